@@ -1,0 +1,1 @@
+"""Applications: a dataset, a head, metrics and defaults each; the engine they share; the verbs."""

@@ -1,0 +1,188 @@
+"""The click commands; torch is imported inside those that run it, never for help."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from apps.options import FOLDER, config_option, given_settings, settings_options
+from apps.registry import load_app, targets
+
+DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
+
+
+def emit(values: dict[str, Any]) -> None:
+    """One JSON object on a line of stdout."""
+    click.echo(json.dumps(values, ensure_ascii=False))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mobilenet-apps", message="%(version)s")
+def cli() -> None:
+    """One MobileNet backbone, many heads: train, judge and use them on your own photos.
+
+    Results are JSON on stdout; words and progress are on stderr.
+    """
+
+
+class AppGroup(click.Group):
+    """A command a registered application, made when it is asked for."""
+
+    def __init__(self, *args: Any, make: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.make = make
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names of the applications."""
+        return list(targets())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of one application."""
+        made: click.Command | None = self.make(cmd_name) if cmd_name in targets() else None
+        return made
+
+
+def _finetune_command(name: str) -> click.Command:
+    """``finetune NAME`` with an option for each field of its settings."""
+    kind = load_app(name).Settings
+
+    @click.pass_context
+    def run(
+        context: click.Context, /, out: Path | None, resume: bool, stop_after: int | None, **_: Any
+    ) -> None:
+        from apps.finetune import finetune
+        from apps.progress import Screen
+
+        if resume and out is None:
+            raise click.UsageError("--resume goes on with the run in --out; give --out RUN")
+        folder = out or free_folder(Path("runs"), name)
+        given = given_settings(context, kind)
+        emit(finetune(name, given, out=folder, resume=resume, stop_after=stop_after, screen=Screen()))
+
+    own = [
+        click.Option(["--out"], type=FOLDER, help="the run's folder  [default: runs/NAME, numbered]"),
+        click.Option(["--resume"], is_flag=True, help="go on with the run in --out where it stopped"),
+        click.Option(
+            ["--stop-after"], type=click.IntRange(1),
+            help="end after this many of the planned --epochs, to go on with --resume",
+        ),
+    ]
+    options = settings_options(kind)
+    names = {str(one.name) for one in (*options, *own)}
+    config = config_option(names)
+    return click.Command(
+        name, params=[*options, *own, config], callback=run,
+        help=f"Train {name} and write a run's folder: model, figures, report.html.",
+    )
+
+
+def _evaluate_command(name: str) -> click.Command:
+    """``evaluate NAME``."""
+
+    def run(checkpoint: Path | None, weights: str | None, **rest: Any) -> None:
+        from apps.evaluate import evaluate
+        from apps.progress import Screen
+
+        if (checkpoint is None) == (weights is None):
+            raise click.UsageError("give either --checkpoint RUN or --weights W")
+        emit(evaluate(name, checkpoint=checkpoint, weights=weights, screen=Screen(), **rest))
+
+    params = [
+        click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
+        click.Option(["--weights"], help="pretrained weights with a classifier: a path or a name"),
+        click.Option(["--data"], type=FOLDER, help="folder of photos  [default: the run's]"),
+        click.Option(
+            ["--split"], type=click.Choice(["val", "train"]), default="val", show_default=True,
+            help="which photos",
+        ),
+        click.Option(["--report"], type=FOLDER, help="write report.html and its plots into this folder"),
+        click.Option(["--workers"], type=click.IntRange(0), help="processes that read photos"),
+    ]
+    return click.Command(
+        name, params=list(params), callback=run, help=f"Judge a model of {name} on labelled photos."
+    )
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """``parent/name``, or the first of ``name-2``, ``name-3``, ... that is not there."""
+    folder, number = parent / name, 2
+    while folder.exists():
+        folder, number = parent / f"{name}-{number}", number + 1
+    return folder
+
+
+cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
+cli.add_command(AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos."))
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
+@click.option("--weights", help="pretrained weights with a classifier, instead of a run")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
+@click.option("--workers", type=click.IntRange(0), help="processes that read photos")
+@click.pass_context
+def predict(
+    context: click.Context, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
+    top: int, workers: int | None,
+) -> None:
+    """Name what is on photos, or on all photos in folders: one JSON line each."""
+    from apps.predict import predict as answers
+
+    if (checkpoint is None) == (weights is None):
+        raise click.UsageError("give either --checkpoint RUN or --weights W")
+    good = bad = 0
+    for line in answers(paths, checkpoint=checkpoint, weights=weights, top=top, workers=workers):
+        emit(line)
+        bad += "error" in line
+        good += "error" not in line
+    if bad:
+        click.echo(f"{bad} of {good + bad} photos could not be read", err=True)
+    context.exit(0 if good else 1)
+
+
+@cli.command()
+@click.argument("dataset")
+@click.option("--root", type=FOLDER, required=True, help="folder to put the data into")
+@click.option("--base-url", help="fetch from a mirror instead of the official place")
+def fetch(dataset: str, root: Path, base_url: str | None) -> None:
+    """Download a data set, check it and unpack it; go on where a download broke off."""
+    from apps.fetch import fetch as get
+    from apps.progress import Screen
+
+    with Screen().bytes(dataset) as update:
+        emit(get(dataset, root, base_url=base_url, on_progress=update))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 1 (the run failed) or 2 (usage)."""
+    try:
+        code = cli.main(arguments, prog_name="cli.py", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as err:
+        err.show()
+        return err.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as err:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        click.echo(f"error: {_one_line(err)}", err=True)
+        return 1
+
+
+def _one_line(err: Exception) -> str:
+    """What went wrong, as one line; a kind of error that nobody foresaw says so."""
+    text = " ".join(str(err.args[0] if isinstance(err, KeyError) and err.args else err).split())
+    if isinstance(err, OSError | ValueError | FloatingPointError | KeyError):
+        return text or type(err).__name__
+    return f"{type(err).__name__}: {text} (unforeseen; {DEBUG_VARIABLE}=1 shows where)"

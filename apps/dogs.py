@@ -1,0 +1,43 @@
+"""Fine-grained dog breeds: Stanford Dogs, one's own folders, or the drawn sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from apps.one_label import OneLabel, OneLabelSettings
+from apps.settings import Settings, option
+
+if TYPE_CHECKING:
+    from datasets.photos import LabelledPhotos
+
+VAL_SHARE = 0.2  # of each class, where a folder has no val/
+
+
+@dataclass(frozen=True)
+class DogsSettings(OneLabelSettings):
+    """Options of ``finetune dogs``."""
+
+    crop: bool = option(False, "cut Stanford Dogs' photos to their annotated box")
+
+
+class Dogs(OneLabel):
+    """The application: which photos, which head, which figures."""
+
+    name: ClassVar[str] = "dogs"
+    Settings: ClassVar[type[Settings]] = DogsSettings
+
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
+        """Stanford Dogs where its lists or Images/ are seen, class folders otherwise."""
+        from datasets.folders import ImageFolders, has_split
+        from datasets.stanford_dogs import StanfordDogs, is_stanford_dogs
+
+        root = Path(self.settings.data)
+        if is_stanford_dogs(root):
+            return StanfordDogs(root, split, crop=self.settings.crop, classes=classes)
+        if has_split(root, "train") and not has_split(root, "val"):
+            parts = ImageFolders(root, "train", classes=classes).split_off(VAL_SHARE, self.settings.seed)
+            return parts[0 if split == "train" else 1]
+        return ImageFolders(root, split, classes=classes)

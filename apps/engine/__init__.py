@@ -1,0 +1,1 @@
+"""The engine that every application's training shares: plain functions, no trainer object."""

@@ -1,0 +1,139 @@
+"""A run's folder: the model, what it is, and what training needs to go on."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from apps.engine.files import sha256_of, write_json, write_whole
+from backbone import WeightsInfo
+from backbone.weights import read_safetensors
+
+MODEL, CONFIG, TRAINING, METRICS = "model.safetensors", "config.json", "training.pt", "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What ``config.json`` holds: all that is needed to use the model rightly.
+
+    Args:
+        app: name of the application that made the run.
+        classes: names of the classes, in the order of the outputs.
+        settings: the settings as resolved, plain types.
+        backbone: architecture, preprocessing and provenance of the backbone.
+        fingerprint: of the backbone's state; heads with the same one share a backbone.
+        calibration: temperature, rule for the unknown, and on what they were fitted.
+        metrics: of the validation photos.
+        data: which photos it learned from, in words and counts.
+        versions: of the libraries.
+    """
+
+    app: str
+    classes: tuple[str, ...]
+    settings: dict[str, Any]
+    backbone: WeightsInfo
+    fingerprint: str
+    calibration: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only."""
+        return asdict(self) | {"classes": list(self.classes), "backbone": self.backbone.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+        """The inverse of :meth:`to_dict`; keys of later versions are left aside."""
+        known = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
+        return cls(**{**known, "classes": tuple(known["classes"]),
+                      "backbone": WeightsInfo.from_dict(known["backbone"])})
+
+
+def save_checkpoint(run: Path, model: nn.Module, config: RunConfig) -> None:
+    """Write the model and its configuration; a crash leaves the old pair or is noticed at reading."""
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    write_whole(run / MODEL, lambda path: save_file(state, path))
+    write_json(run / CONFIG, config.to_dict() | {"model_sha256": sha256_of(run / MODEL)})
+
+
+def read_config(run: Path, *, app: str | None = None) -> RunConfig:
+    """The configuration of a run, checked.
+
+    Args:
+        run: the folder that ``finetune`` wrote.
+        app: the application that it must be of.
+
+    Raises:
+        FileNotFoundError: the folder or one of its two files is missing.
+        ValueError: the configuration is damaged, does not belong to the model, or is of another app.
+    """
+    path = run / CONFIG
+    for needed in (path, run / MODEL):
+        if not needed.is_file():
+            raise FileNotFoundError(f"{needed} is missing; give the folder of a finished run of `finetune`")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        config = RunConfig.from_dict(values)
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as err:
+        raise ValueError(f"{path} is damaged ({type(err).__name__}: {err}); train again") from err
+    if app is not None and config.app != app:
+        raise ValueError(f"{run} is a run of {config.app!r}, not of {app!r}")
+    if values.get("model_sha256") != sha256_of(run / MODEL):
+        raise ValueError(
+            f"{run / MODEL} is not the file that {CONFIG} describes: cut off, changed, or a crash between "
+            "the two; copy the run again, or go on with `finetune --resume`"
+        )
+    return config
+
+
+def load_model_state(run: Path, model: nn.Module) -> None:
+    """Put a run's tensors into a model built for it."""
+    state, _ = read_safetensors(run / MODEL)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as err:
+        raise ValueError(f"{run / MODEL} does not fit the model that {CONFIG} describes: {err}") from err
+
+
+def save_training_state(run: Path, state: dict[str, Any]) -> None:
+    """All that training needs to go on, in one file, so that it is whole or the one before."""
+    write_whole(run / TRAINING, lambda path: torch.save(state, path))
+
+
+def load_training_state(run: Path) -> dict[str, Any]:
+    """What :func:`save_training_state` wrote.
+
+    Raises:
+        FileNotFoundError: the run has none.
+        ValueError: the file is damaged.
+    """
+    path = run / TRAINING
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing, so there is nothing to resume; leave --resume out")
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as err:
+        raise ValueError(f"{path} is damaged, so this run cannot go on; train into another --out") from err
+    return state
+
+
+def append_metrics(run: Path, row: dict[str, Any]) -> None:
+    """Add a line to ``metrics.jsonl``."""
+    with (run / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``, oldest first; none where there is no such file."""
+    path = run / METRICS
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -1,0 +1,90 @@
+"""``evaluate``: a run, or pretrained weights, judged on labelled photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from apps.app import App
+from apps.engine import checkpoint as runs
+from apps.engine.checkpoint import RunConfig
+from apps.engine.files import writable_folder
+from apps.engine.loader import Loader, eval_transform
+from apps.engine.train import rate, run_model
+from apps.finish import facts, looks, thumbnail
+from apps.metrics import Predictions
+from apps.model import load_pretrained, load_run
+from apps.progress import Screen
+from heads import MultiHead
+
+BATCH = 64
+
+
+def evaluate(
+    name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
+    split: str = "val", report: Path | None = None, workers: int | None = None, screen: Screen,
+) -> dict[str, Any]:
+    """The figures of a model on the photos of one split.
+
+    Args:
+        name: of the application.
+        checkpoint: a run of it; or ``weights`` that bring a classifier.
+        data: folder of photos; the run's own by default.
+        split: ``val`` or ``train``.
+        report: folder to write ``report.html`` into.
+        workers: reading processes; None decides by the cores.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"app", "n", "metrics", "intervals"}``, and ``"skipped"``.
+
+    Raises:
+        OSError: data or model are missing, or the report cannot be written.
+        ValueError: the model is damaged or of another application, or the classes do not fit.
+    """
+    changes = {} if data is None else {"data": data}
+    if checkpoint is not None:
+        app, model, config = load_run(checkpoint, app=name, **changes)
+    else:
+        app, model, config = load_pretrained(weights or "", app=name, **changes)
+    if app.settings.data is None:
+        raise ValueError("no photos to judge by; give --data DIR")
+    if report is not None:
+        writable_folder(report)
+    predictions, skipped = judge(app, model, config, split, workers, screen)
+    if report is not None:
+        app.report(
+            report, title=f"{name}: {config.backbone.name} on {app.settings.data}", predictions=predictions,
+            history=runs.read_metrics(checkpoint) if checkpoint else [], facts=facts(config),
+            thumbnail=thumbnail, cams=looks(model, name, config, predictions),
+        )
+    return {
+        "app": name, "n": len(predictions.targets), "metrics": app.metrics(predictions),
+        "intervals": app.intervals(predictions), "skipped": skipped,
+    }
+
+
+def judge(
+    app: App, model: MultiHead, config: RunConfig, split: str, workers: int | None, screen: Screen
+) -> tuple[Predictions, int]:
+    """The model's answers on one split, and how many of its photos could not be read."""
+    photos = app.dataset(split, classes=config.classes)
+    preprocessing = config.backbone.preprocessing
+    look = eval_transform(preprocessing.resolution, preprocessing.crop)
+    loader = Loader(photos, look, batch_size=BATCH, workers=workers)
+
+    def forward(images: Tensor) -> Tensor:
+        output: Tensor = model(images)[app.name]
+        return output
+
+    with screen.track(split, len(loader)) as update:
+        logits, targets, indices, bad = run_model(
+            forward, loader.epoch(0), on_step=lambda n, tally: update(n, rate(tally))
+        )
+    for one in bad:
+        screen.warn(f"skipped: {one.reason}")
+    paths = tuple(str(photos.photos[index].path) for index in indices)
+    temperature = config.calibration.get("temperature", 1.0)
+    return Predictions(logits.numpy(), targets.numpy(), paths, config.classes, temperature), len(bad)

@@ -1,0 +1,115 @@
+"""The end of a training: calibrate, judge, and write what a person wants to open."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from apps.calibration import cross_fitted_ece, fit_temperature, fit_unknown_rule
+from apps.engine import checkpoint
+from apps.engine.checkpoint import RunConfig
+from apps.engine.loader import eval_transform
+from apps.gradcam import grad_cam, overlay
+from apps.job import Job
+from apps.metrics import Predictions
+from apps.training import predict_val
+from datasets.images import BadPhotoError, read_photo
+from heads import MultiHead
+
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
+THUMBNAIL_PX = 160
+LOOKS = 8
+
+
+def finish(job: Job, *, seconds: float) -> dict[str, float]:
+    """Write the checkpoint and the report of a trained job; returns its figures.
+
+    The temperature and the rule for the unknown are fitted on the validation photos, so ``ece`` is
+    cross-fitted: each fold is judged with the temperature of the others.
+    """
+    raw = predict_val(job)
+    temperature = fit_temperature(raw.logits, raw.targets)
+    rule = fit_unknown_rule(raw.logits, raw.targets, temperature)
+    predictions = Predictions(raw.logits, raw.targets, raw.paths, raw.classes, temperature)
+    metrics = job.app.metrics(predictions) | {"ece": cross_fitted_ece(raw.logits, raw.targets)}
+    config = RunConfig(
+        app=job.app.name, classes=job.classes, settings=job.settings.to_dict(), backbone=job.info,
+        fingerprint=job.backbone.fingerprint(), metrics=metrics, versions=versions(),
+        calibration={"temperature": temperature, "unknown": rule.to_dict(), "fitted_on": "val",
+                     "photos": len(raw.targets)},
+        data={"train": len(job.train.photos), "val": len(job.val.photos), "skipped": job.bad},
+    )
+    checkpoint.save_checkpoint(job.run, job.model, config)
+    job.app.report(
+        job.run, title=f"{job.app.name}: {job.info.name} at {job.settings.resolution} px",
+        predictions=predictions, history=checkpoint.read_metrics(job.run),
+        facts=facts(config) | {"seconds of training": f"{seconds:.0f}"}, thumbnail=thumbnail,
+        cams=looks(job.model, job.app.name, config, predictions),
+    )
+    return metrics
+
+
+def versions() -> dict[str, str]:
+    """Of the interpreter and the libraries that the figures hang on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def facts(config: RunConfig) -> dict[str, str | float]:
+    """Settings and provenance, for a report's table."""
+    told = {name: value for name, value in config.settings.items() if value is not None}
+    return {
+        "weights": f"{config.backbone.name}: {config.backbone.source} ({config.backbone.licence})",
+        "backbone": f"{config.backbone.arch} {dict(config.backbone.arguments)}",
+        "backbone fingerprint": config.fingerprint,
+        "photos": ", ".join(f"{name} {value}" for name, value in config.data.items() if name != "skipped"),
+        "skipped photos": len(config.data.get("skipped", ())),
+        "temperature": round(config.calibration.get("temperature", 1.0), 4),
+        **{name: value if isinstance(value, int | float | str) else str(value)
+           for name, value in told.items()},
+        **config.versions,
+    }
+
+
+def thumbnail(path: str) -> Image.Image:
+    """A photo small enough for a page; BadPhotoError, a ValueError, where it cannot be read."""
+    image = read_photo(Path(path), min_side=THUMBNAIL_PX)
+    image.thumbnail((2 * THUMBNAIL_PX, THUMBNAIL_PX))
+    return image
+
+
+def looks(
+    model: MultiHead, name: str, config: RunConfig, predictions: Predictions
+) -> list[tuple[Image.Image, str]]:
+    """Where the network looked, for a handful of photos spread over right and wrong answers."""
+    preprocessing = config.backbone.preprocessing
+    look = eval_transform(preprocessing.resolution, preprocessing.crop)
+    wrong, right = ([int(i) for i in (predictions.right == told).nonzero()[0]] for told in (False, True))
+    half = min(len(wrong), LOOKS // 2)
+    chosen = _spread(right, LOOKS - half) + _spread(wrong, half)
+    pictures: list[tuple[Image.Image, str]] = []
+    for index in chosen:
+        try:
+            pixels = torch.as_tensor(look(read_photo(Path(predictions.paths[index]))))
+        except BadPhotoError:
+            continue
+        said = int(predictions.predicted[index])
+        backbone: Any = model.backbone
+        cam = grad_cam(backbone, model.heads[name], pixels[None].float() / 255, [said])[0]
+        image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+        truth = predictions.classes[int(predictions.targets[index])]
+        verdict = "right" if predictions.classes[said] == truth else f"it is {truth}"
+        pictures.append((overlay(image, cam), f"said {predictions.classes[said]}: {verdict}"))
+    return pictures
+
+
+def _spread(indices: list[int], count: int) -> list[int]:
+    """``count`` of them, evenly spread."""
+    if count <= 0 or not indices:
+        return []
+    step = max(len(indices) / count, 1.0)
+    return [indices[int(step * n)] for n in range(min(count, len(indices)))]

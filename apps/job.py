@@ -1,0 +1,113 @@
+"""A training in the making: data, weights and model, with every setting resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from apps.app import App
+from apps.engine.loader import BadPhoto, Loader, eval_transform, train_transform
+from apps.model import describe, find_weights, make_backbone, make_model
+from apps.progress import Screen
+from apps.registry import load_app
+from apps.settings import Settings
+from backbone import Backbone, WeightsInfo
+from heads import MultiHead
+
+
+@dataclass
+class Job:
+    """One training in the making: everything that its steps share."""
+
+    app: App
+    settings: Any
+    run: Path
+    screen: Screen
+    model: MultiHead
+    backbone: Backbone
+    info: WeightsInfo
+    classes: tuple[str, ...]
+    train: Loader
+    still: Loader
+    val: Loader
+    bad: list[str]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The one head's output."""
+        output: torch.Tensor = self.model(images)[self.app.name]
+        return output
+
+    def note_bad(self, bad: list[BadPhoto]) -> None:
+        """Name each unreadable photo once; the rest goes on."""
+        for one in bad:
+            if one.reason not in self.bad:
+                self.bad.append(one.reason)
+                self.screen.warn(f"skipped: {one.reason}")
+
+
+def prepare(name: str, settings: Settings, run: Path, screen: Screen) -> Job:
+    """Data, weights, model and loaders, with every setting resolved."""
+    kind = load_app(name)
+    settings = with_sample(settings, screen)
+    train, val = (kind(settings).dataset(split) for split in ("train", "val"))
+    for note in (*train.notes, *val.notes):
+        screen.warn(note)
+    weights = find_weights(settings)
+    info = describe(settings, weights)
+    chosen: Any = resolve(settings, info, photos=len(train), pretrained=weights is not None)
+    screen.say(
+        f"{len(train)} photos to learn from, {len(val)} to judge by, {len(train.classes)} classes; "
+        f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
+    )
+    torch.manual_seed(chosen.seed)
+    backbone, info = make_backbone(info, weights, chosen.resolution)
+    app = kind(chosen)
+    model = make_model(app, backbone, train.classes)
+    if weights is not None:
+        backbone.still_batch_norm = True
+    look = eval_transform(chosen.resolution, info.preprocessing.crop)
+    distort = train_transform(chosen.resolution, scale=chosen.min_crop)
+    options: dict[str, Any] = {"seed": chosen.seed, "workers": chosen.workers}
+    return Job(
+        app, chosen, run, screen, model, backbone, info, train.classes,
+        train=Loader(train, distort, batch_size=chosen.batch_size, shuffle=True, **options),
+        still=Loader(train, look, batch_size=64, **options),
+        val=Loader(val, look, batch_size=64, **options), bad=[],
+    )
+
+
+def with_sample(settings: Settings, screen: Screen) -> Settings:
+    """The drawn sample where no ``--data`` is given; says so."""
+    if settings.data is not None:
+        return settings
+    from datasets.drawn_dogs import drawn_dogs_root
+
+    screen.say("no --data: using the built-in sample, which is drawn by code and shows no real dogs")
+    screen.say(
+        "the real thing: python cli.py fetch stanford-dogs --root DIR, then finetune dogs --data DIR"
+    )
+    with screen.track("drawing the sample", 1) as update:
+        root = drawn_dogs_root(on_progress=lambda done, total: update(done, f"of {total}"))
+    return replace(settings, data=root)
+
+
+def resolve(settings: Settings, info: WeightsInfo, *, photos: int, pretrained: bool) -> Settings:
+    """The settings with every None chosen.
+
+    Raises:
+        ValueError: the batch is larger than the data.
+    """
+    if settings.batch_size is not None and settings.batch_size > photos:
+        raise ValueError(
+            f"--batch-size {settings.batch_size} is more than the {photos} photos to learn from; "
+            f"give {photos} or less"
+        )
+    chosen: dict[str, Any] = {
+        "width": info.arguments.get("width"), "resolution": info.preprocessing.resolution,
+        "batch_size": min(32, photos), "epochs": 15 if pretrained else 30, "min_crop": 0.35,
+        "lr": 3e-4 if pretrained else 3e-3, "backbone_lr": 0.1 if pretrained else 1.0,
+    }
+    return replace(settings, **{k: v for k, v in chosen.items() if getattr(settings, k) is None})

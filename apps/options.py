@@ -1,0 +1,85 @@
+"""Command-line options made from the fields of an application's settings."""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import click
+from click.core import ParameterSource
+
+from apps.settings import Settings, flag_name
+
+FOLDER = click.Path(path_type=Path)
+
+
+def settings_options(kind: type[Settings]) -> list[click.Option]:
+    """One option a field: its type, help and choices; booleans as ``--x/--no-x``."""
+    hints = get_type_hints(kind)
+    return [_option(one.name, hints[one.name], one.default, one.metadata) for one in fields(kind)]
+
+
+def _option(name: str, hint: Any, default: Any, limits: Any) -> click.Option:
+    plain = _plain_type(hint)
+    flag = flag_name(name)
+    if plain is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=default, help=limits["help"])
+    kind: Any = {Path: FOLDER}.get(plain, plain)
+    if limits["choices"]:
+        kind = click.Choice(limits["choices"])
+    shown = default is not None
+    return click.Option([flag], type=kind, default=default, help=limits["help"], show_default=shown)
+
+
+def _plain_type(hint: Any) -> Any:
+    """``int`` of ``int | None``."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(one for one in get_args(hint) if one is not type(None))
+    return hint
+
+
+def given_settings(context: click.Context, kind: type[Settings]) -> dict[str, Any]:
+    """The settings that the user gave, on the command line or in the file."""
+    sources = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
+    return {
+        one.name: context.params[one.name]
+        for one in fields(kind)
+        if context.get_parameter_source(one.name) in sources
+    }
+
+
+def config_option(known: set[str]) -> click.Option:
+    """``--config run.toml``: keys are options' names; a flag on the command line wins."""
+
+    def load(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            context.default_map = {**(context.default_map or {}), **read_config_file(path, known)}
+        return path
+
+    return click.Option(
+        ["--config"], type=FOLDER, is_eager=True, expose_value=False, callback=load,
+        help="TOML file of options; a flag on the command line wins",
+    )
+
+
+def read_config_file(path: Path, known: set[str]) -> dict[str, Any]:
+    """The options in a TOML file.
+
+    Raises:
+        click.BadParameter: the file is missing, is not TOML, or has a key that is no option.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise click.BadParameter(f"{path}: {err.strerror}") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise click.BadParameter(f"{path} is not TOML: {err}") from err
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    strange = sorted(set(values) - known)
+    if strange:
+        known_keys = ", ".join(sorted(known))
+        raise click.BadParameter(f"{path}: unknown keys {', '.join(strange)}; known: {known_keys}")
+    return values

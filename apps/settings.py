@@ -1,0 +1,88 @@
+"""Settings of an application: one frozen dataclass, checked, from which the options are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+def option(
+    default: Any, help_text: str, *, low: float | None = None, high: float | None = None,
+    above: float | None = None, choices: tuple[str, ...] = (),
+) -> Any:
+    """A field with the help, the range and the choices of its command-line option.
+
+    Args:
+        default: None means "chosen for you", as the help says.
+        low: least value allowed; ``above`` the same without the bound itself.
+        high: greatest value allowed.
+        choices: the words allowed, for a text option.
+    """
+    limits = {"help": help_text, "low": low, "high": high, "above": above, "choices": choices}
+    return field(default=default, metadata=limits)
+
+
+def flag_name(field_name: str) -> str:
+    """``batch_size`` as it is typed: ``--batch-size``."""
+    return "--" + field_name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every application's training can be told; None is resolved before training starts."""
+
+    data: Path | None = option(None, "folder of photos; without it the drawn sample is used")
+    weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")
+    backbone: str = option("mobilenetv1", "mobilenetv1, or the name of any network of timm")
+    freeze: bool = option(False, "train the head alone, on cached features of the frozen backbone")
+    width: float | None = option(None, "width multiplier; default: that of the weights, else 0.25", above=0)
+    resolution: int | None = option(
+        None, "side of the photos in px; default: that of the weights, else 128", low=32, high=4096
+    )
+    epochs: int | None = option(None, "passes over the training photos; default: by mode", low=1)
+    batch_size: int | None = option(None, "photos a step; default: 32, or all where there are fewer", low=1)
+    min_crop: float | None = option(
+        None, "least share of a photo that a training crop shows; default: 0.35", above=0, high=1
+    )
+    lr: float | None = option(None, "learning rate of the head; default: by mode", above=0)
+    backbone_lr: float | None = option(
+        None, "the backbone's rate as a share of --lr; default: 1 from scratch, 0.1 with weights", low=0
+    )
+    weight_decay: float = option(
+        0.05, "decoupled weight decay, never on depthwise filters, norms and biases", low=0
+    )
+    warmup_epochs: float = option(1.0, "epochs in which the rate rises linearly", low=0)
+    clip_norm: float = option(1.0, "bound on the norm of the gradient", above=0)
+    workers: int | None = option(None, "processes that read photos; default: by the number of cores", low=0)
+    seed: int = option(0, "seed of everything random", low=0)
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            check_value(one, getattr(self, one.name))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, as written into ``config.json``."""
+        return {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
+
+
+def check_value(one: Field[Any], value: Any) -> None:
+    """Hold one value against the range and the choices of its field.
+
+    Raises:
+        ValueError: out of range, not finite or not among the choices; the message names the option.
+    """
+    limits, name = one.metadata, flag_name(one.name)
+    if value is None:
+        return
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}")
+    if limits.get("low") is not None and value < limits["low"]:
+        raise ValueError(f"{name} must be {limits['low']:g} or more, got {value}")
+    if limits.get("above") is not None and value <= limits["above"]:
+        raise ValueError(f"{name} must be above {limits['above']:g}, got {value}")
+    if limits.get("high") is not None and value > limits["high"]:
+        raise ValueError(f"{name} must be at most {limits['high']:g}, got {value}")
+    if limits.get("choices") and value not in limits["choices"]:
+        raise ValueError(f"{name} must be one of {', '.join(limits['choices'])}, got {value!r}")

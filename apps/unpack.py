@@ -1,0 +1,209 @@
+"""Archives into folders: nothing outside the folder, and all of it or nothing."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Literal
+
+MAX_UNPACKED_BYTES = 64 * 2**30
+
+_DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError,
+    NotImplementedError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One entry of an archive; ``target`` is what a link points to."""
+
+    path: PurePosixPath
+    kind: Literal["file", "folder", "symlink", "hardlink", "other"]
+    size: int
+    target: str
+    open: Callable[[], IO[bytes] | None]
+
+
+def unpack(archive: Path, to: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> int:
+    """Unpack a tar (plain or compressed) or a zip; all of it is judged before anything is written.
+
+    Args:
+        archive: the file.
+        to: folder to unpack into, made if missing; what it holds already stays.
+        max_bytes: unpacked bytes that are accepted at most.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        ValueError: no archive, damaged, too large, or with a member that would land outside ``to``.
+        FileExistsError: ``to`` has an entry that the archive would replace.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    with _opened(archive) as listing:
+        members = _judged(archive, listing, max_bytes)
+        _check_place(archive, members, to)
+        with _one_line_errors(archive, to):
+            _unpack_beside_and_move(archive, members, to)
+    return len({member.path for member in members if member.kind in ("file", "hardlink")})
+
+
+def _unpack_beside_and_move(archive: Path, members: list[_Member], to: Path) -> None:
+    unfinished, was_there = to / f".{archive.name}.unpacking", to.is_dir()
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    try:
+        unfinished.mkdir(parents=True)
+        for member in members:
+            _write(member, unfinished)
+        _move_in(unfinished, to)
+    except BaseException:
+        shutil.rmtree(unfinished if was_there else to, ignore_errors=True)
+        raise
+    unfinished.rmdir()
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[Iterable[_Member]]:
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                yield (_zip_member(zipped, info) for info in zipped.infolist())
+        else:
+            with tarfile.open(archive) as tar:
+                yield (_tar_member(tar, info) for info in tar)
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{archive} is no tar or zip, or damaged ({reason}); delete it and fetch it again"
+        ) from error
+
+
+def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
+    tests = {"folder": info.isdir, "symlink": info.issym, "hardlink": info.islnk, "file": info.isreg}
+    kind = next((kind for kind, test in tests.items() if test()), "other")
+    opener = partial(tar.extractfile, info)
+    return _Member(PurePosixPath(info.name), kind, info.size, info.linkname, opener)  # type: ignore[arg-type]
+
+
+def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+    """Links in a zip are refused with the devices: no dataset needs them."""
+    unix_kind = stat.S_IFMT(info.external_attr >> 16)
+    plain = unix_kind in (0, stat.S_IFREG, stat.S_IFDIR) and not info.flag_bits & 1
+    kind = "other" if not plain else "folder" if info.is_dir() else "file"
+    opener = partial(zipped.open, info)
+    return _Member(PurePosixPath(info.filename), kind, info.file_size, "", opener)  # type: ignore[arg-type]
+
+
+def _judged(archive: Path, listing: Iterable[_Member], max_bytes: int) -> list[_Member]:
+    """The members, if none of them is dangerous; stops reading at the first that is."""
+    members: list[_Member] = []
+    total = 0
+    for member in listing:
+        _refuse(archive, member, _fault(member))
+        total += member.size
+        if total > max_bytes:
+            raise ValueError(f"{archive} is refused: it unpacks to more than {max_bytes} bytes")
+        if member.path.parts:
+            members.append(member)
+    uses = Counter(member.path for member in members)
+    links = {member.path for member in members if member.kind == "symlink"}
+    files = {member.path for member in members if member.kind == "file"}
+    for member in members:
+        if not links.isdisjoint(member.path.parents):
+            _refuse(archive, member, "lies behind a link")
+        if member.kind.endswith("link") and uses[member.path] > 1:
+            _refuse(archive, member, "is a link and something else as well")
+        if member.kind == "hardlink" and PurePosixPath(member.target) not in files:
+            _refuse(archive, member, f"links to {member.target!r}, which is no file of this archive")
+    return members
+
+
+def _refuse(archive: Path, member: _Member, fault: str) -> None:
+    if fault:
+        raise ValueError(f"{archive} is refused: {str(member.path)!r} {fault}; get it from another source")
+
+
+def _fault(member: _Member) -> str:
+    """What makes a member dangerous by itself; empty if nothing does."""
+    if member.kind == "other":
+        return "is no plain file or folder, or encrypted"
+    if _leads_out(member.path.as_posix()):
+        return "would land outside the folder"
+    if member.kind == "symlink" and _points_out(member):
+        return f"points to {member.target!r}, which may be outside the folder"
+    return ""
+
+
+def _leads_out(name: str) -> bool:
+    """On any system: ``/etc``, ``../x``, ``C:\\x`` and ``..\\x``."""
+    windows = PureWindowsPath(name)
+    return name.startswith("/") or bool(windows.anchor) or ".." in windows.parts
+
+
+def _points_out(link: _Member) -> bool:
+    """Only leading ``..`` can be counted: after a name, that name may be a link itself."""
+    parts = PureWindowsPath(link.target).parts
+    ups = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    return ups >= len(link.path.parts) or _leads_out("/".join(parts[ups:]) or ".")
+
+
+def _check_place(archive: Path, members: list[_Member], to: Path) -> None:
+    for top in sorted({member.path.parts[0] for member in members}):
+        if os.path.lexists(to / top):
+            raise FileExistsError(f"{to / top} is there already; remove it to unpack {archive} again")
+    existing = next(folder for folder in (to, *to.absolute().parents) if folder.is_dir())
+    free, needed = shutil.disk_usage(existing).free, sum(member.size for member in members)
+    if needed > free:
+        raise OSError(f"{archive} unpacks to {needed} bytes, {free} are free in {to}; make room")
+
+
+def _write(member: _Member, folder: Path) -> None:
+    place = folder / member.path
+    (place if member.kind == "folder" else place.parent).mkdir(parents=True, exist_ok=True)
+    if member.kind == "symlink":
+        place.symlink_to(member.target)
+    elif member.kind == "hardlink":
+        os.link(folder / member.target, place)
+    elif member.kind == "file":
+        source = member.open()
+        assert source is not None  # tarfile gives None for links and devices only
+        with source, place.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+
+
+def _move_in(unfinished: Path, to: Path) -> None:
+    """All top entries, or none of them."""
+    moved: list[Path] = []
+    try:
+        for entry in sorted(unfinished.iterdir()):
+            moved.append(entry.rename(to / entry.name))
+    except OSError:
+        for entry in moved:
+            entry.rename(unfinished / entry.name)
+        raise
+
+
+@contextmanager
+def _one_line_errors(archive: Path, to: Path) -> Iterator[None]:
+    try:
+        yield
+    except gzip.BadGzipFile:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise type(error)(
+            f"cannot unpack {archive} into {to}: {reason}; make room there or choose another folder"
+        ) from error

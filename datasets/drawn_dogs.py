@@ -1,0 +1,180 @@
+"""The built-in sample: ten invented breeds of cartoon dogs, drawn at first use, never photographed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from datasets.drawing_breeds import BREEDS, Breed, breed_of
+from datasets.drawing_dog import Group, dog
+from datasets.drawing_light import cast_shadow, develop, expose, shade
+from datasets.drawing_scene import paint_in_front, paint_scene
+from datasets.drawing_shapes import Pen, Points, Rng, darker, turned
+
+__all__ = ["BREEDS", "Breed", "draw_dog", "drawn_dogs_root"]
+
+VERSION = 1  # of the drawings: a change of any pixel is a new number, and so a new folder
+OVERSAMPLING = 2
+TRAIN_PER_BREED = 150
+VAL_PER_BREED = 40
+JPEG_QUALITY = 90
+MIN_SIZE_PX = 32
+UNFINISHED = ".unfinished-drawn-dogs-"
+
+README = """\
+Drawn dogs, version {version}, seed {seed}: {train} + {val} pictures of each of {breeds} breeds.
+
+These pictures are drawn by a program, not photographed. The breeds are invented: no such dogs exist.
+They differ in ears, muzzle, coat, marking, tail and legs only; colours, pose, place and light are chance.
+They exist so that the project can be tried without a download. An accuracy on them says nothing
+about real dogs. The folder is a cache: delete it and it will be drawn again, pixel by pixel the same.
+
+{table}
+"""
+
+
+def draw_dog(breed: int | str, rng: Rng, size_px: int = 160) -> Image.Image:
+    """One picture of a dog of an invented breed; everything but the breed is chance.
+
+    Args:
+        breed: index, name or folder of one of ``BREEDS``.
+        rng: decides colours, pose, place, light and camera.
+        size_px: side of the square picture, 32 or more.
+
+    Returns:
+        An RGB image of size_px x size_px pixels.
+
+    Raises:
+        ValueError: there is no such breed, or size_px is below 32.
+    """
+    kind = breed_of(breed)
+    if size_px < MIN_SIZE_PX:
+        raise ValueError(f"size_px must be {MIN_SIZE_PX} or more, got {size_px}")
+    canvas_px = size_px * OVERSAMPLING
+    groups = dog(kind, rng)
+    matrix, origin, foot_y = _framing(groups, canvas_px, rng)
+    scene = paint_scene(canvas_px, rng).reduce(OVERSAMPLING)
+    cutout = _cutout(groups, matrix, origin, canvas_px, rng)
+    alpha = cutout.getchannel("A")
+    pixels = np.asarray(scene, dtype=np.float32)
+    pixels = cast_shadow(pixels, alpha, foot_y / OVERSAMPLING, rng)
+    figure = shade(np.asarray(cutout, dtype=np.float32)[..., :3], alpha, rng)
+    cover = np.asarray(alpha, dtype=np.float32)[..., None] / 255
+    pixels = expose(pixels + (figure - pixels) * cover, rng)
+    return develop(pixels, rng)
+
+
+def _framing(groups: list[Group], canvas_px: int, rng: Rng) -> tuple[Points, Points, float]:
+    """Scale, flip, rotation and place: the affine map from dog to canvas, and the row of the feet."""
+    flip = np.array([-1.0 if rng.random() < 0.5 else 1.0, 1.0])
+    tilt = rng.normal(0, 5)
+    corners = turned(np.vstack([shape.points for group in groups for shape in group]) * flip, tilt)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    size = float((high - low).max())
+    scale = canvas_px * rng.uniform(0.74, 0.98) / size
+    spare = canvas_px - (high - low) * scale
+    place = rng.uniform(0, 1, 2) * [1, 0.6] + [0, 0.4]
+    origin = spare * place - low * scale
+    matrix = (turned(np.diag(flip), tilt) * scale).T
+    return matrix, origin, float(origin[1])
+
+
+def _cutout(groups: list[Group], matrix: Points, origin: Points, canvas_px: int, rng: Rng) -> Image.Image:
+    fur = groups[2][0].colour
+    canvas = Image.new("RGBA", (canvas_px, canvas_px), (*fur, 0))
+    ink_px = rng.choice([0.0, 0.6, 1.0]) * canvas_px / 160
+    pen = Pen(ImageDraw.Draw(canvas), matrix, origin, ink=darker(fur, rng.uniform(0.25, 0.5)), ink_px=ink_px)
+    for group in groups:
+        pen.group(group)
+    if rng.random() < 0.3:
+        paint_in_front(canvas, rng)
+    return canvas.reduce(OVERSAMPLING)
+
+
+def drawn_dogs_root(
+    cache: Path | None = None, *, seed: int = 0, train_per_breed: int = TRAIN_PER_BREED,
+    val_per_breed: int = VAL_PER_BREED, on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """The folder of the drawn sample, drawn at first use: ``train/BREED/0000.jpg``, ``val/BREED/0000.jpg``.
+
+    Args:
+        cache: where it is kept; ``$MOBILENET_APPS_CACHE`` or ``~/.cache/mobilenet-apps`` by default.
+        seed: 0 or more; the same seed gives the same pictures, pixel by pixel.
+        train_per_breed: pictures of each breed to learn from, 1 or more.
+        val_per_breed: pictures of each breed to hold out, 1 or more; from another stream of chance.
+        on_progress: called with (pictures drawn, pictures in all) after each picture.
+
+    Raises:
+        ValueError: seed is below 0 or a count is below 1.
+        OSError: the cache cannot be written.
+    """
+    if seed < 0 or min(train_per_breed, val_per_breed) < 1:
+        raise ValueError(
+            f"seed must be 0 or more and the counts 1 or more, got seed={seed}, "
+            f"train_per_breed={train_per_breed}, val_per_breed={val_per_breed}"
+        )
+    home = default_cache() if cache is None else Path(cache)
+    root = home / f"drawn-dogs-v{VERSION}-seed{seed}-{train_per_breed}+{val_per_breed}"
+    if (root / "README.txt").is_file():
+        return root
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        _sweep(home)
+        half_made = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=home))
+    except OSError as error:
+        raise OSError(f"cannot write to {home} ({error.strerror}); set MOBILENET_APPS_CACHE to another folder") from error
+    try:
+        _draw_all(half_made, seed, {"train": train_per_breed, "val": val_per_breed}, on_progress)
+        return _publish(half_made, root)
+    finally:
+        shutil.rmtree(half_made, ignore_errors=True)
+
+
+def default_cache() -> Path:
+    """``$MOBILENET_APPS_CACHE``, or ``~/.cache/mobilenet-apps``."""
+    chosen = os.environ.get("MOBILENET_APPS_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "mobilenet-apps"
+
+
+def _sweep(home: Path) -> None:
+    """Remove what a killed process left behind; an hour is long past the end of any drawing."""
+    for folder in home.glob(f"{UNFINISHED}*"):
+        if time.time() - folder.stat().st_mtime > 3600:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(half_made: Path, root: Path) -> Path:
+    """Give the finished folder its name, unless another process was first: then theirs is the same."""
+    half_made.chmod(0o755)
+    try:
+        half_made.rename(root)
+    except OSError:
+        if not (root / "README.txt").is_file():
+            raise
+    return root
+
+
+def _draw_all(
+    root: Path, seed: int, counts: dict[str, int], on_progress: Callable[[int, int], None] | None
+) -> None:
+    total, done = len(BREEDS) * sum(counts.values()), 0
+    for stream, (split, count) in enumerate(counts.items()):
+        for label, breed in enumerate(BREEDS):
+            folder = root / split / breed.folder
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture = draw_dog(label, np.random.default_rng([seed, stream, label, number]))
+                picture.save(folder / f"{number:04d}.jpg", quality=JPEG_QUALITY)
+                done += 1
+                if on_progress:
+                    on_progress(done, total)
+    table = "\n".join(f"{breed.name:20} " + "".join(f"{part:9}" for part in breed.parts) for breed in BREEDS)
+    text = README.format(version=VERSION, seed=seed, breeds=len(BREEDS), table=table, **counts)
+    (root / "README.txt").write_text(text, encoding="utf-8")

@@ -1,0 +1,214 @@
+"""Photos from disk: found in folders, read upright and in RGB, or refused in one line."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+Box = tuple[int, int, int, int]
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _too_large(size: str) -> str:
+    return f"{size}, above the limit of {MAX_PIXELS} pixels; make a smaller copy"
+
+
+_REASONS: dict[type[Exception], str] = {
+    FileNotFoundError: "file not found",
+    PermissionError: "no permission to read this file",
+    Image.DecompressionBombError: _too_large("too many pixels"),
+    UnidentifiedImageError: f"not a photo in a known format ({', '.join(_FORMATS)})",
+    MemoryError: "not enough memory to decode it",
+}
+
+
+class BadPhotoError(ValueError):
+    """A photo that cannot be read; ``path`` and ``reason`` are each fit for one line."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = Path(path)
+        self.reason = " ".join(reason.split())
+        super().__init__(f"{self.path}: {self.reason}")
+
+    def __reduce__(self) -> tuple[type[BadPhotoError], tuple[Path, str]]:
+        """Let the error cross from a worker process."""
+        return BadPhotoError, (self.path, self.reason)
+
+
+def read_photo(path: Path | str, *, min_side: int | None = None, box: Box | None = None) -> Image.Image:
+    """A photo in RGB and upright, whatever its format, colours and EXIF orientation.
+
+    Transparent pixels come out white, animations give their first frame.
+
+    Args:
+        path: a JPEG, PNG, WebP, BMP, GIF or TIFF file, known by its content and not by its name.
+        min_side: 1 or more pixels; lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its scale as long as
+            its short side (that of the box, if there is one) stays at least this long.
+        box: (x1, y1, x2, y2) pixels to cut out, in the frame of the pixels as stored, before any
+            rotation by EXIF (in a TIFF: after it); the part outside the photo is dropped.
+
+    Returns:
+        An RGB picture of 1 x 1 pixels or more.
+
+    Raises:
+        BadPhotoError: the file is missing, no photo, damaged, too large, or the box lies outside.
+        ValueError: min_side is below 1.
+    """
+    if min_side is not None and min_side < 1:
+        raise ValueError(f"min_side must be 1 pixel or more, got {min_side}")
+    path = Path(path)
+    with _one_line_errors(path), Image.open(_regular_file(path), formats=_FORMATS) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise BadPhotoError(path, _too_large(f"{width} x {height} pixels"))
+        if box is not None:
+            box = _clip(path, box, image.size)
+        if min_side is not None:
+            _decode_smaller(image, min_side, box)
+        image.load()
+        if box is not None:
+            box = _scale(box, image.width / width, image.height / height, image.size)
+        return _upright(_to_rgb(path, image), image, box)
+
+
+def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:
+    """The photos in some files and folders, in the order given, each folder in the order of names.
+
+    A file that is named is always yielded; inside folders, at any depth, only files with a suffix of
+    :data:`PHOTO_SUFFIXES`, and nothing hidden. A link back to a folder above is not followed.
+
+    Args:
+        paths: files or folders.
+
+    Raises:
+        FileNotFoundError: one of the paths does not exist; raised before the first photo.
+    """
+    starts = [Path(path) for path in paths]
+    for start in starts:
+        if not start.exists():
+            raise FileNotFoundError(f"{start} does not exist; name a photo or a folder with photos")
+    for start in starts:
+        if start.is_dir():
+            yield from _photos_below(start, seen=set())
+        else:
+            yield start
+
+
+def _photos_below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _photos_below(entry, seen)
+        elif entry.suffix.lower() in PHOTO_SUFFIXES:
+            yield entry
+
+
+@contextmanager
+def _one_line_errors(path: Path) -> Iterator[None]:
+    """Pillow's many exceptions as one of ours, and its warnings unheard."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    except BadPhotoError:
+        raise
+    except Exception as error:  # broken bytes surface as SyntaxError, struct.error, KeyError and others
+        raise BadPhotoError(path, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    for kind, reason in _REASONS.items():
+        if isinstance(error, kind):
+            return reason
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"damaged or cut off: {error or type(error).__name__}"
+
+
+def _regular_file(path: Path) -> Path:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise BadPhotoError(path, "a folder, not a photo")
+    if not stat.S_ISREG(status.st_mode):
+        raise BadPhotoError(path, "not a regular file")
+    if status.st_size == 0:
+        raise BadPhotoError(path, "the file is empty")
+    return path
+
+
+def _clip(path: Path, box: Box, size: tuple[int, int]) -> Box:
+    (x1, y1, x2, y2), (width, height) = box, size
+    x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    if x1 >= x2 or y1 >= y2:
+        raise BadPhotoError(path, f"box {box} holds no pixel of this photo of {width} x {height}")
+    return x1, y1, x2, y2
+
+
+def _scale(box: Box, across: float, down: float, size: tuple[int, int]) -> Box:
+    """The box in a picture decoded smaller; never thinner than one pixel."""
+    x1, y1 = min(int(box[0] * across), size[0] - 1), min(int(box[1] * down), size[1] - 1)
+    x2, y2 = -int(-box[2] * across // 1), -int(-box[3] * down // 1)
+    return x1, y1, min(max(x2, x1 + 1), size[0]), min(max(y2, y1 + 1), size[1])
+
+
+def _decode_smaller(image: Image.Image, min_side: int, box: Box | None) -> None:
+    width, height = image.size
+    x1, y1, x2, y2 = box or (0, 0, width, height)
+    short = min(x2 - x1, y2 - y1)
+    for divisor in (8, 4, 2):
+        if short // divisor >= min_side:
+            image.draft(None, (width // divisor, height // divisor))
+            return
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _deep_grey(path, image).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(white, layer).convert("RGB")
+
+
+def _deep_grey(path: Path, image: Image.Image) -> Image.Image:
+    """Grey of 16 bits a pixel as 8 bits; Pillow's ``convert`` would clip at 255 instead."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
+        raise BadPhotoError(path, f"pixels of mode {image.mode} have no known range; save it as 8 or 16 bits")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _upright(rgb: Image.Image, source: Image.Image, box: Box | None) -> Image.Image:
+    if box is not None:
+        rgb = rgb.crop(box)
+    try:
+        turn = _UPRIGHT.get(source.getexif().get(_ORIENTATION, 1))
+    except Exception:  # unreadable EXIF says nothing about the pixels
+        turn = None
+    return rgb if turn is None else rgb.transpose(turn)

@@ -1,0 +1,86 @@
+"""One label an image: pool the last map, one linear layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from heads.base import Head
+
+INITIAL_STD = 0.01  # small, so that an untrained head is undecided: loss = log(num_classes)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best classes of one image, likeliest first: their indices and probabilities."""
+
+    indices: tuple[int, ...]
+    probabilities: tuple[float, ...]
+
+
+class Classifier(Head):
+    """Logits over ``num_classes`` from one map, by mean pooling and a linear layer.
+
+    Args:
+        in_channels: channels of the map.
+        num_classes: 2 or more.
+        dropout: share of pooled features dropped in training, [0, 1).
+        smoothing: label smoothing of the loss, [0, 1).
+        stride: which map it takes.
+
+    Shape:
+        last: (B, in_channels, H, W)
+        returns: (B, num_classes), unnormalised.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+
+    pools = True
+
+    def __init__(
+        self, in_channels: int, num_classes: int, *, dropout: float = 0.0, smoothing: float = 0.0,
+        stride: int = 32,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"a classifier needs 2 classes or more, got {num_classes}")
+        self.strides = (stride,)
+        self.smoothing = smoothing
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(in_channels, num_classes)
+        nn.init.normal_(self.linear.weight, std=INITIAL_STD)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        """Logits of the one map that ``strides`` names."""
+        (last,) = maps
+        logits: Tensor = self.linear(self.dropout(last.mean(dim=(2, 3))))
+        return logits
+
+    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy in nats, averaged over the batch.
+
+        Shape:
+            output: (B, num_classes)
+            target: (B,) class indices, or (B, num_classes) probabilities.
+        """
+        return {"cross_entropy": F.cross_entropy(output, target, label_smoothing=self.smoothing)}
+
+    def decode(self, output: Tensor, *, top: int = 5, temperature: float = 1.0) -> list[Ranking]:
+        """The ``top`` likeliest classes of each image.
+
+        Args:
+            output: (B, num_classes) logits.
+            top: how many; no more than there are classes are given.
+            temperature: above 0; the logits are divided by it before the softmax.
+        """
+        probabilities = torch.softmax(output.double() / temperature, dim=1)
+        values, indices = probabilities.topk(min(top, output.shape[1]), dim=1)
+        return [
+            Ranking(tuple(one), tuple(p))
+            for one, p in zip(indices.tolist(), values.tolist(), strict=True)
+        ]

@@ -1,0 +1,367 @@
+"""Photos as people have them: every colour model, every orientation, and files that are none."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.images import MAX_PIXELS, PHOTO_SUFFIXES, BadPhotoError, find_photos, read_photo
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+ORIENTATION = 0x0112
+
+
+def corners(size: tuple[int, int] = (64, 32)) -> Image.Image:
+    """Red, green, blue and yellow quarters, clockwise from the top left."""
+    width, height = size
+    image = Image.new("RGB", size, "red")
+    image.paste("lime", (width // 2, 0, width, height // 2))
+    image.paste("blue", (width // 2, height // 2, width, height))
+    image.paste("yellow", (0, height // 2, width // 2, height))
+    return image
+
+
+def quarters(image: Image.Image) -> list[str]:
+    """The colours of the quarters, clockwise from the top left, to the nearest pure colour."""
+    width, height = image.size
+    points = [(1, 1), (3, 1), (3, 3), (1, 3)]
+    names = {(1, 0, 0): "red", (0, 1, 0): "lime", (0, 0, 1): "blue", (1, 1, 0): "yellow"}
+    pixels = [image.getpixel((width * x // 4, height * y // 4)) for x, y in points]
+    return [names.get(tuple(round(v / 255) for v in pixel), str(pixel)) for pixel in pixels]  # type: ignore
+
+
+def saved(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def as_stored(orientation: int) -> Image.Image:
+    """``corners()`` as a camera held in that way stores it."""
+    turns = {
+        1: [], 2: [Image.Transpose.FLIP_LEFT_RIGHT], 3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM], 5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90], 7: [Image.Transpose.TRANSVERSE], 8: [Image.Transpose.ROTATE_270],
+    }  # fmt: skip
+    image = corners()
+    for turn in turns[orientation]:
+        image = image.transpose(turn)
+    return image
+
+
+def png(width: int, height: int, depth: int, colour: int, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A PNG written by hand, for what Pillow itself does not write."""
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    out = b"\x89PNG\r\n\x1a\n"
+    for kind, data in [(b"IHDR", head), *chunks, (b"IEND", b"")]:
+        out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return out
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Without root's right to read everything."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
+def test_every_format_gives_the_same_rgb_picture(tmp_path: Path, suffix: str) -> None:
+    image = read_photo(saved(tmp_path / f"a.{suffix}", corners()))
+    assert image.mode == "RGB"
+    assert image.size == (64, 32)
+    assert quarters(image) == ["red", "lime", "blue", "yellow"]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_upright_once_whatever_its_format(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    image = read_photo(saved(tmp_path / f"a.{suffix}", as_stored(orientation), exif=exif))
+    assert image.size == (64, 32)
+    assert quarters(image) == ["red", "lime", "blue", "yellow"]
+
+
+def test_unreadable_exif_does_not_cost_the_photo(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", corners(), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert quarters(read_photo(path)) == ["red", "lime", "blue", "yellow"]
+
+
+def test_adobe_cmyk_is_not_read_as_its_negative(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", corners().convert("CMYK"), quality=95)
+    data = path.read_bytes()
+    assert b"Adobe" in data  # the marker that says that the inks are stored inverted
+    assert quarters(read_photo(path)) == ["red", "lime", "blue", "yellow"]
+
+
+def test_palette_and_grey_and_one_bit_come_out_in_rgb(tmp_path: Path) -> None:
+    palette = corners().convert("P", palette=Image.Palette.ADAPTIVE)
+    assert quarters(read_photo(saved(tmp_path / "p.png", palette))) == ["red", "lime", "blue", "yellow"]
+    grey = read_photo(saved(tmp_path / "grey.jpg", Image.new("L", (8, 8), 77)))
+    assert (grey.mode, grey.getpixel((4, 4))) == ("RGB", (77, 77, 77))
+    bits = Image.new("1", (8, 8), 1)
+    bits.putpixel((0, 0), 0)
+    read = read_photo(saved(tmp_path / "bits.png", bits))
+    assert (read.getpixel((0, 0)), read.getpixel((1, 0))) == ((0, 0, 0), (255, 255, 255))
+
+
+def test_transparent_pixels_become_white_and_half_transparent_ones_pale(tmp_path: Path) -> None:
+    layer = Image.new("RGBA", (3, 1), (255, 0, 0, 255))
+    layer.putpixel((1, 0), (255, 0, 0, 0))
+    layer.putpixel((2, 0), (255, 0, 0, 128))
+    read = read_photo(saved(tmp_path / "a.png", layer))
+    assert [read.getpixel((x, 0)) for x in range(3)] == [(255, 0, 0), (255, 255, 255), (255, 127, 127)]
+
+
+def test_a_transparent_palette_entry_becomes_white(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([0, 0, 0, 9, 9, 9])
+    image.putpixel((1, 0), 1)
+    for suffix in ("png", "gif"):
+        read = read_photo(saved(tmp_path / f"a.{suffix}", image, transparency=0))
+        assert [read.getpixel((x, 0)) for x in range(2)] == [(255, 255, 255), (9, 9, 9)]
+
+
+def test_a_transparent_grey_value_becomes_white(tmp_path: Path) -> None:
+    rows = zlib.compress(b"\0\x00\x40")
+    (tmp_path / "a.png").write_bytes(png(2, 1, 8, 0, [(b"tRNS", b"\0\0"), (b"IDAT", rows)]))
+    read = read_photo(tmp_path / "a.png")
+    assert [read.getpixel((x, 0)) for x in range(2)] == [(255, 255, 255), (64, 64, 64)]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
+    """Plain conversion would turn everything above 255 of 65535 white."""
+    values = np.array([[0, 257, 0x4040, 0x8080, 0xFFFF]], dtype=np.uint16)
+    path = saved(tmp_path / f"a.{suffix}", Image.fromarray(values))
+    assert [v[0] for v in np.asarray(read_photo(path))[0]] == [0, 1, 64, 128, 255]
+
+
+def test_pixels_without_a_known_range_are_refused_in_words(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.tif", Image.new("F", (4, 4), 0.5))
+    with pytest.raises(BadPhotoError, match="save it as 8 or 16 bits"):
+        read_photo(path)
+
+
+def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    for suffix in ("gif", "webp", "png"):
+        path = tmp_path / f"a.{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+        assert read_photo(path).getpixel((4, 4)) == (255, 0, 0)
+
+
+def test_the_two_picture_jpeg_of_a_phone_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    corners().save(path, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 32))])
+    assert quarters(read_photo(path, min_side=8)) == ["red", "lime", "blue", "yellow"]
+
+
+def test_a_photo_of_one_pixel_reads_fine(tmp_path: Path) -> None:
+    for suffix in ("png", "jpg"):
+        path = saved(tmp_path / f"a.{suffix}", Image.new("RGB", (1, 1), "white"))
+        assert read_photo(path, min_side=224).size == (1, 1)
+
+
+def test_a_long_thin_photo_of_twenty_thousand_pixels_reads_fine(tmp_path: Path) -> None:
+    assert read_photo(saved(tmp_path / "a.png", Image.new("L", (20_000, 3)))).size == (20_000, 3)
+
+
+@pytest.mark.parametrize("width", [20_000, MAX_PIXELS // 20_000 + 1])
+def test_a_photo_above_the_limit_is_refused_from_its_header(tmp_path: Path, width: int) -> None:
+    """The file has no pixels at all: only a check before decoding can know the size."""
+    path = tmp_path / "a.png"
+    path.write_bytes(png(width, 20_000, 8, 0, [(b"IDAT", b"")]))
+    with pytest.raises(BadPhotoError, match=f"limit of {MAX_PIXELS} pixels"):
+        read_photo(path)
+
+
+def test_a_large_jpeg_is_refused_even_if_it_could_be_decoded_smaller(tmp_path: Path) -> None:
+    data = bytearray(saved(tmp_path / "a.jpg", Image.new("RGB", (16, 16))).read_bytes())
+    start = data.index(b"\xff\xc0")
+    data[start + 5 : start + 9] = struct.pack(">HH", 20_000, 20_000)
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(BadPhotoError, match=f"limit of {MAX_PIXELS} pixels"):
+        read_photo(tmp_path / "a.jpg", min_side=32)
+
+
+def test_a_photo_of_half_the_limit_gives_no_warning(tmp_path: Path) -> None:
+    """Pillow warns from 89 million pixels on."""
+    path = tmp_path / "a.png"
+    side = 9_600
+    rows = zlib.compress(bytes((side + 7) // 8 + 1) * side)
+    path.write_bytes(png(side, side, 1, 0, [(b"IDAT", rows)]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_photo(path).size == (side, side)
+
+
+def test_min_side_lets_a_jpeg_shrink_but_not_below(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", corners((1000, 600)))
+    sizes = [read_photo(path, min_side=side).size for side in (75, 76, 150, 300, 301, 600, 2000)]
+    assert sizes == [(125, 75), (250, 150), (250, 150), (500, 300), (1000, 600), (1000, 600), (1000, 600)]
+    assert quarters(read_photo(path, min_side=75)) == ["red", "lime", "blue", "yellow"]
+    with pytest.raises(ValueError, match="min_side"):
+        read_photo(path, min_side=0)
+
+
+def test_a_box_is_cut_from_the_pixels_as_stored_and_then_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # stored lying on its left side: the red quarter of 32 x 64 is at the bottom left
+    path = saved(tmp_path / "a.png", as_stored(6), exif=exif)
+    red = read_photo(path, box=(0, 32, 16, 64))
+    assert red.size == (32, 16)
+    assert quarters(red) == ["red"] * 4
+
+
+def test_a_box_follows_a_jpeg_that_is_decoded_smaller(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg", corners((801, 403)), quality=95)
+    blue = read_photo(path, min_side=30, box=(420, 220, 801, 403))
+    assert blue.size == (96, 46)  # a quarter: an eighth would leave 22 px of the box, though 50 of the photo
+    assert quarters(blue) == ["blue"] * 4
+
+
+def test_a_box_over_the_edge_is_cut_and_one_outside_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", corners())
+    assert read_photo(path, box=(-5, -5, 10, 999)).size == (10, 32)
+    with pytest.raises(BadPhotoError, match="64 x 32"):
+        read_photo(path, box=(64, 0, 80, 10))
+
+
+def broken_files(folder: Path) -> dict[str, Path]:
+    whole = saved(folder / "whole.jpg", Image.effect_noise((200, 200), 80)).read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("this is not a photo\n" * 20)
+    (folder / "empty.jpg").touch()
+    (folder / "folder.jpg").mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    reasons = {
+        "cut.jpg": "cut off", "text.jpg": "not a photo", "empty.jpg": "empty", "folder.jpg": "a folder",
+        "missing.jpg": "not found", "pipe.jpg": "not a regular file", "loop.jpg": "cannot be read",
+    }  # fmt: skip
+    return {reason: folder / name for name, reason in reasons.items()}
+
+
+def test_what_is_no_photo_is_refused_in_one_line_with_path_and_reason(tmp_path: Path) -> None:
+    for reason, path in broken_files(tmp_path).items():
+        with pytest.raises(BadPhotoError) as caught:
+            read_photo(path, min_side=10)
+        assert reason in caught.value.reason
+        assert caught.value.path == path
+        assert str(caught.value) == f"{path}: {caught.value.reason}"
+        assert "\n" not in str(caught.value)
+
+
+def test_a_cut_off_file_is_refused_in_every_format(tmp_path: Path) -> None:
+    noise = Image.effect_noise((90, 90), 80)
+    for suffix in ("jpg", "png", "webp", "bmp", "gif", "tif"):
+        path = saved(tmp_path / f"a.{suffix}", noise)
+        path.write_bytes(path.read_bytes()[:-2000])
+        with pytest.raises(BadPhotoError):
+            read_photo(path)
+
+
+def test_a_file_without_permission_is_refused_in_words(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", corners())
+    path.chmod(0)
+    with unprivileged(), pytest.raises(BadPhotoError, match="no permission"):
+        read_photo(path)
+
+
+def test_the_error_crosses_from_a_worker_process() -> None:
+    error = pickle.loads(pickle.dumps(BadPhotoError(Path("a.jpg"), "two\nlines")))  # noqa: S301
+    assert (error.path, error.reason) == (Path("a.jpg"), "two lines")
+
+
+def test_flipped_bytes_give_a_picture_or_our_error_and_nothing_else(tmp_path: Path) -> None:
+    """Broken bytes reach Pillow as a dozen kinds of exception; training must survive each."""
+    sources = []
+    for suffix in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"):
+        buffer = io.BytesIO()
+        Image.effect_noise((40, 30), 60).convert("RGB").save(buffer, suffix)
+        sources.append(buffer.getvalue())
+    rng, refused = random.Random(0), 0
+    for _ in range(600):
+        data = bytearray(rng.choice(sources))
+        for _ in range(4):
+            data[rng.randrange(min(len(data), rng.choice([60, 300])))] = rng.randrange(256)
+        (tmp_path / "a.jpg").write_bytes(data[: rng.choice([None, rng.randrange(len(data))])])
+        try:
+            assert read_photo(tmp_path / "a.jpg", min_side=8, box=(1, 1, 25, 25)).mode == "RGB"
+        except BadPhotoError:
+            refused += 1
+    assert 100 < refused < 600
+
+
+def test_photos_are_found_at_any_depth_in_the_order_of_names(tmp_path: Path) -> None:
+    photos = ["b/z.JPEG", "b/a/1.png", "a.jpg", "c.webp"]
+    for name in [*photos, "notes.txt", ".hidden.jpg", ".cache/x.jpg", "b/._z.jpg"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [str(path.relative_to(tmp_path)) for path in find_photos([tmp_path])]
+    assert found == ["a.jpg", "b/a/1.png", "b/z.JPEG", "c.webp"]
+
+
+def test_a_file_that_is_named_is_yielded_whatever_it_is_called(tmp_path: Path) -> None:
+    for name in ("b.txt", ".a.jpg"):
+        (tmp_path / name).touch()
+    named = [tmp_path / "b.txt", tmp_path / ".a.jpg"]
+    assert list(find_photos(named)) == named
+
+
+def test_a_missing_path_is_an_error_before_the_first_photo(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        next(find_photos([tmp_path, tmp_path / "nowhere"]))
+
+
+def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").touch()
+    (tmp_path / "in" / "up").symlink_to(tmp_path)
+    (tmp_path / "twin").symlink_to(tmp_path / "in")
+    assert list(find_photos([tmp_path])) == [tmp_path / "in" / "a.jpg"]
+
+
+def test_a_link_to_nowhere_in_a_folder_is_yielded_so_that_it_gets_named(tmp_path: Path) -> None:
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
+    assert list(find_photos([tmp_path])) == [tmp_path / "gone.jpg"]
+
+
+def test_suffixes_are_in_lower_case_as_they_are_compared() -> None:
+    assert {suffix.lower() for suffix in PHOTO_SUFFIXES} == PHOTO_SUFFIXES
+    assert ".jpeg" in PHOTO_SUFFIXES
+
+
+def test_real_photos_with_exif_are_all_read_without_a_warning() -> None:
+    folder = SHARED / "data" / "geo" / "photos"
+    if not folder.is_dir():
+        pytest.skip("the shared photos are not on this machine")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sizes = [read_photo(path, min_side=64).size for path in find_photos([folder])]
+    assert len(sizes) > 200
+    assert min(min(size) for size in sizes) >= 64
