@@ -155,7 +155,7 @@ def fetch(dataset: str, root: Path, base_url: str | None) -> None:
     from apps.fetch import fetch as get
     from apps.progress import Screen
 
-    with Screen().bytes(dataset) as update:
+    with Screen().downloads() as update:
         emit(get(dataset, root, base_url=base_url, on_progress=update))
 
 

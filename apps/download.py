@@ -54,8 +54,7 @@ class _Expected:
             return f"has {path.stat().st_size} bytes, expected {self.size}"
         for kind in ("sha256", "md5"):
             wanted = getattr(self, kind)
-            got = _digest(path, kind) if wanted else None
-            if got and got != wanted.lower():
+            if wanted and (got := _digest(path, kind)) != wanted.lower():
                 return f"has {kind} {got}, expected {wanted.lower()}"
         return None
 
@@ -209,7 +208,7 @@ def _fetch_rest(part: _Part, expected: _Expected, on_progress: OnProgress) -> No
                     raise _DroppedError("the file on the server has changed")
             else:
                 part.clear()
-            total = _announced(response, part.size)
+            total = None if response.length is None else part.size + response.length
             _check_room(part, expected, total)
             part.remember(response, total)
             _copy(response, part, total if total is not None else expected.size, on_progress)
@@ -218,11 +217,6 @@ def _fetch_rest(part: _Part, expected: _Expected, on_progress: OnProgress) -> No
     except (URLError, http.client.HTTPException, ConnectionResetError, TimeoutError, ssl.SSLError) as error:
         reason = getattr(error, "reason", "") or error or type(error).__name__
         raise _DroppedError(" ".join(str(reason).split())) from error
-
-
-def _announced(response: http.client.HTTPResponse, offset: int) -> int | None:
-    length = response.headers.get("Content-Length", "")
-    return offset + int(length) if length.isdecimal() else None
 
 
 def _check_room(part: _Part, expected: _Expected, total: int | None) -> None:
@@ -237,18 +231,16 @@ def _check_room(part: _Part, expected: _Expected, total: int | None) -> None:
         raise OSError(f"{total - part.size} bytes to come, {free} free")
 
 
-def _copy(
-    response: http.client.HTTPResponse, part: _Part, total: int | None, on_progress: OnProgress
-) -> None:
+def _copy(response: http.client.HTTPResponse, part: _Part, total: int | None, report: OnProgress) -> None:
     done = part.size
     with part.path.open("ab") as file:
-        on_progress(done, total)
+        report(done, total)
         while chunk := response.read1(_CHUNK):
             file.write(chunk)
             done += len(chunk)
             if total is not None and done > total:
                 raise ChecksumError(f"{part.url} sends more than {total} bytes; try another mirror")
-            on_progress(done, total)
+            report(done, total)
         file.flush()
         os.fsync(file.fileno())
     if total is not None and done < total:
@@ -272,7 +264,7 @@ def _refused(error: HTTPError, part: _Part) -> None:
 class _WebOnly(HTTPRedirectHandler):
     """No redirect to ftp or other places."""
 
-    def redirect_request(  # noqa: PLR0917  # urllib's own
+    def redirect_request(
         self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
         _check_address(newurl)

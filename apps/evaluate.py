@@ -11,7 +11,7 @@ from apps.app import App
 from apps.engine import checkpoint as runs
 from apps.engine.checkpoint import RunConfig
 from apps.engine.files import writable_folder
-from apps.engine.loader import Loader, eval_transform
+from apps.engine.loader import looking_loader
 from apps.engine.train import rate, run_model
 from apps.finish import facts, looks, thumbnail
 from apps.metrics import Predictions
@@ -71,9 +71,7 @@ def judge(
 ) -> tuple[Predictions, int]:
     """The model's answers on one split, and how many of its photos could not be read."""
     photos = app.dataset(split, classes=config.classes)
-    preprocessing = config.backbone.preprocessing
-    look = eval_transform(preprocessing.resolution, preprocessing.crop)
-    loader = Loader(photos, look, batch_size=BATCH, workers=workers)
+    loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
 
     def forward(images: Tensor) -> Tensor:
         output: Tensor = model(images)[app.name]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,13 @@ from apps.download import download, unpack
 
 MIRROR_VARIABLE = "MOBILENET_APPS_MIRROR"
 SUMS_FILE = "SHA256SUMS"
+RECORD_FILE = ".fetched.json"
 
 OnProgress = Callable[[str, int, int | None], None]
+
+
+def _silent(*_numbers: str | int | None) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,8 @@ class Archive:
 
     Args:
         name: its name at the source.
-        makes: the folder that it fills, below the root; if that is there, the archive is done.
+        makes: the folder that it fills, below the root.
+        files: how many files that folder holds at least when it is complete.
         unpack_in: the folder below the root that it is unpacked in.
         size: bytes; None if not known.
         sha256: hex digits; None if not known.
@@ -34,6 +42,7 @@ class Archive:
 
     name: str
     makes: str
+    files: int
     unpack_in: str = "."
     size: int | None = None
     sha256: str | None = None
@@ -58,17 +67,17 @@ DATASETS = {
         terms="photos of ImageNet: for research and teaching only, not to be passed on",
         archives=(
             Archive(
-                "lists.tar", makes="lists", unpack_in="lists", size=481_280,
+                "lists.tar", makes="lists", files=2, unpack_in="lists", size=481_280,
                 sha256="34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c",
                 md5="edbb9f16854ec66506b5f09b583e0656",
             ),
             Archive(
-                "annotation.tar", makes="Annotation", size=21_852_160,
+                "annotation.tar", makes="Annotation", files=20_580, size=21_852_160,
                 sha256="662ed36f707be6b195c2fda392d8e153e83af28cedc8e2134a649f198def30fd",
                 md5="4298cc0031f6bc6e74612ac83b5988e2",
             ),
             Archive(
-                "images.tar", makes="Images", size=793_579_520,
+                "images.tar", makes="Images", files=20_580, size=793_579_520,
                 sha256="a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58",
                 md5="1bb1f2a596ae7057f99d7d75860002ef",
             ),
@@ -82,7 +91,7 @@ def fetch(
     root: Path,
     *,
     base_url: str | None = None,
-    on_progress: OnProgress = lambda file, done, total: None,
+    on_progress: OnProgress = _silent,
 ) -> dict[str, Any]:
     """Download a dataset, check it and unpack it; what is there already is left as it is.
 
@@ -102,6 +111,7 @@ def fetch(
     Raises:
         ValueError: no such dataset, a sum is wrong, or an archive is damaged or dangerous.
         ConnectionError: the server refused, or the line broke too often; run again to go on.
+        FileExistsError: a folder of the dataset is there but lacks files.
         OSError: the disk is full or the root cannot be written.
     """
     started = time.monotonic()
@@ -109,27 +119,53 @@ def fetch(
         raise ValueError(f"there is no dataset {name!r} to fetch; there are: {', '.join(sorted(DATASETS))}")
     source, mirror = DATASETS[name], base_url or os.environ.get(MIRROR_VARIABLE)
     address = (mirror or source.base_url).rstrip("/")
-    missing = [archive for archive in source.archives if not (root / archive.makes).exists()]
+    missing = [archive for archive in source.archives if not _is_complete(archive, root)]
     sums = _sums_of(address) if mirror and missing else {}
     for archive in missing:
-        _fetch_one(archive, address, root, sums.get(archive.name), on_progress)
+        stated = sums.get(archive.name)
+        wanted = replace(archive, sha256=stated, md5=None, size=None) if stated else archive
+        _fetch_one(wanted, address, root, on_progress)
     files = sum(_count_files(root / archive.makes) for archive in source.archives)
-    return {"dataset": name, "root": str(root), "files": files, "seconds": round(time.monotonic() - started, 1)}
+    seconds = round(time.monotonic() - started, 1)
+    return {"dataset": name, "root": str(root), "files": files, "seconds": seconds}
 
 
-def _fetch_one(
-    archive: Archive, address: str, root: Path, mirror_sum: str | None, on_progress: OnProgress
-) -> None:
+def _is_complete(archive: Archive, root: Path) -> bool:
+    """Whether an archive's folder is there; one that lacks files is an error, before any download."""
+    folder = root / archive.makes
+    if not folder.exists():
+        return False
+    here, wanted = _count_files(folder), _record(root).get(archive.name, archive.files)
+    if here < wanted:
+        raise FileExistsError(
+            f"{folder} has {here} of {wanted} files; remove or rename it and run again to get all of them"
+        )
+    return True
+
+
+def _fetch_one(archive: Archive, address: str, root: Path, on_progress: OnProgress) -> None:
     """One archive into its folder; the archive itself is not kept."""
-    known = {"sha256": archive.sha256, "md5": archive.md5, "size": archive.size}
     path = download(
         f"{address}/{archive.name}",
         root / archive.name,
-        on_progress=lambda done, total: on_progress(archive.name, done, total),
-        **({"sha256": mirror_sum} if mirror_sum else known),  # type: ignore[arg-type]
+        sha256=archive.sha256,
+        md5=archive.md5,
+        size=archive.size,
+        on_progress=partial(on_progress, archive.name),
     )
-    unpack(path, root / archive.unpack_in)
+    count = unpack(path, root / archive.unpack_in)
+    if not (root / archive.makes).is_dir():
+        raise ValueError(f"{archive.name} of {address} holds no {archive.makes}; try another mirror")
+    (root / RECORD_FILE).write_text(json.dumps(_record(root) | {archive.name: count}))
     path.unlink()
+
+
+def _record(root: Path) -> dict[str, int]:
+    """How many files each archive held that was unpacked here."""
+    try:
+        return {str(name): int(count) for name, count in json.loads((root / RECORD_FILE).read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def _sums_of(address: str) -> dict[str, str]:

@@ -86,7 +86,7 @@ def _evaluating(*modules: nn.Module) -> Iterator[None]:
 
 
 def overlay(image: Image.Image, cam: Map) -> Image.Image:
-    """The photo in dim grey with the heat shining on it: dark where the map is 0, purple, orange, yellow at 1.
+    """The photo in dim grey with the heat shining on it: dark at 0, then purple, orange, yellow at 1.
 
     Args:
         image: any size and mode.

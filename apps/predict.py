@@ -11,7 +11,7 @@ from torch import Tensor
 
 from apps.calibration import UnknownRule
 from apps.engine.checkpoint import RunConfig
-from apps.engine.loader import Batch, Loader, eval_transform
+from apps.engine.loader import Batch, looking_loader
 from apps.model import load_pretrained, load_run
 from datasets.images import find_photos
 from datasets.photos import LabelledPhotos, Photo
@@ -48,9 +48,7 @@ def predict(
     if not found:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
-    preprocessing = config.backbone.preprocessing
-    look = eval_transform(preprocessing.resolution, preprocessing.crop)
-    loader = Loader(photos, look, batch_size=BATCH, workers=workers)
+    loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     for batch in loader.epoch(0):
         yield from _answers(batch, model, config, found, top)
 

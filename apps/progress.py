@@ -12,6 +12,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -35,18 +36,24 @@ class Screen:
         self.console.print(f"[yellow]{escape(text)}[/yellow]")
 
     @contextmanager
-    def bytes(self, label: str) -> Iterator[Callable[[int, int | None], None]]:
-        """A bar over a download; call the update with the bytes done and, if known, in all."""
+    def downloads(self) -> Iterator[Callable[[str, int, int | None], None]]:
+        """A bar a download; call the update with its name, the bytes done and, if known, in all."""
         if not self.console.is_terminal:
-            yield lambda _done, _total: None
+            yield lambda _name, _done, _total: None
             return
         columns = (
             TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task(escape(label), total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
+            tasks: dict[str, TaskID] = {}
+
+            def update(name: str, done: int, total: int | None) -> None:
+                if name not in tasks:
+                    tasks[name] = progress.add_task(escape(name), total=total)
+                progress.update(tasks[name], completed=done, total=total)
+
+            yield update
 
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Update]:

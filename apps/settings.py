@@ -39,7 +39,11 @@ class Settings:
     freeze: bool = option(False, "train the head alone, on cached features of the frozen backbone")
     width: float | None = option(None, "width multiplier; default: that of the weights, else 0.25", above=0)
     resolution: int | None = option(
-        None, "side of the photos in px; default: that of the weights, else 128", low=32, high=4096
+        None, "side of the photos in px; default: by mode, from that of the weights", low=32, high=4096
+    )
+    train_resolution: int | None = option(
+        None, "side of the training crops in px; default: that of the weights, or --resolution",
+        low=32, high=4096,
     )
     epochs: int | None = option(None, "passes over the training photos; default: by mode", low=1)
     batch_size: int | None = option(None, "photos a step; default: 32, or all where there are fewer", low=1)

@@ -62,7 +62,7 @@ def random_look(rng: Rng) -> Look:
 def dog(breed: Breed, rng: Rng) -> list[Group]:
     """Groups of shapes, back to front, of a dog that looks to the right; y is 0 on the ground."""
     look = random_look(rng)
-    pose = _sitting if rng.random() < 0.3 else _standing
+    pose = _sitting if rng.random() < 0.22 else _standing
     return pose(breed, look, rng)
 
 
@@ -89,7 +89,7 @@ def _standing(breed: Breed, look: Look, rng: Rng) -> list[Group]:
     middle, along = (-0.02, top + 0.5 * deep), 0.0
     details = _coat_details(breed, look, middle, along, deep, body, rng)
     tail = _tail(breed, (-0.45, top + 0.09), rng.uniform(-12, 25), look, rng)
-    lean = rng.choice([-38.0, -12.0, 62.0], p=[0.4, 0.4, 0.2]) + rng.uniform(-12, 12)
+    lean = rng.choice([-38.0, -12.0, 58.0], p=[0.5, 0.4, 0.1]) + rng.uniform(-12, 12)
     return _assemble(breed, look, (0.36, top + 0.14), float(lean), trunk, far, near, details, tail, rng)
 
 
@@ -117,11 +117,11 @@ def _assemble(
     breed: Breed, look: Look, withers: tuple[float, float], lean_deg: float, trunk: Group, far: Group,
     near: Group, details: Group, tail: Group, rng: Rng,
 ) -> list[Group]:
-    reach = 0.34
+    reach = 0.36
     a = math.radians(lean_deg)
     skull = (withers[0] + reach * math.cos(a), withers[1] + reach * math.sin(a))
     inside = (withers[0] - 0.06, withers[1] + 0.06)
-    neck = furry(limb([inside, skull], [0.2 * look.girth, 0.135]), breed.coat, rng, 0.7)
+    neck = furry(limb([inside, skull], [0.2 * look.girth, 0.15]), breed.coat, rng, 0.7)
     bib: Group = []
     if look.bib:
         bib = [Shape(ellipse(withers[0] + 0.07, withers[1] + 0.13, 0.06, 0.14, -15), look.pale, edged=False)]
@@ -132,13 +132,13 @@ def _assemble(
         bib.append(Shape(ring + middle - bow, look.collar, line=0.055))
     chance = rng.random()
     head: Head
-    if chance < 0.22:
+    if chance < 0.18:
         head = front_head(breed, look.fur, look.mark, look.ears_marked, rng)
         placed = head.placed(skull, rng.uniform(-12, 12), mirrored=bool(rng.random() < 0.5))
     else:
         head = profile_head(breed, look.fur, look.mark, look.ears_marked, rng)
         tilt = 0.45 * (lean_deg + 25) + rng.uniform(-14, 10)
-        backwards = lean_deg < 10 and chance > 0.9
+        backwards = lean_deg < 10 and chance > 0.94
         placed = head.placed(skull, -tilt if backwards else tilt, mirrored=backwards)
     return [far, tail, [*trunk, Shape(neck, look.fur), *near, *details, *bib], *placed]
 
@@ -149,7 +149,7 @@ def _foreleg(
     colour = look.far if far else look.fur
     bend = rng.uniform(-0.02, 0.03)
     path = [(x, top), (x + 0.4 * swing + bend, top * 0.45), (x + swing, -0.045)]
-    fur = furry(limb(path, [0.105, 0.062, 0.05]), breed.coat, rng, 0.45)
+    fur = furry(limb(path, [0.11, 0.07, 0.058]), breed.coat, rng, 0.45)
     return [Shape(fur, colour), _paw(x + swing + 0.02, colour, look, far=far)]
 
 
@@ -159,7 +159,7 @@ def _hindleg(
     colour = look.far if far else look.fur
     foot = x + swing - 0.03
     path = [(x, top), (x + 0.05 + 0.3 * swing, top * 0.55), (foot - 0.05, top * 0.3), (foot, -0.045)]
-    fur = furry(limb(path, [0.15, 0.095, 0.055, 0.05]), breed.coat, rng, 0.45)
+    fur = furry(limb(path, [0.16, 0.1, 0.062, 0.056]), breed.coat, rng, 0.45)
     return [Shape(fur, colour), _paw(foot + 0.02, colour, look, far=far)]
 
 
@@ -182,9 +182,8 @@ def _coat_details(
             patch = cut(patch, edge, facing, ripple=0.012)
         shapes.append(Shape(patch, look.mark, edged=False))
     if breed.marking == "spots":
-        for at in _scattered(12, rng) * [0.4, 0.42 * deep]:
-            x, y = turned(at[None], slope_deg)[0] + centre
-            rx = rng.uniform(0.028, 0.062)
+        for x, y in (turned(_scattered(12, rng) * [0.4, 0.42 * deep], slope_deg) + centre).tolist():
+            rx = rng.uniform(0.035, 0.065)
             shapes.append(Shape(ellipse(x, y, rx, rx * rng.uniform(0.7, 1), corners=14), look.mark, edged=False))
     return shapes + _strokes(breed.coat, look, centre, slope_deg, deep, rng)
 
@@ -203,17 +202,18 @@ def _strokes(coat: str, look: Look, centre: Points, slope_deg: float, deep: floa
         return []
     tint = darker(look.fur, 0.72) if lightness(look.fur) > 75 else mix(look.fur, (255, 255, 255), 0.22)
     t = np.linspace(0, 1, 7)
-    shapes: Group = []
-    for at in rng.uniform(-1, 1, (22, 2)) * [0.38, 0.36 * deep]:
-        start = turned(at[None], slope_deg)[0] + centre
-        if coat == "wavy":
-            curve = np.column_stack([0.1 * t, 0.022 * np.sin(2 * math.pi * t)])
-        elif coat == "wiry":
-            curve = turned(array([(0, 0), (0.05, 0)]), rng.uniform(0, 180))
-        else:
-            curve = np.column_stack([-0.02 * np.sin(3 * t), 0.13 * t])
-        shapes.append(Shape(curve + start, tint, line=0.016))
-    return shapes
+    if coat == "wavy":
+        curve = np.column_stack([0.1 * t, 0.022 * np.sin(2 * math.pi * t)])
+    elif coat == "wiry":
+        curve = array([(0, 0), (0.05, 0)])
+    else:
+        curve = np.column_stack([-0.02 * np.sin(3 * t), 0.13 * t])
+    starts = turned(rng.uniform(-1, 1, (20, 2)) * [0.38, 0.36 * deep], slope_deg) + centre
+    turns = rng.uniform(0, 180, len(starts)) if coat == "wiry" else np.zeros(len(starts))
+    return [
+        Shape((turned(curve, turn) if turn else curve) + start, tint, line=0.016)
+        for start, turn in zip(starts, turns.tolist(), strict=True)
+    ]
 
 
 def _tail(breed: Breed, base: tuple[float, float], raised_deg: float, look: Look, rng: Rng) -> Group:
@@ -223,15 +223,15 @@ def _tail(breed: Breed, base: tuple[float, float], raised_deg: float, look: Look
         stub = turned(array([(0.06, 0), (-0.04, 0), (-0.12, -0.02)]), raised_deg + 15) + base
         return [Shape(furry(limb(stub.tolist(), [0.06, 0.055, 0.045]), breed.coat, rng, 0.4), colour)]
     if breed.tail == "curled":
-        r = 0.135 * rng.uniform(0.9, 1.1)
+        r = 0.165 * rng.uniform(0.9, 1.1)
         turn = np.radians(np.linspace(70, 70 + 395, 14))
         radius = np.linspace(r, 0.4 * r, 14)
         path = np.column_stack([x - 0.03 + radius * np.cos(turn), y - 0.8 * r + radius * np.sin(turn)])
-        return [Shape(furry(limb(path.tolist(), [0.05, 0.045, 0.03], steps=3), breed.coat, rng, 0.25), colour)]
+        return [Shape(furry(limb(path.tolist(), [0.06, 0.055, 0.035], steps=3), breed.coat, rng, 0.25), colour)]
     curve = array([(0.06, 0), (-0.1, 0.0), (-0.26, -0.03), (-0.4, -0.1)])
     if breed.tail == "straight":
         path = turned(curve * [1.1, rng.uniform(0.2, 1.2)], raised_deg) + base
-        return [Shape(furry(limb(path.tolist(), [0.055, 0.045, 0.032, 0.014]), breed.coat, rng, 0.35), colour)]
+        return [Shape(furry(limb(path.tolist(), [0.06, 0.052, 0.04, 0.02]), breed.coat, rng, 0.35), colour)]
     path = turned(curve * [1.1, 1.6], raised_deg + 12) + base
-    plume = furry(limb(path.tolist(), [0.05, 0.07, 0.12, 0.03]), "shaggy", rng, 0.8)
+    plume = furry(limb(path.tolist(), [0.06, 0.09, 0.15, 0.03]), "shaggy", rng, 0.8)
     return [Shape(plume, colour)]

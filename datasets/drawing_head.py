@@ -12,7 +12,7 @@ from datasets.drawing_shapes import (
     Colour, Points, Rng, Shape, array, cut, darker, ellipse, furry, lightness, mix, spline, turned,
 )
 
-RADIUS = 0.225  # of the skull; the body is about 1 long
+RADIUS = 0.27  # of the skull; the body is about 1 long
 
 MUZZLE = {"short": 0.18, "medium": 0.72, "long": 1.4}  # beyond the skull, in radii of the skull
 
@@ -27,6 +27,7 @@ EARS: dict[str, tuple[tuple[tuple[float, float], ...], bool]] = {
     "folded": (((-0.36, 0.2), (-0.34, -0.42), (-0.06, -0.6), (0.2, -0.48), (0.34, 0.15)), False),
     "rose": (((0.28, 0.18), (0.1, -0.3), (-0.4, -0.42), (-0.98, -0.12), (-0.5, 0.12), (-0.2, 0.28)), True),
 }
+EAR_SIZE = 1.15
 FLAP = ((-0.34, -0.44), (-0.02, -0.64), (0.24, -0.52), (0.74, 0.14), (0.3, 0.0))  # of the folded ear
 
 
@@ -58,7 +59,7 @@ def _tone(breed: Breed, fur: Colour, mark: Colour, ears_marked: bool) -> _Tone:
 
 def _ear(breed: Breed, colour: Colour, tilt_deg: float, coat: str, rng: Rng) -> list[Shape]:
     corners, rounded = EARS[breed.ear]
-    outline = array(corners)
+    outline = array(corners) * EAR_SIZE
     outline = spline(outline) if rounded else outline
     inner = mix(colour, PINK, 0.6)
     shapes = [Shape(furry(outline * RADIUS, coat, rng, 0.3), colour)]
@@ -67,7 +68,7 @@ def _ear(breed: Breed, colour: Colour, tilt_deg: float, coat: str, rng: Rng) -> 
     if breed.ear == "rose":
         shapes.append(Shape((outline * [0.6, 0.42] + [-0.12, -0.02]) * RADIUS, darker(inner, 0.8), edged=False))
     if breed.ear == "folded":
-        shapes.append(Shape(array(FLAP) * RADIUS, darker(colour, 0.82)))
+        shapes.append(Shape(array(FLAP) * RADIUS * EAR_SIZE, darker(colour, 0.82)))
     return [Shape(turned(s.points, tilt_deg), s.colour, s.line, s.edged) for s in shapes]
 
 

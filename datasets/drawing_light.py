@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from datasets.drawing_shapes import Rng
 
@@ -19,10 +19,19 @@ def shade(pixels: Pixels, alpha: Image.Image, rng: Rng) -> Pixels:
     width = alpha.width
     angle, strength = rng.uniform(-2.6, -0.5), rng.uniform(0.12, 0.34)
     step = 0.045 * width
-    inside = np.asarray(alpha.filter(ImageFilter.BoxBlur(0.05 * width)), dtype=np.float32) / 255
     dx, dy = round(step * math.cos(angle)), round(step * math.sin(angle))
-    lit = np.roll(inside, (dy, dx), (0, 1)) - np.roll(inside, (-dy, -dx), (0, 1))
-    return pixels * (1 - strength * np.clip(1.6 * -lit, -0.7, 1))[..., None].astype(np.float32)
+    inside = alpha.filter(ImageFilter.BoxBlur(0.05 * width))
+    lit = ImageChops.subtract(ImageChops.offset(inside, dx, dy), ImageChops.offset(inside, -dx, -dy), 2.0, 128)
+    slope = (128 - np.asarray(lit, dtype=np.float32)) / 80  # 0 in the middle, above 0 away from the light
+    shaded: Pixels = pixels * (1 - np.float32(strength) * np.clip(slope, -0.7, 1))[..., None]
+    return shaded
+
+
+def out_of_focus(scene: Image.Image, rng: Rng) -> Image.Image:
+    """The place behind the dog: a little soft, a little hazy."""
+    soft = scene.filter(ImageFilter.BoxBlur(rng.uniform(0.5, 2.0) * scene.width / 160))
+    haze = Image.new("RGB", scene.size, soft.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
+    return Image.blend(soft, haze, rng.uniform(0.1, 0.5))
 
 
 def cast_shadow(pixels: Pixels, alpha: Image.Image, foot_y: float, rng: Rng) -> Pixels:
@@ -42,13 +51,15 @@ def cast_shadow(pixels: Pixels, alpha: Image.Image, foot_y: float, rng: Rng) -> 
         matrix = (1.0, slant / flat, -slant / flat * foot_y / 4, 0.0, 1 / flat, (1 - 1 / flat) * foot_y / 4)
     fallen = small.transform(small.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     soft = fallen.filter(ImageFilter.BoxBlur(0.8)).resize((width, height), Image.Resampling.BILINEAR)
-    return pixels * (1 - rng.uniform(0.15, 0.5) * np.asarray(soft, dtype=np.float32) / 255)[..., None]
+    shadow = np.asarray(soft, dtype=np.float32) * np.float32(rng.uniform(0.15, 0.5) / 255)
+    darkened: Pixels = pixels * (1 - shadow)[..., None]
+    return darkened
 
 
 def expose(pixels: Pixels, rng: Rng) -> Pixels:
     """Brightness, contrast, saturation, a tint, and a light that falls off to one side."""
     size = pixels.shape[0]
-    colour, contrast = rng.uniform(0.55, 1.25), rng.uniform(0.75, 1.12)
+    colour, contrast = rng.uniform(0.55, 1.25), rng.uniform(0.85, 1.15)
     mixing = contrast * (colour * np.eye(3) + (1 - colour) / 3)  # saturation and contrast in one product
     offset = 128 * (1 - contrast) + rng.uniform(-18, 14)
     pixels = pixels @ mixing.astype(np.float32) + np.float32(offset)
@@ -62,11 +73,11 @@ def expose(pixels: Pixels, rng: Rng) -> Pixels:
 
 def develop(pixels: Pixels, rng: Rng) -> Image.Image:
     """Grain, a lens that may be out of focus, and a JPEG file that may be poor."""
-    if rng.random() < 0.5:
-        pixels = pixels + rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32) * np.float32(rng.uniform(2, 9))
+    if rng.random() < 0.35:
+        pixels = pixels + rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32) * np.float32(rng.uniform(2, 6))
     picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    if rng.random() < 0.3:
-        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0) * picture.width / 160))
+    if rng.random() < 0.2:
+        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.8) * picture.width / 160))
     if rng.random() < 0.3:
         buffer = io.BytesIO()
         picture.save(buffer, "jpeg", quality=int(rng.integers(35, 80)))

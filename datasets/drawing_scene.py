@@ -66,7 +66,7 @@ def _meadow(size_px: int, rng: Rng) -> tuple[Image.Image, tuple[Thing, ...]]:
     shapes = [cloud(rng.uniform(0, 1), rng.uniform(0.06, 0.25), rng.uniform(0.6, 1.2), rng) for _ in range(2)]
     flat = [s for shape in shapes for s in shape]
     flat += [_ground(y - 0.07, 0.05, mix(green, sky, 0.45), rng), _ground(y, 0.02, green, rng)]
-    for x, depth in rng.uniform(0, 1, (26, 2)):
+    for x, depth in rng.uniform(0, 1, (16, 2)):
         foot = y + 0.04 + depth * (1 - y)
         blade = array([(x, foot), (x + 0.012, foot - 0.035), (x + 0.02, foot)])
         flat.append(Shape(blade, darker(green, rng.uniform(0.78, 1.18))))
@@ -107,7 +107,7 @@ def _beach(size_px: int, rng: Rng) -> tuple[Image.Image, tuple[Thing, ...]]:
         x = rng.uniform(0, 0.9)
         shapes.append(Shape(array([(x, row), (x + rng.uniform(0.05, 0.2), row)]), mix(sea, (255, 255, 255), 0.4), line=0.006))
     shapes += [_ground(y - 0.012, 0.012, (240, 244, 242), rng), _ground(y + 0.01, 0.012, sand, rng)]
-    shapes += [Shape(ellipse(x, y + 0.05 + d * 0.5, 0.006, 0.004, corners=8), darker(sand, 0.82)) for x, d in rng.random((20, 2))]
+    shapes += [Shape(ellipse(x, y + 0.05 + d * 0.5, 0.006, 0.004, corners=8), darker(sand, 0.82)) for x, d in rng.random((12, 2))]
     unit_pen(canvas).group(shapes)
     return canvas, (ball, stone, crate, bone, fence)
 
@@ -121,7 +121,7 @@ def _snow(size_px: int, rng: Rng) -> tuple[Image.Image, tuple[Thing, ...]]:
     for x in rng.uniform(0, 1, rng.integers(1, 5)):
         shapes += fir(x, y, rng.uniform(0.6, 1.3), rng)
     shapes.append(_ground(y, 0.025, white, rng))
-    shapes += [Shape(ellipse(x, d, 0.007, 0.007, corners=8), (252, 252, 255)) for x, d in rng.random((30, 2))]
+    shapes += [Shape(ellipse(x, d, 0.007, 0.007, corners=8), (252, 252, 255)) for x, d in rng.random((20, 2))]
     unit_pen(canvas).group(shapes)
     return canvas, (stone, fence, fir, ball, tree)
 

@@ -15,6 +15,7 @@ Points = npt.NDArray[np.float64]  # (N, 2): x to the right, y down
 Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 Rng = np.random.Generator
 
+CAP = np.array([(math.cos(a), math.sin(a)) for a in np.linspace(0, math.pi, 7)[1:-1].tolist()])  # a round end
 COATS = ("smooth", "wavy", "wiry", "shaggy")
 
 
@@ -116,13 +117,14 @@ def normals(curve: Points) -> Points:
 def limb(path: Sequence[Sequence[float]], radii: Sequence[float], *, steps: int = 6) -> Points:
     """The outline of a tube along ``path`` with a radius at each of its points and round ends."""
     centre = spline(array(path), closed=False, steps=steps)
-    radius = np.interp(np.linspace(0, 1, len(centre)), np.linspace(0, 1, len(radii)), radii)[:, None]
-    across = normals(centre) * radius
-    arc = np.linspace(0, math.pi, 7)[1:-1, None]
-    def cap(at: int, side: Points) -> Points:
-        along = np.column_stack([side[:, 1], -side[:, 0]])
-        return centre[at] + side * np.cos(arc) + along * np.sin(arc)
-    return np.vstack([centre + across, cap(-1, across[-1:]), (centre - across)[::-1], cap(0, -across[:1])])
+    at = np.arange(len(centre)) / (len(centre) - 1) * (len(radii) - 1)
+    across = normals(centre) * np.interp(at, np.arange(len(radii)), radii)[:, None]
+    ends = centre[-1] + CAP @ _sides(across[-1]), centre[0] + CAP @ _sides(-across[0])
+    return np.vstack([centre + across, ends[0], (centre - across)[::-1], ends[1]])
+
+
+def _sides(side: Points) -> Points:
+    return np.stack([side, side[::-1] * (1, -1)])
 
 
 def resampled(outline: Points, spacing: float) -> Points:
@@ -134,9 +136,9 @@ def resampled(outline: Points, spacing: float) -> Points:
 
 
 def _outward(outline: Points) -> Points:
-    across = normals(np.vstack([outline[-1:], outline, outline[:1]]))[1:-1]
-    x, y = outline.T
-    area = float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    ring = np.vstack([outline[-1:], outline, outline[:1]])
+    across = normals(ring)[1:-1]
+    area = float(np.dot(ring[:-1, 0], ring[1:, 1]) - np.dot(ring[:-1, 1], ring[1:, 0]))
     return -across if area > 0 else across
 
 
@@ -155,16 +157,16 @@ def furry(outline: Points, coat: str, rng: Rng, amount: float = 1.0) -> Points:
     n = np.arange(len(points)) * 0.012 + rng.uniform(0, 1)
     out = _outward(points)
     if coat == "wavy":
-        scallops = np.abs(np.sin(math.pi * n / 0.085 + 0.6 * np.sin(7 * n)))
-        return points + out * (0.042 * amount * scallops - 0.012 * amount)[:, None]
+        scallops = np.abs(np.sin(math.pi * n / 0.1 + 0.6 * np.sin(7 * n)))
+        return points + out * (0.055 * amount * scallops - 0.014 * amount)[:, None]
     if coat == "wiry":
         bristles = (np.arange(len(points)) % 2) * rng.uniform(0.25, 1.0, len(points))
-        return points + out * (0.044 * amount * bristles - 0.008 * amount)[:, None]
+        return points + out * (0.055 * amount * bristles - 0.008 * amount)[:, None]
     period = 0.11 * (1 + 0.25 * np.sin(5 * n))
     tufts = (n / period) % 1.0
     under = 0.55 + 0.45 * np.clip(out[:, 1], 0, 1)
     push = out + np.array([0.0, 0.75])
-    return points + push * (0.085 * amount * tufts**1.5 * under)[:, None]
+    return points + push * (0.1 * amount * tufts**1.5 * under)[:, None]
 
 
 def cut(outline: Points, at: Sequence[float], towards_deg: float, *, ripple: float = 0.0) -> Points:
@@ -209,7 +211,8 @@ class Pen:
             for shape, corners in placed:
                 if shape.edged and shape.line == 0:
                     self.draw.line([*corners, *corners[:2]], fill=self.ink, width=max(round(2 * self.ink_px), 1))
-        scale = math.sqrt(abs(float(np.linalg.det(self.matrix))))
+        (a, b), (c, d) = self.matrix.tolist()
+        scale = math.sqrt(abs(a * d - b * c))
         for shape, corners in placed:
             if shape.line > 0:
                 self.draw.line(corners, fill=shape.colour, width=max(round(shape.line * scale), 1))

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from datasets.drawing_breeds import BREEDS, Breed, breed_of
 from datasets.drawing_dog import Group, dog
-from datasets.drawing_light import cast_shadow, develop, expose, shade
+from datasets.drawing_light import cast_shadow, develop, expose, out_of_focus, shade
 from datasets.drawing_scene import paint_in_front, paint_scene
 from datasets.drawing_shapes import Pen, Points, Rng, darker, turned
 
@@ -60,7 +60,7 @@ def draw_dog(breed: int | str, rng: Rng, size_px: int = 160) -> Image.Image:
     canvas_px = size_px * OVERSAMPLING
     groups = dog(kind, rng)
     matrix, origin, foot_y = _framing(groups, canvas_px, rng)
-    scene = paint_scene(canvas_px, rng).reduce(OVERSAMPLING)
+    scene = out_of_focus(paint_scene(size_px, rng), rng)
     cutout = _cutout(groups, matrix, origin, canvas_px, rng)
     alpha = cutout.getchannel("A")
     pixels = np.asarray(scene, dtype=np.float32)
@@ -74,11 +74,11 @@ def draw_dog(breed: int | str, rng: Rng, size_px: int = 160) -> Image.Image:
 def _framing(groups: list[Group], canvas_px: int, rng: Rng) -> tuple[Points, Points, float]:
     """Scale, flip, rotation and place: the affine map from dog to canvas, and the row of the feet."""
     flip = np.array([-1.0 if rng.random() < 0.5 else 1.0, 1.0])
-    tilt = rng.normal(0, 5)
+    tilt = rng.normal(0, 4)
     corners = turned(np.vstack([shape.points for group in groups for shape in group]) * flip, tilt)
     low, high = corners.min(axis=0), corners.max(axis=0)
     size = float((high - low).max())
-    scale = canvas_px * rng.uniform(0.74, 0.98) / size
+    scale = canvas_px * rng.uniform(0.82, 1.0) / size
     spare = canvas_px - (high - low) * scale
     place = rng.uniform(0, 1, 2) * [1, 0.6] + [0, 0.4]
     origin = spare * place - low * scale
@@ -89,11 +89,11 @@ def _framing(groups: list[Group], canvas_px: int, rng: Rng) -> tuple[Points, Poi
 def _cutout(groups: list[Group], matrix: Points, origin: Points, canvas_px: int, rng: Rng) -> Image.Image:
     fur = groups[2][0].colour
     canvas = Image.new("RGBA", (canvas_px, canvas_px), (*fur, 0))
-    ink_px = rng.choice([0.0, 0.6, 1.0]) * canvas_px / 160
+    ink_px = rng.choice([0.5, 0.8, 1.1]) * canvas_px / 160
     pen = Pen(ImageDraw.Draw(canvas), matrix, origin, ink=darker(fur, rng.uniform(0.25, 0.5)), ink_px=ink_px)
     for group in groups:
         pen.group(group)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         paint_in_front(canvas, rng)
     return canvas.reduce(OVERSAMPLING)
 

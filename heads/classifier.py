@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heads.base import Head
 
-INITIAL_STD = 0.01  # small, so that an untrained head is undecided: loss = log(num_classes)
+INITIAL_STD = 1e-3  # small, so that an untrained head is undecided: loss = log(num_classes)
 
 
 @dataclass(frozen=True)

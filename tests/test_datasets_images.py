@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import os
-import pickle
-import random
-import struct
 import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.images import MAX_PIXELS, PHOTO_SUFFIXES, BadPhotoError, find_photos, read_photo
+from datasets.images import PHOTO_SUFFIXES, BadPhotoError, find_photos, read_photo
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 ORIENTATION = 0x0112
@@ -58,28 +50,6 @@ def as_stored(orientation: int) -> Image.Image:
     for turn in turns[orientation]:
         image = image.transpose(turn)
     return image
-
-
-def png(width: int, height: int, depth: int, colour: int, chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A PNG written by hand, for what Pillow itself does not write."""
-    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    out = b"\x89PNG\r\n\x1a\n"
-    for kind, data in [(b"IHDR", head), *chunks, (b"IEND", b"")]:
-        out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return out
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Without root's right to read everything."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
@@ -145,24 +115,18 @@ def test_a_transparent_palette_entry_becomes_white(tmp_path: Path) -> None:
 
 
 def test_a_transparent_grey_value_becomes_white(tmp_path: Path) -> None:
-    rows = zlib.compress(b"\0\x00\x40")
-    (tmp_path / "a.png").write_bytes(png(2, 1, 8, 0, [(b"tRNS", b"\0\0"), (b"IDAT", rows)]))
-    read = read_photo(tmp_path / "a.png")
+    image = Image.new("L", (2, 1), 0)
+    image.putpixel((1, 0), 64)
+    read = read_photo(saved(tmp_path / "a.png", image, transparency=0))
     assert [read.getpixel((x, 0)) for x in range(2)] == [(255, 255, 255), (64, 64, 64)]
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_sixteen_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
     """Plain conversion would turn everything above 255 of 65535 white."""
-    values = np.array([[0, 257, 0x4040, 0x8080, 0xFFFF]], dtype=np.uint16)
+    values = np.array([[0, 128, 129, 257, 0x4040, 0x8080, 0xFFFF]], dtype=np.uint16)
     path = saved(tmp_path / f"a.{suffix}", Image.fromarray(values))
-    assert [v[0] for v in np.asarray(read_photo(path))[0]] == [0, 1, 64, 128, 255]
-
-
-def test_pixels_without_a_known_range_are_refused_in_words(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.tif", Image.new("F", (4, 4), 0.5))
-    with pytest.raises(BadPhotoError, match="save it as 8 or 16 bits"):
-        read_photo(path)
+    assert [v[0] for v in np.asarray(read_photo(path))[0]] == [0, 0, 1, 1, 64, 128, 255]
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
@@ -187,35 +151,6 @@ def test_a_photo_of_one_pixel_reads_fine(tmp_path: Path) -> None:
 
 def test_a_long_thin_photo_of_twenty_thousand_pixels_reads_fine(tmp_path: Path) -> None:
     assert read_photo(saved(tmp_path / "a.png", Image.new("L", (20_000, 3)))).size == (20_000, 3)
-
-
-@pytest.mark.parametrize("width", [20_000, MAX_PIXELS // 20_000 + 1])
-def test_a_photo_above_the_limit_is_refused_from_its_header(tmp_path: Path, width: int) -> None:
-    """The file has no pixels at all: only a check before decoding can know the size."""
-    path = tmp_path / "a.png"
-    path.write_bytes(png(width, 20_000, 8, 0, [(b"IDAT", b"")]))
-    with pytest.raises(BadPhotoError, match=f"limit of {MAX_PIXELS} pixels"):
-        read_photo(path)
-
-
-def test_a_large_jpeg_is_refused_even_if_it_could_be_decoded_smaller(tmp_path: Path) -> None:
-    data = bytearray(saved(tmp_path / "a.jpg", Image.new("RGB", (16, 16))).read_bytes())
-    start = data.index(b"\xff\xc0")
-    data[start + 5 : start + 9] = struct.pack(">HH", 20_000, 20_000)
-    (tmp_path / "a.jpg").write_bytes(data)
-    with pytest.raises(BadPhotoError, match=f"limit of {MAX_PIXELS} pixels"):
-        read_photo(tmp_path / "a.jpg", min_side=32)
-
-
-def test_a_photo_of_half_the_limit_gives_no_warning(tmp_path: Path) -> None:
-    """Pillow warns from 89 million pixels on."""
-    path = tmp_path / "a.png"
-    side = 9_600
-    rows = zlib.compress(bytes((side + 7) // 8 + 1) * side)
-    path.write_bytes(png(side, side, 1, 0, [(b"IDAT", rows)]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert read_photo(path).size == (side, side)
 
 
 def test_min_side_lets_a_jpeg_shrink_but_not_below(tmp_path: Path) -> None:
@@ -248,72 +183,6 @@ def test_a_box_over_the_edge_is_cut_and_one_outside_is_refused(tmp_path: Path) -
     assert read_photo(path, box=(-5, -5, 10, 999)).size == (10, 32)
     with pytest.raises(BadPhotoError, match="64 x 32"):
         read_photo(path, box=(64, 0, 80, 10))
-
-
-def broken_files(folder: Path) -> dict[str, Path]:
-    whole = saved(folder / "whole.jpg", Image.effect_noise((200, 200), 80)).read_bytes()
-    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (folder / "text.jpg").write_text("this is not a photo\n" * 20)
-    (folder / "empty.jpg").touch()
-    (folder / "folder.jpg").mkdir()
-    os.mkfifo(folder / "pipe.jpg")
-    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
-    reasons = {
-        "cut.jpg": "cut off", "text.jpg": "not a photo", "empty.jpg": "empty", "folder.jpg": "a folder",
-        "missing.jpg": "not found", "pipe.jpg": "not a regular file", "loop.jpg": "cannot be read",
-    }  # fmt: skip
-    return {reason: folder / name for name, reason in reasons.items()}
-
-
-def test_what_is_no_photo_is_refused_in_one_line_with_path_and_reason(tmp_path: Path) -> None:
-    for reason, path in broken_files(tmp_path).items():
-        with pytest.raises(BadPhotoError) as caught:
-            read_photo(path, min_side=10)
-        assert reason in caught.value.reason
-        assert caught.value.path == path
-        assert str(caught.value) == f"{path}: {caught.value.reason}"
-        assert "\n" not in str(caught.value)
-
-
-def test_a_cut_off_file_is_refused_in_every_format(tmp_path: Path) -> None:
-    noise = Image.effect_noise((90, 90), 80)
-    for suffix in ("jpg", "png", "webp", "bmp", "gif", "tif"):
-        path = saved(tmp_path / f"a.{suffix}", noise)
-        path.write_bytes(path.read_bytes()[:-2000])
-        with pytest.raises(BadPhotoError):
-            read_photo(path)
-
-
-def test_a_file_without_permission_is_refused_in_words(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.png", corners())
-    path.chmod(0)
-    with unprivileged(), pytest.raises(BadPhotoError, match="no permission"):
-        read_photo(path)
-
-
-def test_the_error_crosses_from_a_worker_process() -> None:
-    error = pickle.loads(pickle.dumps(BadPhotoError(Path("a.jpg"), "two\nlines")))  # noqa: S301
-    assert (error.path, error.reason) == (Path("a.jpg"), "two lines")
-
-
-def test_flipped_bytes_give_a_picture_or_our_error_and_nothing_else(tmp_path: Path) -> None:
-    """Broken bytes reach Pillow as a dozen kinds of exception; training must survive each."""
-    sources = []
-    for suffix in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"):
-        buffer = io.BytesIO()
-        Image.effect_noise((40, 30), 60).convert("RGB").save(buffer, suffix)
-        sources.append(buffer.getvalue())
-    rng, refused = random.Random(0), 0
-    for _ in range(600):
-        data = bytearray(rng.choice(sources))
-        for _ in range(4):
-            data[rng.randrange(min(len(data), rng.choice([60, 300])))] = rng.randrange(256)
-        (tmp_path / "a.jpg").write_bytes(data[: rng.choice([None, rng.randrange(len(data))])])
-        try:
-            assert read_photo(tmp_path / "a.jpg", min_side=8, box=(1, 1, 25, 25)).mode == "RGB"
-        except BadPhotoError:
-            refused += 1
-    assert 100 < refused < 600
 
 
 def test_photos_are_found_at_any_depth_in_the_order_of_names(tmp_path: Path) -> None:

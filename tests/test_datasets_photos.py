@@ -58,7 +58,9 @@ def test_a_label_without_a_class_and_a_class_named_twice_are_errors() -> None:
 
 def test_a_subset_keeps_the_order_asked_for_and_leaves_the_whole_alone(tmp_path: Path) -> None:
     data = LabelledPhotos(photos_of(tmp_path, [2, 2]), ["a", "b"], crop_to_box=True)
+    data.notes.append("about the whole")
     part = data.subset([3, 0])
+    assert (part.notes, data.notes) == ([], ["about the whole"])
     assert [photo.path.name for photo in part.photos] == ["1_1.png", "0_0.png"]
     assert (part.counts(), part.classes, part[0][0].size) == ([1, 1], ("a", "b"), (10, 10))
     assert len(data) == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +17,7 @@ from timm.data import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from backbone import Preprocessing
 from datasets.images import BadPhotoError
 from datasets.photos import LabelledPhotos
 
@@ -70,6 +73,16 @@ def eval_transform(resolution: int, crop: float) -> Transform:
         interpolation="bilinear",
     )
     return lambda image: transform(tame(image))
+
+
+def side_for_training(resolution: int, scale: float) -> int:
+    """Short side in pixels below which the smallest crop would have to be blown up."""
+    return math.ceil(resolution / math.sqrt(scale))
+
+
+def side_for_looking(resolution: int, crop: float) -> int:
+    """Twice the short side after resizing, so that decoding smaller costs no sharpness."""
+    return 2 * math.ceil(resolution / crop)
 
 
 def tame(image: Image.Image) -> Image.Image:
@@ -166,19 +179,24 @@ class Loader:
         seed: of the order and of every random choice of the transform.
         shuffle: a new order each epoch; False keeps the dataset's.
         workers: reading processes; 0 reads in this one; None decides by the cores.
+        min_side: pixels of the short side that a JPEG keeps when it is decoded smaller; see
+            :func:`side_for_training` and :func:`side_for_looking`.
     """
 
     def __init__(
         self, photos: LabelledPhotos, transform: Transform, *, batch_size: int, seed: int = 0,
-        shuffle: bool = False, workers: int | None = None,
+        shuffle: bool = False, workers: int | None = None, min_side: int | None = None,
     ) -> None:
         self.photos = photos
+        reduced = copy.copy(photos)
+        reduced.min_side = min_side
         self.batches = EpochBatches(len(photos), batch_size, seed=seed, shuffle=shuffle)
         workers = worker_count(workers) if len(photos) > batch_size else 0
         self.loader: DataLoader[Any] = DataLoader(
-            SeededPhotos(photos, transform, seed), batch_sampler=self.batches, num_workers=workers,
+            SeededPhotos(reduced, transform, seed), batch_sampler=self.batches, num_workers=workers,
             collate_fn=collate, persistent_workers=workers > 0,
             prefetch_factor=BATCHES_AHEAD if workers else None, worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # its own, or each epoch would move the global one
         )
 
     def __len__(self) -> int:
@@ -192,3 +210,14 @@ class Loader:
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
+
+
+def looking_loader(
+    photos: LabelledPhotos, preprocessing: Preprocessing, *, batch_size: int, workers: int | None
+) -> Loader:
+    """Photos in order as the weights want to see them: for judging and for answering."""
+    size, crop = preprocessing.resolution, preprocessing.crop
+    return Loader(
+        photos, eval_transform(size, crop), batch_size=batch_size, workers=workers,
+        min_side=side_for_looking(size, crop),
+    )

@@ -21,7 +21,7 @@ from apps.metrics import Ints, Reliability, wilson_interval
 
 Row = Mapping[str, Any]
 LABEL_LENGTH = 28
-PALETTE = 96  # colours of a PNG: a third of the bytes, no difference to the eye
+PALETTE = 128  # colours of a PNG: a third of the bytes, no difference to the eye
 NUMBERED_CLASSES = 15  # up to here each cell of the confusion matrix carries its number
 
 

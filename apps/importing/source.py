@@ -1,0 +1,159 @@
+"""What a reader finds in a file of weights: its convolutions in order, and what the file says of itself."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Padding = Literal["same", "symmetric"]
+OnConvolution = Any  # (index of the layer, its output) -> None
+
+
+class RefusedError(ValueError):
+    """A file that is not imported; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Batch-norm as the file has it; each tensor is (C,)."""
+
+    scale: Tensor
+    shift: Tensor
+    mean: Tensor
+    var: Tensor
+    eps: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution with what follows it up to its ReLU6.
+
+    Args:
+        name: what the file calls it, for messages.
+        weight: (out, in / groups, k, k).
+        bias: (out,), where batch-norm is folded into the convolution.
+        norm: batch-norm, where the file still has it.
+        stride: what the file says; None where it says nothing.
+        padding: what the file says; None where it says nothing or where both kinds agree.
+    """
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None = None
+    norm: Norm | None = None
+    stride: int | None = None
+    padding: Padding | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The content of a file of weights, in the order of the network.
+
+    Args:
+        path: the file.
+        kind: ``tflite-uint8``, ``tflite-float32``, ``keras-h5``, ``timm``, ``pytorch``, ...
+        layers: the convolutions of the trunk.
+        classifier: (weight (K, C), bias (K,)), or None.
+        padding: of the stride-2 layers.
+        resolution: pixels, where the file tells.
+        input: a key of ``backbone.weights.INPUTS``, where the file tells or its kind fixes it.
+        told: further metadata of the file, such as ``source`` and ``licence``.
+        notes: sentences that the user should read.
+    """
+
+    path: Path
+    kind: str
+    layers: tuple[Layer, ...]
+    classifier: tuple[Tensor, Tensor] | None
+    padding: Padding
+    resolution: int | None = None
+    input: str | None = None
+    told: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def folded(self) -> bool:
+        """Whether batch-norm is folded into the convolutions."""
+        return all(layer.norm is None for layer in self.layers)
+
+    @property
+    def eps(self) -> float | None:
+        """Of the batch-norm that the file still has."""
+        return next((layer.norm.eps for layer in self.layers if layer.norm is not None), None)
+
+
+def library(name: str) -> Any:
+    """A library that only the importer needs.
+
+    Raises:
+        OSError: it is not installed; the message says how to get it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as err:
+        raise OSError(
+            f"reading this file needs the library {name.partition('.')[0]} ({err}); "
+            "run: pip install tflite flatbuffers h5py"
+        ) from err
+
+
+def run_directly(
+    source: Source, strides: tuple[int, ...], images: Tensor, on_convolution: OnConvolution = None
+) -> Tensor:
+    """The network computed from the file's own numbers, layer by layer, with no module of ours.
+
+    Args:
+        source: the file's content.
+        strides: of its layers.
+        images: normalised as the network wants them.
+        on_convolution: called with each layer's number and output before bias and batch-norm.
+
+    Shape:
+        images: (B, 3, H, W)
+        returns: (B, K) logits, or (B, C) pooled features without a classifier.
+    """
+    x = images
+    for number, (layer, stride) in enumerate(zip(source.layers, strides, strict=True)):
+        weight = layer.weight.to(x.dtype)
+        groups = x.shape[1] // weight.shape[1]
+        y = F.conv2d(_pad(x, weight.shape[-1], stride, source.padding), weight, stride=stride, groups=groups)
+        if on_convolution is not None:
+            on_convolution(number, y)
+        if layer.norm is not None:
+            n = layer.norm
+            y = (y - _column(n.mean, y)) / (_column(n.var, y) + n.eps).sqrt()
+            y = y * _column(n.scale, y) + _column(n.shift, y)
+        if layer.bias is not None:
+            y = y + _column(layer.bias, y)
+        x = y.clamp(0, 6)
+    pooled = x.mean(dim=(2, 3))
+    if source.classifier is None:
+        return pooled
+    weight, bias = (one.to(x.dtype) for one in source.classifier)
+    return pooled @ weight.T + bias
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like.dtype).view(1, -1, 1, 1)
+
+
+def _pad(x: Tensor, kernel: int, stride: int, padding: Padding) -> Tensor:
+    """One pixel on each side; TensorFlow's SAME at stride 2 and an even size: right and bottom only."""
+    if kernel == 1:
+        return x
+    sides = []
+    for size in (x.shape[3], x.shape[2]):
+        late_only = padding == "same" and stride == 2 and size % 2 == 0
+        sides += [0, 1] if late_only else [1, 1]
+    return F.pad(x, sides)
+
+
+def as_tensor(values: Any) -> Tensor:
+    """A float32 tensor of its own from an array of any layout."""
+    return torch.as_tensor(values).to(torch.float32).contiguous().clone()

@@ -1,0 +1,67 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real photos and weights, where they are; users do not have them."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared: real photos and weights are not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def imagewoof(shared: Path) -> Path:
+    return shared / "data" / "imagewoof"
+
+
+@pytest.fixture(scope="session")
+def weights_025(shared: Path) -> Path:
+    return shared / "weights" / "mobilenetv1_0.25_128.safetensors"
+
+
+@pytest.fixture(scope="session")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """The real command line in a process of its own, away from the checkout's folder."""
+    cwd = tmp_path_factory.mktemp("cwd")
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> Answer:
+        command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
+        return Answer(subprocess.run(
+            command, capture_output=True, text=True, cwd=cwd, env=os.environ | (env or {}), check=False,
+            timeout=500,
+        ))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of three colours in the plain layout: 8 photos to learn from and 4 to judge by each."""
+    root = tmp_path_factory.mktemp("colours")
+    for name, colour in COLOURS.items():
+        for split, count in (("train", 8), ("val", 4)):
+            for number in range(count):
+                save_colour(root / split / name / f"{number}.png", colour, seed=number)
+    return root
+
+
+@pytest.fixture(scope="session")
+def colour_run(cli: Cli, colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the colours, made by the real command line."""
+    run = tmp_path_factory.mktemp("runs") / "colours"
+    answer = cli(
+        "finetune", "dogs", "--data", colours, "--resolution", 32, "--epochs", 6, "--batch-size", 8,
+        "--workers", 0, "--out", run,
+    )
+    assert answer.code == 0, answer.err
+    return run

@@ -1,0 +1,46 @@
+"""Helpers that test files import; fixtures are in conftest.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+class Answer:
+    """What a run of the command line gave."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def last_error(self) -> str:
+        """The last line of stderr, after a check that nothing there is a traceback."""
+        assert "Traceback" not in self.err, self.err
+        return self.err.strip().splitlines()[-1] if self.err.strip() else ""
+
+
+Cli = Callable[..., Answer]
+
+
+def save_colour(path: Path, colour: tuple[int, int, int], size: int = 48, *, seed: int = 0) -> None:
+    """A photo of one colour with a little noise."""
+    noise = np.random.default_rng(seed).integers(-20, 20, (size, size, 3))
+    pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
