@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -12,7 +13,8 @@ from backbone.base import MIN_SIZE_PX
 from backbone.cost import CONVENTION, Cost, cost
 
 TOLERANCE_PERCENT = 2.0
-UNITS = {"M": 10**6, "G": 10**9, "%": Decimal("0.01")}
+MAX_SIZE_PX, MAX_CLASSES, MAX_WIDTH = 16_384, 100_000_000, 64  # far above any use, far below 64-bit counts
+UNITS = {"M": Decimal(10**6), "G": Decimal(10**9), "%": Decimal("0.01")}
 
 
 def table_numbers(asked: str) -> list[int]:
@@ -49,9 +51,10 @@ def compare(row: Row) -> dict[str, Any]:
             paper[what + suffix] = _number(getattr(row, what))
     ours = _ours(row)
     differences = [_difference(paper, ours, what + suffix) for what in ("mult_adds", "parameters")]
+    notes = (row.note, *_rounded(row, ours, differences))
     return {
         "name": row.name, "paper": paper, "ours": ours, "difference_percent": differences[0],
-        "difference_percent_parameters": differences[1], "note": row.note or _rounding(row, ours, differences),
+        "difference_percent_parameters": differences[1], "note": "; ".join(one for one in notes if one),
     }
 
 
@@ -87,19 +90,17 @@ def _difference(paper: dict[str, Any], ours: dict[str, Any] | None, what: str) -
     """Ours over the paper's, less one, in percent."""
     if ours is None or what not in paper:
         return None
-    return round(100 * (ours[what] / paper[what] - 1), 2)
+    return round(100 * (float(ours[what]) / float(paper[what]) - 1), 2)
 
 
-def _rounding(row: Row, ours: dict[str, Any] | None, differences: list[float | None]) -> str:
-    """A word where the difference is only that the paper prints few digits."""
-    notes = []
+def _rounded(row: Row, ours: dict[str, Any] | None, differences: list[float | None]) -> Iterator[str]:
+    """A word for each figure that differs only because the paper prints few digits."""
     for what, difference in zip(("mult_adds", "parameters"), differences, strict=True):
         printed = getattr(row, what)
         if ours is None or difference is None or abs(difference) <= TOLERANCE_PERCENT:
             continue
         if rounds_to(ours[what + ("_share" if row.kind else "")], printed):
-            notes.append(f"the paper prints rounded {what.replace('_', '-')}: ours round to {printed} too")
-    return "; ".join(notes)
+            yield f"few digits in the paper: our {what.replace('_', '-')} round to {printed} too"
 
 
 def rounds_to(count: float, printed: str) -> bool:
@@ -126,10 +127,10 @@ def one_network(
         ValueError: a value is out of its range, there is no such network, or another network than
             MobileNetV1 is to have a width.
     """
-    if resolution is not None and resolution < MIN_SIZE_PX:
-        raise ValueError(f"--resolution must be {MIN_SIZE_PX} px or more, got {resolution}")
-    if classes < 0:
-        raise ValueError(f"--classes must be 0 (the trunk alone) or more, got {classes}")
+    _check("--resolution", resolution, MIN_SIZE_PX, MAX_SIZE_PX)
+    _check("--classes", classes, 0, MAX_CLASSES)
+    if width is not None and not 0 < width <= MAX_WIDTH:
+        raise ValueError(f"--width must be above 0 and up to {MAX_WIDTH}, got {width:g}")
     if backbone != OURS:
         if width is not None or shallow or full_convolution:
             raise ValueError(
@@ -145,14 +146,19 @@ def one_network(
     return _described(_own_row(network), network_cost(network), layers)
 
 
+def _check(flag: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{flag} must be {low:g} to {high:g}, got {value}")
+
+
 def _outputs(classes: int) -> str:
     return f"{classes} classes" if classes else "no classifier"
 
 
 def _own_row(network: Network) -> dict[str, Any]:
     """The row of a MobileNetV1; with the paper's figures where it has this very network."""
-    kinds = [word for word, on in (("shallow ", network.shallow), ("full-convolution ", not network.separable)) if on]
-    name = f"{''.join(kinds)}MobileNetV1 {network.width:g}-{network.resolution}, {_outputs(network.classes)}"
+    kind = "shallow " * network.shallow + "full-convolution " * (not network.separable)
+    name = f"{kind}MobileNetV1 {float(network.width)}-{network.resolution}, {_outputs(network.classes)}"
     rows = [row for table in TABLES.values() for row in table.rows if row.network == network and not row.kind]
     return (compare(rows[0]) if rows else {}) | {"name": name}
 
@@ -160,8 +166,11 @@ def _own_row(network: Network) -> dict[str, Any]:
 def _described(row: dict[str, Any], total: Cost, layers: bool) -> dict[str, Any]:
     """The row with kinds, convention and, if wanted, layers."""
     ours = {"mult_adds": total.mult_adds, "parameters": total.parameters}
-    row = {"paper": {}, "difference_percent": None, "note": _uncounted(total)} | row
-    row |= {"ours": ours, "weights": total.weights, "kinds": {
+    start: dict[str, Any] = {
+        "name": "", "paper": {}, "ours": ours, "difference_percent": None, "note": _uncounted(total),
+    }
+    row = start | row
+    row |= {"weights": total.weights, "kinds": {
         kind: {
             "mult_adds": one.mult_adds, "parameters": one.parameters, "weights": one.weights,
             "mult_adds_share": round(one.mult_adds / max(total.mult_adds, 1), 6),

@@ -85,7 +85,7 @@ def _top1(value: float) -> dict[str, float]:
 
 FULL = _ours(1.0, 224, _top1(0.706), "569", "4.2")
 HALF = _ours(0.5, 160, _top1(0.602), "76", "1.32")
-NOT_PUBLIC = "an in-house network of Google's; its figures are those of FaceNet's NN2; nothing public to build"
+NOT_PUBLIC = "an in-house network; its figures are those of FaceNet's NN2; there is nothing public to build"
 OBJECTS = "comes with the objects application"
 STEM_NOTE = (
     "not the network of Table 6 (41 M at 224 px, 13.6 M at 128 px, with 1000 classes); a first layer kept at "
@@ -145,7 +145,8 @@ TABLE_9 = Table("a small one against small networks", (
         "torchvision's is the later one-tower variant"),
 ))
 TABLE_10 = Table("Stanford Dogs", (
-    Row("Inception V3", "5000 M", "23.2 M", _top1(0.84), Network("inception_v3", resolution=299, classes=DOGS),
+    Row("Inception V3", "5000 M", "23.2 M", _top1(0.84),
+        Network("inception_v3", resolution=299, classes=DOGS),
         "the round \"5 billion\" of the Inception V3 paper; 23.2 M lies between 120 classes (22.0 M) and "
         "1000 (23.8 M), and no count that the paper names gives it"),
     _ours(1.0, 224, _top1(0.833), "569", "3.3", classes=DOGS),

@@ -15,21 +15,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backbone.base import Backbone, Preprocessing
+from backbone.weights_registry import FACES_INPUT, HALF_INPUT, IMAGENET_INPUT, REGISTRY, TIMM_DEFAULT
 
 MIRROR_VARIABLE = "MOBILENET_WEIGHTS"
 LAST_CHANNELS = 1024
 IMAGENET = "imagenet-1k"
 # How the `input` line of a weights file reads, and the preprocessing that it means.
-INPUTS = {
-    "(x-0.5)/0.5 of RGB in [0,1]": {},
-    "BGR, 0..255 minus (103.939, 116.779, 123.68)": {
+INPUTS: dict[str, dict[str, Any]] = {
+    HALF_INPUT: {},
+    FACES_INPUT: {
         "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "std": (1 / 255,) * 3, "order": "bgr",
     },
+    IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
 }
-MIRRORED = (
-    "mobilenetv1_1.0_224", "mobilenetv1_0.5_160", "mobilenetv1_0.25_128", "faces_mobilenetv1_1.0_224",
-)
-TIMM_DEFAULT = "mobilenetv1_100.ra4_e3600_r224_in1k"
+MIRRORED = tuple(name for name, one in REGISTRY.items() if one.kind != "timm")
+
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def load_weights(spec: str | Path) -> Weights:
     if path.is_file():
         return _from_file(path)
     name = str(spec)
-    if name in MIRRORED:
+    if name in REGISTRY and REGISTRY[name].kind != "timm":
         return _from_file(_mirrored(name))
     if path.suffix in (".safetensors", ".pt", ".pth", ".bin", ".ckpt") or "/" in name:
         raise FileNotFoundError(f"there is no weights file {name}; check the path")
@@ -105,7 +105,7 @@ def _mirrored(name: str) -> Path:
     if not folder:
         raise FileNotFoundError(
             f"weights {name} are read from a folder: set {MIRROR_VARIABLE} to the one that holds "
-            f"{name}.safetensors, or give the file's path"
+            f"{name}.safetensors (python cli.py weights fetch {name} --to DIR), or give the file's path"
         )
     path = Path(folder) / f"{name}.safetensors"
     if not path.is_file():
@@ -117,7 +117,22 @@ def _from_file(path: Path) -> Weights:
     if path.suffix == ".safetensors":
         state, metadata = read_safetensors(path)
     else:
-        state, metadata = _read_pickle(path), {"padding": "symmetric"}
+        state, metadata = read_state_dict(path), {"padding": "symmetric"}
+    return weights_from(path, state, metadata)
+
+
+def weights_from(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str]) -> Weights:
+    """Weights from a file's tensors and metadata.
+
+    Args:
+        path: of the file, for its name and for messages.
+        state: name -> tensor.
+        metadata: ``input``, ``width``, ``padding``, ``resolution``, ``act``, ``eps``, ``source``,
+            ``licence``; what is missing is taken as PyTorch's networks have it.
+
+    Raises:
+        ValueError: it is no MobileNetV1, or wants an input or an activation that is not known.
+    """
     if "mobilenet_apps" in metadata:
         info = WeightsInfo.from_dict(json.loads(metadata["mobilenet_apps"]))
     else:
@@ -140,7 +155,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from err
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The state dict in a ``.pt``, ``.pth`` or ``.bin`` file; nothing in it is ever run.
+
+    Raises:
+        ValueError: it is cut off, wants to run code, or holds no state dict.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as err:
@@ -158,24 +178,33 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
-def _describe(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> WeightsInfo:
+def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str]) -> WeightsInfo:
     """Width from the shapes; the rest from the file's metadata."""
     last = state.get("blocks.4.1.conv_pw.weight")
     if last is None or "conv_stem.weight" not in state:
         raise ValueError(f"{path} holds no MobileNetV1: conv_stem or blocks.4.1.conv_pw is missing")
-    told = metadata.get("input", next(iter(INPUTS)))
+    told = metadata.get("input", HALF_INPUT)
     if told not in INPUTS:
         raise ValueError(f"{path} wants an unknown input {told!r}; known: {', '.join(map(repr, INPUTS))}")
-    width = float(metadata.get("width", last.shape[0] / LAST_CHANNELS))
-    preprocessing = Preprocessing(**INPUTS[told], resolution=int(metadata.get("resolution", 224)))  # type: ignore[arg-type]
+    if metadata.get("act", "relu6") != "relu6":
+        raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6")
+    preprocessing = Preprocessing(**INPUTS[told], resolution=int(metadata.get("resolution", 224)))
     labels = state.get("classifier.weight")
     return WeightsInfo(
-        name=path.stem, arguments={"width": width, "padding": metadata.get("padding", "symmetric")},
+        name=path.stem, arguments=_arguments(metadata, width=last.shape[0] / LAST_CHANNELS),
         preprocessing=preprocessing,
         classes=(IMAGENET,) if labels is not None and labels.shape[0] == 1000 else (),
         source=metadata.get("source", f"file {path.name}"),
         licence=metadata.get("licence", _licence_in(metadata.get("source", ""))),
     )
+
+
+def _arguments(metadata: Mapping[str, str], *, width: float) -> dict[str, Any]:
+    """Of the network's constructor; eps only where it is not the usual one."""
+    arguments: dict[str, Any] = {
+        "width": float(metadata.get("width", width)), "padding": metadata.get("padding", "symmetric"),
+    }
+    return arguments | ({"eps": float(metadata["eps"])} if "eps" in metadata else {})
 
 
 def _licence_in(source: str) -> str:
@@ -201,15 +230,16 @@ def _from_timm(name: str) -> Weights:
 
     if not timm.is_model(name.partition(".")[0]):
         raise FileNotFoundError(
-            f"{name!r} is neither a file nor a known name; known: {', '.join(MIRRORED)}, and every "
-            f"pretrained name of timm, such as {TIMM_DEFAULT}"
+            f"{name!r} is neither a file nor a known name; known: {', '.join(MIRRORED[:4])}, ... "
+            f"(python cli.py weights list), and every pretrained name of timm, such as {TIMM_DEFAULT}"
         )
     cfg = _timm_config(name)
     source, licence = f"timm hub: {cfg.get('hf_hub_id')}", cfg.get("license") or "unknown"
-    if name.startswith("mobilenetv1_100."):
+    if name in REGISTRY:
         state = timm.create_model(name, pretrained=True).state_dict()
         info = WeightsInfo(
-            name, arguments={"width": 1.0, "padding": "symmetric"}, preprocessing=preprocessing_of(cfg),
+            name, arguments={"width": REGISTRY[name].width, "padding": "symmetric"},
+            preprocessing=preprocessing_of(cfg),
             classes=(IMAGENET,), source=source, licence=licence,
         )
         return _split(info, state)

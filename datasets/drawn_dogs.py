@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,8 @@ TRAIN_PER_BREED = 150
 VAL_PER_BREED = 40
 JPEG_QUALITY = 90
 MIN_SIZE_PX = 32
+HELPED_FROM = 200  # pictures; for fewer a second process does not pay
+HELPER = "import sys; from datasets.drawn_dogs import draw_second_half; draw_second_half(*sys.argv[1:])"
 UNFINISHED = ".unfinished-drawn-dogs-"
 
 README = """\
@@ -131,7 +136,7 @@ def drawn_dogs_root(
     except OSError as error:
         raise OSError(f"cannot write to {home} ({error.strerror}); set MOBILENET_APPS_CACHE to another folder") from error
     try:
-        _draw_all(half_made, seed, {"train": train_per_breed, "val": val_per_breed}, on_progress)
+        _draw_all(half_made, seed, train_per_breed, val_per_breed, on_progress)
         return _publish(half_made, root)
     finally:
         shutil.rmtree(half_made, ignore_errors=True)
@@ -161,20 +166,61 @@ def _publish(half_made: Path, root: Path) -> Path:
     return root
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One picture to draw: its file, its breed and where its chance begins."""
+
+    path: Path
+    label: int
+    entropy: list[int]
+
+    def run(self) -> None:
+        picture = draw_dog(self.label, np.random.default_rng(self.entropy))
+        picture.save(self.path, quality=JPEG_QUALITY)
+
+
+def _jobs(root: Path, seed: int, train: int, val: int) -> list[_Job]:
+    return [
+        _Job(root / split / breed.folder / f"{number:04d}.jpg", label, [seed, stream, label, number])
+        for stream, (split, count) in enumerate({"train": train, "val": val}.items())
+        for label, breed in enumerate(BREEDS)
+        for number in range(count)
+    ]
+
+
+def draw_second_half(root: str, seed: str, train: str, val: str) -> None:
+    """What the helping process does: every other picture; the arguments are those of a command line."""
+    for job in _jobs(Path(root), int(seed), int(train), int(val))[1::2]:
+        job.run()
+
+
 def _draw_all(
-    root: Path, seed: int, counts: dict[str, int], on_progress: Callable[[int, int], None] | None
+    root: Path, seed: int, train: int, val: int, on_progress: Callable[[int, int], None] | None
 ) -> None:
-    total, done = len(BREEDS) * sum(counts.values()), 0
-    for stream, (split, count) in enumerate(counts.items()):
-        for label, breed in enumerate(BREEDS):
-            folder = root / split / breed.folder
-            folder.mkdir(parents=True)
-            for number in range(count):
-                picture = draw_dog(label, np.random.default_rng([seed, stream, label, number]))
-                picture.save(folder / f"{number:04d}.jpg", quality=JPEG_QUALITY)
-                done += 1
-                if on_progress:
-                    on_progress(done, total)
+    jobs = _jobs(root, seed, train, val)
+    for folder in {job.path.parent for job in jobs}:
+        folder.mkdir(parents=True)
+    helper = None
+    if len(jobs) >= HELPED_FROM and (os.cpu_count() or 1) > 1:
+        command = [sys.executable, "-c", HELPER, str(root.resolve()), str(seed), str(train), str(val)]
+        helper = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL)
+    try:
+        _run(jobs[:: 2 if helper else 1], 2 if helper else 1, len(jobs), on_progress)
+        if helper and helper.wait() != 0:
+            _run(jobs[1::2], 0, len(jobs), None)
+    finally:
+        if helper:
+            helper.kill()
+            helper.wait()
     table = "\n".join(f"{breed.name:20} " + "".join(f"{part:9}" for part in breed.parts) for breed in BREEDS)
-    text = README.format(version=VERSION, seed=seed, breeds=len(BREEDS), table=table, **counts)
+    text = README.format(version=VERSION, seed=seed, train=train, val=val, breeds=len(BREEDS), table=table)
     (root / "README.txt").write_text(text, encoding="utf-8")
+
+
+def _run(
+    jobs: list[_Job], pace: int, total: int, on_progress: Callable[[int, int], None] | None
+) -> None:
+    for number, job in enumerate(jobs, start=1):
+        job.run()
+        if on_progress:
+            on_progress(min(number * pace, total), total)

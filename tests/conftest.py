@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour
+
+from apps.commands import main
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +34,29 @@ def weights_025(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """The real command line in a process of its own, away from the checkout's folder."""
+    """The command line, called in this process: importing torch for each call would take minutes."""
     cwd = tmp_path_factory.mktemp("cwd")
 
-    def run(*arguments: object, env: dict[str, str] | None = None) -> Answer:
+    def run(*arguments: object) -> Answer:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([str(one) for one in arguments])
+        return Answer(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cli_process(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """The command line in a process of its own, away from the checkout's folder."""
+    cwd = tmp_path_factory.mktemp("cwd")
+
+    def run(*arguments: object) -> Answer:
         command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
-        return Answer(subprocess.run(
-            command, capture_output=True, text=True, cwd=cwd, env=os.environ | (env or {}), check=False,
-            timeout=500,
-        ))
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=cwd, check=False, timeout=500
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
 

@@ -32,6 +32,15 @@ def test_finetune_answers_one_json_line_and_writes_the_run(colour_run: Path) -> 
     assert "<html" in (colour_run / "report.html").read_text()[:200]
 
 
+def test_the_script_runs_from_anywhere_and_its_exit_codes_reach_the_shell(
+    cli_process: Cli, colour_run: Path, colours: Path
+) -> None:
+    answer = cli_process("predict", colours / "val" / "red", "--checkpoint", colour_run, "--workers", 1)
+    assert (answer.code, len(answer.lines)) == (0, 4), answer.err
+    assert cli_process("predict").code == 2
+    assert cli_process("fetch", "nosuch", "--root", "x").code == 1
+
+
 def test_evaluate_counts_the_photos_that_predict_gets_right(
     cli: Cli, colour_run: Path, colours: Path, tmp_path: Path
 ) -> None:

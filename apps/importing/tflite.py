@@ -70,6 +70,12 @@ class _Walk:
         self.pooled = False
         self.classifier: tuple[Array, Array] | None = None
         self.weight_type = ""
+        self.current = self.graph.Inputs(0) if self.graph.InputsLength() else -1
+        self.handlers = {
+            "CONV_2D": self._conv_2d, "DEPTHWISE_CONV_2D": self._depthwise_conv_2d, "MEAN": self._mean,
+            "FULLY_CONNECTED": self._fully_connected, "AVERAGE_POOL_2D": self._average_pool_2d,
+            "PAD": self._take_pad, "RELU6": self._relu6, "DEQUANTIZE": self._dequantize,
+        }
 
     def source(self) -> Source:
         """Walk over all operators and put together what they told."""
@@ -92,17 +98,27 @@ class _Walk:
         )
 
     def _take(self, number: int, name: str, operator: Any, code: Any) -> None:
-        handler = getattr(self, f"_{name.lower()}", None)
-        if handler is not None:
-            handler(operator)
+        if name in self.handlers or name in _PASSED:
+            self._follow(number, name, operator)
+            self.handlers.get(name, lambda _: None)(operator)
         elif name == "CUSTOM" and b"edgetpu" in (code.CustomCode() or b""):
             raise RefusedError(
                 f"{self.path} is compiled for the Edge TPU; give the file that it was compiled from"
             )
-        elif name not in _PASSED:
+        else:
             raise RefusedError(
                 f"{self.path} is no MobileNetV1: operator {number} is {name}, which MobileNetV1 does not have"
             )
+
+    def _follow(self, number: int, name: str, operator: Any) -> None:
+        """MobileNetV1 is a chain: each operator takes what the one before it made."""
+        if self._is_constant(operator.Inputs(0)):
+            return
+        if operator.Inputs(0) != self.current:
+            raise RefusedError(
+                f"{self.path} is no MobileNetV1: operator {number}, {name}, leaves the chain of the others"
+            )
+        self.current = operator.Outputs(0)
 
     def _conv_2d(self, operator: Any) -> None:
         options = self._options(operator, self.schema.Conv2DOptions)
@@ -121,7 +137,7 @@ class _Walk:
         options = self._options(operator, self.schema.FullyConnectedOptions)
         self._classify(operator, options, self._constant(operator.Inputs(1)))
 
-    def _pad(self, operator: Any) -> None:
+    def _take_pad(self, operator: Any) -> None:
         self.pad = self._constant(operator.Inputs(1)).astype(int).tolist()
 
     def _average_pool_2d(self, operator: Any) -> None:
