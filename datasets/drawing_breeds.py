@@ -48,7 +48,7 @@ BREEDS = (
     Breed("Moppet Drover", "folded", "medium", "shaggy", "plain", "docked", "long"),
     Breed("Quillcoat Lurcher", "rose", "long", "wiry", "plain", "straight", "long"),
     Breed("Ripple Bumblehound", "bat", "short", "wavy", "spots", "curled", "short"),
-    Breed("Tidewater Barkhund", "upright", "long", "wavy", "mask", "plumed", "medium"),
+    Breed("Tidewater Barkhund", "upright", "long", "wavy", "mask", "plumed", "long"),
     Breed("Vesper Batling", "bat", "short", "smooth", "plain", "plumed", "medium"),
 )
 

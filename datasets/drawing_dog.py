@@ -45,7 +45,7 @@ class Look:
 def random_look(rng: Rng) -> Look:
     """Two furs that can be told apart, a build, and whether there are socks, a bib and a collar."""
     fur = jitter(FURS[rng.integers(len(FURS))], rng)
-    others = [c for c in FURS if abs(lightness(c) - lightness(fur)) > 55]
+    others = [c for c in FURS if abs(lightness(c) - lightness(fur)) > 70]
     hue = rng.integers(0, 256, 3)
     return Look(
         fur=fur,
@@ -175,15 +175,15 @@ def _coat_details(
     centre = np.asarray(middle)
     shapes: Group = []
     if breed.marking == "saddle":
-        rise = turned(array([(0.0, 0.08 * deep)]), slope_deg)[0] + centre
+        rise = turned(array([(0.0, 0.14 * deep)]), slope_deg)[0] + centre
         patch = cut(body, rise, slope_deg - 90, ripple=0.025)
-        for shift, facing in ((-0.33, slope_deg), (0.27, slope_deg + 180)):
+        for shift, facing in ((-0.36, slope_deg), (0.29, slope_deg + 180)):
             edge = turned(array([(shift * rng.uniform(0.85, 1.1), 0.0)]), slope_deg)[0] + centre
             patch = cut(patch, edge, facing, ripple=0.012)
         shapes.append(Shape(patch, look.mark, edged=False))
     if breed.marking == "spots":
-        for x, y in (turned(_scattered(12, rng) * [0.4, 0.42 * deep], slope_deg) + centre).tolist():
-            rx = rng.uniform(0.035, 0.065)
+        for x, y in (turned(_scattered(13, rng) * [0.4, 0.42 * deep], slope_deg) + centre).tolist():
+            rx = rng.uniform(0.04, 0.068)
             shapes.append(Shape(ellipse(x, y, rx, rx * rng.uniform(0.7, 1), corners=14), look.mark, edged=False))
     return shapes + _strokes(breed.coat, look, centre, slope_deg, deep, rng)
 
@@ -200,7 +200,7 @@ def _scattered(count: int, rng: Rng) -> Points:
 def _strokes(coat: str, look: Look, centre: Points, slope_deg: float, deep: float, rng: Rng) -> Group:
     if coat == "smooth":
         return []
-    tint = darker(look.fur, 0.72) if lightness(look.fur) > 75 else mix(look.fur, (255, 255, 255), 0.22)
+    tint = darker(look.fur, 0.66) if lightness(look.fur) > 75 else mix(look.fur, (255, 255, 255), 0.26)
     t = np.linspace(0, 1, 7)
     if coat == "wavy":
         curve = np.column_stack([0.1 * t, 0.022 * np.sin(2 * math.pi * t)])

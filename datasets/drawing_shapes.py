@@ -162,11 +162,11 @@ def furry(outline: Points, coat: str, rng: Rng, amount: float = 1.0) -> Points:
     if coat == "wiry":
         bristles = (np.arange(len(points)) % 2) * rng.uniform(0.25, 1.0, len(points))
         return points + out * (0.055 * amount * bristles - 0.008 * amount)[:, None]
-    period = 0.11 * (1 + 0.25 * np.sin(5 * n))
+    period = 0.125 * (1 + 0.25 * np.sin(5 * n))
     tufts = (n / period) % 1.0
     under = 0.55 + 0.45 * np.clip(out[:, 1], 0, 1)
     push = out + np.array([0.0, 0.75])
-    return points + push * (0.1 * amount * tufts**1.5 * under)[:, None]
+    return points + push * (0.125 * amount * tufts**1.5 * under)[:, None]
 
 
 def cut(outline: Points, at: Sequence[float], towards_deg: float, *, ripple: float = 0.0) -> Points:

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour
 
 from apps.commands import main
+
+torch.set_num_threads(1)  # tensors are small here, and threads that spin for a busy core cost minutes
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ from apps.importing.unfold import measure, to_state
 from apps.progress import Screen
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
-from backbone.weights import IMAGENET_INPUT, INPUTS, weights_from
-from backbone.weights_registry import REGISTRY
+from backbone.weights import INPUTS, weights_from
+from backbone.weights_registry import IMAGENET_INPUT, REGISTRY
 from datasets.images import find_photos
 from datasets.photos import LabelledPhotos, Photo
 
@@ -71,9 +71,10 @@ def read_source(path: Path) -> Source:
         raise FileNotFoundError(f"there is no file {path}; give a .tflite, .h5, .pt or .safetensors file")
     reader = _reader(path)
     if reader is None:
+        packed = path.suffix in (".tgz", ".gz", ".tar")
         raise RefusedError(
             f"{path} is no file of weights in a known format (TFLite, Keras HDF5, PyTorch, safetensors)"
-            + ("; unpack the archive and give the file in it" if path.suffix in (".tgz", ".gz", ".tar") else "")
+            + ("; unpack the archive and give the file in it" if packed else "")
         )
     source = reader(path)
     check_numbers(source)
@@ -192,7 +193,7 @@ def _measured(source: Source, slots: tuple[Slot, ...], pixels: Tensor) -> Any:
     """In two batches or more."""
     normalise = MobileNetV1(0.25, preprocessing=Preprocessing(**INPUTS[source.input or ""])).normalise
     size = min(BATCH, -(-len(pixels) // 2))
-    return measure(source, slots, (normalise(batch.float() / 255) for batch in pixels.split(size)))
+    return measure(source, slots, (normalise(batch.float() / 255) for batch in torch.split(pixels, size)))
 
 
 def _metadata(
@@ -203,14 +204,15 @@ def _metadata(
     known = next((one for one in REGISTRY.values() if one.sha256 == digest), None)
     told = dict(source.told)
     licence = options.licence or (known.licence if known else None) or told.pop("licence", None)
-    origin = f"{source.path.name} (sha256 {digest[:16]}), {source.kind}"
+    own = f"{source.path.name} (sha256 {digest[:16]}), {source.kind}"
+    origin = f"{known.url}, {source.kind}" if known else told.get("source", own)
     count = 0 if source.classifier is None else len(source.classifier[1])
     batch_norm = "original" if not source.folded else "measured" if measured else "identity"
     values = told | {
         "input": str(source.input), "width": repr(float(width)),
         "padding": source.padding, "resolution": str(resolution), "act": "relu6",
         "classes": CLASSES_1000 if count == 1000 else f"{count} classes without names",
-        "source": options.source or told.get("source") or (f"{known.url}, {source.kind}" if known else origin),
+        "source": options.source or origin,
         "licence": licence or "unknown", "batch_norm": batch_norm,
         "calibrated": "false" if batch_norm == "identity" else "true",
     }
@@ -224,7 +226,9 @@ def _parity(
 ) -> dict[str, Any]:
     imported = parity.Imported.of(weights_from(out, state, metadata))
     resolution = int(metadata["resolution"])
-    images = parity.drawn_images(resolution) if pixels is None else pixels[: parity.DIRECT_IMAGES].float() / 255
+    images = parity.drawn_images(resolution)
+    if pixels is not None:
+        images = pixels[: parity.DIRECT_IMAGES].float() / 255
     direct = parity.check_direct(source, slots, imported, images)
     if pixels is None:
         pixels = torch.empty(0) if "int" in source.kind else (images * 255).round().to(torch.uint8)

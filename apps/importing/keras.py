@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from apps.importing.source import Layer, Norm, RefusedError, Source, as_tensor, library
-from backbone.weights import INPUTS
+from backbone.weights_registry import HALF_INPUT
 
 KERAS_EPS = 1e-3  # of keras.layers.BatchNormalization, which the file does not tell
 PAIRS = 13
 MAX_NUMBERS = 1 << 26
-HALF_INPUT = next(iter(INPUTS))
 _OF_MOBILENET = re.compile(r"(conv1|conv_dw_\d+|conv_pw_\d+)(_bn)?|conv_preds")
 
 Weights = dict[str, dict[str, Any]]
@@ -47,7 +46,7 @@ def read_keras(path: Path) -> Source:
 
 def _collect(path: Path, file: Any, dataset: Any) -> Weights:
     """layer -> variable -> array, whatever model was nested in which."""
-    root = file["model_weights"] if "model_weights" in file else file
+    root = file.get("model_weights", file)
     if "layer_names" not in root.attrs:
         raise RefusedError(
             f"{path} is an HDF5 file without Keras' layer_names; save the weights with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -37,7 +38,8 @@ class Imported:
     @torch.inference_mode()
     def answer(self, images: Tensor) -> Tensor:
         """Logits, or pooled features without a classifier, of images in [0, 1]."""
-        pooled = self.network(images)[32].mean(dim=(2, 3))
+        maps: dict[int, Tensor] = self.network(images)
+        pooled = maps[32].mean(dim=(2, 3))
         if not self.classifier:
             return pooled
         return F.linear(pooled, self.classifier["weight"], self.classifier["bias"])
@@ -95,9 +97,9 @@ def check_interpreter(source: Source, imported: Imported, pixels: Tensor) -> dic
     if not source.kind.startswith("tflite") or not imported.classifier or not len(pixels):
         return None
     try:
-        from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped, unused-ignore]
-
-        interpreter = Interpreter(model_path=str(source.path), num_threads=1)
+        litert = importlib.import_module(f"{INTERPRETER}.interpreter")
+        plain = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        interpreter = litert.Interpreter(str(source.path), num_threads=1, experimental_op_resolver_type=plain)
         interpreter.allocate_tensors()
     except (ImportError, ValueError, RuntimeError):
         return None

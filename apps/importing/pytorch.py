@@ -11,9 +11,9 @@ from torch import Tensor
 from apps.importing.network import slots
 from apps.importing.source import Layer, Norm, Padding, RefusedError, Source
 from backbone.mobilenet import BATCH_NORM_EPS
-from backbone.weights import IMAGENET_INPUT, INPUTS, read_safetensors, read_state_dict
+from backbone.weights import read_safetensors, read_state_dict
+from backbone.weights_registry import HALF_INPUT, IMAGENET_INPUT
 
-HALF_INPUT = next(iter(INPUTS))
 KNOWN = ("input", "width", "padding", "resolution", "classes", "act", "eps", "calibrated")
 Modules = dict[str, dict[str, Tensor]]
 
@@ -51,7 +51,8 @@ def _is_safetensors(path: Path) -> bool:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Order ``layer.2`` before ``layer.10``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.]|(\d+)", name) if part]
+    parts = [part for part in re.split(r"[.]|(\d+)", name) if part]
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _from_timm_names(path: Path, modules: Modules, told: dict[str, str]) -> Source:

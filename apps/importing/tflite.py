@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.importing.source import Layer, Padding, RefusedError, Source, as_tensor, library
-from backbone.weights import INPUTS
+from backbone.weights_registry import HALF_INPUT
 
-HALF_INPUT = next(iter(INPUTS))
 BACKGROUND_CLASSES = 1001  # TensorFlow's label file: background first, then the 1000 in wnid order
 MAX_OPERATORS = 1000
 _DAMAGE = (
@@ -249,7 +248,8 @@ class _Walk:
 
     def _check_plain(self, index: int, raw: Array) -> None:
         if raw.dtype.kind != "f" and raw.ndim > 1 and self._type_name(index) in ("UINT8", "INT8"):
-            raise RefusedError(f"{self.path}: {self._name(index)} is {self._type_name(index)} without a scale")
+            kind = self._type_name(index)
+            raise RefusedError(f"{self.path}: {self._name(index)} is {kind} without a scale")
 
     def _raw(self, index: int) -> Array:
         tensor = self.graph.Tensors(index)
