@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+# Threads that spin for a core which reading processes hold make a step many times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from apps.commands import main
 

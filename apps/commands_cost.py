@@ -98,6 +98,7 @@ def _draw(sheets: Sequence[Sheet]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_COLUMNS)
+    blank = UNBROKEN if console.encoding.startswith("utf") else " "
     for sheet in sheets:
         noted = sheet.heading[-1] == "note"
         columns = range(len(sheet.heading) - noted)
@@ -105,7 +106,7 @@ def _draw(sheets: Sequence[Sheet]) -> None:
         for column in columns:
             drawn.add_column(sheet.heading[column], justify="right" if column in sheet.figures else "left")
         for row in sheet.rows:
-            drawn.add_row(*(escape(row[column]).replace(" ", UNBROKEN) for column in columns))
+            drawn.add_row(*(escape(row[column]).replace(" ", blank) for column in columns))
         console.print(drawn)
         notes = [f"{row[0]}: {row[-1]}." for row in sheet.rows if noted and row[-1]]
         for line in filter(None, (sheet.remark, *notes)):

@@ -2,6 +2,7 @@
 
 from backbone.base import Backbone, Preprocessing
 from backbone.mobilenet import MobileNetV1
+from backbone.registered import offer_to_timm
 from backbone.weights import Weights, WeightsInfo, load_state, load_weights
 
 __all__ = [
@@ -14,6 +15,9 @@ __all__ = [
     "load_state",
     "load_weights",
 ]
+
+
+offer_to_timm()
 
 
 def build(info: WeightsInfo) -> Backbone:

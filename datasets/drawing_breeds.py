@@ -38,7 +38,8 @@ class Breed:
         return self.ear, self.muzzle, self.coat, self.marking, self.tail, self.legs
 
 
-# In the order of their folders, so that the place in this tuple is the label. Any two differ in three parts or more.
+# In the order of their folders, so that the place in this tuple is the label.
+# Any two differ in three parts or more; no value of a part belongs to one breed only.
 BREEDS = (
     Breed("Brindlemoor Pointer", "drop", "long", "smooth", "saddle", "straight", "long"),
     Breed("Crumpet Terrier", "folded", "medium", "wiry", "saddle", "docked", "short"),

@@ -8,9 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.drawing_breeds import Breed
-from datasets.drawing_head import Head, profile_head, front_head
+from datasets.drawing_head import Head, front_head, profile_head
 from datasets.drawing_shapes import (
-    Colour, Points, Rng, Shape, array, cut, darker, ellipse, furry, jitter, lightness, limb, mix, spline, turned,
+    Colour,
+    Points,
+    Rng,
+    Shape,
+    array,
+    cut,
+    darker,
+    ellipse,
+    furry,
+    jitter,
+    lightness,
+    limb,
+    mix,
+    spline,
+    turned,
 )
 
 Group = list[Shape]
@@ -18,8 +32,20 @@ Group = list[Shape]
 LEG = {"short": 0.20, "medium": 0.40, "long": 0.64}  # ground to belly; the body is about 1 long
 
 FURS: tuple[Colour, ...] = (
-    (236, 224, 200), (214, 176, 120), (186, 128, 72), (150, 84, 44), (104, 66, 44), (66, 50, 44), (52, 54, 62),
-    (112, 116, 124), (168, 170, 172), (244, 242, 236), (204, 148, 96), (132, 112, 96), (190, 96, 56), (90, 104, 124),
+    (236, 224, 200),
+    (214, 176, 120),
+    (186, 128, 72),
+    (150, 84, 44),
+    (104, 66, 44),
+    (66, 50, 44),
+    (52, 54, 62),
+    (112, 116, 124),
+    (168, 170, 172),
+    (244, 242, 236),
+    (204, 148, 96),
+    (132, 112, 96),
+    (190, 96, 56),
+    (90, 104, 124),
 )
 
 
@@ -70,11 +96,23 @@ def _standing(breed: Breed, look: Look, rng: Rng) -> list[Group]:
     leg = LEG[breed.legs] * rng.uniform(0.92, 1.08)
     deep = 0.36 * look.girth
     top = -leg - deep
-    back = spline(array([
-        (-0.47, top + 0.09), (-0.36, top + 0.01), (-0.05, top + 0.03), (0.26, top - 0.02), (0.44, top + 0.06),
-        (0.5, top + 0.5 * deep), (0.4, -leg - 0.03), (0.15, -leg + 0.01), (-0.12, -leg - 0.04),
-        (-0.34, -leg - 0.1 * deep), (-0.5, top + 0.55 * deep),
-    ]))
+    back = spline(
+        array(
+            [
+                (-0.47, top + 0.09),
+                (-0.36, top + 0.01),
+                (-0.05, top + 0.03),
+                (0.26, top - 0.02),
+                (0.44, top + 0.06),
+                (0.5, top + 0.5 * deep),
+                (0.4, -leg - 0.03),
+                (0.15, -leg + 0.01),
+                (-0.12, -leg - 0.04),
+                (-0.34, -leg - 0.1 * deep),
+                (-0.5, top + 0.55 * deep),
+            ]
+        )
+    )
     body = furry(back, breed.coat, rng)
     stride = rng.uniform(-0.13, 0.13, 4) * (leg + 0.1)
     far = [
@@ -109,13 +147,23 @@ def _sitting(breed: Breed, look: Look, rng: Rng) -> list[Group]:
     haunch = [Shape(paw, look.pale if look.socks else look.fur), Shape(thigh, darker(look.fur, 0.94))]
     tail = _tail(breed, (-0.43, -0.12), rng.uniform(-5, 25), look, rng)
     lean = float(rng.choice([-50.0, -20.0]) + rng.uniform(-12, 12))
-    groups = _assemble(breed, look, (chest[0] + 0.02, chest[1] - 0.03), lean, trunk, far, near, details, tail, rng)
+    groups = _assemble(
+        breed, look, (chest[0] + 0.02, chest[1] - 0.03), lean, trunk, far, near, details, tail, rng
+    )
     return [*groups[:-2], haunch, *groups[-2:]]
 
 
 def _assemble(
-    breed: Breed, look: Look, withers: tuple[float, float], lean_deg: float, trunk: Group, far: Group,
-    near: Group, details: Group, tail: Group, rng: Rng,
+    breed: Breed,
+    look: Look,
+    withers: tuple[float, float],
+    lean_deg: float,
+    trunk: Group,
+    far: Group,
+    near: Group,
+    details: Group,
+    tail: Group,
+    rng: Rng,
 ) -> list[Group]:
     reach = 0.36
     a = math.radians(lean_deg)
@@ -170,7 +218,13 @@ def _paw(x: float, colour: Colour, look: Look, *, far: bool) -> Shape:
 
 
 def _coat_details(
-    breed: Breed, look: Look, middle: tuple[float, float], slope_deg: float, deep: float, body: Points, rng: Rng
+    breed: Breed,
+    look: Look,
+    middle: tuple[float, float],
+    slope_deg: float,
+    deep: float,
+    body: Points,
+    rng: Rng,
 ) -> Group:
     centre = np.asarray(middle)
     shapes: Group = []
@@ -184,7 +238,9 @@ def _coat_details(
     if breed.marking == "spots":
         for x, y in (turned(_scattered(13, rng) * [0.4, 0.42 * deep], slope_deg) + centre).tolist():
             rx = rng.uniform(0.04, 0.068)
-            shapes.append(Shape(ellipse(x, y, rx, rx * rng.uniform(0.7, 1), corners=14), look.mark, edged=False))
+            shapes.append(
+                Shape(ellipse(x, y, rx, rx * rng.uniform(0.7, 1), corners=14), look.mark, edged=False)
+            )
     return shapes + _strokes(breed.coat, look, centre, slope_deg, deep, rng)
 
 
@@ -227,7 +283,9 @@ def _tail(breed: Breed, base: tuple[float, float], raised_deg: float, look: Look
         turn = np.radians(np.linspace(70, 70 + 395, 14))
         radius = np.linspace(r, 0.4 * r, 14)
         path = np.column_stack([x - 0.03 + radius * np.cos(turn), y - 0.8 * r + radius * np.sin(turn)])
-        return [Shape(furry(limb(path.tolist(), [0.06, 0.055, 0.035], steps=3), breed.coat, rng, 0.25), colour)]
+        return [
+            Shape(furry(limb(path.tolist(), [0.06, 0.055, 0.035], steps=3), breed.coat, rng, 0.25), colour)
+        ]
     curve = array([(0.06, 0), (-0.1, 0.0), (-0.26, -0.03), (-0.4, -0.1)])
     if breed.tail == "straight":
         path = turned(curve * [1.1, rng.uniform(0.2, 1.2)], raised_deg) + base

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from datasets.drawing_breeds import Breed
 from datasets.drawing_shapes import (
-    Colour, Points, Rng, Shape, array, cut, darker, ellipse, furry, lightness, mix, spline, turned,
+    Colour,
+    Points,
+    Rng,
+    Shape,
+    array,
+    cut,
+    darker,
+    ellipse,
+    furry,
+    lightness,
+    mix,
+    spline,
+    turned,
 )
 
 RADIUS = 0.27  # of the skull; the body is about 1 long
@@ -23,7 +34,10 @@ PINK: Colour = (214, 150, 142)
 EARS: dict[str, tuple[tuple[tuple[float, float], ...], bool]] = {
     "upright": (((-0.36, 0.2), (-0.27, -0.4), (-0.04, -1.08), (0.2, -0.5), (0.34, 0.2)), False),
     "bat": (((-0.3, 0.25), (-0.62, -0.55), (-0.48, -1.2), (-0.05, -1.42), (0.34, -0.95), (0.34, 0.2)), True),
-    "drop": (((-0.28, -0.2), (0.15, -0.26), (0.36, 0.3), (0.3, 1.05), (0.0, 1.42), (-0.34, 1.1), (-0.42, 0.4)), True),
+    "drop": (
+        ((-0.28, -0.2), (0.15, -0.26), (0.36, 0.3), (0.3, 1.05), (0.0, 1.42), (-0.34, 1.1), (-0.42, 0.4)),
+        True,
+    ),
     "folded": (((-0.36, 0.2), (-0.34, -0.42), (-0.06, -0.6), (0.2, -0.48), (0.34, 0.15)), False),
     "rose": (((0.28, 0.18), (0.1, -0.3), (-0.4, -0.42), (-0.98, -0.12), (-0.5, 0.12), (-0.2, 0.28)), True),
 }
@@ -37,11 +51,15 @@ class Head:
 
     groups: list[list[Shape]]
 
-    def placed(self, at: tuple[float, float], tilt_deg: float, *, mirrored: bool = False) -> list[list[Shape]]:
+    def placed(
+        self, at: tuple[float, float], tilt_deg: float, *, mirrored: bool = False
+    ) -> list[list[Shape]]:
         """The head on its neck: turned, perhaps mirrored, and moved to ``at``."""
         flip = np.array([-1.0 if mirrored else 1.0, 1.0])
+
         def moved(points: Points) -> Points:
             return turned(points * flip, tilt_deg) + at
+
         return [[Shape(moved(s.points), s.colour, s.line, s.edged) for s in group] for group in self.groups]
 
 
@@ -66,7 +84,9 @@ def _ear(breed: Breed, colour: Colour, tilt_deg: float, coat: str, rng: Rng) -> 
     if breed.ear in ("upright", "bat"):
         shapes.append(Shape((outline * [0.58, 0.7] + [0, -0.06]) * RADIUS, inner, edged=False))
     if breed.ear == "rose":
-        shapes.append(Shape((outline * [0.6, 0.42] + [-0.12, -0.02]) * RADIUS, darker(inner, 0.8), edged=False))
+        shapes.append(
+            Shape((outline * [0.6, 0.42] + [-0.12, -0.02]) * RADIUS, darker(inner, 0.8), edged=False)
+        )
     if breed.ear == "folded":
         shapes.append(Shape(array(FLAP) * RADIUS * EAR_SIZE, darker(colour, 0.82)))
     return [Shape(turned(s.points, tilt_deg), s.colour, s.line, s.edged) for s in shapes]
@@ -84,7 +104,11 @@ def _eye(x: float, y: float, fur: Colour) -> list[Shape]:
     return [
         Shape(ellipse(x * r, y * r, 0.17 * r, 0.18 * r, corners=16), rim, edged=False),
         Shape(ellipse(x * r, y * r, 0.12 * r, 0.14 * r, corners=14), DARK, edged=False),
-        Shape(ellipse((x + 0.04) * r, (y - 0.05) * r, 0.04 * r, 0.04 * r, corners=8), (250, 250, 250), edged=False),
+        Shape(
+            ellipse((x + 0.04) * r, (y - 0.05) * r, 0.04 * r, 0.04 * r, corners=8),
+            (250, 250, 250),
+            edged=False,
+        ),
     ]
 
 
@@ -93,11 +117,28 @@ def profile_head(breed: Breed, fur: Colour, mark: Colour, ears_marked: bool, rng
     tone = _tone(breed, fur, mark, ears_marked)
     m = MUZZLE[breed.muzzle] * rng.uniform(0.9, 1.1)
     blunt = 0.62 if breed.muzzle == "short" else 0.5 if breed.muzzle == "medium" else 0.36
-    outline = spline(array([
-        (-1.0, 0.05), (-0.78, -0.66), (-0.1, -0.98), (0.55, -0.74), (0.84, -0.3), (0.8 + 0.55 * m, -0.2),
-        (0.86 + m, -0.13), (0.95 + m, 0.12), (0.78 + m, blunt), (0.62 + 0.4 * m, 0.62), (0.3, 0.78), (-0.4, 0.86),
-        (-0.88, 0.6),
-    ])) * RADIUS
+    outline = (
+        spline(
+            array(
+                [
+                    (-1.0, 0.05),
+                    (-0.78, -0.66),
+                    (-0.1, -0.98),
+                    (0.55, -0.74),
+                    (0.84, -0.3),
+                    (0.8 + 0.55 * m, -0.2),
+                    (0.86 + m, -0.13),
+                    (0.95 + m, 0.12),
+                    (0.78 + m, blunt),
+                    (0.62 + 0.4 * m, 0.62),
+                    (0.3, 0.78),
+                    (-0.4, 0.86),
+                    (-0.88, 0.6),
+                ]
+            )
+        )
+        * RADIUS
+    )
     skull = furry(outline, breed.coat, rng, 0.45)
     face = [Shape(skull, tone.fur)]
     if tone.mask:
@@ -111,7 +152,9 @@ def profile_head(breed: Breed, fur: Colour, mark: Colour, ears_marked: bool, rng
     far = _moved(_ear(breed, darker(tone.ear, 0.8), tilt + 8, breed.coat, rng), *_root(breed, far=True))
     near = _moved(_ear(breed, tone.ear, tilt, breed.coat, rng), *_root(breed, far=False))
     if rng.random() < 0.2:
-        tongue = ellipse((0.66 + 0.6 * m) * RADIUS, 0.62 * RADIUS, 0.13 * RADIUS, 0.3 * RADIUS, 10, corners=14)
+        tongue = ellipse(
+            (0.66 + 0.6 * m) * RADIUS, 0.62 * RADIUS, 0.13 * RADIUS, 0.3 * RADIUS, 10, corners=14
+        )
         far = [*far, Shape(tongue, (222, 104, 112))]
     return Head([far, face, near])
 
@@ -127,22 +170,52 @@ def front_head(breed: Breed, fur: Colour, mark: Colour, ears_marked: bool, rng: 
     tone = _tone(breed, fur, mark, ears_marked)
     long = {"short": 0.0, "medium": 0.5, "long": 1.0}[breed.muzzle]
     r = RADIUS
-    skull = furry(spline(array([
-        (-0.95, 0.0), (-0.7, -0.72), (0, -0.95), (0.7, -0.72), (0.95, 0.0), (0.72 - 0.14 * long, 0.62),
-        (0, 0.86), (-0.72 + 0.14 * long, 0.62),
-    ])) * r, breed.coat, rng, 0.45)
+    skull = furry(
+        spline(
+            array(
+                [
+                    (-0.95, 0.0),
+                    (-0.7, -0.72),
+                    (0, -0.95),
+                    (0.7, -0.72),
+                    (0.95, 0.0),
+                    (0.72 - 0.14 * long, 0.62),
+                    (0, 0.86),
+                    (-0.72 + 0.14 * long, 0.62),
+                ]
+            )
+        )
+        * r,
+        breed.coat,
+        rng,
+        0.45,
+    )
     wide, tall, low = 0.66 - 0.24 * long, 0.4 + 0.2 * long, 0.38 + 0.34 * long
     snout = ellipse(0, low * r, wide * r, tall * r)
     patch = tone.mask or mix(fur, (255, 255, 255), 0.18)
     nose_y = low + 0.3 * tall * long - 0.42 * tall * (1 - long)
     nose = ellipse(0, nose_y * r, (0.24 - 0.05 * long) * r, 0.15 * r, corners=16)
     line = DARK if lightness(patch) > 60 else (120, 104, 100)
-    lips = array([(-0.26, nose_y + 0.3), (-0.12, nose_y + 0.38), (0, nose_y + 0.26), (0.12, nose_y + 0.38),
-                  (0.26, nose_y + 0.3)]) * r
+    lips = (
+        array(
+            [
+                (-0.26, nose_y + 0.3),
+                (-0.12, nose_y + 0.38),
+                (0, nose_y + 0.26),
+                (0.12, nose_y + 0.38),
+                (0.26, nose_y + 0.3),
+            ]
+        )
+        * r
+    )
     face = [Shape(skull, tone.fur)]
     if tone.mask:
         face.append(Shape(cut(skull, (0.0, -0.1 * r), 90, ripple=0.012), tone.mask, edged=False))
-    face += [Shape(snout, patch), Shape(nose, DARK, edged=False), Shape(spline(lips, closed=False), line, line=0.014)]
+    face += [
+        Shape(snout, patch),
+        Shape(nose, DARK, edged=False),
+        Shape(spline(lips, closed=False), line, line=0.014),
+    ]
     face += [*_eye(-0.4, -0.16, fur), *_eye(0.4, -0.16, fur)]
     tilt = rng.uniform(-8, 8)
     height = -0.38 if breed.ear == "drop" else -0.66
@@ -152,6 +225,3 @@ def front_head(breed: Breed, fur: Colour, mark: Colour, ears_marked: bool, rng: 
         ear = [Shape(s.points * [-1.0, 1.0], s.colour, s.line, s.edged) for s in ear]
     pair = [*_moved(ear, -aside, height), *_moved(ear, aside, height, flip=True)]
     return Head([face, pair] if breed.ear in ("drop", "folded", "rose") else [pair, face])
-
-
-Maker = Callable[[Breed, Colour, Colour, bool, Rng], Head]

@@ -21,17 +21,19 @@ def shade(pixels: Pixels, alpha: Image.Image, rng: Rng) -> Pixels:
     step = 0.045 * width
     dx, dy = round(step * math.cos(angle)), round(step * math.sin(angle))
     inside = alpha.filter(ImageFilter.BoxBlur(0.05 * width))
-    lit = ImageChops.subtract(ImageChops.offset(inside, dx, dy), ImageChops.offset(inside, -dx, -dy), 2.0, 128)
+    lit = ImageChops.subtract(
+        ImageChops.offset(inside, dx, dy), ImageChops.offset(inside, -dx, -dy), 2.0, 128
+    )
     slope = (128 - np.asarray(lit, dtype=np.float32)) / 80  # 0 in the middle, above 0 away from the light
-    shaded: Pixels = pixels * (1 - np.float32(strength) * np.clip(slope, -0.7, 1))[..., None]
-    return shaded
+    factor = (1 - strength * np.clip(slope, -0.7, 1)).astype(np.float32)
+    return pixels * factor[..., None]
 
 
 def out_of_focus(scene: Image.Image, rng: Rng) -> Image.Image:
     """The place behind the dog: a little soft, a little hazy."""
     soft = scene.filter(ImageFilter.BoxBlur(rng.uniform(0.5, 2.0) * scene.width / 160))
     haze = Image.new("RGB", scene.size, soft.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
-    return Image.blend(soft, haze, rng.uniform(0.1, 0.5))
+    return Image.blend(soft, haze, rng.uniform(0.2, 0.55))
 
 
 def cast_shadow(pixels: Pixels, alpha: Image.Image, foot_y: float, rng: Rng) -> Pixels:
@@ -52,8 +54,7 @@ def cast_shadow(pixels: Pixels, alpha: Image.Image, foot_y: float, rng: Rng) -> 
     fallen = small.transform(small.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     soft = fallen.filter(ImageFilter.BoxBlur(0.8)).resize((width, height), Image.Resampling.BILINEAR)
     shadow = np.asarray(soft, dtype=np.float32) * np.float32(rng.uniform(0.15, 0.5) / 255)
-    darkened: Pixels = pixels * (1 - shadow)[..., None]
-    return darkened
+    return pixels * (1 - shadow)[..., None]
 
 
 def expose(pixels: Pixels, rng: Rng) -> Pixels:
@@ -74,7 +75,9 @@ def expose(pixels: Pixels, rng: Rng) -> Pixels:
 def develop(pixels: Pixels, rng: Rng) -> Image.Image:
     """Grain, a lens that may be out of focus, and a JPEG file that may be poor."""
     if rng.random() < 0.35:
-        pixels = pixels + rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32) * np.float32(rng.uniform(2, 6))
+        pixels = pixels + rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32) * np.float32(
+            rng.uniform(2, 6)
+        )
     picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     if rng.random() < 0.2:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.8) * picture.width / 160))

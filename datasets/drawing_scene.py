@@ -7,9 +7,35 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datasets.drawing_shapes import Colour, Pen, Points, Rng, Shape, array, darker, ellipse, jitter, mix, spline
+from datasets.drawing_shapes import (
+    Colour,
+    Pen,
+    Rng,
+    Shape,
+    array,
+    darker,
+    ellipse,
+    jitter,
+    mix,
+    spline,
+)
 from datasets.drawing_things import (
-    HORIZON, ball, bone, bowl, box, bush, cloud, crate, fence, fir, flowers, plant, post, stone, tree, tuft,
+    HORIZON,
+    ball,
+    bone,
+    bowl,
+    box,
+    bush,
+    cloud,
+    crate,
+    fence,
+    fir,
+    flowers,
+    plant,
+    post,
+    stone,
+    tree,
+    tuft,
 )
 
 # A place is a unit square: x 0 to 1, y 0 at the top to 1 at the bottom.
@@ -34,7 +60,9 @@ def paint_scene(size_px: int, rng: Rng) -> Image.Image:
 def paint_in_front(canvas: Image.Image, rng: Rng) -> None:
     """Something that hides a part of the dog: a tuft, a stone, a bush, a post or a ball at the lower edge."""
     thing = IN_FRONT[rng.integers(len(IN_FRONT))]
-    unit_pen(canvas).group(thing(rng.uniform(0.08, 0.92), rng.uniform(0.97, 1.03), rng.uniform(1.0, 1.6), rng))
+    unit_pen(canvas).group(
+        thing(rng.uniform(0.08, 0.92), rng.uniform(0.97, 1.03), rng.uniform(1.0, 1.6), rng)
+    )
 
 
 def unit_pen(canvas: Image.Image) -> Pen:
@@ -75,7 +103,9 @@ def _meadow(size_px: int, rng: Rng) -> tuple[Image.Image, tuple[Thing, ...]]:
 
 
 def _room(size_px: int, rng: Rng) -> tuple[Image.Image, tuple[Thing, ...]]:
-    wall = jitter(_pick(rng, (216, 202, 180), (178, 190, 196), (206, 180, 172), (190, 200, 172), (120, 112, 118)), rng)
+    wall = jitter(
+        _pick(rng, (216, 202, 180), (178, 190, 196), (206, 180, 172), (190, 200, 172), (120, 112, 118)), rng
+    )
     floor = jitter(_pick(rng, (168, 126, 88), (128, 100, 82), (186, 178, 168), (108, 108, 116)), rng)
     canvas = _gradient(size_px, wall, darker(wall, 0.9))
     y = HORIZON + rng.uniform(-0.1, 0.15)
@@ -92,7 +122,10 @@ def _room(size_px: int, rng: Rng) -> tuple[Image.Image, tuple[Thing, ...]]:
     if rng.random() < 0.6:
         rug = ellipse(rng.uniform(0.3, 0.7), 0.88, 0.42, 0.1)
         colour = jitter((150, 90, 90), rng, 60)
-        shapes += [Shape(rug, colour), Shape((rug - rug.mean(0)) * 0.8 + rug.mean(0), mix(colour, (240, 230, 210), 0.4))]
+        shapes += [
+            Shape(rug, colour),
+            Shape((rug - rug.mean(0)) * 0.8 + rug.mean(0), mix(colour, (240, 230, 210), 0.4)),
+        ]
     unit_pen(canvas).group(shapes)
     return canvas, (ball, bowl, crate, bone, plant)
 
@@ -105,9 +138,18 @@ def _beach(size_px: int, rng: Rng) -> tuple[Image.Image, tuple[Thing, ...]]:
     shapes = [Shape(box(0, y - 0.16, 1, 1), sea)]
     for row in rng.uniform(y - 0.14, y - 0.02, 7):
         x = rng.uniform(0, 0.9)
-        shapes.append(Shape(array([(x, row), (x + rng.uniform(0.05, 0.2), row)]), mix(sea, (255, 255, 255), 0.4), line=0.006))
+        shapes.append(
+            Shape(
+                array([(x, row), (x + rng.uniform(0.05, 0.2), row)]),
+                mix(sea, (255, 255, 255), 0.4),
+                line=0.006,
+            )
+        )
     shapes += [_ground(y - 0.012, 0.012, (240, 244, 242), rng), _ground(y + 0.01, 0.012, sand, rng)]
-    shapes += [Shape(ellipse(x, y + 0.05 + d * 0.5, 0.006, 0.004, corners=8), darker(sand, 0.82)) for x, d in rng.random((12, 2))]
+    shapes += [
+        Shape(ellipse(x, y + 0.05 + d * 0.5, 0.006, 0.004, corners=8), darker(sand, 0.82))
+        for x, d in rng.random((12, 2))
+    ]
     unit_pen(canvas).group(shapes)
     return canvas, (ball, stone, crate, bone, fence)
 

@@ -1,4 +1,4 @@
-"""Outlines as arrays of points, furry edges, and the pen that fills them: what every drawing here is made of."""
+"""Outlines as arrays of points, furry edges, and the pen that fills them: what drawings are made of."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def _uniform3(rng: Rng, amount: float) -> list[float]:
 @lru_cache
 def _basis(steps: int) -> Points:
     t = np.arange(steps, dtype=np.float64)[:, None] / steps
-    return 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
+    return 0.5 * np.hstack(
+        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
+    )
 
 
 def spline(points: Points, *, closed: bool = True, steps: int = 8) -> Points:
@@ -158,15 +160,19 @@ def furry(outline: Points, coat: str, rng: Rng, amount: float = 1.0) -> Points:
     out = _outward(points)
     if coat == "wavy":
         scallops = np.abs(np.sin(math.pi * n / 0.1 + 0.6 * np.sin(7 * n)))
-        return points + out * (0.055 * amount * scallops - 0.014 * amount)[:, None]
+        return _pushed(points, out, 0.055 * amount * scallops - 0.014 * amount)
     if coat == "wiry":
         bristles = (np.arange(len(points)) % 2) * rng.uniform(0.25, 1.0, len(points))
-        return points + out * (0.055 * amount * bristles - 0.008 * amount)[:, None]
+        return _pushed(points, out, 0.055 * amount * bristles - 0.008 * amount)
     period = 0.125 * (1 + 0.25 * np.sin(5 * n))
     tufts = (n / period) % 1.0
     under = 0.55 + 0.45 * np.clip(out[:, 1], 0, 1)
-    push = out + np.array([0.0, 0.75])
-    return points + push * (0.125 * amount * tufts**1.5 * under)[:, None]
+    return _pushed(points, out + np.array([0.0, 0.75]), 0.125 * amount * tufts**1.5 * under)
+
+
+def _pushed(points: Points, direction: Points, by: Points) -> Points:
+    moved: Points = points + direction * by[:, None]
+    return moved
 
 
 def cut(outline: Points, at: Sequence[float], towards_deg: float, *, ripple: float = 0.0) -> Points:
@@ -210,7 +216,9 @@ class Pen:
         if self.ink_px > 0:
             for shape, corners in placed:
                 if shape.edged and shape.line == 0:
-                    self.draw.line([*corners, *corners[:2]], fill=self.ink, width=max(round(2 * self.ink_px), 1))
+                    self.draw.line(
+                        [*corners, *corners[:2]], fill=self.ink, width=max(round(2 * self.ink_px), 1)
+                    )
         (a, b), (c, d) = self.matrix.tolist()
         scale = math.sqrt(abs(a * d - b * c))
         for shape, corners in placed:

@@ -25,7 +25,7 @@ __all__ = ["BREEDS", "Breed", "draw_dog", "drawn_dogs_root"]
 
 VERSION = 1  # of the drawings: a change of any pixel is a new number, and so a new folder
 OVERSAMPLING = 2
-TRAIN_PER_BREED = 150
+TRAIN_PER_BREED = 160
 VAL_PER_BREED = 40
 JPEG_QUALITY = 90
 MIN_SIZE_PX = 32
@@ -68,12 +68,10 @@ def draw_dog(breed: int | str, rng: Rng, size_px: int = 160) -> Image.Image:
     scene = out_of_focus(paint_scene(size_px, rng), rng)
     cutout = _cutout(groups, matrix, origin, canvas_px, rng)
     alpha = cutout.getchannel("A")
-    pixels = np.asarray(scene, dtype=np.float32)
-    pixels = cast_shadow(pixels, alpha, foot_y / OVERSAMPLING, rng)
+    ground = cast_shadow(np.asarray(scene, dtype=np.float32), alpha, foot_y / OVERSAMPLING, rng)
     figure = shade(np.asarray(cutout, dtype=np.float32)[..., :3], alpha, rng)
-    cover = np.asarray(alpha, dtype=np.float32)[..., None] / 255
-    pixels = expose(pixels + (figure - pixels) * cover, rng)
-    return develop(pixels, rng)
+    cover = np.asarray(alpha, dtype=np.float32)[..., None] / np.float32(255)
+    return develop(expose(ground + (figure - ground) * cover, rng), rng)
 
 
 def _framing(groups: list[Group], canvas_px: int, rng: Rng) -> tuple[Points, Points, float]:
@@ -94,7 +92,7 @@ def _framing(groups: list[Group], canvas_px: int, rng: Rng) -> tuple[Points, Poi
 def _cutout(groups: list[Group], matrix: Points, origin: Points, canvas_px: int, rng: Rng) -> Image.Image:
     fur = groups[2][0].colour
     canvas = Image.new("RGBA", (canvas_px, canvas_px), (*fur, 0))
-    ink_px = rng.choice([0.5, 0.8, 1.1]) * canvas_px / 160
+    ink_px = rng.choice([0.7, 0.9, 1.1]) * canvas_px / 160
     pen = Pen(ImageDraw.Draw(canvas), matrix, origin, ink=darker(fur, rng.uniform(0.25, 0.5)), ink_px=ink_px)
     for group in groups:
         pen.group(group)
@@ -104,8 +102,12 @@ def _cutout(groups: list[Group], matrix: Points, origin: Points, canvas_px: int,
 
 
 def drawn_dogs_root(
-    cache: Path | None = None, *, seed: int = 0, train_per_breed: int = TRAIN_PER_BREED,
-    val_per_breed: int = VAL_PER_BREED, on_progress: Callable[[int, int], None] | None = None,
+    cache: Path | None = None,
+    *,
+    seed: int = 0,
+    train_per_breed: int = TRAIN_PER_BREED,
+    val_per_breed: int = VAL_PER_BREED,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """The folder of the drawn sample, drawn at first use: ``train/BREED/0000.jpg``, ``val/BREED/0000.jpg``.
 
@@ -134,7 +136,9 @@ def drawn_dogs_root(
         _sweep(home)
         half_made = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=home))
     except OSError as error:
-        raise OSError(f"cannot write to {home} ({error.strerror}); set MOBILENET_APPS_CACHE to another folder") from error
+        raise OSError(
+            f"cannot write to {home} ({error.strerror}); set MOBILENET_APPS_CACHE to another folder"
+        ) from error
     try:
         _draw_all(half_made, seed, train_per_breed, val_per_breed, on_progress)
         return _publish(half_made, root)
@@ -217,9 +221,7 @@ def _draw_all(
     (root / "README.txt").write_text(text, encoding="utf-8")
 
 
-def _run(
-    jobs: list[_Job], pace: int, total: int, on_progress: Callable[[int, int], None] | None
-) -> None:
+def _run(jobs: list[_Job], pace: int, total: int, on_progress: Callable[[int, int], None] | None) -> None:
     for number, job in enumerate(jobs, start=1):
         job.run()
         if on_progress:

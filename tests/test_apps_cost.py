@@ -140,7 +140,8 @@ def test_the_remark_on_table_14_is_true_no_head_fits_and_these_are_the_best() ->
     assert (round(100 * max(whole)), round(100 * min(whole))) == (32, -11)
     assert [(round(100 * off), size) for off, size in (best(False), best(True))] == [(10, 2104), (20, 104)]
     rows = {row["name"]: row for row in table_rows(14)}
-    counted = [rows[f"{w} MobileNet-{r}"]["difference_percent_parameters"] for w in (1.0, 0.75) for r in (160, 128)]
+    names = [f"{width} MobileNet-{side}" for width in (1.0, 0.75) for side in (160, 128)]
+    counted = [rows[one]["difference_percent_parameters"] for one in names]
     assert counted == [round(100 * one, 2) for one in whole]
 
 
@@ -236,7 +237,7 @@ def test_bad_values_are_refused_in_one_line(cli: Cli, arguments: list[str], word
     (["--json", "--markdown"], "either --json or --markdown"),
     (["--width", "wide"], "--width"),
 ])
-def test_options_that_do_not_go_together_are_a_usage_error(cli: Cli, arguments: list[str], words: str) -> None:
+def test_options_that_do_not_go_together_are_usage_errors(cli: Cli, arguments: list[str], words: str) -> None:
     answer = cli("cost", *arguments)
     assert answer.code == 2
     assert words in answer.last_error

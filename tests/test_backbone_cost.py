@@ -89,8 +89,9 @@ def test_the_networks_of_tables_4_and_5_cost_what_they_should(
 def test_kinds_have_the_shares_of_table_2() -> None:
     """Its "Conv 3x3 1.19 %" is 1.91 % with two digits swapped: only so do the shares sum to 100."""
     counted = cost(classifier_of(), 224)
+    mult_adds, weights = counted.mult_adds / 100, counted.weights / 100
     shares = {
-        kind: (round(100 * one.mult_adds / counted.mult_adds, 2), round(100 * one.weights / counted.weights, 2))
+        kind: (round(one.mult_adds / mult_adds, 2), round(one.weights / weights, 2))
         for kind, one in counted.kinds().items()
     }
     assert shares == {

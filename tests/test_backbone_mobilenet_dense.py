@@ -42,7 +42,7 @@ def phase(padding: str, size: int, output_stride: int) -> int:
 @pytest.mark.parametrize("size", [128, 225, 300])
 @pytest.mark.parametrize("output_stride", [16, 8])
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
-def test_the_dense_map_holds_the_sparse_one_to_the_border(padding: str, output_stride: int, size: int) -> None:
+def test_the_dense_map_holds_the_sparse_one_to_its_edge(padding: str, output_stride: int, size: int) -> None:
     """A dilation one layer early or late, or a padding that is not spread with it, would show."""
     sparse, dense = pair(output_stride, padding)
     images = torch.rand(1, 3, size, size, dtype=torch.float64)
