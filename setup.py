@@ -9,15 +9,17 @@ LIBRARY = ["torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0
 APPS = [
     "click>=8.1", "matplotlib>=3.9", "pillow>=11", "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13",
 ]
+IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
+PARITY = ["ai-edge-litert>=2.0"]
 DEV = [
-    "build>=1.2", "hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.11",
-    "setuptools>=77",
+    *IMPORT, *PARITY, "build>=1.2", "hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3",
+    "pytest-timeout>=2.3", "ruff>=0.11", "setuptools>=77",
 ]
 
 setup(
     name="mobilenet-apps",
     version="0.1.0",
-    description="One shared MobileNetV1 backbone with pluggable heads: the applications of the MobileNet paper",
+    description="One MobileNetV1 backbone, many heads: the applications of the MobileNet paper",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -25,5 +27,5 @@ setup(
     packages=["backbone", "heads"],
     package_data={"backbone": ["py.typed"], "heads": ["py.typed"]},
     install_requires=LIBRARY,
-    extras_require={"apps": APPS, "dev": [*APPS, *DEV]},
+    extras_require={"apps": APPS, "import": IMPORT, "parity": PARITY, "dev": [*APPS, *DEV]},
 )

@@ -120,7 +120,7 @@ def fetch(
     source, mirror = DATASETS[name], base_url or os.environ.get(MIRROR_VARIABLE)
     address = (mirror or source.base_url).rstrip("/")
     missing = [archive for archive in source.archives if not _is_complete(archive, root)]
-    sums = _sums_of(address) if mirror and missing else {}
+    sums = sums_of(address) if mirror and missing else {}
     for archive in missing:
         stated = sums.get(archive.name)
         wanted = replace(archive, sha256=stated, md5=None, size=None) if stated else archive
@@ -168,7 +168,7 @@ def _record(root: Path) -> dict[str, int]:
         return {}
 
 
-def _sums_of(address: str) -> dict[str, str]:
+def sums_of(address: str) -> dict[str, str]:
     """The sums that a mirror states; none if it has no such file."""
     with tempfile.TemporaryDirectory() as folder:
         try:

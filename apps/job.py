@@ -57,13 +57,16 @@ class Job:
 def prepare(name: str, settings: Settings, run: Path, screen: Screen) -> Job:
     """Data, weights, model and loaders, with every setting resolved."""
     kind = load_app(name)
+    sample = settings.data is None
     settings = with_sample(settings, screen)
     train, val = (kind(settings).dataset(split) for split in ("train", "val"))
     for note in (*train.notes, *val.notes):
         screen.warn(note)
     weights = find_weights(settings)
-    info = describe(settings, weights)
-    chosen: Any = resolve(settings, info, photos=len(train), pretrained=weights is not None)
+    info = describe(settings, weights, sample=sample)
+    chosen: Any = resolve(
+        settings, info, photos=len(train), pretrained=weights is not None, sample=sample
+    )
     screen.say(
         f"{len(train)} photos to learn from, {len(val)} to judge by, {len(train.classes)} classes; "
         f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
@@ -91,14 +94,15 @@ def with_sample(settings: Settings, screen: Screen) -> Settings:
     """The drawn sample where no ``--data`` is given; says so."""
     if settings.data is not None:
         return settings
-    from datasets.drawn_dogs import drawn_dogs_root
+    from datasets.drawn_dogs import BREEDS, TRAIN_PER_BREED, VAL_PER_BREED, drawn_dogs_root
 
     screen.say("no --data: using the built-in sample, which is drawn by code and shows no real dogs")
     screen.say(
         "the real thing: python cli.py fetch stanford-dogs --root DIR, then finetune dogs --data DIR"
     )
-    with screen.track("drawing the sample", 1) as update:
-        root = drawn_dogs_root(on_progress=lambda done, total: update(done, f"of {total}"))
+    pictures = len(BREEDS) * (TRAIN_PER_BREED + VAL_PER_BREED)
+    with screen.track("drawing the sample", pictures) as update:
+        root = drawn_dogs_root(on_progress=lambda done, _total: update(done, "pictures"))
     return replace(settings, data=root)
 
 
@@ -112,7 +116,15 @@ def finer(resolution: int) -> int:
     return round(resolution * 1.25 / 32) * 32
 
 
-def resolve(settings: Settings, info: WeightsInfo, *, photos: int, pretrained: bool) -> Settings:
+# What is chosen where nothing is said, by what a training starts from; docs/adr/0002 says why.
+FROM_WEIGHTS = {"epochs": 12, "min_crop": 0.35, "lr": 2e-4, "backbone_lr": 0.1, "warmup_epochs": 1.0}
+FROM_SCRATCH = {"epochs": 60, "min_crop": 0.35, "lr": 1e-2, "backbone_lr": 1.0, "warmup_epochs": 2.0}
+ON_SAMPLE = {"epochs": 26, "min_crop": 0.8, "lr": 2e-2, "backbone_lr": 1.0, "warmup_epochs": 2.0}
+
+
+def resolve(
+    settings: Settings, info: WeightsInfo, *, photos: int, pretrained: bool, sample: bool
+) -> Settings:
     """The settings with every None chosen.
 
     Raises:
@@ -125,10 +137,9 @@ def resolve(settings: Settings, info: WeightsInfo, *, photos: int, pretrained: b
         )
     rated = info.preprocessing.resolution
     larger = pretrained and not settings.freeze
-    chosen: dict[str, Any] = {
+    recipe = FROM_WEIGHTS if pretrained else ON_SAMPLE if sample else FROM_SCRATCH
+    chosen: dict[str, Any] = recipe | {
         "width": info.arguments.get("width"), "resolution": finer(rated) if larger else rated,
-        "train_resolution": settings.resolution or rated,
-        "batch_size": min(32, photos), "epochs": 12 if pretrained else 30, "min_crop": 0.35,
-        "lr": 2e-4 if pretrained else 3e-3, "backbone_lr": 0.1 if pretrained else 1.0,
+        "train_resolution": settings.resolution or rated, "batch_size": min(32, photos),
     }
     return replace(settings, **{k: v for k, v in chosen.items() if getattr(settings, k) is None})

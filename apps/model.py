@@ -17,7 +17,7 @@ from backbone import Backbone, Preprocessing, Weights, WeightsInfo, build, load_
 from backbone.weights import IMAGENET
 from heads import MultiHead
 
-SCRATCH_WIDTH, SCRATCH_RESOLUTION = 0.25, 128
+SCRATCH_WIDTH, SCRATCH_RESOLUTION, SAMPLE_RESOLUTION = 0.25, 128, 96
 OURS = "mobilenetv1"
 
 
@@ -44,8 +44,11 @@ def find_weights(settings: Settings) -> Weights | None:
     return weights
 
 
-def describe(settings: Settings, weights: Weights | None) -> WeightsInfo:
-    """What the backbone is: that of the weights, or a new one as the settings say."""
+def describe(settings: Settings, weights: Weights | None, *, sample: bool = False) -> WeightsInfo:
+    """What the backbone is: that of the weights, or a new one as the settings say.
+
+    The drawings of the sample fill their frame, so they are seen whole, and smaller.
+    """
     if weights is not None:
         return weights.info
     if settings.backbone != OURS:
@@ -53,9 +56,11 @@ def describe(settings: Settings, weights: Weights | None) -> WeightsInfo:
             settings.backbone, arch=f"timm:{settings.backbone}", source="trained from scratch here"
         )
     arguments = {"width": settings.width or SCRATCH_WIDTH, "padding": "same"}
+    resolution = settings.resolution or (SAMPLE_RESOLUTION if sample else SCRATCH_RESOLUTION)
+    seen = Preprocessing(resolution=resolution, crop=1.0 if sample else 0.875)
     return WeightsInfo(
         f"mobilenetv1_{arguments['width']:g}", arguments=arguments, source="trained from scratch here",
-        preprocessing=Preprocessing(resolution=settings.resolution or SCRATCH_RESOLUTION),
+        preprocessing=seen,
     )
 
 

@@ -19,7 +19,7 @@ class OneLabelSettings(Settings):
     """Options of the head and its loss."""
 
     smoothing: float = option(0.1, "label smoothing, 0 to 1", low=0, high=0.99)
-    dropout: float = option(0.2, "share of features dropped before the last layer", low=0, high=0.95)
+    dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
 
 
 class OneLabel:

@@ -50,14 +50,18 @@ class Settings:
     min_crop: float | None = option(
         None, "least share of a photo that a training crop shows; default: 0.35", above=0, high=1
     )
-    lr: float | None = option(None, "learning rate of the head; default: by mode", above=0)
+    lr: float | None = option(
+        None, "learning rate of the head; default: 2e-4 with weights, 1e-2 from scratch", above=0
+    )
     backbone_lr: float | None = option(
         None, "the backbone's rate as a share of --lr; default: 1 from scratch, 0.1 with weights", low=0
     )
     weight_decay: float = option(
         0.05, "decoupled weight decay, never on depthwise filters, norms and biases", low=0
     )
-    warmup_epochs: float = option(1.0, "epochs in which the rate rises linearly", low=0)
+    warmup_epochs: float | None = option(
+        None, "epochs in which the rate rises linearly; default: by mode", low=0
+    )
     clip_norm: float = option(1.0, "bound on the norm of the gradient", above=0)
     workers: int | None = option(None, "processes that read photos; default: by the number of cores", low=0)
     seed: int = option(0, "seed of everything random", low=0)

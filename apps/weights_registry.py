@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from apps.download import ChecksumError, download, unpack
 from apps.engine.files import sha256_of, writable_folder, write_whole
 from apps.fetch import MIRROR_VARIABLE as WEB_MIRROR_VARIABLE
-from apps.fetch import _sums_of as sums_of
+from apps.fetch import sums_of
 from apps.importing.importer import INPUT_NAMES, ImportOptions, import_weights
 from apps.progress import Screen
 from backbone import Weights, load_weights

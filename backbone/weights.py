@@ -18,6 +18,9 @@ from torch import Tensor
 from backbone.base import Backbone, Preprocessing
 from backbone.weights_registry import FACES_INPUT, HALF_INPUT, IMAGENET_INPUT, REGISTRY, TIMM_DEFAULT
 
+_DAMAGE = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+)
 MIRROR_VARIABLE = "MOBILENET_WEIGHTS"
 LAST_CHANNELS = 1024
 IMAGENET = "imagenet-1k"
@@ -171,7 +174,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path} is a pickle that wants to run code, or is damaged; refused. "
             "Save the state dict alone, best as .safetensors"
         ) from err
-    except (RuntimeError, EOFError) as err:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except _DAMAGE as err:
         raise ValueError(f"{path} is not a whole PyTorch file; copy or download it again") from err
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -198,7 +203,7 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
         preprocessing=preprocessing,
         classes=(IMAGENET,) if labels is not None and labels.shape[0] == 1000 else (),
         source=metadata.get("source", f"file {path.name}"),
-        licence=metadata.get("licence", _licence_in(metadata.get("source", ""))),
+        licence=metadata.get("licence", licence_in(metadata.get("source", ""))),
     )
 
 
@@ -210,7 +215,8 @@ def _arguments(metadata: Mapping[str, str], *, width: float) -> dict[str, Any]:
     return arguments | ({"eps": float(metadata["eps"])} if "eps" in metadata else {})
 
 
-def _licence_in(source: str) -> str:
+def licence_in(source: str) -> str:
+    """The licence that a line about a file's origin names, or ``unknown``."""
     return next((name for name in ("Apache-2.0", "MIT") if name in source), "unknown")
 
 

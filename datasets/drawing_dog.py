@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.drawing_breeds import Breed
-from datasets.drawing_head import Head, front_head, profile_head
+from datasets.drawing_head import front_head, profile_head
 from datasets.drawing_shapes import (
     Colour,
     Points,
@@ -31,21 +31,12 @@ Group = list[Shape]
 
 LEG = {"short": 0.20, "medium": 0.40, "long": 0.64}  # ground to belly; the body is about 1 long
 
+NECK = 0.36  # from withers to skull
+
 FURS: tuple[Colour, ...] = (
-    (236, 224, 200),
-    (214, 176, 120),
-    (186, 128, 72),
-    (150, 84, 44),
-    (104, 66, 44),
-    (66, 50, 44),
-    (52, 54, 62),
-    (112, 116, 124),
-    (168, 170, 172),
-    (244, 242, 236),
-    (204, 148, 96),
-    (132, 112, 96),
-    (190, 96, 56),
-    (90, 104, 124),
+    (236, 224, 200), (214, 176, 120), (186, 128, 72), (150, 84, 44), (104, 66, 44), (66, 50, 44),
+    (52, 54, 62), (112, 116, 124), (168, 170, 172), (244, 242, 236), (204, 148, 96), (132, 112, 96),
+    (190, 96, 56), (90, 104, 124),
 )
 
 
@@ -66,6 +57,20 @@ class Look:
     def far(self) -> Colour:
         """The fur on the side away from the light."""
         return darker(self.fur, 0.78)
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A dog without neck and head, in one pose."""
+
+    withers: tuple[float, float]
+    lean_deg: float  # of the neck: -90 up, 0 forward
+    trunk: Group
+    far: Group
+    near: Group
+    details: Group
+    tail: Group
+    over: list[Group]  # what lies before all that
 
 
 def random_look(rng: Rng) -> Look:
@@ -96,23 +101,11 @@ def _standing(breed: Breed, look: Look, rng: Rng) -> list[Group]:
     leg = LEG[breed.legs] * rng.uniform(0.92, 1.08)
     deep = 0.36 * look.girth
     top = -leg - deep
-    back = spline(
-        array(
-            [
-                (-0.47, top + 0.09),
-                (-0.36, top + 0.01),
-                (-0.05, top + 0.03),
-                (0.26, top - 0.02),
-                (0.44, top + 0.06),
-                (0.5, top + 0.5 * deep),
-                (0.4, -leg - 0.03),
-                (0.15, -leg + 0.01),
-                (-0.12, -leg - 0.04),
-                (-0.34, -leg - 0.1 * deep),
-                (-0.5, top + 0.55 * deep),
-            ]
-        )
-    )
+    back = spline(array([
+        (-0.47, top + 0.09), (-0.36, top + 0.01), (-0.05, top + 0.03), (0.26, top - 0.02), (0.44, top + 0.06),
+        (0.5, top + 0.5 * deep), (0.4, -leg - 0.03), (0.15, -leg + 0.01), (-0.12, -leg - 0.04),
+        (-0.34, -leg - 0.1 * deep), (-0.5, top + 0.55 * deep),
+    ]))
     body = furry(back, breed.coat, rng)
     stride = rng.uniform(-0.13, 0.13, 4) * (leg + 0.1)
     far = [
@@ -123,12 +116,11 @@ def _standing(breed: Breed, look: Look, rng: Rng) -> list[Group]:
         *_foreleg(0.27, top + 0.55 * deep, stride[2], breed, look, rng),
         *_hindleg(-0.34, top + 0.5 * deep, stride[3], breed, look, rng),
     ]
-    trunk = [Shape(body, look.fur)]
-    middle, along = (-0.02, top + 0.5 * deep), 0.0
-    details = _coat_details(breed, look, middle, along, deep, body, rng)
+    details = _coat_details(breed, look, (-0.02, top + 0.5 * deep), 0.0, deep, body, rng)
     tail = _tail(breed, (-0.45, top + 0.09), rng.uniform(-12, 25), look, rng)
     lean = rng.choice([-38.0, -12.0, 58.0], p=[0.5, 0.4, 0.1]) + rng.uniform(-12, 12)
-    return _assemble(breed, look, (0.36, top + 0.14), float(lean), trunk, far, near, details, tail, rng)
+    whole = _Body((0.36, top + 0.14), float(lean), [Shape(body, look.fur)], far, near, details, tail, [])
+    return _assemble(whole, breed, look, rng)
 
 
 def _sitting(breed: Breed, look: Look, rng: Rng) -> list[Group]:
@@ -142,53 +134,42 @@ def _sitting(breed: Breed, look: Look, rng: Rng) -> list[Group]:
     paw = limb([(-0.2, -0.05), (0.02, -0.04)], [0.055, 0.045])
     far = _foreleg(0.36, chest[1] + 0.06, 0.03, breed, look, rng, far=True)
     near = _foreleg(0.27, chest[1] + 0.06, 0.0, breed, look, rng)
-    trunk = [Shape(body, look.fur)]
     details = _coat_details(breed, look, bulge, slope, 0.4 * wide, body, rng)
     haunch = [Shape(paw, look.pale if look.socks else look.fur), Shape(thigh, darker(look.fur, 0.94))]
     tail = _tail(breed, (-0.43, -0.12), rng.uniform(-5, 25), look, rng)
     lean = float(rng.choice([-50.0, -20.0]) + rng.uniform(-12, 12))
-    groups = _assemble(
-        breed, look, (chest[0] + 0.02, chest[1] - 0.03), lean, trunk, far, near, details, tail, rng
-    )
-    return [*groups[:-2], haunch, *groups[-2:]]
+    withers = (chest[0] + 0.02, chest[1] - 0.03)
+    whole = _Body(withers, lean, [Shape(body, look.fur)], far, near, details, tail, [haunch])
+    return _assemble(whole, breed, look, rng)
 
 
-def _assemble(
-    breed: Breed,
-    look: Look,
-    withers: tuple[float, float],
-    lean_deg: float,
-    trunk: Group,
-    far: Group,
-    near: Group,
-    details: Group,
-    tail: Group,
-    rng: Rng,
-) -> list[Group]:
-    reach = 0.36
-    a = math.radians(lean_deg)
-    skull = (withers[0] + reach * math.cos(a), withers[1] + reach * math.sin(a))
-    inside = (withers[0] - 0.06, withers[1] + 0.06)
-    neck = furry(limb([inside, skull], [0.2 * look.girth, 0.15]), breed.coat, rng, 0.7)
-    bib: Group = []
+def _assemble(body: _Body, breed: Breed, look: Look, rng: Rng) -> list[Group]:
+    (x, y), a = body.withers, math.radians(body.lean_deg)
+    skull = (x + NECK * math.cos(a), y + NECK * math.sin(a))
+    neck = furry(limb([(x - 0.06, y + 0.06), skull], [0.2 * look.girth, 0.15]), breed.coat, rng, 0.7)
+    dressed: Group = []
     if look.bib:
-        bib = [Shape(ellipse(withers[0] + 0.07, withers[1] + 0.13, 0.06, 0.14, -15), look.pale, edged=False)]
+        dressed.append(Shape(ellipse(x + 0.07, y + 0.13, 0.06, 0.14, -15), look.pale, edged=False))
     if look.collar:
-        ring = np.linspace(-0.145, 0.145, 5)[:, None] * [-math.sin(a), math.cos(a)]
-        middle = np.array([withers[0], withers[1]]) + 0.14 * np.array([math.cos(a), math.sin(a)])
-        bow = 0.03 * (1 - np.linspace(-1, 1, 5) ** 2)[:, None] * [-math.cos(a), -math.sin(a)]
-        bib.append(Shape(ring + middle - bow, look.collar, line=0.055))
+        along, across = np.array([math.cos(a), math.sin(a)]), np.array([-math.sin(a), math.cos(a)])
+        share = np.linspace(-1, 1, 5)[:, None]
+        ring = (x, y) + 0.145 * share * across + (0.14 + 0.03 * (1 - share**2)) * along
+        dressed.append(Shape(ring, look.collar, line=0.055))
+    trunk = [*body.trunk, Shape(neck, look.fur), *body.near, *body.details, *dressed]
+    return [body.far, body.tail, trunk, *body.over, *_head(skull, body.lean_deg, breed, look, rng)]
+
+
+def _head(
+    skull: tuple[float, float], lean_deg: float, breed: Breed, look: Look, rng: Rng
+) -> list[Group]:
     chance = rng.random()
-    head: Head
     if chance < 0.18:
         head = front_head(breed, look.fur, look.mark, look.ears_marked, rng)
-        placed = head.placed(skull, rng.uniform(-12, 12), mirrored=bool(rng.random() < 0.5))
-    else:
-        head = profile_head(breed, look.fur, look.mark, look.ears_marked, rng)
-        tilt = 0.45 * (lean_deg + 25) + rng.uniform(-14, 10)
-        backwards = lean_deg < 10 and chance > 0.94
-        placed = head.placed(skull, -tilt if backwards else tilt, mirrored=backwards)
-    return [far, tail, [*trunk, Shape(neck, look.fur), *near, *details, *bib], *placed]
+        return head.placed(skull, rng.uniform(-12, 12), mirrored=bool(rng.random() < 0.5))
+    head = profile_head(breed, look.fur, look.mark, look.ears_marked, rng)
+    tilt = 0.45 * (lean_deg + 25) + rng.uniform(-14, 10)
+    backwards = lean_deg < 10 and chance > 0.94
+    return head.placed(skull, -tilt if backwards else tilt, mirrored=backwards)
 
 
 def _foreleg(
@@ -218,12 +199,7 @@ def _paw(x: float, colour: Colour, look: Look, *, far: bool) -> Shape:
 
 
 def _coat_details(
-    breed: Breed,
-    look: Look,
-    middle: tuple[float, float],
-    slope_deg: float,
-    deep: float,
-    body: Points,
+    breed: Breed, look: Look, middle: tuple[float, float], slope_deg: float, deep: float, body: Points,
     rng: Rng,
 ) -> Group:
     centre = np.asarray(middle)

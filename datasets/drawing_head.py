@@ -42,6 +42,7 @@ EARS: dict[str, tuple[tuple[tuple[float, float], ...], bool]] = {
     "rose": (((0.28, 0.18), (0.1, -0.3), (-0.4, -0.42), (-0.98, -0.12), (-0.5, 0.12), (-0.2, 0.28)), True),
 }
 EAR_SIZE = 1.15
+LIPS = ((-0.26, 0.3), (-0.12, 0.38), (0, 0.26), (0.12, 0.38), (0.26, 0.3))  # below the nose, from the front
 FLAP = ((-0.34, -0.44), (-0.02, -0.64), (0.24, -0.52), (0.74, 0.14), (0.3, 0.0))  # of the folded ear
 
 
@@ -117,35 +118,18 @@ def profile_head(breed: Breed, fur: Colour, mark: Colour, ears_marked: bool, rng
     tone = _tone(breed, fur, mark, ears_marked)
     m = MUZZLE[breed.muzzle] * rng.uniform(0.9, 1.1)
     blunt = 0.62 if breed.muzzle == "short" else 0.5 if breed.muzzle == "medium" else 0.36
-    outline = (
-        spline(
-            array(
-                [
-                    (-1.0, 0.05),
-                    (-0.78, -0.66),
-                    (-0.1, -0.98),
-                    (0.55, -0.74),
-                    (0.84, -0.3),
-                    (0.8 + 0.55 * m, -0.2),
-                    (0.86 + m, -0.13),
-                    (0.95 + m, 0.12),
-                    (0.78 + m, blunt),
-                    (0.62 + 0.4 * m, 0.62),
-                    (0.3, 0.78),
-                    (-0.4, 0.86),
-                    (-0.88, 0.6),
-                ]
-            )
-        )
-        * RADIUS
-    )
-    skull = furry(outline, breed.coat, rng, 0.45)
+    corners = [
+        (-1.0, 0.05), (-0.78, -0.66), (-0.1, -0.98), (0.55, -0.74), (0.84, -0.3), (0.8 + 0.55 * m, -0.2),
+        (0.86 + m, -0.13), (0.95 + m, 0.12), (0.78 + m, blunt), (0.62 + 0.4 * m, 0.62), (0.3, 0.78),
+        (-0.4, 0.86), (-0.88, 0.6),
+    ]
+    skull = furry(spline(array(corners)) * RADIUS, breed.coat, rng, 0.45)
     face = [Shape(skull, tone.fur)]
     if tone.mask:
         face.append(Shape(cut(skull, (0.42 * RADIUS, 0.0), 15, ripple=0.015), tone.mask, edged=False))
     mouth = array([(0.86 + m, 0.2), (0.74 + 0.8 * m, 0.36), (0.6 + 0.3 * m, 0.42), (0.5, 0.34)]) * RADIUS
     nose = ellipse((0.86 + m) * RADIUS, -0.02 * RADIUS, 0.17 * RADIUS, 0.14 * RADIUS, corners=16)
-    line = DARK if lightness(tone.mask or fur) > 60 else (120, 104, 100)
+    line = _line_on(tone.mask or fur)
     face += [Shape(spline(mouth, closed=False, steps=4), line, line=0.016), Shape(nose, DARK, edged=False)]
     face += _eye(0.36, -0.26, fur)
     tilt = rng.uniform(-14, 10)
@@ -169,59 +153,42 @@ def front_head(breed: Breed, fur: Colour, mark: Colour, ears_marked: bool, rng: 
     """A head that looks at the viewer."""
     tone = _tone(breed, fur, mark, ears_marked)
     long = {"short": 0.0, "medium": 0.5, "long": 1.0}[breed.muzzle]
-    r = RADIUS
-    skull = furry(
-        spline(
-            array(
-                [
-                    (-0.95, 0.0),
-                    (-0.7, -0.72),
-                    (0, -0.95),
-                    (0.7, -0.72),
-                    (0.95, 0.0),
-                    (0.72 - 0.14 * long, 0.62),
-                    (0, 0.86),
-                    (-0.72 + 0.14 * long, 0.62),
-                ]
-            )
-        )
-        * r,
-        breed.coat,
-        rng,
-        0.45,
-    )
-    wide, tall, low = 0.66 - 0.24 * long, 0.4 + 0.2 * long, 0.38 + 0.34 * long
-    snout = ellipse(0, low * r, wide * r, tall * r)
-    patch = tone.mask or mix(fur, (255, 255, 255), 0.18)
-    nose_y = low + 0.3 * tall * long - 0.42 * tall * (1 - long)
-    nose = ellipse(0, nose_y * r, (0.24 - 0.05 * long) * r, 0.15 * r, corners=16)
-    line = DARK if lightness(patch) > 60 else (120, 104, 100)
-    lips = (
-        array(
-            [
-                (-0.26, nose_y + 0.3),
-                (-0.12, nose_y + 0.38),
-                (0, nose_y + 0.26),
-                (0.12, nose_y + 0.38),
-                (0.26, nose_y + 0.3),
-            ]
-        )
-        * r
-    )
+    jaw = 0.72 - 0.14 * long
+    corners = [
+        (-0.95, 0.0), (-0.7, -0.72), (0, -0.95), (0.7, -0.72), (0.95, 0.0), (jaw, 0.62), (0, 0.86),
+        (-jaw, 0.62),
+    ]
+    skull = furry(spline(array(corners)) * RADIUS, breed.coat, rng, 0.45)
     face = [Shape(skull, tone.fur)]
     if tone.mask:
-        face.append(Shape(cut(skull, (0.0, -0.1 * r), 90, ripple=0.012), tone.mask, edged=False))
-    face += [
-        Shape(snout, patch),
-        Shape(nose, DARK, edged=False),
-        Shape(spline(lips, closed=False), line, line=0.014),
-    ]
+        face.append(Shape(cut(skull, (0.0, -0.1 * RADIUS), 90, ripple=0.012), tone.mask, edged=False))
+    face += _snout(long, tone.mask or mix(fur, (255, 255, 255), 0.18))
     face += [*_eye(-0.4, -0.16, fur), *_eye(0.4, -0.16, fur)]
-    tilt = rng.uniform(-8, 8)
-    height = -0.38 if breed.ear == "drop" else -0.66
-    ear = _ear(breed, tone.ear, tilt - (0 if breed.ear in ("drop", "folded") else 16), breed.coat, rng)
-    aside = 0.74 if breed.ear == "drop" else 0.55
-    if breed.ear == "folded":
+    ears = _pair_of_ears(breed, tone.ear, rng)
+    return Head([face, ears] if breed.ear in ("drop", "folded", "rose") else [ears, face])
+
+
+def _snout(long: float, colour: Colour) -> list[Shape]:
+    r = RADIUS
+    wide, tall, low = 0.66 - 0.24 * long, 0.4 + 0.2 * long, 0.38 + 0.34 * long
+    nose_y = low + 0.3 * tall * long - 0.42 * tall * (1 - long)
+    corners = [(x, y + nose_y) for x, y in LIPS]
+    lips = spline(array(corners) * r, closed=False)
+    return [
+        Shape(ellipse(0, low * r, wide * r, tall * r), colour),
+        Shape(ellipse(0, nose_y * r, (0.24 - 0.05 * long) * r, 0.15 * r, corners=16), DARK, edged=False),
+        Shape(lips, _line_on(colour), line=0.014),
+    ]
+
+
+def _pair_of_ears(breed: Breed, colour: Colour, rng: Rng) -> list[Shape]:
+    tilt = rng.uniform(-8, 8) - (0 if breed.ear in ("drop", "folded") else 16)
+    aside, height = (0.74, -0.38) if breed.ear == "drop" else (0.55, -0.66)
+    ear = _ear(breed, colour, tilt, breed.coat, rng)
+    if breed.ear == "folded":  # its flap falls outwards
         ear = [Shape(s.points * [-1.0, 1.0], s.colour, s.line, s.edged) for s in ear]
-    pair = [*_moved(ear, -aside, height), *_moved(ear, aside, height, flip=True)]
-    return Head([face, pair] if breed.ear in ("drop", "folded", "rose") else [pair, face])
+    return [*_moved(ear, -aside, height), *_moved(ear, aside, height, flip=True)]
+
+
+def _line_on(colour: Colour) -> Colour:
+    return DARK if lightness(colour) > 60 else (120, 104, 100)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +46,11 @@ about real dogs. The folder is a cache: delete it and it will be drawn again, pi
 """
 
 
-def draw_dog(breed: int | str, rng: Rng, size_px: int = 160) -> Image.Image:
+def draw_dog(breed: int | str | Breed, rng: Rng, size_px: int = 160) -> Image.Image:
     """One picture of a dog of an invented breed; everything but the breed is chance.
 
     Args:
-        breed: index, name or folder of one of ``BREEDS``.
+        breed: index, name or folder of one of ``BREEDS``, or a breed of your own.
         rng: decides colours, pose, place, light and camera.
         size_px: side of the square picture, 32 or more.
 
@@ -120,7 +121,7 @@ def drawn_dogs_root(
 
     Raises:
         ValueError: seed is below 0 or a count is below 1.
-        OSError: the cache cannot be written.
+        OSError: the cache cannot be written, or a folder that is no whole sample is in the way.
     """
     if seed < 0 or min(train_per_breed, val_per_breed) < 1:
         raise ValueError(
@@ -149,14 +150,15 @@ def drawn_dogs_root(
 def default_cache() -> Path:
     """``$MOBILENET_APPS_CACHE``, or ``~/.cache/mobilenet-apps``."""
     chosen = os.environ.get("MOBILENET_APPS_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "mobilenet-apps"
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "mobilenet-apps"
 
 
 def _sweep(home: Path) -> None:
     """Remove what a killed process left behind; an hour is long past the end of any drawing."""
     for folder in home.glob(f"{UNFINISHED}*"):
-        if time.time() - folder.stat().st_mtime > 3600:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > 3600:
+                shutil.rmtree(folder)
 
 
 def _publish(half_made: Path, root: Path) -> Path:
@@ -164,9 +166,11 @@ def _publish(half_made: Path, root: Path) -> Path:
     half_made.chmod(0o755)
     try:
         half_made.rename(root)
-    except OSError:
+    except OSError as error:
         if not (root / "README.txt").is_file():
-            raise
+            raise OSError(
+                f"{root} is in the way ({error.strerror}) and is no whole sample; delete it and try again"
+            ) from error
     return root
 
 

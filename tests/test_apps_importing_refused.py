@@ -48,6 +48,11 @@ class Bad:
         path.write_bytes(path.read_bytes()[:20_000])
 
     @staticmethod
+    def cut_off_pt(path: Path) -> None:
+        torch.save(trained(), path)
+        path.write_bytes(path.read_bytes()[:20_000])
+
+    @staticmethod
     def h5_of_others(path: Path) -> None:
         with h5py.File(path, "w") as file:
             file["x"] = [1.0]
@@ -97,7 +102,8 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
     (Bad.of_another_network, "operator 27 is ADD"), (Bad.of_another_activation, "has activation RELU;"),
     (Bad.too_short, "25 convolutions"), (Bad.of_other_channels, r"convolution 5 "),
     (Bad.cut_off_tflite, "not a whole TFLite file"), (Bad.cut_off_h5, "not a whole HDF5 file"),
-    (Bad.h5_of_others, "layer_names"), (Bad.text, "no file of weights in a known format"),
+    (Bad.cut_off_pt, "not a whole PyTorch file"), (Bad.h5_of_others, "layer_names"),
+    (Bad.text, "no file of weights in a known format"),
     (Bad.empty, "no file of weights"), (Bad.not_finite, "not finite"),
     (Bad.pickled_code, "wants to run code"), (Bad.pickled_code_in_a_zip, "wants to run code"),
 ])

@@ -23,7 +23,7 @@ from apps.importing.unfold import measure, to_state
 from apps.progress import Screen
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
-from backbone.weights import INPUTS, weights_from
+from backbone.weights import INPUTS, licence_in, weights_from
 from backbone.weights_registry import IMAGENET_INPUT, REGISTRY
 from datasets.images import find_photos
 from datasets.photos import LabelledPhotos, Photo
@@ -203,9 +203,9 @@ def _metadata(
     digest = sha256_of(source.path)
     known = next((one for one in REGISTRY.values() if one.sha256 == digest), None)
     told = dict(source.told)
-    licence = options.licence or (known.licence if known else None) or told.pop("licence", None)
     own = f"{source.path.name} (sha256 {digest[:16]}), {source.kind}"
     origin = f"{known.url}, {source.kind}" if known else told.get("source", own)
+    licence = known.licence if known else told.get("licence", licence_in(origin))
     count = 0 if source.classifier is None else len(source.classifier[1])
     batch_norm = "original" if not source.folded else "measured" if measured else "identity"
     values = told | {
@@ -213,7 +213,7 @@ def _metadata(
         "padding": source.padding, "resolution": str(resolution), "act": "relu6",
         "classes": CLASSES_1000 if count == 1000 else f"{count} classes without names",
         "source": options.source or origin,
-        "licence": licence or "unknown", "batch_norm": batch_norm,
+        "licence": options.licence or licence, "batch_norm": batch_norm,
         "calibrated": "false" if batch_norm == "identity" else "true",
     }
     eps = source.eps
