@@ -22,7 +22,6 @@ setup(
     description="One MobileNetV1 backbone, many heads: the applications of the MobileNet paper",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.11",
     packages=["backbone", "heads"],
     package_data={"backbone": ["py.typed"], "heads": ["py.typed"]},
