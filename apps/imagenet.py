@@ -1,4 +1,4 @@
-"""The 1000 classes of ImageNet, with a pretrained network as it is: nothing to train."""
+"""The 1000 classes of ImageNet: a pretrained network as it is, or trained further on the same classes."""
 
 from __future__ import annotations
 
@@ -13,29 +13,53 @@ from apps.settings import Settings
 if TYPE_CHECKING:
     from datasets.photos import LabelledPhotos
 
+NEEDS = "--data DIR with train/WNID/*.JPEG and val/WNID/*.JPEG"
+
 
 @dataclass(frozen=True)
 class ImageNetSettings(OneLabelSettings):
-    """Options of ``evaluate imagenet``."""
+    """Options of ``finetune imagenet`` and ``evaluate imagenet``."""
 
 
 class ImageNet(OneLabel):
-    """The application: a validation folder with one folder a class, named by WordNet number."""
+    """The application: always all 1000 classes, in the order of their WordNet numbers."""
 
     name: ClassVar[str] = "imagenet"
     Settings: ClassVar[type[Settings]] = ImageNetSettings
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
-        """Photos whose labels are numbers of the 1000 classes."""
-        from datasets.folders import ImageFolders
+        """Photos whose labels are numbers of the 1000 classes.
 
-        return ImageFolders(Path(self.settings.data), split, classes=classes or imagenet_classes())
+        Args:
+            split: ``train`` for ``train/WNID``, ``val`` for any layout of the validation photos.
+            classes: those of the model, which must be the 1000.
+
+        Raises:
+            OSError: the photos, or the list of their labels, are missing.
+            ValueError: photos or list do not fit, or the model has other classes.
+        """
+        from datasets.imagenet import ImageNetTrain, ImageNetVal
+
+        if classes is not None and tuple(classes) != imagenet_classes():
+            raise ValueError(
+                f"the model has {len(classes)} classes of its own ({', '.join(classes[:3])}, ...), not "
+                "ImageNet's 1000 in their order; give another --checkpoint"
+            )
+        data = Path(self.settings.data)
+        if _is_sample(data):
+            raise ValueError(f"imagenet has no drawn sample: give {NEEDS}; some of the 1000 classes will do")
+        return ImageNetTrain(data) if split == "train" else ImageNetVal(data)
 
 
 def imagenet_classes() -> tuple[str, ...]:
     """The 1000 names in the order of the weights (by WordNet number), each different."""
-    from timm.data import ImageNetInfo
+    from datasets.imagenet import imagenet_classes as names
 
-    from datasets.wordnet import class_names
+    return names()
 
-    return class_names(ImageNetInfo().label_names())
+
+def _is_sample(data: Path) -> bool:
+    """Whether photos are the drawn sample, which training takes where no ``--data`` is given."""
+    from datasets.drawn_dogs import drawn_dogs_root
+
+    return (data / "README.txt").is_file() and data == drawn_dogs_root()

@@ -97,7 +97,7 @@ def test_a_resumed_run_refuses_other_settings(cli: Cli, colours: Path, tmp_path:
     cli("finetune", "dogs", "--data", colours, *SMALL, "--epochs", 2, "--stop-after", 1, "--out", run)
     answer = cli("finetune", "dogs", "--resume", "--lr", 0.5, "--out", run)
     assert answer.code == 1
-    assert "--lr 0.003, not 0.5" in answer.last_error
+    assert "--lr 0.01, not 0.5" in answer.last_error
     nothing = cli("finetune", "dogs", "--resume", "--out", tmp_path / "none")
     assert "nothing to resume" in nothing.last_error
     assert not (tmp_path / "none").exists()

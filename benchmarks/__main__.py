@@ -1,0 +1,36 @@
+"""``python -m benchmarks [NAME [options]]``: one benchmark, or all of them one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+# name -> module with add_options(parser) and run(options); strings, so that help imports no torch.
+BENCHMARKS = {"family": "benchmarks.family"}
+
+
+def run_one(name: str, words: list[str]) -> None:
+    """Run a benchmark with the words that follow its name."""
+    module = import_module(BENCHMARKS[name])
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
+    module.add_options(parser)
+    module.run(parser.parse_args(words))
+
+
+def main(words: list[str]) -> int:
+    """Run what the command line names; returns the exit code: 0, 1 (a run failed) or 2 (usage)."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=list(BENCHMARKS), help="which benchmark; without it, all")
+    options = parser.parse_args(words[:1])
+    try:
+        for name in [options.name] if options.name else BENCHMARKS:
+            run_one(name, words[1:])
+    except (OSError, ValueError) as err:
+        sys.stderr.write(f"error: {' '.join(str(err).split())}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,239 @@
+"""Accuracy, cost and measured latency of the MobileNetV1 family and the networks that its paper compares."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from apps.cost import network_cost
+from apps.cost_networks import OURS, build_network
+from apps.paper_tables import TABLES, Network
+from backbone import Backbone
+from backbone.weights import Preprocessing
+from backbone.weights_registry import REGISTRY, RESOLUTIONS
+
+WIDTHS = (1.0, 0.75, 0.5, 0.25)
+FAMILY, VARIANT, COMPARATOR = "family", "variant", "comparator"
+BASE = "1.0 MobileNet-224"
+IMAGENET_TABLES = (4, 5, 6, 7, 8, 9)  # those of the paper whose accuracy is ImageNet's
+LEAST_SECONDS = 0.03  # of work between two looks at the clock
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of the comparison.
+
+    Args:
+        name: as the page shows it.
+        kind: ``family``, ``variant`` or ``comparator``.
+        network: what is built; with 1000 classes.
+        paper_top1: ImageNet top-1 as the MobileNet paper prints it, fraction of one; None if it does not.
+        published_top1: the same of TensorFlow's checkpoint, as its makers state it.
+    """
+
+    name: str
+    kind: str
+    network: Network
+    paper_top1: float | None = None
+    published_top1: float | None = None
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds for one photo, one value a round."""
+
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Weights judged on photos: a share of ``n`` with its 95 % interval."""
+
+    weights: str
+    source: str
+    member: str
+    n: int
+    top1: float
+    interval: tuple[float, float]
+
+
+def members() -> tuple[Member, ...]:
+    """The 16 of the family, the paper's two variants and its five comparators."""
+    printed = {
+        row.network: row.accuracy["top1"] for number in IMAGENET_TABLES for row in TABLES[number].rows
+        if row.network is not None
+    }
+    family = [_of_family(width, side) for width in WIDTHS for side in RESOLUTIONS]
+    others = [
+        ("Full convolutions", VARIANT, Network(separable=False)),
+        ("Shallow", VARIANT, Network(shallow=True)),
+        ("GoogLeNet", COMPARATOR, Network("googlenet")),
+        ("VGG16", COMPARATOR, Network("vgg16")),
+        ("SqueezeNet 1.0", COMPARATOR, Network("squeezenet1_0")),
+        ("AlexNet", COMPARATOR, Network("alexnet")),
+        ("Inception V3", COMPARATOR, Network("inception_v3", resolution=299)),
+    ]
+    found = [*family, *(Member(*one) for one in others)]
+    return tuple(
+        Member(one.name, one.kind, one.network, printed.get(one.network), one.published_top1) for one in found
+    )
+
+
+def family_name(width: float, resolution: int) -> str:
+    """``0.25 MobileNet-128``."""
+    return f"{width} MobileNet-{resolution}"
+
+
+def _of_family(width: float, resolution: int) -> Member:
+    published = REGISTRY[f"mobilenet_v1_{width}_{resolution}"].top1
+    network = Network(OURS, width=width, resolution=resolution)
+    return Member(family_name(width, resolution), FAMILY, network, published_top1=published)
+
+
+def build(network: Network) -> nn.Module:
+    """A network with random weights in channels-last memory, for its latency alone."""
+    model = build_network(network).to_empty(device="cpu").eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, Backbone):
+            module.set_preprocessing(Preprocessing(resolution=network.resolution))
+    return model.to(memory_format=torch.channels_last)
+
+
+def runner(member: Member) -> Callable[[], Any]:
+    """One photo through one network."""
+    model, side = build(member.network), member.network.resolution
+    photo = torch.rand(1, 3, side, side).contiguous(memory_format=torch.channels_last)
+    return lambda: model(photo)
+
+
+def measure(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
+    """Times of some functions, in rounds A B C ... A B C ..., so that what slows a machine slows all.
+
+    Args:
+        runs: what to time, by name.
+        rounds: 1 or more; a round calls each as often as fills :data:`LEAST_SECONDS`, and takes the mean.
+    """
+    repeats: dict[str, int] = {}
+    for name, run in runs.items():
+        run()  # the first call also makes plans and buffers
+        start = time.perf_counter()
+        run()
+        repeats[name] = max(1, round(LEAST_SECONDS / max(time.perf_counter() - start, 1e-6)))
+    wall: dict[str, list[float]] = {name: [] for name in runs}
+    cpu: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start, start_cpu = time.perf_counter(), time.thread_time()
+            for _ in range(repeats[name]):
+                run()
+            wall[name].append((time.perf_counter() - start) / repeats[name])
+            cpu[name].append((time.thread_time() - start_cpu) / repeats[name])
+    return {name: Times(tuple(wall[name]), tuple(cpu[name])) for name in runs}
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """(median, lower quartile, upper quartile) of one value or more."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return middle, low, high
+
+
+def latencies(rounds: int) -> dict[str, Times]:
+    """Times of every member on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    try:
+        with torch.inference_mode():
+            return measure({one.name: runner(one) for one in members()}, rounds)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def rows(times: Mapping[str, Times]) -> list[dict[str, Any]]:
+    """What is known of each member: counts, seconds, and CPU time over that of 1.0-224, round by round."""
+    found = []
+    for one in members():
+        total, mine = network_cost(one.network), times[one.name]
+        ratios = [a / b for a, b in zip(mine.cpu, times[BASE].cpu, strict=True)]
+        found.append(asdict(one) | {
+            "mult_adds": total.mult_adds, "parameters": total.parameters, "latency": spread(mine.wall),
+            "cpu": spread(mine.cpu), "ratio": spread(ratios),
+        })
+    return found
+
+
+def accuracies(data: Path, folder: Path) -> list[Accuracy]:
+    """The weights of a folder judged on validation photos, as 1000 classes; those without are left out.
+
+    Raises:
+        FileNotFoundError: a folder is missing, or it holds no weights.
+    """
+    from apps.evaluate import evaluate
+    from apps.progress import Screen
+    from backbone import load_weights
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no *.safetensors; give another --weights-folder")
+    found = []
+    for path in files:
+        weights = load_weights(str(path))
+        if not weights.classifier or weights.info.arch != OURS:
+            continue
+        answer = evaluate("imagenet", weights=str(path), data=data, screen=Screen())
+        name = family_name(weights.info.arguments["width"], weights.info.preprocessing.resolution)
+        low, high = answer["intervals"]["top1"]
+        found.append(Accuracy(
+            path.stem, weights.info.source, name, answer["n"], answer["metrics"]["top1"], (low, high)
+        ))
+    return found
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m benchmarks family``."""
+    parser.add_argument("--rounds", type=int, default=11, help="5 or more (11)")
+    parser.add_argument("--data", type=Path, help="validation photos, as `evaluate imagenet` reads them")
+    parser.add_argument("--weights-folder", type=Path, help="*.safetensors to judge on --data")
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder for family.md and family.png (docs)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, write ``family.md`` and ``family.png``, and print a line of JSON for each network.
+
+    Raises:
+        ValueError: too few rounds, or one of ``--data`` and ``--weights-folder`` without the other.
+        OSError: photos or weights are missing, or the page cannot be written.
+    """
+    from benchmarks.family_page import draw, page
+
+    if options.rounds < 5:
+        raise ValueError(f"--rounds must be 5 or more, got {options.rounds}")
+    if (options.data is None) != (options.weights_folder is None):
+        raise ValueError("--data and --weights-folder go together: photos, and the weights to judge on them")
+    judged = accuracies(options.data, options.weights_folder) if options.data else []
+    found = rows(latencies(options.rounds))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "family.md").write_text(page(found, judged, options.rounds), encoding="utf-8")
+    draw(found, options.out / "family.png")
+    for one in (*found, *map(asdict, judged)):
+        sys.stdout.write(json.dumps(one) + "\n")
