@@ -18,8 +18,7 @@ from torch import nn
 from apps.cost import network_cost
 from apps.cost_networks import OURS, build_network
 from apps.paper_tables import TABLES, Network
-from backbone import Backbone
-from backbone.weights import Preprocessing
+from backbone import Backbone, Preprocessing
 from backbone.weights_registry import REGISTRY, RESOLUTIONS
 
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
@@ -59,7 +58,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Weights judged on photos: a share of ``n`` with its 95 % interval."""
+    """Weights judged on ``n`` photos of ``classes``: a share with its 95 % interval."""
 
     weights: str
     source: str
@@ -67,6 +66,7 @@ class Accuracy:
     n: int
     top1: float
     interval: tuple[float, float]
+    classes: tuple[str, ...]
 
 
 def members() -> tuple[Member, ...]:
@@ -191,10 +191,13 @@ def accuracies(data: Path, folder: Path) -> list[Accuracy]:
     from apps.evaluate import evaluate
     from apps.progress import Screen
     from backbone import load_weights
+    from datasets.imagenet import ImageNetVal
 
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise FileNotFoundError(f"{folder} holds no *.safetensors; give another --weights-folder")
+    photos = ImageNetVal(data)
+    seen = tuple(name for name, n in zip(photos.classes, photos.counts(), strict=True) if n)
     found = []
     for path in files:
         weights = load_weights(str(path))
@@ -204,7 +207,7 @@ def accuracies(data: Path, folder: Path) -> list[Accuracy]:
         name = family_name(weights.info.arguments["width"], weights.info.preprocessing.resolution)
         low, high = answer["intervals"]["top1"]
         found.append(Accuracy(
-            path.stem, weights.info.source, name, answer["n"], answer["metrics"]["top1"], (low, high)
+            path.stem, weights.info.source, name, answer["n"], answer["metrics"]["top1"], (low, high), seen
         ))
     return found
 

@@ -126,7 +126,7 @@ def _loose_photos(folder: Path) -> list[Path]:
 def _in_folders(folders: list[Path], parent: Path) -> list[Photo]:
     """The photos of class folders, at any depth."""
     if not folders:
-        raise ValueError(f"{parent} has no class folders; expected WNID/*.JPEG in it, such as n02111889/1.jpg")
+        raise ValueError(f"{parent} has no class folders; expected WNID/*.JPEG in it")
     labels = [_label(_wnid_of(folder.name), f"class folder {folder}") for folder in folders]
     photos: list[Photo] = []
     for folder, label in zip(folders, labels, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from apps.engine.files import write_bytes
 from apps.metrics import Predictions, reliability
 from apps.report import html, plots
 from apps.report.classification import write_classification_report
@@ -188,7 +189,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path):
     old = tmp_path / "report.html"
     old.write_text("old")
     with pytest.raises(TypeError):
-        html.write_whole(old, "not bytes")
+        write_bytes(old, "not bytes")
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
 

@@ -38,12 +38,17 @@ def write_json(path: Path, values: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8, whole or not at all."""
-    data = text.encode("utf-8", "replace")
+    write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """A file of these bytes, whole or not at all; returns its path."""
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(data)
 
     write_whole(path, write)
+    return path
 
 
 def sha256_of(path: Path) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from apps.calibration import cross_fitted_ece
+from apps.engine.files import write_bytes
 from apps.metrics import (
     ConfusedPair,
     Predictions,
@@ -71,7 +72,7 @@ def write_classification_report(
     )
     files = {"report.html": document.encode("utf-8", "replace")}
     files |= {f"{name}.png": light for name, (light, _) in found.items()}
-    return [html.write_whole(folder / name, data) for name, data in files.items()]
+    return [write_bytes(folder / name, data) for name, data in files.items()]
 
 
 Drawings = dict[str, Callable[[plots.Theme], Figure]]

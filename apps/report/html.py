@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,17 +190,3 @@ def plot(light: bytes, dark: bytes, alt: str, caption: object, *, wide: bool = F
         f'<img src="{uri}" alt="{text(alt)}"></picture>'
     )
     return tag("figure", image, tag("figcaption", caption), class_="plot wide" if wide else "plot")
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write under a temporary name, then rename: the file is there whole or not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
