@@ -24,7 +24,7 @@ types: $(STAMP)
 check: lint types test
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks family --out build/bench
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel

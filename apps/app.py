@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 class App(Protocol):
     """What the shared commands ask of an application that names one class a photo.
 
-    ``Settings`` holds its options; an instance holds settings that are resolved.
+    ``Settings`` holds its options; ``has_sample`` says that it can be tried without data; an instance
+    holds its settings.
     """
 
     name: ClassVar[str]
     Settings: ClassVar[type[Settings]]
+    has_sample: ClassVar[bool]
     settings: Any
 
     def __init__(self, settings: Any) -> None: ...

@@ -27,6 +27,7 @@ class Dogs(OneLabel):
     """The application: which photos, which head, which figures."""
 
     name: ClassVar[str] = "dogs"
+    has_sample: ClassVar[bool] = True
     Settings: ClassVar[type[Settings]] = DogsSettings
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:

@@ -64,7 +64,7 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen) -> Job:
     """Data, weights, model and loaders, with every setting resolved."""
     kind = load_app(name)
     sample = settings.data is None
-    settings = with_sample(settings, screen)
+    settings = with_sample(kind, settings, screen)
     train, val = (kind(settings).dataset(split) for split in ("train", "val"))
     for note in (*train.notes, *val.notes):
         screen.warn(note)
@@ -97,10 +97,16 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen) -> Job:
     )
 
 
-def with_sample(settings: Settings, screen: Screen) -> Settings:
-    """The drawn sample where no ``--data`` is given; says so."""
+def with_sample(kind: type[App], settings: Settings, screen: Screen) -> Settings:
+    """The drawn sample where no ``--data`` is given; says so.
+
+    Raises:
+        ValueError: the application has no sample.
+    """
     if settings.data is not None:
         return settings
+    if not kind.has_sample:
+        raise ValueError(f"{kind.name} has no built-in sample; give --data DIR")
     from datasets.drawn_dogs import BREEDS, TRAIN_PER_BREED, VAL_PER_BREED, drawn_dogs_root
 
     screen.say("no --data: using the built-in sample, which is drawn by code and shows no real dogs")

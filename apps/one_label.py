@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.settings import Settings, option
 
@@ -24,6 +24,8 @@ class OneLabelSettings(Settings):
 
 class OneLabel:
     """The parts of the contract of an application that such applications share."""
+
+    has_sample: ClassVar[bool] = False
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

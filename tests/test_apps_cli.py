@@ -247,3 +247,9 @@ def test_classes_that_the_checkpoint_does_not_know_are_refused_by_name(
     answer = cli("evaluate", "dogs", "--checkpoint", colour_run, "--data", tmp_path)
     assert answer.code == 1
     assert "'violet'" in answer.last_error
+
+
+def test_an_application_without_a_sample_asks_for_data(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("finetune", "imagenet", "--out", tmp_path / "run")
+    assert answer.code == 1
+    assert answer.last_error == "error: imagenet has no built-in sample; give --data DIR"
