@@ -20,7 +20,7 @@ DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 
 def emit(values: dict[str, Any]) -> None:
     """One JSON object on a line of stdout."""
-    click.echo(json.dumps(values, ensure_ascii=False))
+    click.echo(json.dumps(values))  # in ASCII: a file name may be no UTF-8
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -64,6 +64,10 @@ def _finetune_command(name: str) -> click.Command:
             raise click.UsageError("--resume goes on with the run in --out; give --out RUN")
         folder = out or free_folder(Path("runs"), name)
         given = given_settings(context, kind)
+        try:
+            kind(**given)
+        except ValueError as err:
+            raise click.UsageError(str(err)) from err
         emit(finetune(name, given, out=folder, resume=resume, stop_after=stop_after, screen=Screen()))
 
     own = [
@@ -75,8 +79,7 @@ def _finetune_command(name: str) -> click.Command:
         ),
     ]
     options = settings_options(kind)
-    names = {str(one.name) for one in (*options, *own)}
-    config = config_option(names)
+    config = config_option([*options, *own])
     return click.Command(
         name, params=[*options, *own, config], callback=run,
         help=f"Train {name} and write a run's folder: model, figures, report.html.",
@@ -176,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 141  # as a shell reports a closed pipe
     except Exception as err:
         if os.environ.get(DEBUG_VARIABLE):
             raise

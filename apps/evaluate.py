@@ -14,6 +14,7 @@ from apps.engine.files import writable_folder
 from apps.engine.loader import looking_loader
 from apps.engine.train import rate, run_model
 from apps.finish import facts, looks, thumbnail
+from apps.job import without_photos
 from apps.metrics import Predictions
 from apps.model import load_pretrained, load_run
 from apps.progress import Screen
@@ -52,7 +53,7 @@ def evaluate(
     if app.settings.data is None:
         raise ValueError("no photos to judge by; give --data DIR")
     if report is not None:
-        writable_folder(report)
+        writable_folder(report, "--report")
     predictions, skipped = judge(app, model, config, split, workers, screen)
     if report is not None:
         app.report(
@@ -81,6 +82,8 @@ def judge(
         logits, targets, indices, bad = run_model(
             forward, loader.epoch(0), on_step=lambda n, tally: update(n, rate(tally))
         )
+    for note in without_photos(photos, split):
+        screen.warn(note)
     for one in bad:
         screen.warn(f"skipped: {one.reason}")
     paths = tuple(str(photos.photos[index].path) for index in indices)

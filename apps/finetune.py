@@ -45,13 +45,24 @@ def finetune(
     start = time.perf_counter()
     kind = load_app(name)
     saved = checkpoint.load_training_state(out) if resume else None
-    settings = kind.Settings(**given) if saved is None else _resumed_settings(kind.Settings, saved, given)
+    if saved is None:
+        settings = kind.Settings(**given)
+    else:
+        settings = _resumed_settings(kind.Settings, saved, given, screen)
+    new = not out.exists()
     _claim(out, resume=resume)
-    job = prepare(name, settings, out, screen)
+    try:
+        job = prepare(name, settings, out, screen)
+    except BaseException:
+        if new:
+            out.rmdir()  # nothing is in it yet
+        raise
     if job.settings.freeze:
         train_frozen(job)
     else:
         begun = restore(job, saved) if saved is not None else 0
+        if begun >= job.settings.epochs:
+            screen.say(f"all {begun} epochs are done: judging and reporting again")
         done = train_all(job, saved, start=begun, stop_after=stop_after)
         if done < job.settings.epochs:
             screen.say(f"stopped after {done} of {job.settings.epochs} epochs; --resume --out {out} goes on")
@@ -74,7 +85,9 @@ def _claim(out: Path, *, resume: bool) -> None:
         raise FileExistsError(f"{out} holds a run already; give another --out, or --resume to go on with it")
 
 
-def _resumed_settings(kind: type[Settings], saved: dict[str, Any], given: dict[str, Any]) -> Settings:
+def _resumed_settings(
+    kind: type[Settings], saved: dict[str, Any], given: dict[str, Any], screen: Screen
+) -> Settings:
     """The settings that the run was started with; flags that say something else are refused."""
     kept: dict[str, Any] = json.loads(saved["settings"])
     plain = kind(**given).to_dict()
@@ -86,4 +99,9 @@ def _resumed_settings(kind: type[Settings], saved: dict[str, Any], given: dict[s
             )
     names = {one.name for one in fields(kind)}
     changes = {name: value for name, value in given.items() if name in CHANGEABLE}
+    if changes.get("epochs", kept["epochs"]) != kept["epochs"]:
+        screen.warn(
+            f"planned for {kept['epochs']} epochs, now for {changes['epochs']}: the rate follows the new "
+            "plan from here on, so the result is not that of a run planned so from its start"
+        )
     return kind(**({key: value for key, value in kept.items() if key in names} | changes))

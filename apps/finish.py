@@ -29,25 +29,26 @@ LOOKS = 8
 def finish(job: Job, *, seconds: float) -> dict[str, float]:
     """Write the checkpoint and the report of a trained job; returns its figures.
 
-    The temperature and the rule for the unknown are fitted on the validation photos. ``ece`` is taken on
-    the same photos; ``ece_cross_fitted`` judges each fold with the temperature of the others.
+    The temperature and the rule for the unknown are fitted on the validation photos, so ``ece`` is
+    cross-fitted: each fold is judged with the temperature of the others.
     """
     raw = predict_val(job)
     temperature = fit_temperature(raw.logits, raw.targets)
     rule = fit_unknown_rule(raw.logits, raw.targets, temperature)
     predictions = Predictions(raw.logits, raw.targets, raw.paths, raw.classes, temperature)
-    metrics = job.app.metrics(predictions)
+    held_out = _cross_fitted(raw)
+    metrics = job.app.metrics(predictions) | ({} if held_out is None else {"ece": held_out})
     config = RunConfig(
         app=job.app.name, classes=job.classes, settings=job.settings.to_dict(), backbone=job.info,
         fingerprint=job.backbone.fingerprint(), metrics=metrics, versions=versions(),
         calibration={"temperature": temperature, "unknown": rule.to_dict(), "fitted_on": "val",
-                     "photos": len(raw.targets), "ece_cross_fitted": _cross_fitted(raw)},
+                     "photos": len(raw.targets)},
         data={"train": len(job.train.photos), "val": len(job.val.photos), "skipped": job.bad},
     )
     checkpoint.save_checkpoint(job.run, job.model, config)
     job.app.report(
         job.run, title=f"{job.app.name}: {job.info.name} at {job.settings.resolution} px",
-        predictions=predictions, history=checkpoint.read_metrics(job.run),
+        predictions=predictions, ece=held_out, history=checkpoint.read_metrics(job.run),
         facts=facts(config) | {"seconds of training": f"{seconds:.0f}"}, thumbnail=thumbnail,
         cams=looks(job.model, job.app.name, config, predictions),
     )

@@ -16,7 +16,6 @@ from apps.engine.loader import (
     looking_loader,
     side_for_training,
     train_transform,
-    worker_count,
 )
 from apps.model import describe, find_weights, make_backbone, make_model
 from apps.progress import Screen
@@ -25,6 +24,7 @@ from apps.settings import Settings
 from backbone import Backbone, WeightsInfo
 from backbone.base import MIN_SIZE_PX
 from backbone.cost import cost
+from datasets.photos import LabelledPhotos
 from heads import MultiHead
 
 LIGHT_MULT_ADDS = 100e6  # a photo; below this, reading is a good part of the work
@@ -66,7 +66,7 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen) -> Job:
     sample = settings.data is None
     settings = with_sample(kind, settings, screen)
     train, val = (kind(settings).dataset(split) for split in ("train", "val"))
-    for note in (*train.notes, *val.notes):
+    for note in (*train.notes, *val.notes, *without_photos(val, "val")):
         screen.warn(note)
     weights = find_weights(settings)
     info = describe(settings, weights, sample=sample)
@@ -119,6 +119,15 @@ def with_sample(kind: type[App], settings: Settings, screen: Screen) -> Settings
     return replace(settings, data=root)
 
 
+def without_photos(photos: LabelledPhotos, split: str) -> list[str]:
+    """A sentence on the classes that a split has no photo of, if there are any."""
+    empty = [name for name, n in zip(photos.classes, photos.counts(), strict=True) if n == 0]
+    if not empty:
+        return []
+    named = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
+    return [f"{split} has no photo of {len(empty)} of {len(photos.classes)} classes: {named}"]
+
+
 def finer(resolution: int) -> int:
     """The side at which a network trained on random crops of ``resolution`` px sees best.
 
@@ -133,12 +142,12 @@ def leave_cores_to_readers(backbone: Backbone, settings: Settings) -> None:
     """Lower the number of computing threads where reading photos is a good part of the work.
 
     With 0.25-96 on two cores, one thread beside one reading process learns 1.4 times as many photos
-    a second as two threads beside it; a full network at 224 px wants them all.
+    a second as two threads beside it; a full network at 224 px wants them all. The number does not hang
+    on ``--workers``, so that neither do the weights.
     """
-    readers = worker_count(settings.workers)
     light = cost(backbone, settings.train_resolution or MIN_SIZE_PX).mult_adds < LIGHT_MULT_ADDS
-    if light and readers:
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - readers)))
+    if light:
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1)))
 
 
 # What is chosen where nothing is said, by what a training starts from; docs/adr/0002 says why.
@@ -153,8 +162,12 @@ def resolve(
     """The settings with every None chosen.
 
     Raises:
-        ValueError: the batch is larger than the data.
+        ValueError: the batch is larger than the data or a single photo, or a new backbone is frozen.
     """
+    if settings.freeze and not pretrained:
+        raise ValueError("--freeze keeps the backbone as it is, and a new one knows nothing; give --weights")
+    if settings.batch_size == 1 and not pretrained:
+        raise ValueError("--batch-size 1 gives batch-norm nothing to compare; give 2 or more")
     if settings.batch_size is not None and settings.batch_size > photos:
         raise ValueError(
             f"--batch-size {settings.batch_size} is more than the {photos} photos to learn from; "

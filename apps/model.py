@@ -52,6 +52,8 @@ def describe(settings: Settings, weights: Weights | None, *, sample: bool = Fals
     if weights is not None:
         return weights.info
     if settings.backbone != OURS:
+        if settings.width is not None:
+            raise ValueError(f"--width is for mobilenetv1, not for {settings.backbone}; leave it out")
         return WeightsInfo(
             settings.backbone, arch=f"timm:{settings.backbone}", source="trained from scratch here"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import types
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -13,6 +14,9 @@ from click.core import ParameterSource
 
 from apps.settings import Settings, flag_name
 
+WANTED: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,), "integer": (int,), "integer range": (int,), "float": (int, float),
+}
 FOLDER = click.Path(path_type=Path)
 
 
@@ -51,7 +55,7 @@ def given_settings(context: click.Context, kind: type[Settings]) -> dict[str, An
     }
 
 
-def config_option(known: set[str]) -> click.Option:
+def config_option(known: Sequence[click.Option]) -> click.Option:
     """``--config run.toml``: keys are options' names; a flag on the command line wins."""
 
     def load(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
@@ -65,11 +69,11 @@ def config_option(known: set[str]) -> click.Option:
     )
 
 
-def read_config_file(path: Path, known: set[str]) -> dict[str, Any]:
+def read_config_file(path: Path, known: Sequence[click.Option]) -> dict[str, Any]:
     """The options in a TOML file.
 
     Raises:
-        click.BadParameter: the file is missing, is not TOML, or has a key that is no option.
+        click.BadParameter: the file is missing, is not TOML, or has a key or a value that is no option's.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -78,8 +82,14 @@ def read_config_file(path: Path, known: set[str]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise click.BadParameter(f"{path} is not TOML: {err}") from err
     values = {key.replace("-", "_"): value for key, value in values.items()}
-    strange = sorted(set(values) - known)
+    options = {str(one.name): one for one in known}
+    strange = sorted(set(values) - set(options))
     if strange:
-        known_keys = ", ".join(sorted(known))
+        known_keys = ", ".join(sorted(options))
         raise click.BadParameter(f"{path}: unknown keys {', '.join(strange)}; known: {known_keys}")
+    for key, value in values.items():
+        wanted = WANTED.get(options[key].type.name, (str,))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            kinds = " or ".join(kind.__name__ for kind in wanted)
+            raise click.BadParameter(f"{path}: {key} must be {kinds}, got {value!r}")
     return values

@@ -39,11 +39,11 @@ class Settings:
     freeze: bool = option(False, "train the head alone, on cached features of the frozen backbone")
     width: float | None = option(None, "width multiplier; default: that of the weights, else 0.25", above=0)
     resolution: int | None = option(
-        None, "side of the photos in px; default: by mode, from that of the weights", low=32, high=4096
+        None, "side of the photos in px; default: by mode, from that of the weights", low=32, high=1024
     )
     train_resolution: int | None = option(
         None, "side of the training crops in px; default: that of the weights, or --resolution",
-        low=32, high=4096,
+        low=32, high=1024,
     )
     epochs: int | None = option(None, "passes over the training photos; default: by mode", low=1)
     batch_size: int | None = option(None, "photos a step; default: 32, or all where there are fewer", low=1)
@@ -64,9 +64,11 @@ class Settings:
     )
     clip_norm: float = option(1.0, "bound on the norm of the gradient", above=0)
     workers: int | None = option(None, "processes that read photos; default: by the number of cores", low=0)
-    seed: int = option(0, "seed of everything random", low=0)
+    seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
+        if self.data is not None:  # a run is used from other folders than the one it was made in
+            object.__setattr__(self, "data", Path(self.data).absolute())
         for one in fields(self):
             check_value(one, getattr(self, one.name))
 

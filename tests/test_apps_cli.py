@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -123,6 +124,13 @@ def test_a_config_file_sits_between_default_and_flag(cli: Cli, colours: Path, tm
     answer = cli("finetune", "dogs", "--config", file, "--out", tmp_path / "other")
     assert answer.code == 2
     assert "unknown keys epoks" in answer.last_error
+    for line, words in (("epochs = 1.5", "epochs must be int, got 1.5"), ("data = 5", "data must be str"),
+                        ('freeze = "yes"', "freeze must be bool"), ("epochs = true", "epochs must be int")):
+        file.write_text(line)
+        answer = cli("finetune", "dogs", "--config", file, "--out", tmp_path / "other")
+        assert answer.code == 2
+        assert words in answer.last_error
+        assert "run.toml" in answer.last_error
 
 
 def test_frozen_training_leaves_the_backbone_bit_for_bit(
@@ -179,18 +187,21 @@ def test_a_class_with_one_photo_is_named_and_training_goes_on(cli: Cli, tmp_path
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (["--data", "{tmp}/none"], 1, "none"),
     (["--data", "{tmp}/empty"], 1, "empty"),
-    (["--data", "{colours}", "--lr", "nan"], 1, "--lr must be a finite number"),
-    (["--data", "{colours}", "--lr", "0"], 1, "--lr must be above 0"),
-    (["--data", "{colours}", "--epochs", "0"], 1, "--epochs must be 1 or more"),
+    (["--data", "{colours}", "--lr", "nan"], 2, "--lr must be a finite number"),
+    (["--data", "{colours}", "--lr", "0"], 2, "--lr must be above 0"),
+    (["--data", "{colours}", "--epochs", "0"], 2, "--epochs must be 1 or more"),
     (["--data", "{colours}", "--epochs", "two"], 2, "two"),
-    (["--data", "{colours}", "--width", "0"], 1, "--width must be above 0"),
-    (["--data", "{colours}", "--resolution", "8"], 1, "--resolution must be 32 or more"),
+    (["--data", "{colours}", "--width", "0"], 2, "--width must be above 0"),
+    (["--data", "{colours}", "--resolution", "8"], 2, "--resolution must be 32 or more"),
     (["--data", "{colours}", "--batch-size", "25"], 1, "more than the 24 photos"),
     (["--data", "{colours}", "--weights", "{tmp}/narrow.safetensors", "--width", "0.5"], 1, "of width 0.25"),
     (["--data", "{colours}", "--weights", "{tmp}/cut.safetensors"], 1, "not a whole safetensors file"),
     (["--data", "{colours}", "--weights", "nosuch"], 1, "neither a file nor a known name"),
     (["--data", "{colours}", "--backbone", "nosuchnet"], 1, "no network called 'nosuchnet'"),
     (["--data", "{colours}", "--out", "{tmp}/file/run"], 1, "cannot write to"),
+    (["--data", "{colours}", "--freeze"], 1, "give --weights"),
+    (["--data", "{colours}", "--batch-size", "1"], 1, "give 2 or more"),
+    (["--data", "{colours}", "--backbone", "resnet18", "--width", "0.5"], 1, "--width is for mobilenetv1"),
     (["--resume"], 2, "give --out"),
 ])
 def test_bad_settings_are_one_clear_line(
@@ -206,7 +217,7 @@ def test_bad_settings_are_one_clear_line(
     assert answer.code == code, answer.err
     assert words in answer.last_error
     assert not answer.out
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [
@@ -253,3 +264,56 @@ def test_an_application_without_a_sample_asks_for_data(cli: Cli, tmp_path: Path)
     answer = cli("finetune", "imagenet", "--out", tmp_path / "run")
     assert answer.code == 1
     assert answer.last_error == "error: imagenet has no built-in sample; give --data DIR"
+
+
+def test_a_class_without_photos_to_judge_by_is_named(cli: Cli, colour_run: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        save_colour(tmp_path / "val" / "red" / f"{number}.png", COLOURS["red"], seed=number)
+    answer = cli("evaluate", "dogs", "--checkpoint", colour_run, "--data", tmp_path, "--workers", 0)
+    assert answer.code == 0
+    assert "val has no photo of 2 of 3 classes: 'blue', 'green'" in answer.err
+
+
+def test_the_number_of_reading_processes_does_not_change_the_weights(
+    cli_process: Cli, colours: Path, tmp_path: Path
+) -> None:
+    models = []
+    for workers in (0, 2):
+        run = tmp_path / str(workers)
+        answer = cli_process(
+            "finetune", "dogs", "--data", colours, "--resolution", 32, "--batch-size", 8, "--epochs", 1,
+            "--workers", workers, "--out", run,
+        )
+        assert answer.code == 0, answer.err
+        models.append((run / "model.safetensors").read_bytes())
+    assert models[0] == models[1]
+
+
+def test_a_file_name_that_is_no_utf8_still_gives_valid_json(
+    cli: Cli, colour_run: Path, colours: Path, tmp_path: Path
+) -> None:
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/bad\xff.png"))
+    odd.write_bytes((colours / "val" / "red" / "0.png").read_bytes())
+    answer = cli("predict", odd, "--checkpoint", colour_run, "--workers", 0)
+    assert answer.out.isascii()
+    assert answer.lines[0]["path"] == str(odd)
+
+
+def test_a_run_finds_its_photos_from_another_folder(cli: Cli, colour_run: Path) -> None:
+    assert cli("evaluate", "dogs", "--checkpoint", colour_run, "--workers", 0).lines[0]["n"] == 12
+
+
+@pytest.mark.parametrize("edit", [{"settings": "zzz"}, {"calibration": 5}, {"classes": ["a", "b"]}])
+def test_an_edited_configuration_is_one_clear_line(
+    cli: Cli, colour_run: Path, colours: Path, tmp_path: Path, edit: dict[str, object]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(colour_run, run)
+    config = json.loads((run / "config.json").read_text()) | edit
+    (run / "config.json").write_text(json.dumps(config))
+    answer = cli("predict", colours / "val", "--checkpoint", run, "--workers", 0)
+    assert answer.code == 1
+    assert "restore" in answer.last_error
+    assert "unforeseen" not in answer.last_error
+    alone = cli("predict", colours / "val", "--checkpoint", run / "model.safetensors")
+    assert "give the run's folder" in alone.last_error

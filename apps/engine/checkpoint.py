@@ -75,6 +75,8 @@ def read_config(run: Path, *, app: str | None = None) -> RunConfig:
         FileNotFoundError: the folder or one of its two files is missing.
         ValueError: the configuration is damaged, does not belong to the model, or is of another app.
     """
+    if run.is_file():
+        raise ValueError(f"{run} is a file; give the run's folder, {run.parent}")
     path = run / CONFIG
     for needed in (path, run / MODEL):
         if not needed.is_file():
@@ -82,8 +84,11 @@ def read_config(run: Path, *, app: str | None = None) -> RunConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         config = RunConfig.from_dict(values)
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as err:
-        raise ValueError(f"{path} is damaged ({type(err).__name__}: {err}); train again") from err
+        plain = isinstance(config.settings, dict) and isinstance(config.calibration, dict)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise ValueError(f"{path} is damaged, or lacks a key; restore it or train again") from err
+    if not plain:
+        raise ValueError(f"{path} is damaged: settings and calibration must be tables; restore it")
     if app is not None and config.app != app:
         raise ValueError(f"{run} is a run of {config.app!r}, not of {app!r}")
     if values.get("model_sha256") != sha256_of(run / MODEL):
@@ -100,7 +105,9 @@ def load_model_state(run: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as err:
-        raise ValueError(f"{run / MODEL} does not fit the model that {CONFIG} describes: {err}") from err
+        raise ValueError(
+            f"{run / MODEL} does not fit the classes and backbone of {CONFIG}; restore the two together"
+        ) from err
 
 
 def save_training_state(run: Path, state: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def writable_folder(path: Path) -> Path:
+def writable_folder(path: Path, flag: str = "--out") -> Path:
     """Make a folder and prove that a file can be written there.
 
     Raises:
@@ -68,7 +68,7 @@ def writable_folder(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError as err:
-        raise OSError(f"cannot write to {path} ({err.strerror}); give another folder with --out") from err
+        raise OSError(f"cannot write to {path} ({err.strerror}); give another folder with {flag}") from err
 
 
 def _sync_folder(folder: Path) -> None:

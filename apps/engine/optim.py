@@ -52,5 +52,5 @@ def cosine(optimizer: torch.optim.Optimizer, *, steps: int, warmup: int) -> Cosi
     """Half a cosine over ``steps`` updates after ``warmup`` linear ones; a function of the step alone."""
     warmup = min(warmup, max(steps - 1, 0))
     return CosineLRScheduler(
-        optimizer, t_initial=max(steps - warmup, 1), warmup_t=warmup, warmup_prefix=True, t_in_epochs=False
+        optimizer, t_initial=max(steps - warmup, 2), warmup_t=warmup, warmup_prefix=True, t_in_epochs=False
     )

@@ -38,6 +38,7 @@ Row = plots.Row
 def write_classification_report(
     folder: Path, *, title: str, predictions: Predictions, history: Sequence[Row],
     facts: Mapping[str, str | float], thumbnail: Load, cams: Sequence[tuple[Image.Image, str]],
+    ece: float | None = None,
 ) -> list[Path]:
     """Write ``report.html`` (self-contained) and its plots as PNG files.
 
@@ -50,6 +51,7 @@ def write_classification_report(
         facts: settings and provenance, shown as they come.
         thumbnail: path of a photo -> small image; ValueError and OSError become a grey tile.
         cams: pictures of where the network looked, with captions.
+        ece: calibration error to show, where the one on these photos would flatter.
 
     Returns:
         The files written, the page first.
@@ -67,7 +69,7 @@ def write_classification_report(
         _calibration(predictions, found), _facts(facts),
     ]
     document = html.page(
-        title, _summary(predictions), [s for s in sections if s is not None],
+        title, _summary(predictions, ece), [s for s in sections if s is not None],
         footer="This page is one file: it needs no network and runs no script.",
     )
     files = {"report.html": document.encode("utf-8", "replace")}
@@ -90,7 +92,7 @@ def _drawings(p: Predictions, history: Sequence[Row]) -> Drawings:
     return drawings
 
 
-def _summary(p: Predictions) -> Html:
+def _summary(p: Predictions, ece: float | None) -> Html:
     metrics, spread = classification_metrics(p), intervals(p)
     n, right = len(p.targets), int(p.right.sum())
     sentence = (
@@ -106,7 +108,8 @@ def _summary(p: Predictions) -> Html:
         (name, percent(metrics[key]), percent(*spread[key]))
         for key, name in (("top1", "Top-1"), ("top5", "Top-5")) if key in metrics
     ]
-    items.append(("Calibration error", percent(metrics["ece"]), "confidence against truth"))
+    error = metrics["ece"] if ece is None else ece
+    items.append(("Calibration error", percent(error), "confidence against truth"))
     items.append(("Photos", f"{n:,}", f"of {len(p.classes)} classes"))
     return html.join([paragraph(f"{sentence}.", kind="lead"), html.numbers(items)])
 
