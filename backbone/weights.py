@@ -189,6 +189,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str]) -> WeightsInfo:
     """Width from the shapes; the rest from the file's metadata."""
     last = state.get("blocks.4.1.conv_pw.weight")
+    if any(name.startswith("backbone.") for name in state):
+        raise ValueError(f"{path} is the model of a run; give the run's folder, {path.parent}")
     if last is None or "conv_stem.weight" not in state:
         raise ValueError(f"{path} holds no MobileNetV1: conv_stem or blocks.4.1.conv_pw is missing")
     told = metadata.get("input", HALF_INPUT)

@@ -93,6 +93,9 @@ def test_another_network_and_another_input_are_refused_by_name(tmp_path: Path) -
     save_file({"fc.weight": torch.zeros(2, 2)}, path)
     with pytest.raises(ValueError, match="holds no MobileNetV1"):
         load_weights(path)
+    save_file({"backbone.conv_stem.weight": torch.zeros(2, 2)}, path)
+    with pytest.raises(ValueError, match="give the run's folder"):
+        load_weights(path)
     save_file(MobileNetV1(0.25).state_dict(), path, {"input": "YUV"})
     with pytest.raises(ValueError, match="unknown input 'YUV'"):
         load_weights(path)
