@@ -11,7 +11,7 @@ import shutil
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,10 @@ class _Part:
     def beside(cls, to: Path, url: str) -> _Part:
         """What an earlier run left, if it is of the same address; else empty."""
         part = cls(to.with_name(to.name + ".part"), url)
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError):  # no note, or a damaged one: start anew
             note = json.loads(part.note.read_text())
             if note["url"] == url and part.path.is_file():
                 return cls(part.path, url, str(note["etag"]), str(note["modified"]), note["total"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
         part.clear()
         return part
 
