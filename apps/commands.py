@@ -16,6 +16,8 @@ from apps.options import FOLDER, config_option, given_settings, settings_options
 from apps.registry import load_app, targets
 
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
+TTA = ["none", "mirror", "ten", "scales"]
+TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
 
 
 def emit(values: dict[str, Any]) -> None:
@@ -55,20 +57,31 @@ def _finetune_command(name: str) -> click.Command:
 
     @click.pass_context
     def run(
-        context: click.Context, /, out: Path | None, resume: bool, stop_after: int | None, **_: Any
+        context: click.Context, /, out: Path | None, resume: bool, find_lr: bool, **rest: Any
     ) -> None:
-        from apps.finetune import finetune
-        from apps.progress import Screen
-
-        if resume and out is None:
+        if out is None and resume:
             raise click.UsageError("--resume goes on with the run in --out; give --out RUN")
+        if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise click.UsageError("processes that learn together need one folder that all know; give --out RUN")
         folder = out or free_folder(Path("runs"), name)
         given = given_settings(context, kind)
         try:
             kind(**given)
         except ValueError as err:
             raise click.UsageError(str(err)) from err
-        emit(finetune(name, given, out=folder, resume=resume, stop_after=stop_after, screen=Screen()))
+        from apps.progress import Screen
+
+        if find_lr:
+            from apps.find_rate import find_rate
+
+            emit(find_rate(name, given, out=folder, screen=Screen()))
+            return
+        from apps.finetune import finetune
+
+        own = {key: rest[key] for key in ("stop_after", "any_world")}
+        answer = finetune(name, given, out=folder, resume=resume, screen=Screen(), **own)
+        if answer is not None:
+            emit(answer)
 
     own = [
         click.Option(["--out"], type=FOLDER, help="the run's folder  [default: runs/NAME, numbered]"),
@@ -76,6 +89,14 @@ def _finetune_command(name: str) -> click.Command:
         click.Option(
             ["--stop-after"], type=click.IntRange(1),
             help="end after this many of the planned --epochs, to go on with --resume",
+        ),
+        click.Option(
+            ["--any-world"], is_flag=True,
+            help="let --resume go on with another number of processes; equal within rounding only",
+        ),
+        click.Option(
+            ["--find-lr"], is_flag=True,
+            help="try rising rates, suggest one for --lr, and draw the curve into --out; trains nothing",
         ),
     ]
     options = settings_options(kind)
@@ -107,6 +128,11 @@ def _evaluate_command(name: str) -> click.Command:
         ),
         click.Option(["--report"], type=FOLDER, help="write report.html and its plots into this folder"),
         click.Option(["--workers"], type=click.IntRange(0), help="processes that read photos"),
+        click.Option(["--tta"], type=click.Choice(TTA), help=TTA_HELP),
+        click.Option(
+            ["--precision"], type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+            help="of the network's sums",
+        ),
     ]
     return click.Command(
         name, params=list(params), callback=run, help=f"Judge a model of {name} on labelled photos."
@@ -133,10 +159,15 @@ cli.add_command(AppGroup("evaluate", make=_evaluate_command, help="Judge a model
 @click.option("--weights", help="pretrained weights with a classifier, instead of a run")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
 @click.option("--workers", type=click.IntRange(0), help="processes that read photos")
+@click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+    help="of the network's sums",
+)
 @click.pass_context
 def predict(
     context: click.Context, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
-    top: int, workers: int | None,
+    **rest: Any,
 ) -> None:
     """Name what is on photos, or on all photos in folders: one JSON line each."""
     from apps.predict import predict as answers
@@ -144,7 +175,7 @@ def predict(
     if (checkpoint is None) == (weights is None):
         raise click.UsageError("give either --checkpoint RUN or --weights W")
     good = bad = 0
-    for line in answers(paths, checkpoint=checkpoint, weights=weights, top=top, workers=workers):
+    for line in answers(paths, checkpoint=checkpoint, weights=weights, **rest):
         emit(line)
         bad += "error" in line
         good += "error" not in line
@@ -183,8 +214,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as err:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        click.echo(f"error: {_one_line(err)}", err=True)
-        return 1
+        code = getattr(err, "code", None)  # of a training that a signal stopped
+        click.echo(str(err) if code else f"error: {_one_line(err)}", err=True)
+        return int(code or 1)
 
 
 def _one_line(err: Exception) -> str:

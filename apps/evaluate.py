@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,19 @@ from apps.engine.checkpoint import RunConfig
 from apps.engine.files import writable_folder
 from apps.engine.loader import looking_loader
 from apps.engine.train import rate, run_model
+from apps.engine.tta import tta_logits
 from apps.finish import facts, looks, thumbnail
 from apps.job import without_photos
-from apps.metrics import Predictions
-from apps.model import load_pretrained, load_run
+from apps.model import answering, cast_for, load_pretrained, load_run, tta_of
 from apps.progress import Screen
-from heads import MultiHead
 
 BATCH = 64
 
 
 def evaluate(
     name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
-    split: str = "val", report: Path | None = None, workers: int | None = None, screen: Screen,
+    split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
+    precision: str = "auto", screen: Screen,
 ) -> dict[str, Any]:
     """The figures of a model on the photos of one split.
 
@@ -36,6 +37,8 @@ def evaluate(
         split: ``val`` or ``train``.
         report: folder to write ``report.html`` into.
         workers: reading processes; None decides by the cores.
+        tta: views of a photo whose answers are averaged; None for those that the run was judged with.
+        precision: ``auto``, ``fp32`` or ``bf16``.
         screen: where words and progress go.
 
     Returns:
@@ -54,7 +57,10 @@ def evaluate(
         raise ValueError("no photos to judge by; give --data DIR")
     if report is not None:
         writable_folder(report, "--report")
-    predictions, skipped = judge(app, model, config, split, workers, screen)
+    forward, kind = answering(model, name, cast_for(precision)), tta_of(config, tta)
+    predictions, skipped = judge(
+        app, lambda images: tta_logits(forward, images, kind), config, split, workers, screen
+    )
     if report is not None:
         app.report(
             report, title=f"{name}: {config.backbone.name} on {app.settings.data}", predictions=predictions,
@@ -68,18 +74,14 @@ def evaluate(
 
 
 def judge(
-    app: App, model: MultiHead, config: RunConfig, split: str, workers: int | None, screen: Screen
-) -> tuple[Predictions, int]:
-    """The model's answers on one split, and how many of its photos could not be read."""
+    app: App, forward: Callable[[Tensor], Tensor], config: RunConfig, split: str, workers: int | None,
+    screen: Screen,
+) -> tuple[Any, int]:
+    """The answers on one split, and how many of its photos could not be read."""
     photos = app.dataset(split, classes=config.classes)
     loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
-
-    def forward(images: Tensor) -> Tensor:
-        output: Tensor = model(images)[app.name]
-        return output
-
     with screen.track(split, len(loader)) as update:
-        logits, targets, indices, bad = run_model(
+        outputs, targets, indices, bad = run_model(
             forward, loader.epoch(0), on_step=lambda n, tally: update(n, rate(tally))
         )
     for note in without_photos(photos, split):
@@ -87,5 +89,4 @@ def judge(
     for one in bad:
         screen.warn(f"skipped: {one.reason}")
     paths = tuple(str(photos.photos[index].path) for index in indices)
-    temperature = config.calibration.get("temperature", 1.0)
-    return Predictions(logits.numpy(), targets.numpy(), paths, config.classes, temperature), len(bad)
+    return app.predictions(outputs, targets, paths, config.classes, config.calibration), len(bad)

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from apps.course import Course
 from apps.engine import checkpoint
-from apps.engine.files import writable_folder
+from apps.engine.files import only_process, remove_unused, writable_folder
+from apps.engine.world import World, joined
 from apps.finish import finish
-from apps.job import prepare
+from apps.frozen import fit_head
+from apps.job import Job, prepare
 from apps.progress import Screen
 from apps.registry import load_app
 from apps.settings import Settings, flag_name
-from apps.training import restore, train_all, train_frozen
+from apps.training import train
 
-CHANGEABLE = {"epochs", "workers"}  # what a resumed run may be told anew
+# What a resumed run may be told anew; of these only epochs changes the weights, and says so.
+CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile"}
 
 
 def finetune(
     name: str, given: dict[str, Any], *, out: Path, resume: bool = False, stop_after: int | None = None,
-    screen: Screen,
-) -> dict[str, Any]:
+    any_world: bool = False, screen: Screen,
+) -> dict[str, Any] | None:
     """Train an application and write its run.
 
     Args:
@@ -32,64 +37,95 @@ def finetune(
         out: the run's folder; made where it is missing.
         resume: go on with the run in ``out``.
         stop_after: end after that many of the planned epochs, to be resumed.
+        any_world: let a run go on with another number of processes.
         screen: where words and progress go.
 
     Returns:
-        ``{"app", "run", "metrics", "seconds"}``, and ``"skipped"``, the number of unreadable photos.
+        ``{"app", "run", "metrics", "seconds"}``, and ``"skipped"``, the number of unreadable photos;
+        None in all processes but the first.
 
     Raises:
         OSError: ``out`` cannot be written, or data or weights are missing.
         ValueError: a setting, the data or the weights do not fit; the message says how to mend it.
         FloatingPointError: the loss was not finite.
+        Stopped: a signal asked for it; what was learned is kept.
     """
     start = time.perf_counter()
-    kind = load_app(name)
-    saved = checkpoint.load_training_state(out) if resume else None
-    if saved is None:
-        settings = kind.Settings(**given)
-    else:
-        settings = _resumed_settings(kind.Settings, saved, given, screen)
-    new = not out.exists()
-    _claim(out, resume=resume)
-    try:
-        job = prepare(name, settings, out, screen)
-    except BaseException:
-        if new:
-            out.rmdir()  # nothing is in it yet
-        raise
-    if job.settings.freeze:
-        train_frozen(job)
-    else:
-        begun = restore(job, saved) if saved is not None else 0
-        if begun >= job.settings.epochs:
-            screen.say(f"all {begun} epochs are done: judging and reporting again")
-        done = train_all(job, saved, start=begun, stop_after=stop_after)
-        if done < job.settings.epochs:
-            screen.say(f"stopped after {done} of {job.settings.epochs} epochs; --resume --out {out} goes on")
-            part = {"app": name, "run": str(out), "metrics": {}, "seconds": _since(start)}
-            return part | {"epochs_done": done}
-    metrics = finish(job, seconds=_since(start))
-    return {
-        "app": name, "run": str(out), "metrics": metrics, "seconds": _since(start), "skipped": len(job.bad),
-    }
+    with joined() as world:
+        screen = screen if world.first else Screen(quiet=True)
+        resume = resume or (world.restarts > 0 and bool(checkpoint.read_progress(out)))
+        saved, settings = _beginning(load_app(name).Settings, given, out, resume=resume, screen=screen)
+        claim = only_process(_claim(out, resume=resume)) if world.first else nullcontext()
+        with claim:
+            job = _prepared(name, settings, out, screen, world)
+            outcome = _trained(job, saved, stop_after=stop_after, any_world=any_world)
+            answer = {"app": name, "run": str(out), "metrics": {}, "seconds": _since(start)}
+            if outcome is not None:
+                return answer | {"epochs_done": outcome.epoch} if world.first else None
+            metrics = finish(job, seconds=_since(start))
+            answer |= {"metrics": metrics, "seconds": _since(start), "skipped": len(job.bad)}
+            return answer if world.first else None
+
+
+def _trained(
+    job: Job, saved: dict[str, Any] | None, *, stop_after: int | None, any_world: bool
+) -> Course | None:
+    """Train as the settings say; returns where it stands if epochs are left to do."""
+    if job.probing:
+        fit_head(job)
+        return None
+    course, complete = train(job, saved, stop_after=stop_after, any_world=any_world)
+    if complete:
+        return None
+    job.screen.say(
+        f"stopped after {course.epoch} of {job.settings.epochs} epochs; --resume --out {job.run} goes on"
+    )
+    return course
 
 
 def _since(start: float) -> float:
     return round(time.perf_counter() - start, 1)
 
 
-def _claim(out: Path, *, resume: bool) -> None:
+def _prepared(name: str, settings: Settings, out: Path, screen: Screen, world: World) -> Job:
+    """The job; a run's folder in which nothing has begun is taken away again where that fails."""
+    try:
+        return prepare(name, settings, out, screen, world)
+    except BaseException:
+        if world.first and not checkpoint.read_progress(out):
+            remove_unused(out)
+        raise
+
+
+def _claim(out: Path, *, resume: bool) -> Path:
     """Make the run's folder; never write over a run that is there."""
     writable_folder(out)
     if not resume and any((out / name).exists() for name in (checkpoint.CONFIG, checkpoint.TRAINING)):
         raise FileExistsError(f"{out} holds a run already; give another --out, or --resume to go on with it")
+    return out
+
+
+def _beginning(
+    kind: type[Settings], given: dict[str, Any], out: Path, *, resume: bool, screen: Screen
+) -> tuple[dict[str, Any] | None, Settings]:
+    """The state to go on from, if there is one, and the settings.
+
+    A run that died before its first checkpoint goes on from nothing, with the settings it was given.
+    """
+    if not resume:
+        return None, kind(**given)
+    begun = checkpoint.read_progress(out).get("settings")
+    if begun is not None and not (out / checkpoint.TRAINING).exists():
+        screen.say(f"{out} has no checkpoint yet: the run starts from its beginning, with its settings")
+        return None, _resumed_settings(kind, begun, given, screen)
+    saved = checkpoint.load_training_state(out)
+    return saved, _resumed_settings(kind, json.loads(saved["settings"]), given, screen)
 
 
 def _resumed_settings(
-    kind: type[Settings], saved: dict[str, Any], given: dict[str, Any], screen: Screen
+    kind: type[Settings], kept: dict[str, Any], given: dict[str, Any], screen: Screen
 ) -> Settings:
     """The settings that the run was started with; flags that say something else are refused."""
-    kept: dict[str, Any] = json.loads(saved["settings"])
     plain = kind(**given).to_dict()
     for name in given:
         if name not in CHANGEABLE and plain[name] != kept.get(name):
@@ -99,7 +135,7 @@ def _resumed_settings(
             )
     names = {one.name for one in fields(kind)}
     changes = {name: value for name, value in given.items() if name in CHANGEABLE}
-    if changes.get("epochs", kept["epochs"]) != kept["epochs"]:
+    if kept["epochs"] is not None and changes.get("epochs", kept["epochs"]) != kept["epochs"]:
         screen.warn(
             f"planned for {kept['epochs']} epochs, now for {changes['epochs']}: the rate follows the new "
             "plan from here on, so the result is not that of a run planned so from its start"

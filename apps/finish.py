@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from PIL import Image
 
-from apps.calibration import cross_fitted_ece, fit_temperature, fit_unknown_rule
 from apps.engine import checkpoint
 from apps.engine.checkpoint import RunConfig
 from apps.engine.loader import eval_transform
@@ -29,35 +28,27 @@ LOOKS = 8
 def finish(job: Job, *, seconds: float) -> dict[str, float]:
     """Write the checkpoint and the report of a trained job; returns its figures.
 
-    The temperature and the rule for the unknown are fitted on the validation photos, so ``ece`` is
-    cross-fitted: each fold is judged with the temperature of the others.
+    The processes judge together; the first one calibrates and writes.
     """
-    raw = predict_val(job)
-    temperature = fit_temperature(raw.logits, raw.targets)
-    rule = fit_unknown_rule(raw.logits, raw.targets, temperature)
-    predictions = Predictions(raw.logits, raw.targets, raw.paths, raw.classes, temperature)
-    held_out = _cross_fitted(raw)
-    metrics = job.app.metrics(predictions) | ({} if held_out is None else {"ece": held_out})
+    raw = predict_val(job, tta=getattr(job.settings, "tta", "none"))
+    if not job.world.first:
+        return {}
+    predictions, calibration, honest = job.app.calibrate(raw)
+    metrics = job.app.metrics(predictions) | honest
     config = RunConfig(
         app=job.app.name, classes=job.classes, settings=job.settings.to_dict(), backbone=job.info,
         fingerprint=job.backbone.fingerprint(), metrics=metrics, versions=versions(),
-        calibration={"temperature": temperature, "unknown": rule.to_dict(), "fitted_on": "val",
-                     "photos": len(raw.targets)},
-        data={"train": len(job.train.photos), "val": len(job.val.photos), "skipped": job.bad},
+        calibration=calibration, intervals=job.app.intervals(predictions), seconds=round(seconds, 1),
+        data={"train": len(job.photos), "val": len(job.val.photos), "skipped": job.bad},
     )
     checkpoint.save_checkpoint(job.run, job.model, config)
     job.app.report(
         job.run, title=f"{job.app.name}: {job.info.name} at {job.settings.resolution} px",
-        predictions=predictions, ece=held_out, history=checkpoint.read_metrics(job.run),
+        predictions=predictions, ece=honest.get("ece"), history=checkpoint.read_metrics(job.run),
         facts=facts(config) | {"seconds of training": f"{seconds:.0f}"}, thumbnail=thumbnail,
         cams=looks(job.model, job.app.name, config, predictions),
     )
     return metrics
-
-
-def _cross_fitted(raw: Predictions) -> float | None:
-    """The calibration error without its own help; None for a single photo."""
-    return cross_fitted_ece(raw.logits, raw.targets) if len(raw.targets) > 1 else None
 
 
 def versions() -> dict[str, str]:

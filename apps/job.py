@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from apps.app import App
-from apps.engine.loader import (
-    BadPhoto,
-    Loader,
-    looking_loader,
-    side_for_training,
-    train_transform,
-)
-from apps.model import describe, find_weights, make_backbone, make_model
+from apps.engine.cache import PhotoCache
+from apps.engine.loader import BadPhoto, Batch, Loader
+from apps.engine.machine import autocast, choose_precision
+from apps.engine.profile import StageTimer
+from apps.engine.stop import Stop
+from apps.engine.sync_norm import synchronise_batch_norm
+from apps.engine.world import World
+from apps.model import answering, describe, find_weights, make_backbone, make_model
 from apps.progress import Screen
+from apps.reading import Reading
 from apps.registry import load_app
 from apps.settings import Settings
 from backbone import Backbone, WeightsInfo
@@ -27,12 +30,16 @@ from backbone.cost import cost
 from datasets.photos import LabelledPhotos
 from heads import MultiHead
 
+NAMED = 8  # photos of a batch that a message names
 LIGHT_MULT_ADDS = 100e6  # a photo; below this, reading is a good part of the work
 
 
 @dataclass
 class Job:
-    """One training in the making: everything that its steps share."""
+    """One training in the making: everything that its steps share.
+
+    ``train`` may be features that stand for photos; ``probing`` says that the head is fitted, not taught.
+    """
 
     app: App
     settings: Any
@@ -42,15 +49,25 @@ class Job:
     backbone: Backbone
     info: WeightsInfo
     classes: tuple[str, ...]
-    train: Loader
+    photos: LabelledPhotos
+    train: Any
     still: Loader
     val: Loader
-    bad: list[str]
+    reading: Reading
+    world: World
+    precision: torch.dtype
+    probing: bool = False
+    bad: list[str] = field(default_factory=list)
+    stop: Stop = field(default_factory=Stop)
+    timer: StageTimer = field(default_factory=StageTimer)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The one head's output."""
-        output: torch.Tensor = self.model(images)[self.app.name]
-        return output
+    def cast(self) -> AbstractContextManager[Any]:
+        """The context in which the network is run, at the precision of the settings."""
+        return autocast(self.precision, self.world.device)
+
+    def judging_forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The one head's output on a copy of the network made for answering; make it anew after learning."""
+        return answering(self.model, self.app.name, self.cast)
 
     def note_bad(self, bad: list[BadPhoto]) -> None:
         """Name each unreadable photo once; the rest goes on."""
@@ -59,12 +76,36 @@ class Job:
                 self.bad.append(one.reason)
                 self.screen.warn(f"skipped: {one.reason}")
 
+    def name_photos(self, indices: Sequence[int]) -> str:
+        """The files of some training photos, the first few by name."""
+        named = ", ".join(str(self.photos.photos[index].path) for index in indices[:NAMED])
+        more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
+        return named + more
 
-def prepare(name: str, settings: Settings, run: Path, screen: Screen) -> Job:
+    def empty_batch(self) -> Batch:
+        """A batch without photos, for a process that has none."""
+        side = self.settings.train_resolution
+        return Batch(
+            torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), [], []
+        )
+
+    def features_key(self) -> str:
+        """What cached features hang on besides the photos: backbone, sides, crops and seed."""
+        s = self.settings
+        words = (
+            self.backbone.fingerprint(), s.resolution, s.train_resolution, s.min_crop, s.jitter,
+            s.randaugment, s.erase, s.seed, s.views, str(self.precision),
+        )
+        return " ".join(map(str, words))
+
+
+def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> Job:
     """Data, weights, model and loaders, with every setting resolved."""
     kind = load_app(name)
     sample = settings.data is None
-    settings = with_sample(kind, settings, screen)
+    if world.first:
+        settings = with_sample(kind, settings, screen)
+    settings = replace(settings, data=world.share(settings.data))
     train, val = (kind(settings).dataset(split) for split in ("train", "val"))
     for note in (*train.notes, *val.notes, *without_photos(val, "val")):
         screen.warn(note)
@@ -81,19 +122,18 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen) -> Job:
     backbone, info = make_backbone(info, weights, chosen.resolution)
     app = kind(chosen)
     model = make_model(app, backbone, train.classes)
-    if weights is not None:
+    if chosen.batch_norm == "still" or (chosen.batch_norm == "auto" and weights is not None):
         backbone.still_batch_norm = True
+    elif world.size > 1:
+        synchronise_batch_norm(model)
     leave_cores_to_readers(backbone, chosen)
-    distort = train_transform(chosen.train_resolution, scale=chosen.min_crop)
-    coarse = side_for_training(chosen.train_resolution, chosen.min_crop)
+    cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
+    reading = Reading(chosen, world, cache)
+    seen = info.preprocessing
     return Job(
-        app, chosen, run, screen, model, backbone, info, train.classes,
-        train=Loader(
-            train, distort, batch_size=chosen.batch_size, seed=chosen.seed, shuffle=True,
-            workers=chosen.workers, min_side=coarse,
-        ),
-        still=looking_loader(train, info.preprocessing, batch_size=64, workers=chosen.workers),
-        val=looking_loader(val, info.preprocessing, batch_size=64, workers=chosen.workers), bad=[],
+        app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
+        train=reading.distorted(train), still=reading.still(train, seen), val=reading.still(val, seen),
+        reading=reading, world=world, precision=choose_precision(chosen.precision), probing=chosen.epochs is None,
     )
 
 
@@ -154,12 +194,14 @@ def leave_cores_to_readers(backbone: Backbone, settings: Settings) -> None:
 FROM_WEIGHTS = {"epochs": 12, "min_crop": 0.35, "lr": 2e-4, "backbone_lr": 0.1, "warmup_epochs": 1.0}
 FROM_SCRATCH = {"epochs": 60, "min_crop": 0.35, "lr": 1e-2, "backbone_lr": 1.0, "warmup_epochs": 2.0}
 ON_SAMPLE = {"epochs": 20, "min_crop": 0.8, "lr": 2e-2, "backbone_lr": 1.0, "warmup_epochs": 2.0}
+# A frozen backbone: without --epochs the head is fitted, which has no rate and no end to choose.
+FROZEN = {"min_crop": 0.35, "lr": 3e-3, "backbone_lr": 0.0, "warmup_epochs": 0.0}
 
 
 def resolve(
     settings: Settings, info: WeightsInfo, *, photos: int, pretrained: bool, sample: bool
 ) -> Settings:
-    """The settings with every None chosen.
+    """The settings with every None chosen; ``epochs`` stays None where the head is fitted, not taught.
 
     Raises:
         ValueError: the batch is larger than the data or a single photo, or a new backbone is frozen.
@@ -175,7 +217,9 @@ def resolve(
         )
     rated = info.preprocessing.resolution
     larger = pretrained and not settings.freeze
-    recipe = FROM_WEIGHTS if pretrained else ON_SAMPLE if sample else FROM_SCRATCH
+    recipe: dict[str, Any] = (
+        FROZEN if settings.freeze else FROM_WEIGHTS if pretrained else ON_SAMPLE if sample else FROM_SCRATCH
+    )
     chosen: dict[str, Any] = recipe | {
         "width": info.arguments.get("width"), "resolution": finer(rated) if larger else rated,
         "train_resolution": settings.resolution or rated, "batch_size": min(32, photos),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from apps.calibration import UnknownRule
 from apps.engine.checkpoint import RunConfig
 from apps.engine.loader import Batch, looking_loader
-from apps.model import load_pretrained, load_run
+from apps.engine.tta import tta_logits
+from apps.model import answering, cast_for, load_pretrained, load_run, tta_of
 from datasets.images import find_photos
 from datasets.photos import LabelledPhotos, Photo
 from heads import Classifier, MultiHead
@@ -22,7 +23,7 @@ BATCH = 32
 
 def predict(
     paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None, top: int = 5,
-    workers: int | None = None,
+    workers: int | None = None, tta: str | None = None, precision: str = "auto",
 ) -> Iterator[dict[str, Any]]:
     """The likeliest classes of each photo, in the order of the paths.
 
@@ -31,6 +32,8 @@ def predict(
         checkpoint: the run to answer with; or ``weights`` with a classifier of their own.
         top: how many classes a photo.
         workers: reading processes; None decides by the cores.
+        tta: views of a photo whose answers are averaged; None for those that the run was judged with.
+        precision: ``auto``, ``fp32`` or ``bf16``.
 
     Returns:
         ``{"path", "predictions": [{"name", "probability"}, ...], "unknown"}`` a photo, or
@@ -49,20 +52,26 @@ def predict(
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
     loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    forward, kind = answering(model, config.app, cast_for(precision)), tta_of(config, tta)
+
+    def logits(images: Tensor) -> Tensor:
+        return tta_logits(forward, images, kind).float()
+
     for batch in loader.epoch(0):
-        yield from _answers(batch, model, config, found, top)
+        yield from _answers(batch, logits, model, config, found, top)
 
 
 @torch.inference_mode()
 def _answers(
-    batch: Batch, model: MultiHead, config: RunConfig, paths: list[Path], top: int
+    batch: Batch, logits_of: Callable[[Tensor], Tensor], model: MultiHead, config: RunConfig,
+    paths: list[Path], top: int,
 ) -> list[dict[str, Any]]:
     lines: dict[int, dict[str, Any]] = {
         one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
     }
     if batch.indices:
-        logits = model(batch.floats())[config.app]
-        for index, line in zip(batch.indices, _named(logits, model, config, top), strict=True):
+        named = _named(logits_of(batch.floats()), model, config, top)
+        for index, line in zip(batch.indices, named, strict=True):
             lines[index] = {"path": str(paths[index]), **line}
     return [lines[index] for index in sorted(lines)]
 

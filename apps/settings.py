@@ -10,17 +10,19 @@ from typing import Any
 
 def option(
     default: Any, help_text: str, *, low: float | None = None, high: float | None = None,
-    above: float | None = None, choices: tuple[str, ...] = (),
+    above: float | None = None, below: float | None = None, choices: tuple[str, ...] = (),
 ) -> Any:
     """A field with the help, the range and the choices of its command-line option.
 
     Args:
         default: None means "chosen for you", as the help says.
         low: least value allowed; ``above`` the same without the bound itself.
-        high: greatest value allowed.
+        high: greatest value allowed; ``below`` the same without the bound itself.
         choices: the words allowed, for a text option.
     """
-    limits = {"help": help_text, "low": low, "high": high, "above": above, "choices": choices}
+    limits = {
+        "help": help_text, "low": low, "high": high, "above": above, "below": below, "choices": choices,
+    }
     return field(default=default, metadata=limits)
 
 
@@ -63,12 +65,60 @@ class Settings:
         None, "epochs in which the rate rises linearly; default: by mode", low=0
     )
     clip_norm: float = option(1.0, "bound on the norm of the gradient", above=0)
+    accumulate: int = option(1, "batches whose gradients make one update", low=1)
+    optimizer: str = option("adamw", "adamw, sgd, rmsproptf (the paper's) or any other of timm's")
+    momentum: float = option(0.9, "momentum of the optimisers that have one", low=0, high=0.9999)
+    schedule: str = option("cosine", "how the rate falls", choices=("cosine", "step", "plateau", "constant"))
+    step_epochs: float | None = option(
+        None, "epochs between falls of --schedule step; default: a third of --epochs", above=0
+    )
+    step_rate: float = option(0.1, "what each fall of step and plateau leaves of the rate", above=0, high=1)
+    plateau_epochs: int = option(3, "epochs without a better figure before --schedule plateau falls", low=1)
+    min_lr: float = option(0.0, "least rate, as a share of the highest", low=0, high=1)
+    layer_decay: float = option(
+        1.0, "rate of each layer of the backbone as a share of that of the layer above", above=0, high=1
+    )
+    unfreeze_every: int | None = option(
+        None, "gradual unfreezing: epochs after which one more stage of the backbone learns", low=1
+    )
+    batch_norm: str = option(
+        "auto", "statistics: still (those of the weights) or learned; auto: still with weights",
+        choices=("auto", "still", "learn"),
+    )
+    jitter: float = option(0.2, "greatest change of brightness, contrast and colour", low=0, high=1)
+    randaugment: str | None = option(None, "timm's RandAugment, as in m9-mstd0.5")
+    erase: float = option(0.0, "probability that a rectangle of a photo is erased", low=0, high=1)
+    ema: float = option(0.0, "decay of the averaged weights that are judged and kept; 0: none", low=0, below=1)
+    sampling: str = option(
+        "all", "all: every photo once an epoch; balanced: every class as often", choices=("all", "balanced")
+    )
+    monitor: str | None = option(None, "the figure that tells the best epoch; default: the application's")
+    keep: str | None = option(
+        None, "epoch whose weights are kept; default: best with --patience, else last", choices=("last", "best")
+    )
+    patience: int | None = option(None, "end after this many epochs without a better --monitor", low=1)
+    teacher: str | None = option(None, "learn from the answers of this finished run, too")
+    views: int = option(
+        0, "with --freeze --epochs: distorted views of each photo whose features are kept", low=0, high=100
+    )
+    cached_features: bool = option(
+        True, "with --freeze --epochs: compute the features of the frozen backbone once"
+    )
+    precision: str = option(
+        "auto", "of the network's sums; auto: bf16 where the processor has it", choices=("auto", "fp32", "bf16")
+    )
+    cache: Path | None = option(None, "folder for decoded photos, so that each is decoded once")
+    cache_gb: float = option(20.0, "bound on the size of --cache, in 10^9 bytes", above=0)
+    save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
+    tensorboard: bool = option(False, "write TensorBoard's event files beside the run")
+    profile: bool = option(False, "measure some steps and write where the time went")
     workers: int | None = option(None, "processes that read photos; default: by the number of cores", low=0)
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
-        if self.data is not None:  # a run is used from other folders than the one it was made in
-            object.__setattr__(self, "data", Path(self.data).absolute())
+        for name in ("data", "cache"):  # a run is used from other folders than the one it was made in
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)).absolute())
         for one in fields(self):
             check_value(one, getattr(self, one.name))
 
@@ -92,6 +142,8 @@ def check_value(one: Field[Any], value: Any) -> None:
         raise ValueError(f"{name} must be {limits['low']:g} or more, got {value}")
     if limits.get("above") is not None and value <= limits["above"]:
         raise ValueError(f"{name} must be above {limits['above']:g}, got {value}")
+    if limits.get("below") is not None and value >= limits["below"]:
+        raise ValueError(f"{name} must be below {limits['below']:g}, got {value}")
     if limits.get("high") is not None and value > limits["high"]:
         raise ValueError(f"{name} must be at most {limits['high']:g}, got {value}")
     if limits.get("choices") and value not in limits["choices"]:

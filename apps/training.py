@@ -1,130 +1,184 @@
-"""Training a job: the head alone on cached features, or every layer."""
+"""Training a job: the head alone on cached features, or every layer, epoch by epoch."""
 
 from __future__ import annotations
 
-import json
+import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
+from torch import Tensor, nn
 
+from apps.course import (
+    Course,
+    restore_course,
+    save_course,
+    seed_update,
+    shared_module,
+    start_course,
+    tell_progress,
+)
 from apps.engine import checkpoint
-from apps.engine.features import pooled_features
-from apps.engine.optim import adamw, cosine, parameter_groups
-from apps.engine.probe import fit_probe
+from apps.engine.depth import apply_unfreezing, backbone_layers, unfrozen_at
+from apps.engine.stop import Stopped
 from apps.engine.train import Tally, rate, run_model, train_epoch
+from apps.engine.tta import tta_logits
+from apps.frozen import fit_head, with_cached_features
 from apps.job import Job
-from apps.metrics import Predictions
+from apps.watching import Watching, watching
 
 
-def train_frozen(job: Job) -> None:
-    """A linear probe: the backbone runs once over the photos, the head is fitted to its features."""
-    job.backbone.freeze()
-    head: Any = job.model.heads[job.app.name]
-    with job.screen.track("features", len(job.still)) as update:
-        features, targets, _, bad = pooled_features(
-            job.backbone, job.still, stride=head.strides[0], on_step=lambda n, tally: update(n, rate(tally))
-        )
-    job.note_bad(bad)
-    probe = fit_probe(head, features, targets, seed=job.settings.seed)
-    if probe.accuracy_by_strength:
-        best = probe.accuracy_by_strength[probe.strength]
-        job.screen.say(
-            f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
-        )
+class OneHead(nn.Module):
+    """Images to the output of one head, as a module that processes can share."""
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, images: Any) -> Any:
+        """The head's output."""
+        return self.model(images, [self.name])[self.name]
 
 
-def train_all(job: Job, saved: dict[str, Any] | None, *, start: int, stop_after: int | None) -> int:
-    """Train every layer; returns the number of epochs done in all."""
+def train(
+    job: Job, saved: dict[str, Any] | None, *, stop_after: int | None = None, any_world: bool = False
+) -> tuple[Course, bool]:
+    """Run the epochs that are left; returns where it stands and whether that is the end.
+
+    Args:
+        job: the training.
+        saved: the state to go on from.
+        stop_after: end after this many epochs more.
+        any_world: go on with another number of processes.
+
+    Raises:
+        Stopped: a signal asked for it; the state is saved.
+        FloatingPointError: the loss was not finite.
+    """
     s = job.settings
-    if saved is None and s.weights is not None:
-        train_frozen(job)  # a head that fits first: a random one would shake good features
+    course, module = prepare_course(job, saved, any_world=any_world)
+    last = s.epochs if stop_after is None else min(s.epochs, course.epoch + stop_after)
+    if course.epoch >= s.epochs:
+        job.screen.say(f"all {course.epoch} epochs are done: judging and reporting again")
+    with job.stop.listening(), watching(job, course) as watch:
+        save_course(job, course, must=True)
+        try:
+            while course.epoch < last and not course.best.exhausted(s.patience):
+                one_epoch(job, course, module, watch)
+                end_epoch(job, course, watch)
+        except Stopped as err:
+            save_course(job, course, must=True)
+            tell_progress(job, course, "stopped")
+            raise Stopped(err.code - 128, _where(job, course)) from err
+    if course.epoch < s.epochs and not course.best.exhausted(s.patience):
+        tell_progress(job, course, "stopped")
+        return course, False
+    settle(job, course)
+    tell_progress(job, course, "judging")
+    return course, True
+
+
+def _where(job: Job, course: Course) -> str:
+    place = f"update {course.step} of {course.steps} of epoch {course.epoch + 1} of {job.settings.epochs}"
+    return f"stopped after {place}; everything is kept: --resume --out {job.run} goes on"
+
+
+def prepare_course(
+    job: Job, saved: dict[str, Any] | None, *, any_world: bool = False
+) -> tuple[Course, nn.Module]:
+    """The head's start, the course, and the module that learns, all as they were saved where they were."""
+    s = job.settings
+    if s.freeze:
+        job.backbone.freeze()
+    elif saved is None and s.weights is not None:
+        fit_head(job)  # a head that fits first: a random one would shake good features
         job.backbone.unfreeze()
-    optimizer = adamw(parameter_groups(
-        job.model, lr=s.lr, backbone_lr=s.backbone_lr, weight_decay=s.weight_decay
-    ))
+    module: nn.Module = OneHead(job.model, job.app.name)
+    if s.freeze and s.cached_features:
+        job.train, module = with_cached_features(job), job.model.heads[job.app.name]
+    course = start_course(job, module)
     if saved is not None:
-        optimizer.load_state_dict(saved["optimizer"])
-    per_epoch = len(job.train)
-    schedule = cosine(optimizer, steps=per_epoch * s.epochs, warmup=round(per_epoch * s.warmup_epochs))
-    last: int = s.epochs if stop_after is None else min(s.epochs, start + stop_after)
-    for epoch in range(start, last):
-        tally = one_epoch(job, optimizer, schedule, epoch)
-        job.note_bad(tally.bad)
-        row = {"epoch": epoch + 1, **{f"train/{k}": v for k, v in tally.means().items()},
-               **validate(job), "lr": optimizer.param_groups[-1]["lr"], "seconds": round(tally.seconds, 2)}
-        checkpoint.append_metrics(job.run, row)
-        save_state(job, optimizer, epoch + 1)
-        job.screen.say(
-            f"epoch {epoch + 1}/{s.epochs}: loss {row['train/loss']:.3f}, val top-1 {row['val/top1']:.1%}, "
-            f"{tally.photos / tally.seconds:.0f} photos/s"
-        )
-    return max(last, start)
+        restore_course(job, course, saved, any_world=any_world)
+    job.world.share_state(job.model)
+    return course, module
 
 
-def one_epoch(job: Job, optimizer: torch.optim.Optimizer, schedule: Any, epoch: int) -> Tally:
-    """One pass; everything random in it hangs on the seed and the epoch alone."""
-    torch.manual_seed(job.settings.seed * 100_003 + epoch)
-    step = epoch * len(job.train)
-
-    def before_step() -> None:
-        nonlocal step
-        schedule.step_update(step)
-        step += 1
-
-    head: Any = job.model.heads[job.app.name]
+def one_epoch(job: Job, course: Course, module: nn.Module, watch: Watching) -> None:
+    """The updates of an epoch that are left; everything random in one hangs on its place alone."""
+    s = job.settings
     job.model.train()
-    label = f"epoch {epoch + 1}/{job.settings.epochs}"
-    with job.screen.track(label, len(job.train)) as update:
-        return train_epoch(
-            job.forward, head.loss, job.train.epoch(epoch), optimizer, before_step=before_step,
-            clip_norm=job.settings.clip_norm, on_step=lambda n, tally: update(n, rate(tally)),
-        )
+    if s.unfreeze_every is not None:
+        stages = backbone_layers(job.backbone, coarse=True)
+        apply_unfreezing(job.backbone, unfrozen_at(course.epoch, every=s.unfreeze_every, stages=stages))
+    course.learner.model = shared_module(job, module)
+
+    def on_step(done: int, tally: Tally) -> None:
+        course.step, course.tally = done, tally
+        watch.step(done, tally)
+        if time.monotonic() - course.saved_at >= s.save_every:
+            save_course(job, course, must=False)
+
+    train_epoch(
+        course.learner, job.train.epoch(course.epoch, start=course.step * s.accumulate),
+        accumulate=s.accumulate, tally=course.tally, done=course.step,
+        epoch_start=course.epoch * course.steps, on_step=on_step,
+        seed=lambda done: seed_update(s.seed, course.epoch, done, job.world.rank),
+    )
 
 
-def validate(job: Job) -> dict[str, float]:
-    """The figures of the validation photos, as keys of ``metrics.jsonl``."""
-    predictions = predict_val(job)
-    found = job.app.metrics(predictions)
-    return {"val/loss": found["cross_entropy"], "val/top1": found["top1"]}
+def end_epoch(job: Job, course: Course, watch: Watching) -> None:
+    """Judge what the epoch gave, write its row, and keep the state of its end."""
+    save_course(job, course, must=False)  # judging can be done again
+    for bad in job.world.gather(course.tally.bad):
+        job.note_bad(bad)
+    with judged_weights(job, course):
+        predictions = predict_val(job)
+        figures = job.app.metrics(predictions)
+        if course.best.improved(figures, course.epoch + 1) and job.world.first:
+            checkpoint.save_best(job.run, job.model.state_dict())
+    course.schedule.epoch_end(figures[course.best.metric])
+    tally = course.tally
+    row = {
+        "epoch": course.epoch + 1, **{f"train/{k}": v for k, v in tally.means().items()},
+        **job.app.row(figures), "lr": course.learner.optimizer.param_groups[-1]["lr"],
+        "seconds": round(tally.seconds, 2), "photos_per_second": round(tally.photos / tally.seconds, 2),
+    }
+    if job.world.first:
+        checkpoint.append_metrics(job.run, row)
+        watch.epoch(row)
+    course.epoch, course.step, course.tally = course.epoch + 1, 0, Tally()
+    save_course(job, course, must=False)
 
 
-def predict_val(job: Job) -> Predictions:
-    """The model's answers on the validation photos."""
+def judged_weights(job: Job, course: Course) -> AbstractContextManager[Any]:
+    """The averaged weights in place of the raw ones, where there are some."""
+    return course.average.swapped(job.model) if course.average else nullcontext()
+
+
+def settle(job: Job, course: Course) -> None:
+    """Leave the weights in the model that the run is to keep: the best epoch's, the average, or the last."""
+    s = job.settings
+    keep = s.keep or ("best" if s.patience else "last")
+    if keep == "best" and job.world.first:
+        checkpoint.load_best(job.run, job.model)
+        job.screen.say(f"kept: epoch {course.best.epoch}, {course.best.metric} {course.best.value:.4f}")
+    elif course.average is not None:
+        job.model.load_state_dict(course.average.ema.module.state_dict())
+    job.world.share_state(job.model)
+
+
+def predict_val(job: Job, *, tta: str = "none") -> Any:
+    """The model's answers on the validation photos; ``tta`` as in :mod:`apps.engine.tta`."""
     job.model.eval()
+    network = job.judging_forward()
+
+    def forward(images: Tensor) -> Tensor:
+        return tta_logits(network, images, tta)
+
     with job.screen.track("validation", len(job.val)) as update:
-        logits, targets, indices, bad = run_model(
-            job.forward, job.val.epoch(0), on_step=lambda n, tally: update(n, rate(tally))
+        outputs, targets, indices, bad = run_model(
+            forward, job.val.epoch(0), world=job.world, stop=job.stop,
+            on_step=lambda n, tally: update(n, rate(tally)),
         )
     job.note_bad(bad)
     paths = tuple(str(job.val.photos.photos[index].path) for index in indices)
-    return Predictions(logits.numpy(), targets.numpy(), paths, job.classes)
-
-
-def save_state(job: Job, optimizer: torch.optim.Optimizer, epoch: int) -> None:
-    """Keep all that the next epoch needs."""
-    checkpoint.save_training_state(job.run, {
-        "epoch": epoch, "model": job.model.state_dict(), "optimizer": optimizer.state_dict(),
-        "settings": json.dumps(job.settings.to_dict()), "classes": list(job.classes),
-        "photos": len(job.train.photos),
-    })
-
-
-def restore(job: Job, saved: dict[str, Any]) -> int:
-    """Put a saved state into a job; returns the number of epochs done.
-
-    Raises:
-        ValueError: the photos or classes are others than when the run was started.
-    """
-    if saved["classes"] != list(job.classes):
-        raise ValueError(
-            f"the run was started with the classes {', '.join(saved['classes'][:5])}, ...; --data now has "
-            f"{', '.join(job.classes[:5])}, ...; give the same --data, or another --out"
-        )
-    if saved["photos"] != len(job.train.photos):
-        raise ValueError(
-            f"the run was started with {saved['photos']} photos to learn from, --data now has "
-            f"{len(job.train.photos)}; give the same --data, or another --out"
-        )
-    job.model.load_state_dict(saved["model"])
-    done: int = saved["epoch"]
-    return done
+    return job.app.predictions(outputs, targets, paths, job.classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from dataclasses import asdict, dataclass, field
@@ -9,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from apps.engine.files import sha256_of, write_json, write_whole
+from apps.engine.files import sha256_of, write_bytes, write_json
 from backbone import WeightsInfo
 from backbone.weights import read_safetensors
 
 MODEL, CONFIG, TRAINING, METRICS = "model.safetensors", "config.json", "training.pt", "metrics.jsonl"
+BEST, PROGRESS = "best.safetensors", "progress.json"
+STATE_VERSION = 2  # of training.pt
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class RunConfig:
         metrics: of the validation photos.
         data: which photos it learned from, in words and counts.
         versions: of the libraries.
+        intervals: 95 % intervals of the metrics that have one.
+        seconds: that the training took.
     """
 
     app: str
@@ -44,6 +49,8 @@ class RunConfig:
     metrics: dict[str, float] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""
@@ -60,7 +67,7 @@ class RunConfig:
 def save_checkpoint(run: Path, model: nn.Module, config: RunConfig) -> None:
     """Write the model and its configuration; a crash leaves the old pair or is noticed at reading."""
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    write_whole(run / MODEL, lambda path: save_file(state, path))
+    write_bytes(run / MODEL, save(state))
     write_json(run / CONFIG, config.to_dict() | {"model_sha256": sha256_of(run / MODEL)})
 
 
@@ -111,8 +118,14 @@ def load_model_state(run: Path, model: nn.Module) -> None:
 
 
 def save_training_state(run: Path, state: dict[str, Any]) -> None:
-    """All that training needs to go on, in one file, so that it is whole or the one before."""
-    write_whole(run / TRAINING, lambda path: torch.save(state, path))
+    """All that training needs to go on, in one file, so that it is whole or the one before.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the state before stays.
+    """
+    buffer = io.BytesIO()  # writing to the disk is then one step that fails as files do, with an OSError
+    torch.save(state, buffer)
+    write_bytes(run / TRAINING, buffer.getbuffer())
 
 
 def load_training_state(run: Path) -> dict[str, Any]:
@@ -129,7 +142,29 @@ def load_training_state(run: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as err:
         raise ValueError(f"{path} is damaged, so this run cannot go on; train into another --out") from err
+    if state.get("version") != STATE_VERSION:
+        raise ValueError(
+            f"{path} was written by another version of this program (state {state.get('version')}, not "
+            f"{STATE_VERSION}); go on with that version, or train into another --out"
+        )
     return state
+
+
+def save_best(run: Path, state: dict[str, torch.Tensor]) -> None:
+    """Keep the weights of the best epoch so far beside the run."""
+    data = save({name: value.contiguous() for name, value in state.items()})
+    write_bytes(run / BEST, data)
+
+
+def load_best(run: Path, model: nn.Module) -> None:
+    """Put the weights of the best epoch into the model.
+
+    Raises:
+        OSError: the file is missing.
+        ValueError: the file is damaged.
+    """
+    state, _ = read_safetensors(run / BEST)
+    model.load_state_dict(state)
 
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
@@ -139,8 +174,33 @@ def append_metrics(run: Path, row: dict[str, Any]) -> None:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``, oldest first; none where there is no such file."""
+    """The lines of ``metrics.jsonl``, oldest first; none where there is no such file.
+
+    A last line that a crash cut off is left out: its epoch is judged again when the run goes on.
+    """
     path = run / METRICS
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as err:
+            if number < len(lines):
+                raise ValueError(f"{path}: line {number} is no JSON; mend or remove it") from err
+    return rows
+
+
+def write_progress(run: Path, values: dict[str, Any]) -> None:
+    """How far the training is, for those who look on; see ``apps/runs.py``."""
+    write_json(run / PROGRESS, values)
+
+
+def read_progress(run: Path) -> dict[str, Any]:
+    """What :func:`write_progress` wrote last; nothing where there is no such file or it is damaged."""
+    try:
+        values = json.loads((run / PROGRESS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

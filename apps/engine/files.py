@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+LOCK = ".lock"
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -41,7 +44,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "replace"))
 
 
-def write_bytes(path: Path, data: bytes) -> Path:
+def write_bytes(path: Path, data: bytes | memoryview) -> Path:
     """A file of these bytes, whole or not at all; returns its path."""
 
     def write(temporary: Path) -> None:
@@ -77,3 +80,32 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; given up by the system where the process dies.
+
+    Raises:
+        FileExistsError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise FileExistsError(
+                f"another process is training into {folder}; wait for its end, or give another --out"
+            ) from err
+        yield
+
+
+def remove_unused(folder: Path) -> None:
+    """Take a folder away again that holds nothing but a lock."""
+    if {entry.name for entry in folder.iterdir()} <= {LOCK}:
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()

@@ -1,0 +1,90 @@
+"""The processes of one training: one alone, or those that ``torchrun`` started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+PATIENCE = timedelta(hours=2)  # one process may fit a probe or read a slow disk while the others wait
+
+
+@dataclass(frozen=True)
+class World:
+    """What a process knows of the others.
+
+    Args:
+        rank: of this process, 0 to size - 1; the first one writes files and words.
+        size: how many processes learn together.
+        restarts: how often ``torchrun`` has started them again.
+    """
+
+    rank: int = 0
+    size: int = 1
+    restarts: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device:
+        """The GPU of this process where there are any, else the processor."""
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cpu")
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each of the values summed over the processes, in double precision."""
+        if self.size == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(sums)
+        return [float(value) for value in sums.tolist()]
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, in the order of their ranks; any plain object or array."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def share(self, value: Any) -> Any:
+        """The first process's value, in all processes."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def share_state(self, module: nn.Module) -> None:
+        """Give all processes the first one's parameters and buffers."""
+        if self.size > 1:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, src=0)
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """Join the processes that ``torchrun`` started, if it did: nccl on GPUs, gloo on processors."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if size == 1:
+        yield World(restarts=restarts)
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), restarts)
+    finally:
+        dist.destroy_process_group()

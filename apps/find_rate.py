@@ -1,0 +1,73 @@
+"""``finetune --find-lr``: a learning rate by trial, before a training is begun."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from apps.course import Course, seed_update
+from apps.engine.files import write_json, writable_folder
+from apps.engine.find_lr import find_lr, plot_lr
+from apps.engine.train import Tally, update
+from apps.engine.world import World
+from apps.job import Job, prepare
+from apps.progress import Screen
+from apps.registry import load_app
+from apps.training import prepare_course
+
+PICTURE, NUMBERS = "lr.png", "lr.json"
+
+
+def stepper(job: Job, course: Course) -> Callable[[float], float]:
+    """An update on the next batch at a given rate of the head; the other rates keep their ratio to it."""
+    batches = (batch for epoch in count() for batch in job.train.epoch(epoch))
+    groups = course.learner.optimizer.param_groups
+    shares = [group["lr"] / job.settings.lr for group in groups]
+    steps = count()
+
+    def step(lr: float) -> float:
+        for group, share in zip(groups, shares, strict=True):
+            group["lr"] = lr * share
+        number, tally = next(steps), Tally()
+        seed_update(job.settings.seed, 0, number, 0)
+        update(course.learner, [next(batches)], number, tally)
+        return tally.means()["loss"]
+
+    return step
+
+
+def find_rate(name: str, given: dict[str, Any], *, out: Path, screen: Screen) -> dict[str, Any]:
+    """Try rising rates on the first updates of a training, and suggest one.
+
+    Args:
+        name: of the application.
+        given: the settings that the user gave; ``lr`` is left aside.
+        out: the folder for ``lr.png`` and ``lr.json``; made where it is missing.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"app", "lr", "curve", "steps", "seconds"}``: the suggestion and where its curve is.
+
+    Raises:
+        ValueError: a setting does not fit, the head is fitted instead of taught, or the loss broke at once.
+    """
+    start = time.perf_counter()
+    settings = load_app(name).Settings(**given)
+    if settings.freeze and settings.epochs is None:
+        raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
+    job = prepare(name, settings, writable_folder(out), screen, World())
+    course, module = prepare_course(job, None)
+    job.model.train()
+    course.learner.model = module
+    course.learner.before_update = lambda _step: None
+    curve = find_lr(stepper(job, course))
+    plot_lr(curve, out / PICTURE)
+    write_json(out / NUMBERS, {"lrs": curve.lrs, "losses": curve.losses, "suggestion": curve.suggestion})
+    screen.say(f"the loss is lowest ten times above {curve.suggestion:.2g}; see {out / PICTURE}")
+    return {
+        "app": name, "lr": curve.suggestion, "curve": str(out / PICTURE), "steps": len(curve.lrs),
+        "seconds": round(time.perf_counter() - start, 1),
+    }

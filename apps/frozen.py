@@ -1,0 +1,105 @@
+"""A frozen backbone: its features are computed once, and the head learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from apps.engine.batches import EpochBatches
+from apps.engine.features import cached_features, pooled_features
+from apps.engine.loader import Batch, Loader
+from apps.engine.train import rate
+from apps.job import Job
+from datasets.photos import LabelledPhotos
+
+
+def fit_head(job: Job) -> None:
+    """Fit the application's head to the features of the photos as they are; the first process fits."""
+    job.backbone.freeze()
+    head: Any = job.model.heads[job.app.name]
+    with job.screen.track("features", len(job.still)) as update:
+        features, targets, _, bad = pooled_features(
+            job.backbone, job.still, stride=head.strides[0], world=job.world, cast=job.cast,
+            on_step=lambda n, tally: update(n, rate(tally)),
+        )
+    job.note_bad(bad)
+    if job.world.first:
+        job.screen.say(job.app.fit_head(head, features, targets))
+    job.world.share_state(head)
+
+
+@dataclass(frozen=True)
+class FeatureBatch(Batch):
+    """A batch whose "images" are features already.
+
+    Shape:
+        images: (B, C, 1, 1) float32.
+    """
+
+    def floats(self) -> Tensor:
+        """The features as they are."""
+        return self.images
+
+
+class FeatureLoader:
+    """Epochs over features that are held in memory; stands where a :class:`Loader` stood.
+
+    Args:
+        photos: the dataset that they are of.
+        features: (V, N, C), V views of N photos; each epoch sees one view of a photo, drawn anew.
+        targets: (N,).
+        indices: N positions in the dataset.
+        batches: the order, by (epoch, position in ``indices``).
+        seed: of the draw of views.
+    """
+
+    def __init__(
+        self, photos: LabelledPhotos, features: NDArray[np.float32], targets: NDArray[np.int64],
+        indices: list[int], batches: EpochBatches, seed: int,
+    ) -> None:
+        self.photos, self.batches, self.seed, self.indices = photos, batches, seed, indices
+        self.features, self.targets = torch.as_tensor(features), torch.as_tensor(targets)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from ``start`` on."""
+        self.batches.epoch = number
+        draw = np.random.default_rng((self.seed, number)).integers(len(self.features), size=len(self.indices))
+        views = torch.as_tensor(draw)
+        self.batches.start = start
+        for keys in self.batches:
+            rows = torch.as_tensor([key[1] for key in keys], dtype=torch.long)
+            images = self.features[views[rows], rows][:, :, None, None]
+            yield FeatureBatch(images, self.targets[rows], [self.indices[int(row)] for row in rows], [])
+
+
+def with_cached_features(job: Job) -> FeatureLoader:
+    """The training photos' features, plain and distorted, in place of the photos."""
+    s = job.settings
+    head: Any = job.model.heads[job.app.name]
+    if not head.pools:
+        raise ValueError(
+            f"{job.app.name}'s head sees whole maps, so features cannot be cached; give --no-cached-features"
+        )
+
+    def loader(view: int) -> Loader:
+        return job.still if view == 0 else job.reading.distorted(job.photos, shuffle=False)
+
+    with job.screen.track("features", (s.views + 1) * len(job.still)) as update:
+        features, targets, indices, bad = cached_features(
+            job.backbone, loader, views=s.views, stride=head.strides[0], world=job.world, cast=job.cast,
+            folder=s.cache, key=job.features_key(), on_step=lambda n, tally: update(n, rate(tally)),
+        )
+    job.note_bad(bad)
+    order = EpochBatches(
+        len(indices), s.batch_size, seed=s.seed, shuffle=True, rank=job.world.rank, world=job.world.size,
+    )
+    return FeatureLoader(job.photos, features, targets, indices, order, s.seed)

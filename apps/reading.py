@@ -1,0 +1,48 @@
+"""How photos become batches, as the settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from apps.engine.cache import PhotoCache
+from apps.engine.loader import Loader, looking_loader, side_for_training, train_transform
+from apps.engine.world import World
+from backbone import Preprocessing
+from datasets.photos import LabelledPhotos
+
+JUDGED_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Loaders of one training; each process reads its part.
+
+    Args:
+        settings: with every None chosen.
+        world: the processes that share the work.
+        cache: of decoded photos, if there is one.
+    """
+
+    settings: Any
+    world: World
+    cache: PhotoCache | None
+
+    def distorted(self, photos: LabelledPhotos, *, shuffle: bool = True) -> Loader:
+        """Photos as training shows them; in their own order without ``shuffle``."""
+        s = self.settings
+        transform = train_transform(
+            s.train_resolution, scale=s.min_crop, jitter=s.jitter, randaugment=s.randaugment, erase=s.erase
+        )
+        return Loader(
+            photos, transform, batch_size=s.batch_size, seed=s.seed, shuffle=shuffle, workers=s.workers,
+            min_side=side_for_training(s.train_resolution, s.min_crop), cache=self.cache,
+            rank=self.world.rank, world=self.world.size, sampling=s.sampling if shuffle else "all",
+        )
+
+    def still(self, photos: LabelledPhotos, preprocessing: Preprocessing) -> Loader:
+        """Photos in order as the weights want to see them."""
+        return looking_loader(
+            photos, preprocessing, batch_size=JUDGED_TOGETHER, workers=self.settings.workers,
+            cache=self.cache, rank=self.world.rank, world=self.world.size,
+        )
