@@ -29,6 +29,7 @@ class Classifier(Head):
         num_classes: 2 or more.
         dropout: share of pooled features dropped in training, [0, 1).
         smoothing: label smoothing of the loss, [0, 1).
+        class_weights: of the loss, num_classes numbers of 0 or more; kept out of the state.
         stride: which map it takes.
 
     Shape:
@@ -36,24 +37,42 @@ class Classifier(Head):
         returns: (B, num_classes), unnormalised.
 
     Raises:
-        ValueError: fewer than two classes.
+        ValueError: fewer than two classes, or another number of weights.
     """
 
     pools = True
 
     def __init__(
         self, in_channels: int, num_classes: int, *, dropout: float = 0.0, smoothing: float = 0.0,
-        stride: int = 32,
+        stride: int = 32, class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"a classifier needs 2 classes or more, got {num_classes}")
         self.strides = (stride,)
         self.smoothing = smoothing
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", None, persistent=False)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(in_channels, num_classes)
         nn.init.normal_(self.linear.weight, std=INITIAL_STD)
         nn.init.zeros_(self.linear.bias)
+        self.weigh(class_weights)
+
+    def weigh(self, class_weights: Tensor | None) -> None:
+        """Weigh the classes in the loss from now on; None weighs all alike.
+
+        Raises:
+            ValueError: there is not one weight of 0 or more for each class.
+        """
+        classes = self.linear.out_features
+        if class_weights is not None and (
+            class_weights.shape != (classes,) or not bool((class_weights >= 0).all())
+        ):
+            raise ValueError(
+                f"{classes} classes need {classes} weights of 0 or more, got {class_weights.tolist()}"
+            )
+        self.class_weights = class_weights
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Logits of the one map that ``strides`` names."""
@@ -62,13 +81,20 @@ class Classifier(Head):
         return logits
 
     def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy in nats, averaged over the batch.
+        """Cross-entropy in nats, averaged over the batch; with class weights over the sum of the weights.
 
         Shape:
             output: (B, num_classes)
             target: (B,) class indices, or (B, num_classes) probabilities.
         """
-        return {"cross_entropy": F.cross_entropy(output, target, label_smoothing=self.smoothing)}
+        weights = self.class_weights
+        if weights is not None and target.is_floating_point():
+            # PyTorch divides by B here, but by the sum of the weights for indices: one rule for both.
+            total = F.cross_entropy(
+                output, target, weights, label_smoothing=self.smoothing, reduction="sum"
+            )
+            return {"cross_entropy": total / (target @ weights.to(target.dtype)).sum()}
+        return {"cross_entropy": F.cross_entropy(output, target, weights, label_smoothing=self.smoothing)}
 
     def decode(self, output: Tensor, *, top: int = 5, temperature: float = 1.0) -> list[Ranking]:
         """The ``top`` likeliest classes of each image.

@@ -1,0 +1,99 @@
+"""Answers averaged over several views of a photo."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+KINDS = ("none", "mirror", "ten", "scales")
+CROP = 0.875  # side of the ten crops, as a share of the image's
+SCALES = (0.75, 1.0, 1.25)
+STEP_PX, LEAST_PX = 32, 32
+
+
+def views(images: Tensor, kind: str) -> Iterator[Tensor]:
+    """The views of a batch, one at a time, so that memory does not grow with their number.
+
+    ``none`` is the photo (1 view); ``mirror`` also its mirror image (2); ``ten`` the four corners and the
+    centre at 0.875 of the side, not resized, and their mirror images (10; Krizhevsky et al. 2012);
+    ``scales`` the photo at 0.75, 1 and 1.25 of its size, to the nearest 32 px, and mirror images (6).
+
+    Args:
+        images: whole batch.
+        kind: one of the four.
+
+    Shape:
+        images: (B, 3, H, W).
+        yields: (B, 3, H', W').
+
+    Raises:
+        ValueError: the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"--tta must be one of {', '.join(KINDS)}, got {kind!r}")
+    return _views(images, kind)
+
+
+def _views(images: Tensor, kind: str) -> Iterator[Tensor]:
+    if kind == "none":
+        yield images
+        return
+    seen = {"mirror": lambda x: iter([x]), "ten": _crops, "scales": _scaled}[kind]
+    for one in seen(images):
+        yield one
+        yield one.flip(3)
+
+
+def _crops(images: Tensor) -> Iterator[Tensor]:
+    height, width = images.shape[2:]
+    h, w = (min(side, max(LEAST_PX, round(CROP * side))) for side in (height, width))
+    corners = [(top, left) for top in (0, height - h) for left in (0, width - w)]
+    for top, left in [*corners, ((height - h) // 2, (width - w) // 2)]:
+        yield images[:, :, top : top + h, left : left + w]
+
+
+def _scaled(images: Tensor) -> Iterator[Tensor]:
+    for scale in SCALES:
+        size = [max(LEAST_PX, round(side * scale / STEP_PX) * STEP_PX) for side in images.shape[2:]]
+        if scale == 1.0:
+            yield images
+        else:
+            yield F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def tta_logits(forward: Callable[[Tensor], Tensor], images: Tensor, kind: str) -> Tensor:
+    """Logits whose softmax is the mean of the views' probabilities; for ``none`` those of the photo.
+
+    A temperature must be fitted on answers of the same kind that it is used for.
+
+    Args:
+        forward: images -> logits, in evaluation mode.
+        images: as ``forward`` wants them.
+        kind: see :func:`views`.
+
+    Shape:
+        images: (B, 3, H, W).
+        returns: (B, K); log-probabilities but for ``none``.
+
+    Raises:
+        ValueError: the kind is unknown, or the output is not (B, K).
+    """
+    seen = views(images, kind)
+    if kind == "none":
+        return forward(next(seen))
+    total: Tensor | None = None
+    count = 0
+    for view in seen:
+        logits = forward(view)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"--tta averages class logits of shape (B, K), got {got}; leave --tta out")
+        one = F.log_softmax(logits, dim=1)
+        total = one if total is None else torch.logaddexp(total, one)
+        count += 1
+    assert total is not None
+    return total - math.log(count)
