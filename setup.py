@@ -12,9 +12,10 @@ APPS = [
 ]
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]
+TENSORBOARD = ["tensorboard>=2.19"]
 DEV = [
-    *IMPORT, *PARITY, "build>=1.2", "hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3",
-    "pytest-timeout>=2.3", "ruff>=0.11", "setuptools>=77",
+    *IMPORT, *PARITY, *TENSORBOARD, "build>=1.2", "hypothesis>=6.100", "mypy>=1.15", "pyte>=0.8.2",
+    "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.11", "setuptools>=77",
 ]
 
 setup(
@@ -27,5 +28,7 @@ setup(
     packages=["backbone", "heads"],
     package_data={"backbone": ["py.typed"], "heads": ["py.typed"]},
     install_requires=LIBRARY,
-    extras_require={"apps": APPS, "import": IMPORT, "parity": PARITY, "dev": [*APPS, *DEV]},
+    extras_require={
+        "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "dev": [*APPS, *DEV],
+    },
 )
