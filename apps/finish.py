@@ -41,7 +41,13 @@ def finish(job: Job, *, seconds: float) -> dict[str, float]:
         calibration=calibration, intervals=job.app.intervals(predictions), seconds=round(seconds, 1),
         data={"train": len(job.photos), "val": len(job.val.photos), "skipped": job.bad},
     )
-    checkpoint.save_checkpoint(job.run, job.model, config)
+    try:
+        checkpoint.save_checkpoint(job.run, job.model, config)
+    except OSError as err:
+        raise OSError(
+            f"cannot write the finished model into {job.run} ({err.strerror}); make room, then --resume "
+            f"--out {job.run} writes it"
+        ) from err
     job.app.report(
         job.run, title=f"{job.app.name}: {job.info.name} at {job.settings.resolution} px",
         predictions=predictions, ece=honest.get("ece"), history=checkpoint.read_metrics(job.run),

@@ -81,20 +81,19 @@ class Classifier(Head):
         return logits
 
     def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy in nats, averaged over the batch; with class weights over the sum of the weights.
+        """Cross-entropy in nats, averaged over the photos; each is counted by the weight of its class.
+
+        The sum is divided by B, not by the weights that happen to be in the batch, so that batches and
+        processes add up to the mean over all photos.
 
         Shape:
             output: (B, num_classes)
             target: (B,) class indices, or (B, num_classes) probabilities.
         """
-        weights = self.class_weights
-        if weights is not None and target.is_floating_point():
-            # PyTorch divides by B here, but by the sum of the weights for indices: one rule for both.
-            total = F.cross_entropy(
-                output, target, weights, label_smoothing=self.smoothing, reduction="sum"
-            )
-            return {"cross_entropy": total / (target @ weights.to(target.dtype)).sum()}
-        return {"cross_entropy": F.cross_entropy(output, target, weights, label_smoothing=self.smoothing)}
+        total = F.cross_entropy(
+            output, target, self.class_weights, label_smoothing=self.smoothing, reduction="sum"
+        )
+        return {"cross_entropy": total / len(output)}
 
     def decode(self, output: Tensor, *, top: int = 5, temperature: float = 1.0) -> list[Ranking]:
         """The ``top`` likeliest classes of each image.
