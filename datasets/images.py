@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
@@ -9,24 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image, UnidentifiedImageError
+
+from datasets.jpeg import UPRIGHT, Box, Pixels, clip_box, jpeg_pixels, orientation, scale_box, scale_divisor
+
+__all__ = [
+    "DECODER", "MAX_PIXELS", "PHOTO_SUFFIXES", "BadPhotoError", "Box", "Pixels", "find_photos", "read_bytes",
+    "read_photo", "read_pixels",
+]
 
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
-Box = tuple[int, int, int, int]
+DECODER = f"1 {PIL.__version__}"  # changes whenever the pixels of a photo may come out otherwise
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_WHOLE_READ_BYTES = 1 << 28  # larger files are left to Pillow, which reads no more of them than it needs
 
 
 def _too_large(size: str) -> str:
@@ -74,21 +74,73 @@ def read_photo(path: Path | str, *, min_side: int | None = None, box: Box | None
         BadPhotoError: the file is missing, no photo, damaged, too large, or the box lies outside.
         ValueError: min_side is below 1.
     """
+    return Image.fromarray(read_pixels(path, min_side=min_side, box=box))
+
+
+def read_pixels(
+    path: Path | str, *, min_side: int | None = None, box: Box | None = None, data: bytes | None = None
+) -> Pixels:
+    """The pixels of :func:`read_photo` as an array of its own; a JPEG comes by a shorter way where it can.
+
+    Args:
+        path: see :func:`read_photo`.
+        min_side: see :func:`read_photo`.
+        box: see :func:`read_photo`.
+        data: the bytes of the file, where they are at hand; it is not opened then.
+
+    Shape:
+        returns: (H, W, 3) uint8, contiguous and writable.
+
+    Raises:
+        BadPhotoError: as :func:`read_photo`.
+        ValueError: min_side is below 1.
+    """
     if min_side is not None and min_side < 1:
         raise ValueError(f"min_side must be 1 pixel or more, got {min_side}")
     path = Path(path)
-    with _one_line_errors(path), Image.open(_regular_file(path), formats=_FORMATS) as image:
+    if data is None:
+        data = read_bytes(path, only_jpeg=True)
+    fast = None if data is None else jpeg_pixels(data, min_side, box, MAX_PIXELS)
+    return _pillow_pixels(path, data, min_side, box) if fast is None else fast
+
+
+def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
+    """A file's bytes; None for one above 256 MiB.
+
+    Args:
+        path: the file.
+        only_jpeg: None also for everything that does not begin as a JPEG.
+
+    Raises:
+        BadPhotoError: it is missing, may not be read, is empty or no regular file.
+    """
+    with _one_line_errors(path), _regular_file(path).open("rb") as file:
+        start = file.read(2)
+        if only_jpeg and start != b"\xff\xd8":
+            return None
+        rest = file.read(_WHOLE_READ_BYTES)
+        return start + rest if len(rest) < _WHOLE_READ_BYTES else None
+
+
+def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Box | None) -> Pixels:
+    source = path if data is None else io.BytesIO(data)
+    with _one_line_errors(path), Image.open(source, formats=_FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise BadPhotoError(path, _too_large(f"{width} x {height} pixels"))
-        if box is not None:
-            box = _clip(path, box, image.size)
+        inside = clip_box(box, image.size)
+        if inside is None:
+            raise BadPhotoError(path, f"box {box} holds no pixel of this photo of {width} x {height}")
         if min_side is not None:
-            _decode_smaller(image, min_side, box)
+            divisor = scale_divisor(image.size, min_side, inside)
+            image.draft(None, (width // divisor, height // divisor))
         image.load()
+        pixels: Pixels = np.array(_to_rgb(path, image))
         if box is not None:
-            box = _scale(box, image.width / width, image.height / height, image.size)
-        return _upright(_to_rgb(path, image), image, box)
+            x1, y1, x2, y2 = scale_box(inside, image.width / width, image.height / height, image.size)
+            pixels = pixels[y1:y2, x1:x2]
+        turn = UPRIGHT.get(orientation(image))
+        return np.ascontiguousarray(pixels if turn is None else turn(pixels))
 
 
 def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:
@@ -161,31 +213,6 @@ def _regular_file(path: Path) -> Path:
     return path
 
 
-def _clip(path: Path, box: Box, size: tuple[int, int]) -> Box:
-    (x1, y1, x2, y2), (width, height) = box, size
-    x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
-    if x1 >= x2 or y1 >= y2:
-        raise BadPhotoError(path, f"box {box} holds no pixel of this photo of {width} x {height}")
-    return x1, y1, x2, y2
-
-
-def _scale(box: Box, across: float, down: float, size: tuple[int, int]) -> Box:
-    """The box in a picture decoded smaller; never thinner than one pixel."""
-    x1, y1 = min(int(box[0] * across), size[0] - 1), min(int(box[1] * down), size[1] - 1)
-    x2, y2 = -int(-box[2] * across // 1), -int(-box[3] * down // 1)
-    return x1, y1, min(max(x2, x1 + 1), size[0]), min(max(y2, y1 + 1), size[1])
-
-
-def _decode_smaller(image: Image.Image, min_side: int, box: Box | None) -> None:
-    width, height = image.size
-    x1, y1, x2, y2 = box or (0, 0, width, height)
-    short = min(x2 - x1, y2 - y1)
-    for divisor in (8, 4, 2):
-        if short // divisor >= min_side:
-            image.draft(None, (width // divisor, height // divisor))
-            return
-
-
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return _deep_grey(path, image).convert("RGB")
@@ -202,13 +229,3 @@ def _deep_grey(path: Path, image: Image.Image) -> Image.Image:
     if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
         raise BadPhotoError(path, f"pixels of mode {image.mode} have no known range; save it as 8 or 16 bits")
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-
-
-def _upright(rgb: Image.Image, source: Image.Image, box: Box | None) -> Image.Image:
-    if box is not None:
-        rgb = rgb.crop(box)
-    try:
-        turn = _UPRIGHT.get(source.getexif().get(_ORIENTATION, 1))
-    except Exception:  # unreadable EXIF says nothing about the pixels
-        turn = None
-    return rgb if turn is None else rgb.transpose(turn)

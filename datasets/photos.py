@@ -12,7 +12,7 @@ from typing import Self
 from PIL import Image
 from torch.utils.data import Dataset
 
-from datasets.images import Box, read_photo
+from datasets.images import Box, Pixels, read_photo, read_pixels
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,29 @@ class LabelledPhotos(Dataset[tuple[Image.Image, int]]):
         Raises:
             BadPhotoError: the photo cannot be read.
         """
-        photo = self.photos[index]
-        box = photo.box if self.crop_to_box else None
-        return read_photo(photo.path, min_side=self.min_side, box=box), photo.label
+        path = self.photos[index].path
+        return read_photo(path, min_side=self.min_side, box=self.box(index)), self.target(index)
+
+    def target(self, index: int) -> int:
+        """What is to be learned of a photo: the number of its class."""
+        return self.photos[index].label
+
+    def box(self, index: int) -> Box | None:
+        """The part of a photo that is read, in pixels as stored; None for the whole."""
+        return self.photos[index].box if self.crop_to_box else None
+
+    def pixels(self, index: int, data: bytes | None = None) -> Pixels:
+        """The photo as (H, W, 3) uint8: the same as ``self[index]``, faster.
+
+        Args:
+            index: of the photo.
+            data: the bytes of its file, where they are at hand.
+
+        Raises:
+            BadPhotoError: the photo cannot be read.
+        """
+        path = self.photos[index].path
+        return read_pixels(path, min_side=self.min_side, box=self.box(index), data=data)
 
     def counts(self) -> list[int]:
         """How many photos each class has, in the order of ``classes``."""
