@@ -9,6 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbone.base import Backbone, Preprocessing
+from backbone.depthwise import Pads, depthwise
+from backbone.fast import cast, learning
+from backbone.norm_relu6 import norm_relu6
+from backbone.pointwise import pointwise
 
 Padding = Literal["same", "symmetric"]
 
@@ -57,6 +61,7 @@ class PaddedConv2d(nn.Conv2d):
         stride: int = 1, dilation: int = 1, groups: int = 1, padding: Padding = "same",
     ) -> None:
         self.pads_itself = padding == "same" and stride > 1
+        self.is_depthwise = groups == in_channels == out_channels and kernel == 3 and groups > 1
         super().__init__(
             in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups, bias=False,
             padding=0 if self.pads_itself else dilation * (kernel - 1) // 2,
@@ -64,12 +69,25 @@ class PaddedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
+        if learning(x):
+            stride, dilation = self.stride[0], self.dilation[0]
+            if self.is_depthwise and (stride == 1 or (stride == 2 and dilation == 1)):
+                pads = self.pads_of(x)
+                return depthwise(cast(x), cast(self.weight), stride=stride, dilation=dilation, pads=pads)
+            if self.kernel_size == (1, 1) and stride == self.groups == 1:
+                return pointwise(cast(x), cast(self.weight))
         if self.pads_itself:
-            (k, _), (s, _), (d, _) = self.kernel_size, self.stride, self.dilation
-            top, bottom = same_padding(x.shape[2], k, s, d)
-            left, right = same_padding(x.shape[3], k, s, d)
+            (top, bottom), (left, right) = self.pads_of(x)
             x = F.pad(x, (left, right, top, bottom))
         return super().forward(x)
+
+    def pads_of(self, x: Tensor) -> Pads:
+        """Rows, then columns, of zeros before and after a map."""
+        if self.pads_itself:
+            k, s, d = self.kernel_size[0], self.stride[0], self.dilation[0]
+            return same_padding(x.shape[2], k, s, d), same_padding(x.shape[3], k, s, d)
+        around = self.dilation[0] * (self.kernel_size[0] - 1) // 2
+        return (around, around), (around, around)
 
 
 class SeparableBlock(nn.Module):
@@ -88,8 +106,8 @@ class SeparableBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        x = F.relu6(self.bn1(self.conv_dw(x)), inplace=True)
-        return F.relu6(self.bn2(self.conv_pw(x)), inplace=True)
+        x = norm_relu6(self.bn1, self.conv_dw(x))
+        return norm_relu6(self.bn2, self.conv_pw(x))
 
 
 class FullBlock(nn.Module):
@@ -106,7 +124,7 @@ class FullBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        return F.relu6(self.bn1(self.conv(x)), inplace=True)
+        return norm_relu6(self.bn1, self.conv(x))
 
 
 class MobileNetV1(Backbone):
@@ -167,7 +185,7 @@ class MobileNetV1(Backbone):
 
     def features(self, normalised: Tensor) -> dict[int, Tensor]:
         """Maps by stride; a stride met twice keeps the deeper map."""
-        x = F.relu6(self.bn1(self.conv_stem(normalised)), inplace=True)
+        x = norm_relu6(self.bn1, self.conv_stem(normalised))
         maps: dict[int, Tensor] = {}
         for stride, stage in zip(self.stage_strides, self.blocks, strict=True):
             x = stage(x)
