@@ -62,7 +62,7 @@ def _finetune_command(name: str) -> click.Command:
         if out is None and resume:
             raise click.UsageError("--resume goes on with the run in --out; give --out RUN")
         if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise click.UsageError("processes that learn together need one folder that all know; give --out RUN")
+            raise click.UsageError("several processes need one folder that all of them know; give --out RUN")
         folder = out or free_folder(Path("runs"), name)
         given = given_settings(context, kind)
         try:

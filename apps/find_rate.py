@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.course import Course, seed_update
-from apps.engine.files import write_json, writable_folder
+from apps.engine.files import writable_folder, write_json
 from apps.engine.find_lr import find_lr, plot_lr
 from apps.engine.train import Tally, update
 from apps.engine.world import World

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from apps.engine.batches import EpochBatches
-from apps.engine.features import cached_features, pooled_features
+from apps.engine.features import pooled_features
 from apps.engine.loader import Batch, Loader
 from apps.engine.train import rate
 from apps.job import Job

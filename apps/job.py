@@ -63,7 +63,7 @@ class Job:
 
     def cast(self) -> AbstractContextManager[Any]:
         """The context in which the network is run, at the precision of the settings."""
-        return autocast(self.precision, self.world.device)
+        return autocast(self.precision, device=self.world.device.type)
 
     def judging_forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """The one head's output on a copy of the network made for answering; make it anew after learning."""
@@ -133,7 +133,8 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
     return Job(
         app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
         train=reading.distorted(train), still=reading.still(train, seen), val=reading.still(val, seen),
-        reading=reading, world=world, precision=choose_precision(chosen.precision), probing=chosen.epochs is None,
+        reading=reading, world=world, precision=choose_precision(chosen.precision, device=world.device.type),
+        probing=chosen.epochs is None,
     )
 
 

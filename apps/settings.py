@@ -88,13 +88,14 @@ class Settings:
     jitter: float = option(0.2, "greatest change of brightness, contrast and colour", low=0, high=1)
     randaugment: str | None = option(None, "timm's RandAugment, as in m9-mstd0.5")
     erase: float = option(0.0, "probability that a rectangle of a photo is erased", low=0, high=1)
-    ema: float = option(0.0, "decay of the averaged weights that are judged and kept; 0: none", low=0, below=1)
+    ema: float = option(0.0, "decay of the averaged weights that are judged and kept", low=0, below=1)
     sampling: str = option(
         "all", "all: every photo once an epoch; balanced: every class as often", choices=("all", "balanced")
     )
     monitor: str | None = option(None, "the figure that tells the best epoch; default: the application's")
     keep: str | None = option(
-        None, "epoch whose weights are kept; default: best with --patience, else last", choices=("last", "best")
+        None, "epoch whose weights are kept; default: best with --patience, else last",
+        choices=("last", "best"),
     )
     patience: int | None = option(None, "end after this many epochs without a better --monitor", low=1)
     teacher: str | None = option(None, "learn from the answers of this finished run, too")
@@ -105,7 +106,8 @@ class Settings:
         True, "with --freeze --epochs: compute the features of the frozen backbone once"
     )
     precision: str = option(
-        "auto", "of the network's sums; auto: bf16 where the processor has it", choices=("auto", "fp32", "bf16")
+        "auto", "of the network's sums; auto: bf16 where the processor has it",
+        choices=("auto", "fp32", "bf16"),
     )
     cache: Path | None = option(None, "folder for decoded photos, so that each is decoded once")
     cache_gb: float = option(20.0, "bound on the size of --cache, in 10^9 bytes", above=0)

@@ -69,7 +69,9 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_in_the_middle_of_its_epoch(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_twenty_kills_at_random_moments_change_no_bit(cli: Cli, imagewoof: Path, weights_025: Path, tmp_path: Path) -> None:
+def test_twenty_kills_at_random_moments_change_no_bit(
+    imagewoof: Path, weights_025: Path, tmp_path: Path
+) -> None:
     """SIGKILL, while photos are read, weights are updated, epochs are judged or files are written."""
     data = tmp_path / "data"
     for split, count in (("train", 20), ("val", 5)):

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own that start in a moment: forked from one that has imported everything."""
+"""Trainings in processes of their own, forked from one that has imported all that they need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["apps.commands", "apps.find_rate", "apps.finetune", "apps.report.classification"])
+_CONTEXT.set_forkserver_preload(["apps.commands", "apps.finetune", "apps.report.classification"])
 
 
 def _run(arguments: list[str], log: str) -> None:

@@ -1,0 +1,5 @@
+import copy
+
+
+def folded(b):
+    return copy.deepcopy(b).eval()
