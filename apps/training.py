@@ -133,8 +133,9 @@ def end_epoch(job: Job, course: Course, watch: Watching) -> None:
     with judged_weights(job, course):
         predictions = predict_val(job)
         figures = job.app.metrics(predictions)
-        if course.best.improved(figures, course.epoch + 1) and job.world.first:
-            checkpoint.save_best(job.run, job.model.state_dict())
+        better = course.best.improved(figures, course.epoch + 1)
+        if better and keeps_best(job.settings) and job.world.first:
+            keep_best(job)
     course.schedule.epoch_end(figures[course.best.metric])
     tally = course.tally
     row = {
@@ -149,6 +150,22 @@ def end_epoch(job: Job, course: Course, watch: Watching) -> None:
     save_course(job, course, must=False)
 
 
+def keeps_best(settings: Any) -> bool:
+    """Whether the best epoch's weights are kept, not the last one's."""
+    return settings.keep == "best" or (settings.keep is None and settings.patience is not None)
+
+
+def keep_best(job: Job) -> None:
+    """Keep the weights under judgement as the best ones; the state of before is whole if that fails."""
+    try:
+        checkpoint.save_best(job.run, job.model.state_dict())
+    except OSError as err:
+        raise OSError(
+            f"cannot write {job.run / checkpoint.BEST} ({err.strerror}); make room, then go on with --resume "
+            f"--out {job.run}"
+        ) from err
+
+
 def judged_weights(job: Job, course: Course) -> AbstractContextManager[Any]:
     """The averaged weights in place of the raw ones, where there are some."""
     return course.average.swapped(job.model) if course.average else nullcontext()
@@ -156,10 +173,9 @@ def judged_weights(job: Job, course: Course) -> AbstractContextManager[Any]:
 
 def settle(job: Job, course: Course) -> None:
     """Leave the weights in the model that the run is to keep: the best epoch's, the average, or the last."""
-    s = job.settings
-    keep = s.keep or ("best" if s.patience else "last")
-    if keep == "best" and job.world.first:
-        checkpoint.load_best(job.run, job.model)
+    if keeps_best(job.settings):
+        if job.world.first:
+            checkpoint.load_best(job.run, job.model)
         job.screen.say(f"kept: epoch {course.best.epoch}, {course.best.metric} {course.best.value:.4f}")
     elif course.average is not None:
         job.model.load_state_dict(course.average.ema.module.state_dict())
