@@ -1,5 +1,0 @@
-import copy
-
-
-def folded(b):
-    return copy.deepcopy(b).eval()
