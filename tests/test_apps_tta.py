@@ -14,15 +14,18 @@ def test_each_kind_has_its_number_and_size_of_views() -> None:
     sizes = {kind: [tuple(one.shape[2:]) for one in views(images, kind)] for kind in KINDS}
     assert sizes["none"] == [(128, 128)]
     assert sizes["mirror"] == [(128, 128)] * 2
-    assert sizes["ten"] == [(112, 112)] * 10
-    assert sizes["scales"] == [(96, 96)] * 2 + [(128, 128)] * 2 + [(160, 160)] * 2
+    assert sizes["ten"] == [(128, 128)] * 10
+    assert sizes["scales"] == [(128, 128)] * 2 + [(160, 160)] * 2
 
 
 def test_ten_crops_are_the_corners_and_the_centre_and_each_has_its_mirror_image() -> None:
-    images = torch.arange(64 * 64, dtype=torch.float32).view(1, 1, 64, 64).expand(1, 3, 64, 64)
+    rows = torch.arange(56.0).view(56, 1).expand(56, 56)
+    images = torch.stack([rows, rows.T, rows])[None]
     seen = list(views(images, "ten"))
-    corners = [(int(one[0, 0, 0, 0]) // 64, int(one[0, 0, 0, 0]) % 64) for one in seen[::2]]
-    assert corners == [(0, 0), (0, 8), (8, 0), (8, 8), (4, 4)]
+    means = [one[0, :2].mean((1, 2)).tolist() for one in seen[::2]]  # of the rows and columns that it shows
+    low, middle, high = 24.0, 27.5, 31.0  # half of the 7 rows that are left out, either way
+    expected = [(low, low), (low, high), (high, low), (high, high), (middle, middle)]
+    assert [tuple(one) for one in means] == [pytest.approx(pair, abs=0.1) for pair in expected]
     assert all(torch.equal(b, a.flip(3)) for a, b in zip(seen[::2], seen[1::2], strict=True))
 
 
