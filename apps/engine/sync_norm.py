@@ -106,9 +106,10 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, float]:
     Source: Chan, Golub and LeVeque 1979, the pairwise update, here for all processes at once.
     """
     axes = [axis for axis in range(x.ndim) if axis != 1]
-    own = x.new_zeros(2 * x.shape[1] + 1, dtype=torch.float32)
+    wide = _wide(x)
+    own = wide.new_zeros(2 * x.shape[1] + 1)
     if x.numel():
-        variance, mean = torch.var_mean(x.float(), dim=axes, correction=0)
+        variance, mean = torch.var_mean(wide, dim=axes, correction=0)
         own = torch.cat([mean, variance, mean.new_tensor([x.numel() / x.shape[1]])])
     parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, own)
@@ -120,7 +121,12 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, float]:
     share = counts / count
     mean = (share * means).sum(0)
     variance = (share * (variances + (means - mean) ** 2)).sum(0)
-    return mean.float(), variance.float(), count
+    return mean.to(own.dtype), variance.to(own.dtype), count
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32: sums in half precision lose the small values."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 class _Normalise(torch.autograd.Function):
@@ -144,14 +150,14 @@ class _Normalise(torch.autograd.Function):
         x, weight, mean, inverse = ctx.saved_tensors
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1, *[1] * (x.ndim - 2)]
-        centred = x.float() - mean.view(shape)
-        wide = grad.float()
+        centred = _wide(x) - mean.view(shape)
+        wide = _wide(grad)
         of_bias = wide.sum(axes)
         of_weight = (wide * centred).sum(axes) * inverse
         sums = torch.cat([of_bias, of_weight])
         dist.all_reduce(sums)
         mean_grad, mean_product = (sums / ctx.count).chunk(2)
-        scale = inverse if weight is None else inverse * weight.float()
+        scale = inverse if weight is None else inverse * _wide(weight)
         of_x = wide - mean_grad.view(shape) - centred * (inverse * mean_product).view(shape)
         of_x = of_x * scale.view(shape)
         return (

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KINDS = ("none", "mirror", "ten", "scales")
-CROP = 0.875  # side of the ten crops, as a share of the image's
-SCALES = (0.75, 1.0, 1.25)
+CROP = 0.875  # side of the ten crops, as a share of the enlarged photo's
+SCALES = (1.0, 1.25)
 STEP_PX, LEAST_PX = 32, 32
 
 
@@ -19,8 +19,8 @@ def views(images: Tensor, kind: str) -> Iterator[Tensor]:
     """The views of a batch, one at a time, so that memory does not grow with their number.
 
     ``none`` is the photo (1 view); ``mirror`` also its mirror image (2); ``ten`` the four corners and the
-    centre at 0.875 of the side, not resized, and their mirror images (10; Krizhevsky et al. 2012);
-    ``scales`` the photo at 0.75, 1 and 1.25 of its size, to the nearest 32 px, and mirror images (6).
+    centre of 0.875 of its side, at the size of the photo, and mirror images (10; Krizhevsky et al. 2012);
+    ``scales`` the photo at 1 and 1.25 of its size, to the nearest 32 px, and mirror images (4).
 
     Args:
         images: whole batch.
@@ -50,10 +50,12 @@ def _views(images: Tensor, kind: str) -> Iterator[Tensor]:
 
 def _crops(images: Tensor) -> Iterator[Tensor]:
     height, width = images.shape[2:]
-    h, w = (min(side, max(LEAST_PX, round(CROP * side))) for side in (height, width))
-    corners = [(top, left) for top in (0, height - h) for left in (0, width - w)]
-    for top, left in [*corners, ((height - h) // 2, (width - w) // 2)]:
-        yield images[:, :, top : top + h, left : left + w]
+    # an even margin, so that the centre is in the middle
+    down, right = (2 * round(side * (1 / CROP - 1) / 2) for side in (height, width))
+    large = _resized(images, [height + down, width + right])
+    corners = [(top, left) for top in (0, down) for left in (0, right)]
+    for top, left in [*corners, (down // 2, right // 2)]:
+        yield large[:, :, top : top + height, left : left + width]
 
 
 def _scaled(images: Tensor) -> Iterator[Tensor]:
@@ -62,7 +64,11 @@ def _scaled(images: Tensor) -> Iterator[Tensor]:
         if scale == 1.0:
             yield images
         else:
-            yield F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+            yield _resized(images, size)
+
+
+def _resized(images: Tensor, size: list[int]) -> Tensor:
+    return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def tta_logits(forward: Callable[[Tensor], Tensor], images: Tensor, kind: str) -> Tensor:
