@@ -108,7 +108,8 @@ def memory() -> str:
     """This process's memory now and at its peak, in a few words."""
     table = Path("/proc/self/status")
     if table.is_file():  # the peak of getrusage counts that of a parent which forked, too
-        kib = dict(re.findall(r"Vm(HWM|RSS):\s*(\d+) kB", table.read_text(encoding="utf-8", errors="replace")))
+        text = table.read_text(encoding="utf-8", errors="replace")
+        kib = dict(re.findall(r"Vm(HWM|RSS):\s*(\d+) kB", text))
         return f"memory {int(kib['RSS']) // 1024} MiB, at most {int(kib['HWM']) // 1024}"
     unit = 1 if sys.platform == "darwin" else 1024
     return f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20} MiB"
