@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from apps.commands_cost import cost
+from apps.commands_runs import runs
 from apps.commands_weights import weights as weights_group
 from apps.options import FOLDER, config_option, given_settings, settings_options
 from apps.registry import load_app, targets
@@ -148,6 +149,7 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 cli.add_command(cost)
+cli.add_command(runs)
 cli.add_command(weights_group)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
 cli.add_command(AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos."))

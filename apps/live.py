@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import resource
 import sys
 import time
@@ -105,13 +106,13 @@ class Pace:
 
 def memory() -> str:
     """This process's memory now and at its peak, in a few words."""
+    table = Path("/proc/self/status")
+    if table.is_file():  # the peak of getrusage counts that of a parent which forked, too
+        text = table.read_text(encoding="utf-8", errors="replace")
+        kib = dict(re.findall(r"Vm(HWM|RSS):\s*(\d+) kB", text))
+        return f"memory {int(kib['RSS']) // 1024} MiB, at most {int(kib['HWM']) // 1024}"
     unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-    table = Path("/proc/self/statm")
-    if not table.is_file():
-        return f"memory {peak:.0f} MiB at most"
-    pages = int(table.read_text(encoding="ascii").split()[1])
-    return f"memory {pages * resource.getpagesize() / 2**20:.0f} MiB, at most {peak:.0f}"
+    return f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20} MiB"
 
 
 def clock(seconds: float | None) -> str:
@@ -203,7 +204,7 @@ class TrainingView:
         self.live.refresh()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = min(options.max_width, WIDEST)
+        width = min(options.max_width - 2, WIDEST)  # two columns for the ^C that a terminal echoes
         lines = list(self._lines(width - 4, console.height, options.ascii_only))
         yield Panel(Group(*lines), title="training", width=width)
 
@@ -212,9 +213,9 @@ class TrainingView:
         pace = self.pace
         epoch = min(pace.done // pace.per_epoch + 1, self.epochs)
         bar = Table.grid(padding=(0, 1), expand=True)
-        bar.add_column(no_wrap=True)
+        bar.add_column(no_wrap=True, overflow="crop")
         bar.add_column(ratio=1)
-        bar.add_column(no_wrap=True)
+        bar.add_column(no_wrap=True, overflow="crop")
         bar.add_row(
             Text(f"epoch {epoch}/{self.epochs}"),
             ProgressBar(total=max(pace.total, 1), completed=min(pace.done, pace.total)),
