@@ -42,7 +42,7 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: int, dilation: int, pads: Pa
     """
     if stride not in (1, 2) or (stride == 2 and dilation != 1):
         raise ValueError(f"expected stride 1, or stride 2 without dilation, got {stride} and {dilation}")
-    result: Tensor = _Depthwise.apply(x, weight, stride, dilation, pads)  # type: ignore[no-untyped-call]
+    result: Tensor = _Depthwise.apply(x, weight, stride, dilation, pads)
     return result
 
 
@@ -65,7 +65,7 @@ class _Depthwise(torch.autograd.Function):
             return F.conv2d(padded, weight, None, stride, rest, dilation, len(weight))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         """The gradients of the maps and of the filters."""
         x, weight = ctx.saved_tensors
