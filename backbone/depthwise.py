@@ -59,7 +59,7 @@ class _Depthwise(torch.autograd.Function):
             return kernels.depthwise(x, weight, out, stride, dilation, (pads[0][0], pads[1][0]))
         with torch.autocast("cpu", enabled=False):
             padded, rest = _padded(x, pads)
-            if _slow(x):
+            if not natively(x):
                 y = F.conv2d(padded.float(), weight.float(), None, stride, rest, dilation, len(weight))
                 return y.to(x.dtype)
             return F.conv2d(padded, weight, None, stride, rest, dilation, len(weight))
@@ -115,6 +115,7 @@ def _by_kernel(x: Tensor, stride: int) -> bool:
     return not small and kernels.usable(x)
 
 
-def _slow(x: Tensor) -> bool:
-    """Whether PyTorch has only a reference path for this type on this processor."""
-    return x.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def natively(x: Tensor) -> bool:
+    """Whether PyTorch has more than a reference path for this type on this processor."""
+    plain = x.dtype != torch.bfloat16 or x.device.type != "cpu"
+    return plain or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

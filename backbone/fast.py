@@ -22,6 +22,12 @@ def learning(x: Tensor) -> bool:
     )
 
 
+def laid_out(images: Tensor) -> Tensor:
+    """Channels-last where a network learns on a CPU; elsewhere as they are."""
+    last = images.contiguous(memory_format=torch.channels_last) if torch.is_grad_enabled() else images
+    return last if learning(last) else images
+
+
 def cast(x: Tensor) -> Tensor:
     """As autocast would give it to a convolution; as it is outside of autocast."""
     return x.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else x

@@ -62,11 +62,19 @@ def _found() -> tuple[ctypes.CDLL | None, str]:
     try:
         folder = _private(cache_folder())
         path = folder / f"kernels-{_key(compiler)}.so"
-        if not path.is_file():
+        if not path.is_file() or not _whole(path):
             build(compiler, path)
         return ctypes.CDLL(str(path)), ""
     except (OSError, subprocess.SubprocessError) as err:
         return None, f"they could not be built: {err}"
+
+
+def _whole(path: Path) -> bool:
+    """Whether a built file can be loaded: a disk may have been full, or a copy cut off."""
+    try:
+        return bool(ctypes.CDLL(str(path)))
+    except OSError:
+        return False
 
 
 def cache_folder() -> Path:
