@@ -12,6 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from apps.commands import main
+from apps.engine.machine import keep_memory
+
+keep_memory()  # before torch is imported and allocates
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -26,7 +26,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=["backbone", "heads"],
-    package_data={"backbone": ["py.typed"], "heads": ["py.typed"]},
+    package_data={"backbone": ["py.typed", "kernels.c"], "heads": ["py.typed"]},
     install_requires=LIBRARY,
     extras_require={
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "dev": [*APPS, *DEV],

@@ -56,7 +56,7 @@ class Backbone(nn.Module, ABC):
     A subclass fills ``channels`` (stride -> channels of that map) and gives :meth:`features`.
 
     Shape:
-        images: (B, 3, H, W) in [0, 1], RGB, H and W from 32 up.
+        images: (B, 3, H, W) in [0, 1], RGB, H and W from 32 up; uint8 0 to 255 is the same picture.
         returns: {stride: (B, channels[stride], ceil(H / stride), ceil(W / stride))}
     """
 
@@ -77,9 +77,12 @@ class Backbone(nn.Module, ABC):
             self.register_buffer(name, values.view(1, 3, 1, 1), persistent=False)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] as the weights want them."""
+        """Images in [0, 1], or the same in bytes, as the weights want them; bytes become channels-last."""
         if self.preprocessing.order == "bgr":
             images = images.flip(1)
+        if images.dtype == torch.uint8:
+            floats = images.to(self.mean.dtype, memory_format=torch.channels_last)
+            return floats.sub_(self.mean * 255).div_(self.std * 255)
         return (images - self.mean) / self.std
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:

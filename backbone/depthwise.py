@@ -42,7 +42,7 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: int, dilation: int, pads: Pa
     """
     if stride not in (1, 2) or (stride == 2 and dilation != 1):
         raise ValueError(f"expected stride 1, or stride 2 without dilation, got {stride} and {dilation}")
-    result: Tensor = _Depthwise.apply(x, weight, stride, dilation, pads)  # type: ignore[no-untyped-call]
+    result: Tensor = _Depthwise.apply(x, weight, stride, dilation, pads)
     return result
 
 
@@ -59,13 +59,13 @@ class _Depthwise(torch.autograd.Function):
             return kernels.depthwise(x, weight, out, stride, dilation, (pads[0][0], pads[1][0]))
         with torch.autocast("cpu", enabled=False):
             padded, rest = _padded(x, pads)
-            if _slow(x):
+            if not natively(x):
                 y = F.conv2d(padded.float(), weight.float(), None, stride, rest, dilation, len(weight))
                 return y.to(x.dtype)
             return F.conv2d(padded, weight, None, stride, rest, dilation, len(weight))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         """The gradients of the maps and of the filters."""
         x, weight = ctx.saved_tensors
@@ -115,6 +115,7 @@ def _by_kernel(x: Tensor, stride: int) -> bool:
     return not small and kernels.usable(x)
 
 
-def _slow(x: Tensor) -> bool:
-    """Whether PyTorch has only a reference path for this type on this processor."""
-    return x.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def natively(x: Tensor) -> bool:
+    """Whether PyTorch has more than a reference path for this type on this processor."""
+    plain = x.dtype != torch.bfloat16 or x.device.type != "cpu"
+    return plain or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

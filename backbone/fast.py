@@ -17,9 +17,15 @@ def learning(x: Tensor) -> bool:
         torch.is_grad_enabled() and type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu"
         and x.dtype in DTYPES and x.ndim == 4 and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling() and torch._C._get_tracing_state() is None
         and not torch._C._are_functorch_transforms_active()
     )
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """Channels-last where a network learns on a CPU; elsewhere as they are."""
+    last = images.contiguous(memory_format=torch.channels_last) if torch.is_grad_enabled() else images
+    return last if learning(last) else images
 
 
 def cast(x: Tensor) -> Tensor:

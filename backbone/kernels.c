@@ -131,8 +131,8 @@ static inline const REAL *NAME(row_of)(const REAL *maps, const REAL *zeros, long
 }
 
 /* One output pixel of 8 channels: three rows, columns left, left + d, left + 2 d of which some may be outside. */
-static inline vec NAME(taps_at)(const REAL *const rows[3], const vec w[TAPS], long left, long d, long W, long C) {
-    vec sum = {0};
+static inline vec NAME(taps_at)(const REAL *const rows[3], const vec w[TAPS], vec sum, long left, long d, long W,
+                                long C) {
     for (int j = 0; j < 3; j++) {
         long at = left + j * d;
         if (at < 0 || at >= W) continue;
@@ -141,8 +141,9 @@ static inline vec NAME(taps_at)(const REAL *const rows[3], const vec w[TAPS], lo
     return sum;
 }
 
-/* weight: (9, C) floats. zeros: W * C of them. Images: B of them, H x W to OH x OW. */
-void NAME(depthwise)(const REAL *x, const float *weight, REAL *y, long B, long H, long W, long C, long OH, long OW,
+/* weight: (9, C) floats. zeros: W * C of them. Images: B of them, H x W to OH x OW. With a bias of C floats,
+ * ReLU6 follows. */
+void NAME(depthwise)(const REAL *x, const float *weight, const float *bias, REAL *y, long B, long H, long W, long C, long OH, long OW,
                      long stride, long d, long top, long left, const REAL *zeros) {
     /* output columns whose three taps are all inside */
     long first = (left + stride - 1) / stride, last = (W - 1 - 2 * d + left) / stride;
@@ -154,21 +155,26 @@ void NAME(depthwise)(const REAL *x, const float *weight, REAL *y, long B, long H
         for (long oh = 0; oh < OH; oh++, y += OW * C)
             for (long c = 0; c < C; c += LANES) {
                 const REAL *rows[3];
-                vec w[TAPS];
+                vec w[TAPS], start = {0};
+                if (bias) start = load_float(bias + c);
                 for (int i = 0; i < 3; i++)
                     rows[i] = NAME(row_of)(x, zeros, oh * stride - top + i * d, H, W * C) + c;
                 for (int k = 0; k < TAPS; k++) w[k] = load_float(weight + k * C + c);
-                for (long o = 0; o < first; o++)
-                    STORE(y + o * C + c, NAME(taps_at)(rows, w, o * stride - left, d, W, C));
+                for (long o = 0; o < first; o++) {
+                    vec sum = NAME(taps_at)(rows, w, start, o * stride - left, d, W, C);
+                    STORE(y + o * C + c, bias ? relu6(sum) : sum);
+                }
                 for (long o = first; o <= last; o++) {
                     long at = (o * stride - left) * C;
-                    vec sum = {0};
+                    vec sum = start;
                     for (int i = 0; i < 3; i++)
                         for (int j = 0; j < 3; j++) sum += w[3 * i + j] * LOAD(rows[i] + at + j * d * C);
-                    STORE(y + o * C + c, sum);
+                    STORE(y + o * C + c, bias ? relu6(sum) : sum);
                 }
-                for (long o = last + 1; o < OW; o++)
-                    STORE(y + o * C + c, NAME(taps_at)(rows, w, o * stride - left, d, W, C));
+                for (long o = last + 1; o < OW; o++) {
+                    vec sum = NAME(taps_at)(rows, w, start, o * stride - left, d, W, C);
+                    STORE(y + o * C + c, bias ? relu6(sum) : sum);
+                }
             }
 }
 

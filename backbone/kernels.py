@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -61,11 +62,19 @@ def _found() -> tuple[ctypes.CDLL | None, str]:
     try:
         folder = _private(cache_folder())
         path = folder / f"kernels-{_key(compiler)}.so"
-        if not path.is_file():
+        if not path.is_file() or not _whole(path):
             build(compiler, path)
         return ctypes.CDLL(str(path)), ""
     except (OSError, subprocess.SubprocessError) as err:
         return None, f"they could not be built: {err}"
+
+
+def _whole(path: Path) -> bool:
+    """Whether a built file can be loaded: a disk may have been full, or a copy cut off."""
+    try:
+        return bool(ctypes.CDLL(str(path)))
+    except OSError:
+        return False
 
 
 def cache_folder() -> Path:
@@ -148,7 +157,7 @@ def shares_of(count: int) -> list[slice]:
     """As many shares as PyTorch has threads, or fewer, as equal as can be."""
     number = max(1, min(torch.get_num_threads(), count))
     bounds = [count * n // number for n in range(number + 1)]
-    return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+    return [slice(*pair) for pair in pairwise(bounds)]
 
 
 @functools.lru_cache(maxsize=1)
@@ -226,17 +235,21 @@ def norm_grad_apply(
 
 
 def depthwise(
-    x: Tensor, weight: Tensor, out: tuple[int, int], stride: int, dilation: int, before: tuple[int, int]
+    x: Tensor, weight: Tensor, out: tuple[int, int], stride: int, dilation: int, before: tuple[int, int],
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """Depthwise 3x3: ``out`` rows and columns, ``before`` zero rows and columns ahead of the map."""
+    """Depthwise 3x3: ``out`` rows and columns, ``before`` zero rows and columns ahead of the map.
+
+    With a ``bias`` of C floats, ReLU6 follows.
+    """
     batch, channels, height, width = x.shape
-    y = x.new_empty((batch, channels, *out)).to(memory_format=torch.channels_last)
+    y = torch.empty(batch, channels, *out, dtype=x.dtype, memory_format=torch.channels_last)
     taps, zeros = _taps(weight), x.new_zeros(width * channels)
 
     def work(images: slice, _: int) -> None:
         part = x[images]
-        call("depthwise", x.dtype, part, taps, y[images], len(part), height, width, channels, *out, stride,
-             dilation, *before, zeros)
+        call("depthwise", x.dtype, part, taps, bias, y[images], len(part), height, width, channels, *out,
+             stride, dilation, *before, zeros)
 
     share(batch, work)
     return y

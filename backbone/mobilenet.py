@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from backbone.base import Backbone, Preprocessing
 from backbone.depthwise import Pads, depthwise
-from backbone.fast import cast, learning
+from backbone.fast import cast, laid_out, learning
 from backbone.norm_relu6 import norm_relu6
 from backbone.pointwise import pointwise
 
@@ -141,7 +141,7 @@ class MobileNetV1(Backbone):
         preprocessing: what the weights expect; mean = std = 0.5 by default.
 
     Shape:
-        images: (B, 3, H, W) in [0, 1], H and W from 32 up.
+        images: (B, 3, H, W) in [0, 1], or uint8; H and W from 32 up.
         returns: {2, 4, 8, 16, 32 -> (B, channels[stride], ceil(H / stride), ceil(W / stride))}
 
     Raises:
@@ -185,7 +185,7 @@ class MobileNetV1(Backbone):
 
     def features(self, normalised: Tensor) -> dict[int, Tensor]:
         """Maps by stride; a stride met twice keeps the deeper map."""
-        x = norm_relu6(self.bn1, self.conv_stem(normalised))
+        x = norm_relu6(self.bn1, self.conv_stem(laid_out(normalised)))
         maps: dict[int, Tensor] = {}
         for stride, stage in zip(self.stage_strides, self.blocks, strict=True):
             x = stage(x)

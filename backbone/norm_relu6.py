@@ -26,7 +26,7 @@ def norm_relu6(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     assert norm.running_var is not None
     if norm.training and norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-    result: Tensor = _NormReLU6.apply(  # type: ignore[no-untyped-call]
+    result: Tensor = _NormReLU6.apply(
         x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.training, norm.momentum, norm.eps
     )
     return result
@@ -73,7 +73,7 @@ class _NormReLU6(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the maps, the scale and the shift."""
         training, eps = ctx.how

@@ -22,7 +22,7 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
         weight: (C', C, 1, 1), of the type of ``x``.
         returns: (B, C', H, W)
     """
-    result: Tensor = _Pointwise.apply(x, weight)  # type: ignore[no-untyped-call]
+    result: Tensor = _Pointwise.apply(x, weight)
     return result
 
 
@@ -37,7 +37,7 @@ class _Pointwise(torch.autograd.Function):
             return F.conv2d(x, weight)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The gradients of the maps and of the weight."""
         x, weight = ctx.saved_tensors

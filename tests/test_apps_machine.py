@@ -1,0 +1,102 @@
+"""Allocator, precision and cores: what is told to the machine and what is read from it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from support import ROOT
+
+from apps.engine.machine import (
+    autocast,
+    choose_precision,
+    cpu_flags,
+    has_bf16_units,
+    has_glibc,
+    keep_memory,
+    usable_cores,
+)
+
+SAPPHIRE_RAPIDS = "processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16 amx_tile\nbugs\t\t: none\n"
+ZEN_3 = "processor\t: 0\nflags\t\t: fpu avx2 fma\n"
+
+# How many pages the system has to clear in three steps of a small network, after ten.
+FAULTS = """
+import resource, sys
+sys.path.insert(0, {root!r})
+from apps.engine.machine import keep_memory
+told = keep_memory()
+assert "torch" not in sys.modules
+import torch
+torch.set_num_threads(1)
+layers = [torch.nn.Conv2d(8, 8, 1) for _ in range(6)]
+network = torch.nn.Sequential(*layers)
+for step in range(13):
+    if step == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    network(torch.ones(8, 8, 64, 64)).sum().backward()
+print(told, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(**variables: str) -> tuple[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS.format(root=str(ROOT))], capture_output=True, text=True, check=True,
+        env=os.environ | variables,
+    )
+    told, count = done.stdout.split()
+    return told, int(count)
+
+
+@pytest.mark.skipif(not has_glibc(), reason="only glibc's allocator takes this")
+def test_memory_once_used_is_used_again_without_a_page_fault() -> None:
+    """By default each map of the network, 1 MB, pays for its pages again in every step."""
+    told, kept = faults()
+    assert told == "True"
+    refused, handed_back = faults(MOBILENET_APPS_KEEP_MEMORY="0")
+    assert refused == "False"
+    assert kept * 10 < handed_back
+
+
+def test_keeping_memory_is_left_alone_where_it_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOBILENET_APPS_KEEP_MEMORY", "0")
+    assert keep_memory() is False
+
+
+@pytest.mark.parametrize(("cpuinfo", "has"), [(SAPPHIRE_RAPIDS, True), (ZEN_3, False), ("", False)])
+def test_bfloat16_units_are_read_from_the_processors_flags(cpuinfo: str, has: bool) -> None:
+    assert has_bf16_units(cpuinfo) is has
+
+
+def test_flags_are_whole_words_of_the_flags_line() -> None:
+    assert cpu_flags(SAPPHIRE_RAPIDS) == {"fpu", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile"}
+    assert not has_bf16_units("model name : avx512_bf16\nflags : avx512_bf16x\n")
+
+
+def test_automatic_precision_is_what_this_processor_has() -> None:
+    assert choose_precision("auto") == (torch.bfloat16 if has_bf16_units() else torch.float32)
+    assert choose_precision("fp32") == torch.float32
+    assert choose_precision("bf16") == torch.bfloat16
+
+
+def test_a_precision_that_does_not_exist_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="--precision must be auto, fp32 or bf16, got 'fp16'"):
+        choose_precision("fp16")
+
+
+def test_autocast_computes_in_bfloat16_only_when_told_to() -> None:
+    a = torch.ones(2, 2)
+    with autocast(torch.bfloat16):
+        assert (a @ a).dtype == torch.bfloat16
+    with autocast(torch.float32):
+        assert (a @ a).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("quota", "most"), [
+    ("100000 100000", 1), ("50000 100000\n", 1), ("max 100000", 4096),
+])
+def test_cores_are_no_more_than_the_container_is_given(quota: str, most: int) -> None:
+    assert 1 <= usable_cores(quota) <= most
