@@ -13,11 +13,12 @@ from apps.engine import checkpoint as runs
 from apps.engine.checkpoint import RunConfig
 from apps.engine.files import writable_folder
 from apps.engine.loader import looking_loader
+from apps.engine.machine import choose_precision
 from apps.engine.train import rate, run_model
 from apps.engine.tta import tta_logits
 from apps.finish import facts, looks, thumbnail
 from apps.job import without_photos
-from apps.model import answering, cast_for, load_pretrained, load_run, tta_of
+from apps.model import answering, load_pretrained, load_run, tta_of
 from apps.progress import Screen
 
 BATCH = 64
@@ -57,7 +58,7 @@ def evaluate(
         raise ValueError("no photos to judge by; give --data DIR")
     if report is not None:
         writable_folder(report, "--report")
-    forward, kind = answering(model, name, cast_for(precision)), tta_of(config, tta)
+    forward, kind = answering(model, name, choose_precision(precision)), tta_of(config, tta)
     predictions, skipped = judge(
         app, lambda images: tta_logits(forward, images, kind), config, split, workers, screen
     )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from apps.engine.batches import EpochBatches
 from apps.engine.features import pooled_features
@@ -25,7 +23,7 @@ def fit_head(job: Job) -> None:
     head: Any = job.model.heads[job.app.name]
     with job.screen.track("features", len(job.still)) as update:
         features, targets, _, bad = pooled_features(
-            job.backbone, job.still, stride=head.strides[0], world=job.world, cast=job.cast,
+            job.backbone, job.still, stride=head.strides[0], world=job.world, dtype=job.precision,
             on_step=lambda n, tally: update(n, rate(tally)),
         )
     job.note_bad(bad)
@@ -34,21 +32,10 @@ def fit_head(job: Job) -> None:
     job.world.share_state(head)
 
 
-@dataclass(frozen=True)
-class FeatureBatch(Batch):
-    """A batch whose "images" are features already.
-
-    Shape:
-        images: (B, C, 1, 1) float32.
-    """
-
-    def floats(self) -> Tensor:
-        """The features as they are."""
-        return self.images
-
-
 class FeatureLoader:
     """Epochs over features that are held in memory; stands where a :class:`Loader` stood.
+
+    The images of its batches are features already, (B, C, 1, 1) float32.
 
     Args:
         photos: the dataset that they are of.
@@ -78,7 +65,7 @@ class FeatureLoader:
         for keys in self.batches:
             rows = torch.as_tensor([key[1] for key in keys], dtype=torch.long)
             images = self.features[views[rows], rows][:, :, None, None]
-            yield FeatureBatch(images, self.targets[rows], [self.indices[int(row)] for row in rows], [])
+            yield Batch(images, self.targets[rows], [self.indices[int(row)] for row in rows], [])
 
 
 def with_cached_features(job: Job) -> FeatureLoader:
@@ -95,7 +82,7 @@ def with_cached_features(job: Job) -> FeatureLoader:
 
     with job.screen.track("features", (s.views + 1) * len(job.still)) as update:
         features, targets, indices, bad = cached_features(
-            job.backbone, loader, views=s.views, stride=head.strides[0], world=job.world, cast=job.cast,
+            job.backbone, loader, views=s.views, stride=head.strides[0], world=job.world, dtype=job.precision,
             folder=s.cache, key=job.features_key(), on_step=lambda n, tally: update(n, rate(tally)),
         )
     job.note_bad(bad)

@@ -30,6 +30,7 @@ from backbone.cost import cost
 from datasets.photos import LabelledPhotos
 from heads import MultiHead
 
+DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so usual values are smaller
 NAMED = 8  # photos of a batch that a message names
 LIGHT_MULT_ADDS = 100e6  # a photo; below this, reading is a good part of the work
 
@@ -67,7 +68,7 @@ class Job:
 
     def judging_forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """The one head's output on a copy of the network made for answering; make it anew after learning."""
-        return answering(self.model, self.app.name, self.cast)
+        return answering(self.model, self.app.name, self.precision)
 
     def note_bad(self, bad: list[BadPhoto]) -> None:
         """Name each unreadable photo once; the rest goes on."""
@@ -224,5 +225,6 @@ def resolve(
     chosen: dict[str, Any] = recipe | {
         "width": info.arguments.get("width"), "resolution": finer(rated) if larger else rated,
         "train_resolution": settings.resolution or rated, "batch_size": min(32, photos),
+        "weight_decay": DECOUPLED_DECAY if settings.optimizer.lower().endswith("w") else L2_DECAY,
     }
     return replace(settings, **{k: v for k, v in chosen.items() if getattr(settings, k) is None})

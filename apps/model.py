@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from apps.app import App
 from apps.engine.checkpoint import RunConfig, load_model_state, read_config
-from apps.engine.machine import autocast, choose_precision
 from apps.registry import load_app
 from apps.settings import Settings
 from backbone import Backbone, Preprocessing, Weights, WeightsInfo, build, load_state, load_weights
@@ -89,22 +87,21 @@ def make_model(app: App, network: Backbone, classes: Sequence[str]) -> MultiHead
 
 
 def answering(
-    model: MultiHead, name: str, cast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    model: MultiHead, name: str, dtype: torch.dtype = torch.float32
 ) -> Callable[[Tensor], Tensor]:
     """One head's output on a copy of the backbone that is made for answering: batch-norm is folded in.
 
     Args:
         model: as trained; the copy does not follow when it learns on.
         name: of the head.
-        cast: the context in which the network is run.
+        dtype: in which the backbone computes.
     """
-    network: Any = folded(model.backbone)  # type: ignore[arg-type]
-    head = model.heads[name].eval()
+    backbone: Any = model.backbone
+    network, head = folded(backbone, dtype), model.heads[name].eval()
 
     def forward(images: Tensor) -> Tensor:
-        with cast():
-            maps = network(images)
-            output: Tensor = head(*(maps[stride] for stride in model.strides[name]))
+        maps = network(images)
+        output: Tensor = head(*(maps[stride].float() for stride in model.strides[name]))
         return output
 
     return forward
@@ -113,12 +110,6 @@ def answering(
 def tta_of(config: RunConfig, asked: str | None) -> str:
     """The views whose answers are averaged: as asked, else as the run was calibrated with."""
     return asked or str(config.settings.get("tta", "none"))
-
-
-def cast_for(precision: str) -> Callable[[], AbstractContextManager[Any]]:
-    """The context in which a network is run on this machine at ``auto``, ``fp32`` or ``bf16``."""
-    chosen = choose_precision(precision)
-    return lambda: autocast(chosen)
 
 
 def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[App, MultiHead, RunConfig]:

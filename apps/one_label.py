@@ -73,6 +73,7 @@ class OneLabel:
     ) -> Callable[[Tensor, nn.Module, Tensor], dict[str, Tensor]]:
         """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
         from apps.engine.balance import class_weights
+        from apps.engine.batches import as_floats
         from apps.engine.distill import load_teacher, with_teacher
         from apps.engine.mixing import Mixer
 
@@ -84,7 +85,7 @@ class OneLabel:
 
         def terms(images: Tensor, model: nn.Module, targets: Tensor) -> dict[str, Tensor]:
             if mix is not None:
-                images, targets = mix(images, targets)
+                images, targets = mix(as_floats(images), targets)
             with cast():
                 output = model(images).float()
                 answers = None if teacher is None else teacher(images).float()

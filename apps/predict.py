@@ -12,8 +12,9 @@ from torch import Tensor
 from apps.calibration import UnknownRule
 from apps.engine.checkpoint import RunConfig
 from apps.engine.loader import Batch, looking_loader
+from apps.engine.machine import choose_precision
 from apps.engine.tta import tta_logits
-from apps.model import answering, cast_for, load_pretrained, load_run, tta_of
+from apps.model import answering, load_pretrained, load_run, tta_of
 from datasets.images import find_photos
 from datasets.photos import LabelledPhotos, Photo
 from heads import Classifier, MultiHead
@@ -52,7 +53,7 @@ def predict(
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
     loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
-    forward, kind = answering(model, config.app, cast_for(precision)), tta_of(config, tta)
+    forward, kind = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
 
     def logits(images: Tensor) -> Tensor:
         return tta_logits(forward, images, kind).float()
@@ -70,7 +71,7 @@ def _answers(
         one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
     }
     if batch.indices:
-        named = _named(logits_of(batch.floats()), model, config, top)
+        named = _named(logits_of(batch.images), model, config, top)
         for index, line in zip(batch.indices, named, strict=True):
             lines[index] = {"path": str(paths[index]), **line}
     return [lines[index] for index in sorted(lines)]

@@ -58,8 +58,9 @@ class Settings:
     backbone_lr: float | None = option(
         None, "the backbone's rate as a share of --lr; default: 1 from scratch, 0.1 with weights", low=0
     )
-    weight_decay: float = option(
-        0.05, "decoupled weight decay, never on depthwise filters, norms and biases", low=0
+    weight_decay: float | None = option(
+        None, "never on depthwise filters, norms and biases; default: 0.05 decoupled (adamw), else 4e-5",
+        low=0,
     )
     warmup_epochs: float | None = option(
         None, "epochs in which the rate rises linearly; default: by mode", low=0

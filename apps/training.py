@@ -178,7 +178,7 @@ def settle(job: Job, course: Course) -> None:
             checkpoint.load_best(job.run, job.model)
         job.screen.say(f"kept: epoch {course.best.epoch}, {course.best.metric} {course.best.value:.4f}")
     elif course.average is not None:
-        job.model.load_state_dict(course.average.ema.module.state_dict())
+        course.average.copy_to(job.model)
     job.world.share_state(job.model)
 
 

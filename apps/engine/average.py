@@ -46,6 +46,10 @@ class Average:
         self.ema.update(model)
         self.updates += 1
 
+    def copy_to(self, model: nn.Module) -> None:
+        """Put the averaged weights into the model for good."""
+        model.load_state_dict(self.ema.module.state_dict())
+
     def state_dict(self) -> dict[str, Any]:
         """The averaged tensors (no copies) and the number of updates."""
         return {"updates": self.updates, "average": self.ema.module.state_dict()}

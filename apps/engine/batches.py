@@ -42,7 +42,14 @@ class Batch:
 
     def floats(self) -> Tensor:
         """(B, 3, H, W) in [0, 1], channels-last in memory."""
-        return self.images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+        return as_floats(self.images)
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """(B, 3, H, W) bytes in [0, 1], channels-last in memory; floats as they are."""
+    if images.is_floating_point():
+        return images
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 class BatchBuilder:

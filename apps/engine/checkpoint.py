@@ -140,7 +140,7 @@ def load_training_state(run: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing, so there is nothing to resume; leave --resume out")
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as err:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as err:  # cut off, it asks for odd seeks
         raise ValueError(f"{path} is damaged, so this run cannot go on; train into another --out") from err
     if state.get("version") != STATE_VERSION:
         raise ValueError(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,7 +16,7 @@ from backbone.fold import folded
 
 def pooled_features(
     network: Backbone, loader: Loader, *, stride: int, world: World | None = None,
-    cast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    dtype: torch.dtype = torch.float32,
     on_step: StepHook = lambda _done, _tally: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], list[int], list[BadPhoto]]:
     """The map of one stride averaged over height and width, for each photo.
@@ -30,17 +26,16 @@ def pooled_features(
         loader: photos in order; each process brings its part.
         stride: of the map.
         world: the processes that share the work; all of them get all features.
-        cast: the context in which the network is run.
+        dtype: in which the network computes.
         on_step: called after each batch.
 
     Returns:
         (N, C) features, (N,) targets, the photos' indices, and those that could not be read.
     """
-    fast = folded(network)
+    fast = folded(network, dtype)
 
     def pool(images: Tensor) -> Tensor:
-        with cast():
-            return torch.as_tensor(fast(images)[stride]).float().mean(dim=(2, 3))
+        return torch.as_tensor(fast(images)[stride]).float().mean(dim=(2, 3))
 
     features, targets, indices, bad = run_model(pool, loader.epoch(0), world=world, on_step=on_step)
     return features.numpy(), targets.numpy().astype(np.int64), indices, bad

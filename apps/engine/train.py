@@ -178,7 +178,7 @@ def _gradients(learner: Learner, batch: Batch, tally: Tally) -> tuple[float, flo
         return 0.0, learner.stop.number
     batch = batch if count or learner.empty is None else learner.empty
     with learner.timer("forward"):
-        images = batch.floats().to(world.device)
+        images = batch.images.to(world.device)
         terms = learner.terms(images, learner.model, batch.targets.to(world.device))
         if not count:  # a mean over nothing is not a number, and its gradient is zero
             terms = {name: torch.nan_to_num(term) for name, term in terms.items()}
@@ -231,7 +231,7 @@ def run_model(
     for number, batch in enumerate(batches, start=1):
         tally.bad.extend(batch.bad)
         if batch.indices:
-            outputs.append(model(batch.floats().to(world.device)).float().cpu())
+            outputs.append(model(batch.images.to(world.device)).float().cpu())
             targets.append(batch.targets)
             indices.extend(batch.indices)
             tally.add(len(batch.indices), {})
