@@ -168,7 +168,7 @@ cli.add_command(AppGroup("evaluate", make=_evaluate_command, help="Judge a model
 )
 @click.pass_context
 def predict(
-    context: click.Context, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
+    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
     **rest: Any,
 ) -> None:
     """Name what is on photos, or on all photos in folders: one JSON line each."""

@@ -1,6 +1,0 @@
-from contextlib import nullcontext
-
-
-class StageTimer:
-    def __call__(self, name):
-        return nullcontext()
