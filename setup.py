@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 LIBRARY = ["torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0.5", "numpy>=1.26"]
 APPS = [
     "click>=8.1", "matplotlib>=3.9", "pillow>=11", "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13",
-    "simplejpeg>=1.7", "threadpoolctl>=3.5",
+    "simplejpeg>=1.8", "threadpoolctl>=3.5",
 ]
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]

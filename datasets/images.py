@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,7 @@ PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".
 DECODER = f"1 {PIL.__version__}"  # changes whenever the pixels of a photo may come out otherwise
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-_WHOLE_READ_BYTES = 1 << 28  # larger files are left to Pillow, which reads no more of them than it needs
+_WHOLE_BYTES = 1 << 28  # larger files are left to Pillow, which reads no more of them than it needs
 
 
 def _too_large(size: str) -> str:
@@ -114,12 +115,15 @@ def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
     Raises:
         BadPhotoError: it is missing, may not be read, is empty or no regular file.
     """
-    with _one_line_errors(path), _regular_file(path).open("rb") as file:
-        start = file.read(2)
-        if only_jpeg and start != b"\xff\xd8":
-            return None
-        rest = file.read(_WHOLE_READ_BYTES)
-        return start + rest if len(rest) < _WHOLE_READ_BYTES else None
+    try:
+        with _regular_file(path).open("rb", buffering=0) as file:
+            odd = only_jpeg and file.read(2) != b"\xff\xd8"
+            if odd or os.fstat(file.fileno()).st_size > _WHOLE_BYTES:
+                return None
+            file.seek(0)
+            return file.read()
+    except OSError as error:
+        raise BadPhotoError(path, _reason(error)) from error
 
 
 def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Box | None) -> Pixels:

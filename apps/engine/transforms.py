@@ -7,6 +7,7 @@ import random
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +27,7 @@ RATIO = (3 / 4, 4 / 3)
 ERASED_AREA, ERASED_RATIO = (0.02, 1 / 3), (0.3, 1 / 0.3)
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as Pillow weighs colours to grey
 GREY = (128, 128, 128)
-_EXACT = 1024  # colour factors are multiples of 1 / 1024: sums are then exact, in whatever order
+_ORDERS = list(permutations(("brightness", "contrast", "saturation")))
 _RANDAUGMENT = re.compile(r"(m\d+|n\d+|p[\d.]+|mstd[\d.]+|mmax\d+|inc[01]|t[a-z0-9]+)(-|$)")
 
 
@@ -155,13 +156,12 @@ def jitter_colours(image: Tensor, amount: float) -> Tensor:
         image: (3, H, W) uint8.
         amount: factors are 1 - amount to 1 + amount.
     """
-    pixels = image.permute(1, 2, 0).numpy()
-    colour = pixels.reshape(-1, 3).sum(axis=0, dtype=np.int64) / (pixels.shape[0] * pixels.shape[1])
-    grey = float(colour @ LUMA)
+    floats = image[None].float()
+    columns = floats[0].permute(1, 2, 0).sum(0)  # whole numbers below 2^24: exact, in whatever order
+    sums: list[float] = columns.double().sum(0).tolist()
+    grey = sum(part * total for part, total in zip(LUMA, sums, strict=True)) / image[0].numel()
     own, mixed, shift = 1.0, 0.0, 0.0  # a channel becomes own * channel + mixed * grey + shift
-    kinds = ["brightness", "contrast", "saturation"]
-    random.shuffle(kinds)
-    for kind in kinds:
+    for kind in random.choice(_ORDERS):
         factor = random.uniform(1 - amount, 1 + amount)
         if kind == "saturation":
             own, mixed = factor * own, mixed + (1 - factor) * own
@@ -169,11 +169,15 @@ def jitter_colours(image: Tensor, amount: float) -> Tensor:
             mean = (own + mixed) * grey + shift
             own, mixed, shift = factor * own, factor * mixed, factor * shift
             shift += (1 - factor) * mean if kind == "contrast" else 0.0
-    matrix = np.outer(np.ones(3), np.multiply(LUMA, mixed)) + own * np.eye(3)
-    weight = torch.from_numpy(np.rint(matrix * _EXACT).astype(np.float32) / _EXACT)
-    bias = torch.full((3,), round((shift + 0.5) * _EXACT) / _EXACT)  # 0.5: the cut below rounds
-    floats = F.conv2d(image[None].float(), weight[:, :, None, None], bias).clamp_(0, 255)
+    matrix = [[_exact(mixed * part + own * (a == b)) for a, part in enumerate(LUMA)] for b in range(3)]
+    weight, bias = torch.tensor(matrix)[:, :, None, None], torch.full((3,), _exact(shift + 0.5))
+    floats = F.conv2d(floats, weight, bias).clamp_(0, 255)  # the cut to bytes below rounds, with that 0.5
     return _tensor(floats[0].permute(1, 2, 0).numpy().astype(np.uint8))
+
+
+def _exact(factor: float) -> float:
+    """The nearest multiple of 1 / 1024: sums of its products with bytes are exact, in whatever order."""
+    return round(factor * 1024) / 1024
 
 
 def _erase(image: Tensor) -> Tensor:
