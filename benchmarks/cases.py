@@ -48,6 +48,8 @@ class Case:
         steps: of a slice; ``warm_up`` the same before the first round.
         short_side: pixels that the photos' short side is brought to; None takes them as they are.
         photos: how many to learn from; None takes all.
+        sides: those that take part; none named means all of the kind.
+        most_rounds: bound on the rounds of a case whose slices are long; None for none.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class Case:
     short_side: int | None = None
     photos: int | None = None
     sides: tuple[str, ...] = ()
+    most_rounds: int | None = None
 
     @property
     def by(self) -> str:
@@ -77,13 +80,13 @@ CASES: dict[str, Case] = {
     "train-1.0-128": Case(TRAIN, 1.0, 128, steps=3),
     "train-0.25-128": Case(TRAIN, 0.25, 128, steps=5, warm_up=2, short_side=500),
     "read-224": Case(READ, 1.0, 224, steps=4, short_side=500, sides=READERS),
-    "cores-1.0-224": Case(TRAIN, 1.0, 224, steps=3, one_core=False, sides=(*READERS, FIRST_BF16)),
+    "cores-1.0-224": Case(TRAIN, 1.0, 224, steps=2, one_core=False, sides=(*READERS, FIRST_BF16)),
     "cores-0.25-128": Case(
         TRAIN, 0.25, 128, steps=7, warm_up=4, one_core=False, short_side=500, sides=(*READERS, FIRST_BF16)
     ),
     "inference": Case(INFERENCE, 1.0, 224, steps=2),
-    "frozen": Case(FROZEN, 1.0, 128, steps=1, warm_up=0, photos=160),
-    "processes": Case(PROCESSES, 1.0, 128, steps=1, warm_up=0, one_core=False, photos=256),
+    "frozen": Case(FROZEN, 1.0, 128, steps=1, warm_up=0, photos=192, most_rounds=2),
+    "processes": Case(PROCESSES, 1.0, 128, steps=1, warm_up=0, one_core=False, photos=256, most_rounds=2),
 }
 QUICK = ("train-0.25-128", "inference")
 

@@ -1,4 +1,4 @@
-"""Inference in PyTorch as sides of the comparison, and the machine's peak: a product of two matrices."""
+"""Inference in PyTorch as sides of the comparison."""
 
 from __future__ import annotations
 
@@ -16,19 +16,6 @@ from benchmarks.rounds import Side
 from heads import Classifier, MultiHead
 
 CLASSES = 1000
-PRODUCT, PRODUCTS = 1024, 4  # rows and columns of a matrix, and products in a step
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def matrix_product(gate: Gate, side: Side) -> None:
-    """Products of square matrices; the work is told in GFLOP."""
-    kind = TYPES[side.options.get("precision", "fp32")]
-    a, b = (torch.randn(PRODUCT, PRODUCT).to(kind) for _ in range(2))
-    work = PRODUCTS * 2 * PRODUCT**3 / 1e9
-    gate.say({"threads": torch.get_num_threads()})
-    for _ in gate.through(repeat(None), lambda _: work):
-        for _ in range(PRODUCTS):
-            torch.mm(a, b)
 
 
 def seeded_network(side: Side) -> nn.Module:

@@ -16,7 +16,7 @@ RUNNERS = {
     "torchvision": "benchmarks.peers:torchvision_recipe",
     "ours": "benchmarks.ours:train",
     "frozen": "benchmarks.ours:frozen",
-    "matrix": "benchmarks.inference:matrix_product",
+    "matrix": "benchmarks.matrix:matrix_product",
     "timm-inference": "benchmarks.inference:timm_eager",
     "ours-inference": "benchmarks.inference:ours",
 }

@@ -96,7 +96,7 @@ def words(options: argparse.Namespace) -> str:
 def ask(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """All that a case's figures hang on: plain types, as JSON gives them back."""
     case = CASES[name]
-    rounds = options.rounds
+    rounds = min(options.rounds, case.most_rounds or options.rounds)
     if options.quick:
         case, rounds = replace(case, steps=1, warm_up=min(case.warm_up, 1), photos=96), 1
     data = "drawn sample" if options.data is None else options.data.name
