@@ -25,6 +25,7 @@ check: lint types test
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks family --out build/bench
+	$(BIN)/python -m benchmarks speed --out build/bench
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel

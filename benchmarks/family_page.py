@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from backbone.cost import CONVENTION
 from benchmarks.family import BASE, COMPARATOR, FAMILY, VARIANT, WIDTHS, Accuracy, family_name
+from benchmarks.machine import machine
+from benchmarks.tables import line, table
 
 RESOLUTIONS = (224, 192, 160, 128)
 HEAD = (
@@ -29,28 +27,23 @@ NUDGES = {
 
 def page(rows: Sequence[dict[str, Any]], judged: Sequence[Accuracy], rounds: int) -> str:
     """The page in Markdown."""
-    table = [_line(HEAD), _line(("---", *["---:"] * (len(HEAD) - 1))), *map(_row, rows)]
     command = "python -m benchmarks family" + " --data DIR --weights-folder DIR" * bool(judged)
     return "\n".join([
         "# The family: accuracy against cost and latency", "",
         f"Made by `{command}`; do not edit: a test holds the counts against `backbone.cost`.", "",
-        "![Top-1 against mult-adds and against latency](family.png)", "", *table, "",
+        "![Top-1 against mult-adds and against latency](family.png)", "", *table(HEAD, map(_row, rows)), "",
         "## Whose figures these are", "", *_sources(rounds), "", *_judged(judged),
     ])
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _row(row: dict[str, Any]) -> str:
+def _row(row: dict[str, Any]) -> Sequence[str]:
     middle, low, high = row["ratio"]
-    return _line((
+    return (
         row["name"], _percent(row["paper_top1"]), _percent(row["published_top1"]),
         millions(row["mult_adds"], 2), millions(row["parameters"], 3),
         f"{middle:.2f} ({low:.2f} to {high:.2f})",
         _milliseconds(row["cpu"]), _milliseconds(row["latency"]),
-    ))
+    )
 
 
 def millions(count: int, digits: int) -> str:
@@ -87,23 +80,12 @@ def _sources(rounds: int) -> list[str]:
     ]
 
 
-def machine() -> str:
-    """The processor, its cores and the versions that matter to a time."""
-    info, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
-    if info.is_file():
-        named = [line.partition(":")[2].strip() for line in info.read_text().splitlines()
-                 if line.startswith("model name")]
-        name = next(iter(named), name)
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{name}, {os.cpu_count()} cores seen; {versions}"
-
-
 def _judged(judged: Sequence[Accuracy]) -> list[str]:
     if not judged:
         return []
     head = ("weights", "network", "photos", "top-1", "95 % interval", "source of the weights")
     lines = [
-        _line((
+        line((
             one.weights, one.member, str(one.n), _percent(one.top1),
             f"{_percent(one.interval[0])} to {_percent(one.interval[1])}", one.source,
         ))
@@ -116,7 +98,7 @@ def _judged(judged: Sequence[Accuracy]) -> list[str]:
         f"{judged[0].n:,} photos of {len(seen):,} classes{which}, not ImageNet's 50,000 photos of 1,000: "
         "top-1 among all 1,000 classes, by `python cli.py evaluate imagenet`. Few photos of few classes: not "
         "to be held against the columns above.",
-        "", _line(head), _line(("---", "---", "---:", "---:", "---:", "---")), *lines, "",
+        "", line(head), line(("---", "---", "---:", "---:", "---:", "---")), *lines, "",
     ]
 
 

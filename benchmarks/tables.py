@@ -1,0 +1,15 @@
+"""Tables in Markdown for the pages of the benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def line(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table whose first column is words and whose others are figures."""
+    return [line(head), line(("---", *["---:"] * (len(head) - 1))), *map(line, rows)]
