@@ -117,8 +117,9 @@ def save_course(job: Job, course: Course, *, must: bool) -> None:
         "photos": len(job.train.photos), "bad": list(job.bad), "world": job.world.size,
     }
     try:
-        checkpoint.save_training_state(job.run, state)
-        tell_progress(job, course, "running")
+        with job.timer("checkpoint"):
+            checkpoint.save_training_state(job.run, state)
+            tell_progress(job, course, "running")
     except OSError as err:
         if must:
             raise OSError(

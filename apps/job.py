@@ -15,7 +15,7 @@ from apps.app import App
 from apps.engine.cache import PhotoCache
 from apps.engine.loader import BadPhoto, Batch, Loader
 from apps.engine.machine import autocast, choose_precision
-from apps.engine.profile import StageTimer
+from apps.engine.stages import StageTimer
 from apps.engine.stop import Stop
 from apps.engine.sync_norm import synchronise_batch_norm
 from apps.engine.world import World

@@ -190,7 +190,7 @@ def predict_val(job: Job, *, tta: str = "none") -> Any:
     def forward(images: Tensor) -> Tensor:
         return tta_logits(network, images, tta)
 
-    with job.screen.track("validation", len(job.val)) as update:
+    with job.screen.track("validation", len(job.val)) as update, job.timer("validation"):
         outputs, targets, indices, bad = run_model(
             forward, job.val.epoch(0), world=job.world, stop=job.stop,
             on_step=lambda n, tally: update(n, rate(tally)),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from apps.course import Course
 from apps.engine import checkpoint
+from apps.engine.profile import Profiler
 from apps.engine.train import Tally, rate
 from apps.job import Job
 from apps.live import TrainingView
@@ -23,10 +24,13 @@ class Watching:
         course: the training under way.
         view: on the terminal.
         watch: the writers; None in all processes but the first.
+        profiler: told of each update, if there is one.
     """
 
-    def __init__(self, course: Course, view: TrainingView, watch: Watch | None) -> None:
-        self.course, self.view, self.watch = course, view, watch
+    def __init__(
+        self, course: Course, view: TrainingView, watch: Watch | None, profiler: Profiler | None
+    ) -> None:
+        self.course, self.view, self.watch, self.profiler = course, view, watch, profiler
         self.seen: dict[str, float] = dict(course.tally.sums)
         self.photos = course.tally.photos
 
@@ -39,6 +43,8 @@ class Watching:
         self.seen, self.photos = dict(tally.sums), tally.photos
         number = self.course.epoch * self.course.steps + done
         self.view.step(number, rate(tally), terms)
+        if self.profiler is not None:
+            self.profiler.step()
         if self.watch is not None and number % TOLD_EVERY == 0:
             rates = self.course.learner.optimizer.param_groups
             speed = tally.photos / max(tally.seconds, 1e-9)
@@ -67,9 +73,11 @@ def watching(job: Job, course: Course) -> Iterator[Watching]:
         job.settings.epochs, course.steps, start, metric=f"val/{course.best.metric}",
         history=checkpoint.read_metrics(job.run),
     )
+    wanted = job.settings.profile and job.world.first
+    profiler = Profiler(job.run, job.model, job.timer) if wanted else None
     try:
-        with view as shown:
-            yield Watching(course, shown, watch)
+        with view as shown, profiler or nullcontext():
+            yield Watching(course, shown, watch, profiler)
         if watch is not None:
             watch.end({}, texts={"settings": settings_text(job.settings.to_dict())})
     finally:

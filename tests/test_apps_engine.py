@@ -20,7 +20,8 @@ from apps.engine.files import sha256_of, write_whole
 from apps.engine.loader import Batch, EpochBatches, Loader, eval_transform, train_transform
 from apps.engine.optim import adamw, cosine, decays, parameter_groups
 from apps.engine.probe import fit_probe
-from apps.engine.train import run_model, train_epoch
+from apps.engine.stop import Stopped
+from apps.engine.train import Learner, Tally, run_model, train_epoch
 from backbone import MobileNetV1, WeightsInfo
 from datasets.folders import ImageFolders
 from heads import Classifier, MultiHead
@@ -134,6 +135,12 @@ def one_batch(images: Tensor, targets: Tensor) -> Batch:
     return Batch(images, targets, list(range(len(targets))), [])
 
 
+def learner(model: MultiHead, optimizer: torch.optim.Optimizer, nominal: int, **options: Any) -> Learner:
+    head: Any = model.heads["dogs"]
+    terms = options.pop("terms", lambda x, network, targets: head.loss(network(x)["dogs"], targets))
+    return Learner(model, terms, optimizer, nominal, **options)
+
+
 def test_eight_images_are_overfitted() -> None:
     """A sign error, a frozen layer or a stale gradient anywhere in the chain would stop this."""
     torch.manual_seed(0)
@@ -142,9 +149,8 @@ def test_eight_images_are_overfitted() -> None:
     model = small_model(4)
     optimizer = adamw(parameter_groups(model, lr=3e-3, backbone_lr=1.0, weight_decay=0.0))
     model.train()
-    head: Any = model.heads["dogs"]
     for _ in range(60):
-        tally = train_epoch(lambda x: model(x)["dogs"], head.loss, [batch], optimizer)
+        tally = train_epoch(learner(model, optimizer, 8), [batch])
     assert tally.means()["loss"] < 0.02
     assert tally.photos == 8
 
@@ -154,42 +160,89 @@ def test_the_first_loss_of_a_training_is_log_k() -> None:
     model.train()
     images = torch.randint(0, 256, (32, 3, 96, 96), dtype=torch.uint8)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    head: Any = model.heads["dogs"]
     batch = one_batch(images, torch.arange(32) % 10)
-    tally = train_epoch(lambda x: model(x)["dogs"], head.loss, [batch], optimizer)
+    tally = train_epoch(learner(model, optimizer, 32), [batch])
     assert tally.means()["loss"] == pytest.approx(np.log(10), rel=0.02)
 
 
-def test_a_loss_that_is_not_finite_stops_and_is_named() -> None:
+def test_a_loss_that_is_not_finite_stops_and_names_its_term_and_its_photos() -> None:
     model = small_model()
     batch = one_batch(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    with pytest.raises(FloatingPointError, match=r"'made_up': nan.*--lr"):
-        train_epoch(
-            lambda x: model(x)["dogs"], lambda o, _: {"made_up": o.sum() * float("nan")}, [batch],
-            torch.optim.SGD(model.parameters(), lr=1.0),
-        )
+    broken = learner(
+        model, torch.optim.SGD(model.parameters(), lr=1.0), 4,
+        terms=lambda x, network, _: {"made_up": network(x)["dogs"].sum() * float("nan")},
+        name_photos=lambda indices: f"photos {indices} of a.jpg",
+    )
+    with pytest.raises(FloatingPointError, match=r"'made_up': nan.*photos \[0, 1, 2, 3\] of a.jpg; lower --lr"):
+        train_epoch(broken, [batch])
     assert all(torch.equal(model.state_dict()[k], v) for k, v in before.items())
+
+
+class Constant(nn.Module):
+    """A loss that is handed to it, and a parameter for the optimiser."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float().mean(dim=(1, 2, 3)) * self.weight
+
+
+def numbers(*values: int) -> Batch:
+    """A batch of one-colour photos: the loss of each is its number."""
+    images = torch.tensor(values, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 32, 32).contiguous()
+    return one_batch(images, torch.zeros(len(values)))
+
+
+def of_numbers(optimizer_lr: float, nominal: int) -> Learner:
+    model = Constant()
+    return Learner(
+        model, lambda x, network, _: {"x": network(x).mean()},
+        torch.optim.SGD(model.parameters(), lr=optimizer_lr), nominal, clip_norm=1e9,
+    )
 
 
 def test_terms_are_weighed_by_photos_not_by_batches() -> None:
     """Losses 1 on three photos and 5 on one are 2 a photo; the mean of batch means would say 3."""
-    parameter = nn.Parameter(torch.ones(1))
-    sizes, losses = [3, 1], iter([1.0, 5.0])
-    batches = [one_batch(torch.zeros(n, 3, 32, 32, dtype=torch.uint8), torch.zeros(n)) for n in sizes]
-    tally = train_epoch(
-        lambda _: parameter, lambda o, _: {"x": (o * 0 + next(losses)).sum()}, batches,
-        torch.optim.SGD([parameter], lr=0.0),
-    )
+    tally = train_epoch(of_numbers(0.0, 3), [numbers(1, 1, 1), numbers(5)])
     assert tally.means()["loss"] == pytest.approx(2.0)
 
 
-def test_a_mirrored_pass_averages_the_photo_and_its_mirror_image() -> None:
-    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
-    images[..., :16] = 255
-    batch = one_batch(images, torch.zeros(1))
-    outputs, _, _, _ = run_model(lambda x: x[:, 0, 0, :1], [batch], mirror=True)
-    assert outputs.item() == pytest.approx(0.5)
+@pytest.mark.parametrize("batches", [[(1, 1, 1), (5,)], [(1, 5), (1, 1)], [(1, 1, 1, 5)]])
+def test_batches_that_are_gathered_make_the_update_of_one_large_batch(batches: list[tuple[int, ...]]) -> None:
+    """The gradient is the mean over photos, 2, however unequal the batches and whatever is nominal."""
+    for nominal in (4, 32):
+        one = of_numbers(0.1, nominal)
+        train_epoch(one, [numbers(*values) for values in batches], accumulate=len(batches))
+        assert one.model.weight.item() == pytest.approx(1 - 0.1 * 2)
+
+
+def test_an_epoch_that_goes_on_counts_and_seeds_its_updates_from_there() -> None:
+    seeded: list[int] = []
+    steps: list[int] = []
+    one = of_numbers(0.0, 1)
+    one.before_update = steps.append
+    tally = train_epoch(
+        one, [numbers(3), numbers(3)], tally=Tally(photos=2, sums={"x": 2.0, "loss": 2.0}), done=2,
+        epoch_start=10, seed=seeded.append,
+    )
+    assert (seeded, steps) == ([2, 3], [12, 13])
+    assert (tally.photos, tally.means()["loss"]) == (4, 2.0)
+
+
+def test_a_signal_ends_the_epoch_after_the_update_under_way() -> None:
+    one, done = of_numbers(0.0, 1), list[int]()
+
+    def on_step(number: int, _: Tally) -> None:
+        done.append(number)
+        one.stop.number = 15
+
+    with pytest.raises(Stopped) as stopped:
+        train_epoch(one, [numbers(1)] * 5, on_step=on_step)
+    assert stopped.value.code == 128 + 15
+    assert done == [1, 2]
 
 
 @pytest.mark.parametrize("classes", [2, 4])
