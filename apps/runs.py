@@ -137,19 +137,20 @@ def _described(folder: Path, names: set[str], config: dict[str, Any]) -> Run:
         raise ValueError(f"{MODEL} is missing beside {CONFIG}")
     if config:
         _check(config)
+    told = {"app": str, "backbone": str, "resolution": int, "photos": int}
     run = Run(
-        str(folder), *_state(folder, names, config, progress), app=config.get("app") or progress.get("app"),
-        date=_date(folder, names),
+        str(folder), *_state(folder, names, config, progress), date=_date(folder, names),
+        **{name: progress[name] for name, kind in told.items() if isinstance(progress.get(name), kind)},
     )
     run = _with_epochs(run, config, progress, rows)
     notes = [run.note, f"{len(complaints)} damaged lines in {METRICS}" if complaints else ""]
     run = replace(run, note="; ".join(filter(None, notes)))
     if not config:
         return run
-    settings, backbone = config["settings"], config.get("backbone") or {}
+    settings, backbone, data = config["settings"], config.get("backbone", {}), config.get("data", {})
     return replace(
-        run, backbone=backbone.get("name"), resolution=settings.get("resolution"), settings=settings,
-        photos=config.get("data", {}).get("train"), data=config.get("data", {}),
+        run, app=config["app"], backbone=backbone.get("name"), resolution=_whole(settings.get("resolution")),
+        photos=_whole(data.get("train")), settings=settings, data=data,
         intervals=config.get("intervals", {}),
     )
 
@@ -161,39 +162,46 @@ def _check(config: dict[str, Any]) -> None:
     for name in ("metrics", "backbone", "data", "intervals"):
         if not isinstance(config.get(name, {}), dict):
             raise ValueError(f"{name!r} in {CONFIG} is no table")
+    if not isinstance(config.get("backbone", {}).get("name", ""), str):
+        raise ValueError(f"the name of the backbone in {CONFIG} is no text")
 
 
 def _with_epochs(
     run: Run, config: dict[str, Any], progress: dict[str, Any], rows: list[dict[str, Any]]
 ) -> Run:
     """Epochs, figures and time; the finished model's figures win over those of its last epoch."""
-    done = [row["epoch"] for row in rows if isinstance(row.get("epoch"), int)]
+    done = [row["epoch"] for row in rows if _whole(row.get("epoch")) is not None]
     metrics = {
         name.removeprefix("val/"): value for name, value in (rows[-1] if rows else {}).items()
-        if name.startswith("val/") and _is_number(value)
+        if name.startswith("val/") and is_number(value)
     }
-    final = {name: value for name, value in config.get("metrics", {}).items() if _is_number(value)}
+    final = {name: value for name, value in config.get("metrics", {}).items() if is_number(value)}
     if final and (run.state == FINISHED or not metrics):
         metrics = final
-    seconds = [row["seconds"] for row in rows if _is_number(row.get("seconds"))]
+    seconds = [row["seconds"] for row in rows if is_number(row.get("seconds"))]
     planned = progress.get("epochs", config.get("settings", {}).get("epochs") if done else None)
     return replace(
-        run, epochs_done=max(done) if done else progress.get("epoch"), epochs=planned, metrics=metrics,
-        best=_best(rows), seconds=round(sum(seconds), 1) if seconds else config.get("seconds"),
+        run, epochs_done=max(done) if done else _whole(progress.get("epoch")), epochs=_whole(planned),
+        metrics=metrics, best=_best(rows), seconds=round(sum(seconds), 1) if seconds else None,
     )
 
 
 def _best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The best epoch by ``val/top1``, or by what else was judged."""
     name = main_figure(rows[-1], "val/top1") if rows else None
-    judged = [row for row in rows if _is_number(row.get(name or ""))]
+    judged = [row for row in rows if is_number(row.get(name or ""))]
     if name is None or not judged:
         return None
     at = best_of([row[name] for row in judged], name)
     return {"metric": name.removeprefix("val/"), "value": judged[at][name], "epoch": judged[at].get("epoch")}
 
 
-def _is_number(value: Any) -> bool:
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a file is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -221,12 +229,12 @@ def _process(progress: dict[str, Any], resumable: str) -> tuple[str, str]:
     pid, host = progress.get("pid"), progress.get("host")
     if host != socket.gethostname():
         return PERHAPS, f"on {host}, which cannot be asked from here"
-    if not isinstance(pid, int) or pid < 1:
+    if not isinstance(pid, int) or isinstance(pid, bool) or pid < 1:
         raise ValueError(f"{PROGRESS} says running, but its process id is {pid!r}")
     if sys.platform == "win32":
         return PERHAPS, f"process {pid}"
     told = progress.get("time")
-    if is_alive(pid, told if _is_number(told) else None):
+    if is_alive(pid, told if is_number(told) else None):
         return RUNNING, f"process {pid}"
     return INTERRUPTED, "; ".join(filter(None, (f"process {pid} is gone", resumable)))
 

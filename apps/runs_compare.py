@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot, isfinite
+from math import hypot
 from typing import Any
 
 from apps.figures import smaller_is_better
-from apps.runs import Run
+from apps.runs import Run, is_number
 
 SHARES = ("top1", "top5", "accuracy", "rank1")  # of photos that are right: n alone gives their interval
 NOT_A_SETTING = ("app", "backbone", "resolution", "photos")
@@ -77,7 +77,7 @@ def _noise(first: Run, second: Run, name: str) -> float | None:
 def _half(run: Run, name: str) -> float | None:
     """Half of the 95 % interval of a figure: the run's own, or Wilson's for a share of its val photos."""
     bounds = run.intervals.get(name)
-    if isinstance(bounds, list) and len(bounds) == 2 and all(map(isfinite, bounds)):
+    if isinstance(bounds, list) and len(bounds) == 2 and all(map(is_number, bounds)):
         return (bounds[1] - bounds[0]) / 2
     n, share = run.data.get("val"), run.metrics.get(name)
     if name not in SHARES or not isinstance(n, int) or n < 1 or share is None or not 0 <= share <= 1:

@@ -20,7 +20,7 @@ from support import ROOT, Cli
 from apps import runs
 from apps.engine import checkpoint
 from apps.process import is_alive
-from apps.runs import find_runs, read_run
+from apps.runs import find_runs, ordered, read_run
 from apps.runs_compare import compare
 from apps.runs_text import is_figure, list_lines, printable
 
@@ -97,6 +97,35 @@ def test_a_real_run_is_listed(colour_run: Path, cli: Cli) -> None:
     assert (line["epochs_done"], line["epochs"]) == (6, 6)
     assert line["metrics"]["top1"] > 0
     assert answer.code == 0
+
+
+def test_a_running_run_shows_what_its_progress_file_tells(tmp_path: Path) -> None:
+    told = progress(app="dogs", backbone="mobilenetv1_0.25", resolution=96, photos="many")
+    found = read_run(make(tmp_path / "run", finished=False, rows=0, progress=told))
+    assert found is not None
+    assert (found.app, found.backbone, found.resolution) == ("dogs", "mobilenetv1_0.25", 96)
+    assert found.photos is None
+    assert (found.epochs_done, found.epochs) == (1, 9)
+
+
+JUNK = (None, [], {}, "x", -1, 2.5, True, float("nan"), {"name": 3}, [1])
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_no_value_of_an_unlucky_kind_stops_the_list(tmp_path: Path, junk: Any) -> None:
+    """Files of other versions and other programs: each key in turn holds what nobody foresaw."""
+    for key in ("app", "settings", "backbone", "metrics", "data", "intervals", "classes"):
+        folder = make(tmp_path / "config" / key)
+        (folder / "config.json").write_text(json.dumps(config(**{key: junk})))
+    for key in ("epoch", "epochs", "state", "pid", "host", "time", "app", "backbone"):
+        make(tmp_path / "progress" / key, finished=False, progress=progress(**{key: junk}))
+    for key in ROW:
+        checkpoint.append_metrics(make(tmp_path / "rows" / key), ROW | {key: junk})
+    found = find_runs(tmp_path)
+    assert len(found) == 7 + 8 + len(ROW)
+    for by in ("run", "top1", "epochs_done", "date", "seconds"):
+        assert len(list_lines(ordered(found, by), 200, by)) == 1 + len(found)
+    json.dumps(compare([run for run in found if run.state != "damaged"]), allow_nan=False)
 
 
 def state(run: Path) -> tuple[str, str]:
