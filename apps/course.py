@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import random
+import socket
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -139,9 +138,9 @@ def tell_progress(job: Job, course: Course, state: str) -> None:
     if job.world.first:
         checkpoint.write_progress(job.run, {
             "app": job.app.name, "state": state, "epoch": course.epoch, "epochs": job.settings.epochs,
-            "step": course.step, "steps_per_epoch": course.steps, "pid": os.getpid(),
-            "host": platform.node(), "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "settings": job.settings.to_dict(),
+            "step": course.step, "steps_per_epoch": course.steps, "backbone": job.info.name,
+            "resolution": job.settings.resolution, "photos": len(job.photos), "pid": os.getpid(),
+            "host": socket.gethostname(), "time": time.time(), "settings": job.settings.to_dict(),
         })
 
 

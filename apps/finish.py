@@ -48,6 +48,7 @@ def finish(job: Job, *, seconds: float) -> dict[str, float]:
             f"cannot write the finished model into {job.run} ({err.strerror}); make room, then --resume "
             f"--out {job.run} writes it"
         ) from err
+    checkpoint.write_progress(job.run, checkpoint.read_progress(job.run) | {"state": "finished"})
     job.app.report(
         job.run, title=f"{job.app.name}: {job.info.name} at {job.settings.resolution} px",
         predictions=predictions, ece=honest.get("ece"), history=checkpoint.read_metrics(job.run),

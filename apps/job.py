@@ -23,6 +23,7 @@ from apps.model import answering, describe, find_weights, make_backbone, make_mo
 from apps.progress import Screen
 from apps.reading import Reading
 from apps.registry import load_app
+from apps.watch import require_tensorboard
 from apps.settings import Settings
 from backbone import Backbone, WeightsInfo
 from backbone.base import MIN_SIZE_PX
@@ -112,6 +113,8 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         screen.warn(note)
     weights = find_weights(settings)
     info = describe(settings, weights, sample=sample)
+    if settings.tensorboard:
+        require_tensorboard()
     chosen: Any = resolve(
         settings, info, photos=len(train), pretrained=weights is not None, sample=sample
     )

@@ -66,8 +66,9 @@ class Watching:
 def watching(job: Job, course: Course) -> Iterator[Watching]:
     """Watch a training from where it stands; what was told of updates after that is taken back."""
     start = course.epoch * course.steps + course.step
+    judging_again = course.step == course.steps  # its point of the epoch may stand there already
     watch = Watch(job.run, tensorboard=job.settings.tensorboard) if job.world.first else None
-    for complaint in watch.resume(start, course.epoch) if watch else ():
+    for complaint in watch.resume(start - judging_again, course.epoch) if watch else ():
         job.screen.warn(complaint)
     view = job.screen.training(
         job.settings.epochs, course.steps, start, metric=f"val/{course.best.metric}",
