@@ -9,8 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from apps.engine.machine import cpu_flags
+
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-BF16 = ("avx512_bf16", "amx_bf16")  # either multiplies bf16 faster than fp32
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
@@ -19,10 +20,10 @@ def processor() -> tuple[str, frozenset[str]]:
     info, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
     if not info.is_file():
         return name, frozenset()
-    lines = [line.partition(":") for line in info.read_text(encoding="utf-8").splitlines()]
-    names = [value.strip() for key, _, value in lines if key.strip() == "model name"]
-    flags = [value.split() for key, _, value in lines if key.strip() == "flags"]
-    return next(iter(names), name), frozenset(next(iter(flags), ()))
+    text = info.read_text(encoding="utf-8")
+    lines = (line.partition(":") for line in text.splitlines())
+    named = (value.strip() for key, _, value in lines if key.strip() == "model name")
+    return next(named, name), cpu_flags(text)
 
 
 def machine() -> str:
@@ -39,11 +40,6 @@ def facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version()} | {one: version(one) for one in LIBRARIES},
     }
-
-
-def has_bf16() -> bool:
-    """Whether the processor has units for bf16."""
-    return bool(processor()[1].intersection(BF16))
 
 
 def peak_memory() -> int:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as cli.py, before torch starts its threads
 
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from apps.course import Course
 from apps.dogs import DogsSettings
 from apps.engine.loader import Batch
-from apps.engine.optim import adamw, cosine, parameter_groups
+from apps.engine.machine import keep_memory
+from apps.engine.train import Tally
+from apps.engine.world import World
 from apps.job import Job, prepare
+from apps.model import answering, cast_for
 from apps.progress import Screen
-from apps.training import one_epoch, train_frozen
+from apps.training import one_epoch, prepare_course
+from apps.watching import Watching, watching
+from backbone import MobileNetV1
 from benchmarks.gate import Gate
 from benchmarks.rounds import Side
+from heads import Classifier, MultiHead
 
 EPOCHS = 1000  # of the schedule: more than a benchmark runs
-NAMED: tuple[str, ...] = ("precision", "weights")  # options of a side that are settings of ours
 LEAST_CROP = 0.08  # as the peers' scripts, instead of our 0.35
+NEVER = 1e9  # seconds between checkpoints: the peers write none within an epoch either
 
 
 def photos_in(batch: Batch) -> float:
@@ -41,38 +53,33 @@ class Gated:
     def __len__(self) -> int:
         return len(self.loader)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, each when its turn comes."""
-        return self.gate.through(self.loader.epoch(number), photos_in)
+        return self.gate.through(self.loader.epoch(number, start=start), photos_in)
 
 
-def lacking(side: Side) -> str:
-    """Why this version of ours cannot run a side; empty where it can."""
-    wanted = {name for name in NAMED if name in side.options}
-    if side.options.get("epoch") == "later":
-        wanted.add("cache")
-    missing = wanted - {one.name for one in fields(DogsSettings)}
-    return f"this version of ours has no {', '.join(f'--{name}' for name in sorted(missing))}" * bool(missing)
-
-
-def settings_of(side: Side, folder: Path) -> DogsSettings:
-    """The settings that make our run the same work as the peers'; a new cache in ``folder``."""
-    known = {one.name for one in fields(DogsSettings)}
-    extra: dict[str, Any] = {name: side.options[name] for name in NAMED if name in side.options}
-    if "epoch" in side.options and "cache" in known:
-        extra["cache"] = folder / "cache"
-    return DogsSettings(
-        data=Path(side.root), width=side.width, resolution=side.resolution, batch_size=side.batch,
-        epochs=EPOCHS, min_crop=LEAST_CROP, seed=side.seed, workers=None if side.core is None else 0, **extra,
-    )
+def settings_of(side: Side, folder: Path, **changes: Any) -> DogsSettings:
+    """The settings that make our run the same work as the peers'; caches only in ``folder``."""
+    given: dict[str, Any] = {
+        "data": Path(side.root), "width": side.width, "resolution": side.resolution, "batch_size": side.batch,
+        "epochs": EPOCHS, "min_crop": LEAST_CROP, "seed": side.seed, "save_every": NEVER,
+        "precision": side.options.get("precision", "fp32"), "workers": None if side.core is None else 0,
+        "cache": folder / "cache" if "epoch" in side.options else None,
+    }
+    return DogsSettings(**given | changes)
 
 
 @contextmanager
-def prepared(side: Side) -> Iterator[Job]:
+def prepared(side: Side, **changes: Any) -> Iterator[Job]:
     """Data, network and loaders of a run that leaves nothing behind."""
+    keep_memory()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        yield prepare("dogs", settings_of(side, folder), folder / "run", Screen(quiet=True))
+        run = Path(name) / "run"
+        run.mkdir()
+        yield prepare("dogs", settings_of(side, Path(name), **changes), run, Screen(quiet=True), World())
 
 
 def train(gate: Gate, side: Side) -> None:
@@ -82,44 +89,62 @@ def train(gate: Gate, side: Side) -> None:
     ``precision``: as ``--precision``; ``work``: ``read`` to read photos only.
     """
     with prepared(side) as job:
-        plain: Any = job.train
-        first = 0
+        plain = job.train
         if side.options.get("epoch") == "later":
             for _ in plain.epoch(0):
                 pass  # fills the cache
-            first = 1
-        job.train = Gated(plain, gate)  # type: ignore[assignment]
-        s = job.settings
-        optimizer = adamw(parameter_groups(
-            job.model, lr=s.lr, backbone_lr=s.backbone_lr, weight_decay=s.weight_decay
-        ))
-        steps = len(plain) * s.epochs
-        schedule = cosine(optimizer, steps=steps, warmup=round(len(plain) * s.warmup_epochs))
-        gate.say({
-            "workers": plain.loader.num_workers, "threads": torch.get_num_threads(),
-            "optimizer": type(optimizer).__name__,
-        })
-        for epoch in count(first):
-            if side.options.get("work") == "read":
-                for _ in job.train.epoch(epoch):
+        job.train = Gated(plain, gate)
+        gate.say({"workers": plain.loader.num_workers, "threads": torch.get_num_threads()})
+        if side.options.get("work") == "read":
+            for number in count(1):
+                for _ in job.train.epoch(number):
                     pass
-            else:
-                one_epoch(job, optimizer, schedule, epoch)
+        learn(job, epochs=EPOCHS)
+
+
+def learn(job: Job, *, epochs: int) -> None:
+    """Epochs of a training as ``finetune`` runs them, without validation."""
+    course, module = prepare_course(job, None)
+    course.epoch = 1  # epoch 0 has other crops in the same order; a cache is filled with it
+    with watching(job, course) as watch:
+        for _ in range(epochs):
+            _one_more(job, course, module, watch)
+
+
+def _one_more(job: Job, course: Course, module: nn.Module, watch: Watching) -> None:
+    one_epoch(job, course, module, watch)
+    course.epoch, course.step, course.tally = course.epoch + 1, 0, Tally()
 
 
 def frozen(gate: Gate, side: Side) -> None:
     """A step is some epochs over a frozen backbone: on kept features with ``options["cached"]``."""
-    with prepared(side) as job:
-        epochs: int = side.options["epochs"]
-        job.backbone.freeze()
-        head = job.model.heads[job.app.name].parameters()
-        optimizer = torch.optim.AdamW(head, lr=1e-3)
-        schedule = cosine(optimizer, steps=len(job.train) * EPOCHS, warmup=0)
-        gate.say({"photos": len(job.train.photos), "threads": torch.get_num_threads()})
-        work = float(epochs * len(job.train.photos))
-        for step in gate.through(count(), lambda _: work):
-            if side.options["cached"]:
-                train_frozen(job)
-                continue
-            for epoch in range(epochs):
-                one_epoch(job, optimizer, schedule, step * epochs + epoch)
+    from benchmarks.inference import seeded_network
+
+    epochs: int = side.options["epochs"]
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "seeded.safetensors"
+        save_file(seeded_network(side).state_dict(), weights, {"padding": "symmetric"})
+        changes = {"weights": str(weights), "width": None, "freeze": True, "epochs": epochs}
+        with prepared(side, **changes, cached_features=side.options["cached"]) as job:
+            plain = job.train
+            gate.say({"photos": len(plain.photos), "threads": torch.get_num_threads()})
+            work = float(epochs * len(plain.photos))
+            for _ in gate.through(count(), lambda _: work):
+                job.train = plain
+                learn(job, epochs=epochs)
+
+
+def answerer(network: nn.Module, side: Side, classes: int) -> Callable[[Tensor], Tensor]:
+    """Photos in [0, 1] to logits, as ``predict`` does it, with the weights of a network of timm's."""
+    keep_memory()
+    ours = MobileNetV1(side.width, padding="symmetric")
+    model = MultiHead(ours, {"classes": Classifier(ours.channels[32], classes)})
+    state = {_our_name(name): value for name, value in network.state_dict().items()}
+    model.load_state_dict(state)
+    model.eval().to(memory_format=torch.channels_last)
+    return answering(model, "classes", cast_for(side.options.get("precision", "fp32")))
+
+
+def _our_name(name: str) -> str:
+    head, _, rest = name.partition(".")
+    return f"heads.classes.linear.{rest}" if head == "classifier" else f"backbone.{name}"

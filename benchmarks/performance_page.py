@@ -22,7 +22,7 @@ from benchmarks.cases import (
 )
 from benchmarks.machine import FLAGS
 from benchmarks.rounds import Record, rates, ratios
-from benchmarks.tables import table
+from benchmarks.tables import table, without_empty
 
 Spread = tuple[float, float, float]
 FLOPS_PER_MULT_ADD, PASSES = 2, 3  # a training step costs about three forward passes
@@ -52,6 +52,11 @@ DIFFERS = (
     "and normalises them. *Off by*: greatest distance of ours from timm's fp32 logits over the greatest"
     " logit, same weights.",
     "- Memory: the most that the process itself held (without its readers).",
+    "- Frozen: ten epochs of the head by AdamW, with `--freeze --epochs 10`; with cached features it sees "
+    "the photos as they are, computed once and counted; without, distorted anew each epoch.",
+    "- Two processes: `torchrun --nproc_per_node=2 cli.py finetune dogs` against 1, one thread each, a batch "
+    "of 64 in all; photos a second of the second epoch, from `metrics.jsonl`.",
+    "- CPU time leaves out waiting for the disk and for other programs; the JSON has the wall time, too.",
 )
 
 
@@ -129,13 +134,13 @@ def _case(name: str, case: Mapping[str, Any]) -> list[str]:
         f"### {name}", "",
         f"{asked['kind']}, width {asked['width']} at {asked['resolution']} px, {where}, by {TIME[by]}; "
         f"photos of {asked['data']}{size}; rounds: {asked['rounds']}, of {asked['steps']} steps after "
-        f"{asked['warm_up']}; {case['date']}.", "", *table(head, rows),
+        f"{asked['warm_up']}; {case['date']}.", "", *table(*without_empty(head, rows)),
     ]
     if MATRIX in records:
         product = spread_text(rates(records[MATRIX], by), 1)
         lines += ["", f"Matrix product, fp32: {product} GFLOP/s."]
-    lines += [f"- {side}: {UNKNOWN}: {why}." for side, why in case["absent"].items()]
-    return [*lines, ""]
+    absent = [f"- {side}: {UNKNOWN}: {why}." for side, why in case["absent"].items()]
+    return [*lines, "", *absent, *[""] * bool(absent)]
 
 
 def _side_row(
@@ -158,7 +163,7 @@ def _notes(record: Record, kind: str) -> str:
     if kind == INFERENCE and "difference" in facts:
         return f"off by {facts['difference']['relative']:.1e}"
     if kind in (TRAIN, READ):
-        return f"{facts['threads']} threads, {facts['workers']} readers"
+        return f"{facts['threads']} thread{'s' * (facts['threads'] != 1)}, {facts['workers']} readers"
     return f"{facts['processes']} x {facts['threads']} thread" if kind == PROCESSES else ""
 
 

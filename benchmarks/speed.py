@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from apps.engine.machine import BF16_FLAGS, has_bf16_units
 from benchmarks import cases, machine
 from benchmarks.cases import CASES, PROCESSES, QUICK, READ, TRAIN, Case, Result
 from benchmarks.pictures import photo_count, photos_for
@@ -177,17 +178,11 @@ def available() -> set[int]:
 
 
 def drop_absent(sides: dict[str, Side]) -> dict[str, str]:
-    """Take out of ``sides`` what this machine or this version cannot run; returns the reasons."""
+    """Take out of ``sides`` what this machine cannot run; returns the reasons."""
     absent = {}
     for name, side in sides.items():
-        if side.options.get("precision") == "bf16" and not machine.has_bf16():
-            absent[name] = f"the processor has no units for bf16 ({' or '.join(machine.BF16)})"
-        elif side.runner == "ours":
-            from benchmarks.ours import lacking
-
-            lack = lacking(side)
-            if lack:
-                absent[name] = lack
+        if side.options.get("precision") == "bf16" and not has_bf16_units():
+            absent[name] = f"the processor has no units for bf16 ({' or '.join(sorted(BF16_FLAGS))})"
     for name in absent:
         del sides[name]
     return absent

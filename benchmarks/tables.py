@@ -13,3 +13,11 @@ def line(cells: Sequence[str]) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The lines of a table whose first column is words and whose others are figures."""
     return [line(head), line(("---", *["---:"] * (len(head) - 1))), *map(line, rows)]
+
+
+def without_empty(
+    head: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Head and rows without the columns in which no row has a word."""
+    kept = [number for number in range(len(head)) if any(row[number] for row in rows)]
+    return [head[number] for number in kept], [[row[number] for number in kept] for row in rows]

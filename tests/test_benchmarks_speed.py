@@ -15,10 +15,10 @@ from support import ROOT, save_colour
 
 from benchmarks import cases, speed
 from benchmarks.__main__ import main
-from benchmarks.cases import CASES, FIRST, FIRST_BF16, LATER, MATRIX, TARGETS, TIMM, TORCHVISION, Target
-from benchmarks.inference import difference, our_network, seeded_network
+from benchmarks.cases import CASES, FIRST, FIRST_BF16, MATRIX, TARGETS, TIMM, TORCHVISION, Target
+from benchmarks.inference import CLASSES, difference, seeded_network
 from benchmarks.machine import facts, peak_memory
-from benchmarks.ours import lacking, settings_of
+from benchmarks.ours import answerer, settings_of
 from benchmarks.performance_page import judge, page, peak_share, records_of
 from benchmarks.pictures import photo_count, photos_for
 from benchmarks.processes import command, last_error, last_seconds
@@ -86,9 +86,10 @@ def test_the_page_has_wanted_beside_measured_and_a_plain_word() -> None:
     assert "ours, bf16, first epoch over timm | 3.5 |  | cannot be measured here: no units |" in text
     row = next(line for line in text.splitlines() if line.startswith("| ours, first epoch | "))
     assert row == (
-        "| ours, first epoch | 16.0 (12.0 to 20.0) | 2.50 (2.00 to 3.00) |  | 68 % | 1,024 MiB "
-        "| 1 threads, 0 readers |"
+        "| ours, first epoch | 16.0 (12.0 to 20.0) | 2.50 (2.00 to 3.00) | 68 % | 1,024 MiB "
+        "| 1 thread, 0 readers |"
     )
+    assert "over torchvision" not in text  # which is not among these sides
     assert "Matrix product, fp32: 100.0 (80.0 to 100.0) GFLOP/s" in text
     assert facts()["processor"] in text
 
@@ -124,19 +125,12 @@ def test_ours_is_asked_for_the_same_work_as_the_peers(tmp_path: Path) -> None:
 def test_bf16_sides_are_left_out_with_a_reason_where_the_processor_has_no_units(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.machine.processor", lambda: ("old", frozenset({"avx2"})))
+    monkeypatch.setattr("benchmarks.speed.has_bf16_units", lambda: False)
     sides = sides_of(CASES["train-1.0-224"], tmp_path, 0)
     absent = drop_absent(sides)
-    assert "no units for bf16 (avx512_bf16 or amx_bf16)" in absent[FIRST_BF16]
+    assert "no units for bf16 (amx_bf16 or avx512_bf16)" in absent[FIRST_BF16]
     assert FIRST_BF16 not in sides
     assert {TIMM, TORCHVISION, FIRST, MATRIX} <= set(sides)
-
-
-def test_what_this_version_of_ours_lacks_is_said(tmp_path: Path) -> None:
-    assert lacking(Side("ours", str(tmp_path))) == ""
-    known = settings_of(Side("ours", str(tmp_path)), tmp_path).to_dict()
-    said = lacking(sides_of(CASES["train-1.0-224"], tmp_path, 0)[LATER])
-    assert said == ("" if "cache" in known else "this version of ours has no --cache")
 
 
 def test_a_result_is_asked_for_again_when_what_it_hangs_on_is_another() -> None:
@@ -184,7 +178,7 @@ def test_our_network_answers_as_timms_does_with_its_weights() -> None:
     images = torch.rand(8, 3, 64, 64)
     with torch.inference_mode():
         wanted = reference((images - 0.5) / 0.5)
-        answers = our_network(reference, side)(images)["classes"]
+        answers = answerer(reference, side, CLASSES)(images)
     assert wanted.std(dim=0).mean() > 0.01  # it answers differently to different photos
     found = difference(answers, wanted)
     assert found["relative"] < 1e-4
