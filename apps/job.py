@@ -23,8 +23,8 @@ from apps.model import answering, describe, find_weights, make_backbone, make_mo
 from apps.progress import Screen
 from apps.reading import Reading
 from apps.registry import load_app
-from apps.watch import require_tensorboard
 from apps.settings import Settings
+from apps.watch import require_tensorboard
 from backbone import Backbone, WeightsInfo
 from backbone.base import MIN_SIZE_PX
 from backbone.cost import cost

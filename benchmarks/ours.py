@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from apps.course import Course
 from apps.dogs import DogsSettings
 from apps.engine.loader import Batch
-from apps.engine.machine import keep_memory
+from apps.engine.machine import choose_precision, keep_memory
 from apps.engine.train import Tally
 from apps.engine.world import World
 from apps.job import Job, prepare
-from apps.model import answering, cast_for
+from apps.model import answering
 from apps.progress import Screen
 from apps.training import one_epoch, prepare_course
 from apps.watching import Watching, watching
@@ -142,7 +142,7 @@ def answerer(network: nn.Module, side: Side, classes: int) -> Callable[[Tensor],
     state = {_our_name(name): value for name, value in network.state_dict().items()}
     model.load_state_dict(state)
     model.eval().to(memory_format=torch.channels_last)
-    return answering(model, "classes", cast_for(side.options.get("precision", "fp32")))
+    return answering(model, "classes", choose_precision(side.options.get("precision", "fp32")))
 
 
 def _our_name(name: str) -> str:

@@ -21,7 +21,7 @@ from apps.engine.loader import Batch, EpochBatches, Loader, eval_transform, trai
 from apps.engine.optim import adamw, cosine, decays, parameter_groups
 from apps.engine.probe import fit_probe
 from apps.engine.stop import Stopped
-from apps.engine.train import Learner, Tally, run_model, train_epoch
+from apps.engine.train import Learner, Tally, train_epoch
 from backbone import MobileNetV1, WeightsInfo
 from datasets.folders import ImageFolders
 from heads import Classifier, MultiHead
@@ -174,7 +174,8 @@ def test_a_loss_that_is_not_finite_stops_and_names_its_term_and_its_photos() -> 
         terms=lambda x, network, _: {"made_up": network(x)["dogs"].sum() * float("nan")},
         name_photos=lambda indices: f"photos {indices} of a.jpg",
     )
-    with pytest.raises(FloatingPointError, match=r"'made_up': nan.*photos \[0, 1, 2, 3\] of a.jpg; lower --lr"):
+    said = r"'made_up': nan.*photos \[0, 1, 2, 3\] of a.jpg; lower --lr"
+    with pytest.raises(FloatingPointError, match=said):
         train_epoch(broken, [batch])
     assert all(torch.equal(model.state_dict()[k], v) for k, v in before.items())
 
