@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from apps.engine.batches import EpochBatches
-from apps.engine.features import pooled_features
+from apps.engine.features import cached_features, data_key, pooled_features
 from apps.engine.loader import Batch, Loader
 from apps.engine.train import rate
 from apps.job import Job
@@ -81,9 +81,11 @@ def with_cached_features(job: Job) -> FeatureLoader:
         return job.still if view == 0 else job.reading.distorted(job.photos, shuffle=False)
 
     with job.screen.track("features", (s.views + 1) * len(job.still)) as update:
+        key = None if s.cache is None else data_key(loader(0), loader(1))
         features, targets, indices, bad = cached_features(
-            job.backbone, loader, views=s.views, stride=head.strides[0], world=job.world, dtype=job.precision,
-            folder=s.cache, key=job.features_key(), on_step=lambda n, tally: update(n, rate(tally)),
+            job.backbone, loader, views=s.views, stride=head.strides[0], folder=s.cache, key=key or "",
+            world=job.world, dtype=job.precision, on_step=lambda n, tally: update(n, rate(tally)),
+            on_note=job.screen.warn,
         )
     job.note_bad(bad)
     order = EpochBatches(

@@ -91,15 +91,6 @@ class Job:
             torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), [], []
         )
 
-    def features_key(self) -> str:
-        """What cached features hang on besides the photos: backbone, sides, crops and seed."""
-        s = self.settings
-        words = (
-            self.backbone.fingerprint(), s.resolution, s.train_resolution, s.min_crop, s.jitter,
-            s.randaugment, s.erase, s.seed, s.views, str(self.precision),
-        )
-        return " ".join(map(str, words))
-
 
 def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> Job:
     """Data, weights, model and loaders, with every setting resolved."""

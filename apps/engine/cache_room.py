@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from apps.engine.files import write_json
 
@@ -27,6 +27,7 @@ ROOM_TO_MAKE = 0.1  # of the limit, so that not every photo has to make its own 
 USED = struct.Struct("<Q")
 FULL, BROKEN = 0, 1  # bytes of a run's file
 TESTED_BYTES = 1 << 16
+CLOCK_SECONDS = 1.0  # by which a file's dates may lie behind the clock of this process
 
 
 class CacheRoom:
@@ -43,12 +44,13 @@ class CacheRoom:
         self.told: set[int] = set()
         _prepare(root)
         with self._locked():
-            self.run, self.alive = _register(root / "runs")
+            self.run, lock = _register(root / "runs")
+            self.lock: BinaryIO | None = lock
             self._write_used(self._tidy(limit))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the lock: only the process that opened the cache holds it."""
-        return self.__dict__ | {"alive": None}
+        return self.__dict__ | {"lock": None}
 
     def place(self, name: str) -> Path:
         """Where pixels of this name belong."""
@@ -126,7 +128,7 @@ class CacheRoom:
 
         Those that a living process has used stay: they are as new as that process, or newer.
         """
-        oldest_run = min((path.stat().st_ctime for path in _living(self.root / "runs")), default=time.time())
+        oldest_run = min(map(_started, _living(self.root / "runs")), default=time.time()) - CLOCK_SECONDS
         entries = sorted(_entries(self.root / "pixels"))
         left = sum(size for _, size, _ in entries)
         removed = False
@@ -204,14 +206,19 @@ def _check_version(root: Path) -> None:
         )
 
 
-def _register(folder: Path) -> tuple[Path, int]:
-    """A locked file for this process; the lock goes when the process does."""
+def _register(folder: Path) -> tuple[Path, BinaryIO]:
+    """A locked file for this process, with the time in its name; the lock goes when the process does."""
     import fcntl
 
-    handle, name = tempfile.mkstemp(dir=folder, prefix="run-")
-    os.write(handle, bytes(2))
+    handle, name = tempfile.mkstemp(dir=folder, prefix=f"{time.time():.3f}-")
+    file = os.fdopen(handle, "wb", buffering=0)
+    file.write(bytes(2))
     fcntl.flock(handle, fcntl.LOCK_EX)
-    return Path(name), handle
+    return Path(name), file
+
+
+def _started(path: Path) -> float:
+    return float(path.name.partition("-")[0])
 
 
 def _living(folder: Path) -> list[Path]:

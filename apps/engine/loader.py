@@ -6,6 +6,7 @@ import copy
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from apps.engine.batches import BadPhoto, Batch, BatchBuilder, EpochBatches, Key, Sampling
 from apps.engine.cache import PhotoCache
 from apps.engine.transforms import (
-    Pixels,
     Transform,
     eval_transform,
     seeded,
@@ -23,12 +23,12 @@ from apps.engine.transforms import (
     train_transform,
 )
 from backbone import Preprocessing
-from datasets.images import BadPhotoError
+from datasets.images import BadPhotoError, Pixels
 from datasets.photos import LabelledPhotos
 
 __all__ = [
-    "BadPhoto", "Batch", "EpochBatches", "Loader", "Pixels", "Transform", "eval_transform", "looking_loader",
-    "side_for_looking", "side_for_training", "train_transform", "worker_count",
+    "BadPhoto", "Batch", "EpochBatches", "Loader", "Transform", "eval_transform", "looking_loader",
+    "reading_deaths", "side_for_looking", "side_for_training", "train_transform", "worker_count",
 ]
 
 BATCHES_AHEAD = 4
@@ -102,13 +102,9 @@ class Loader:
         self.batches = EpochBatches(
             len(photos), batch_size, seed=seed, shuffle=shuffle, rank=rank, world=world, labels=labels
         )
-        workers = worker_count(workers) if len(photos) > batch_size else 0
-        self.loader: DataLoader[Any] = DataLoader(
-            SeededPhotos(reduced, transform, seed, cache), batch_sampler=self.batches, num_workers=workers,
-            collate_fn=_as_it_is, persistent_workers=workers > 0,
-            prefetch_factor=BATCHES_AHEAD if workers else None, worker_init_fn=_start_worker,
-            generator=torch.Generator(),  # its own, or each epoch would move the global one
-        )
+        self.workers = worker_count(workers) if len(photos) > batch_size else 0
+        self.seeded = SeededPhotos(reduced, transform, seed, cache)
+        self.loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
         return self.batches.total
@@ -119,9 +115,51 @@ class Loader:
         Args:
             number: of the epoch.
             start: the first batch; those before it are not even read.
+
+        Raises:
+            ChildProcessError: a reading process died; see :func:`reading_deaths`.
         """
         self.batches.epoch, self.batches.start = number, start
-        yield from self.loader
+        if self.loader is None:
+            self.loader = self._data_loader()
+        try:
+            with reading_deaths():
+                yield from self.loader
+        except ChildProcessError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop the reading processes; the next epoch starts new ones."""
+        self.loader = None
+
+    def _data_loader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.seeded, batch_sampler=self.batches, num_workers=self.workers, collate_fn=_as_it_is,
+            persistent_workers=self.workers > 0, worker_init_fn=_start_worker,
+            prefetch_factor=BATCHES_AHEAD if self.workers else None,
+            generator=torch.Generator(),  # its own, or each epoch would move the global one
+        )
+
+
+@contextmanager
+def reading_deaths() -> Iterator[None]:
+    """Turn torch's report of a dead reading process into one clear line.
+
+    torch may raise it wherever the main process happens to be, so a training loop stands in it too.
+
+    Raises:
+        ChildProcessError: a reading process died.
+    """
+    try:
+        yield
+    except RuntimeError as err:
+        if not str(err).startswith("DataLoader worker"):
+            raise
+        raise ChildProcessError(
+            f"a process that reads photos died, probably for want of memory ({str(err).strip()}); "
+            f"give a smaller --batch-size, or --workers 0"
+        ) from err
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -13,14 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.transforms import RandomResizedCropAndInterpolation
 from torch import Tensor
 from torchvision.transforms import RandomErasing
 
-Pixels = NDArray[np.uint8]
+from datasets.images import Pixels
 
 MAX_ASPECT = 8  # longer photos keep their middle, so that resizing cannot blow one up
 RATIO = (3 / 4, 4 / 3)
@@ -28,7 +27,7 @@ ERASED_AREA, ERASED_RATIO = (0.02, 1 / 3), (0.3, 1 / 0.3)
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as Pillow weighs colours to grey
 GREY = (128, 128, 128)
 _ORDERS = list(permutations(("brightness", "contrast", "saturation")))
-_RANDAUGMENT = re.compile(r"(m\d+|n\d+|p[\d.]+|mstd[\d.]+|mmax\d+|inc[01]|t[a-z0-9]+)(-|$)")
+_RANDAUGMENT = re.compile(r"(m\d+|n\d+|p[\d.]+|mstd[\d.]+|mmax\d+|inc[01]|tweights|t3aw?)(-|$)")
 
 
 class Transform(Protocol):
@@ -59,7 +58,15 @@ def train_transform(
 
 
 def eval_transform(resolution: int, crop: float) -> EvalTransform:
-    """Resize the short side to resolution / crop, then the central square."""
+    """Resize the short side to resolution / crop, then the central square.
+
+    Args:
+        resolution: side of the result in pixels.
+        crop: share of the short side that is seen, above 0 and up to 1.
+
+    Raises:
+        ValueError: crop is out of its range.
+    """
     return EvalTransform(resolution, crop)
 
 
@@ -121,6 +128,10 @@ class EvalTransform:
 
     resolution: int
     crop: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop must be above 0 and up to 1, got {self.crop}")
 
     def __call__(self, photo: Pixels | Image.Image) -> Tensor:
         """The middle of the photo."""
