@@ -56,6 +56,10 @@ class FeatureLoader:
     def __len__(self) -> int:
         return len(self.batches)
 
+    def empty(self) -> Batch:
+        """A batch without photos, for a process that has none."""
+        return Batch(self.features[0, :0, :, None, None], self.targets[:0], [], [])
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from ``start`` on."""
         self.batches.epoch = number
@@ -81,7 +85,7 @@ def with_cached_features(job: Job) -> FeatureLoader:
         return job.still if view == 0 else job.reading.distorted(job.photos, shuffle=False)
 
     with job.screen.track("features", (s.views + 1) * len(job.still)) as update:
-        key = None if s.cache is None else data_key(loader(0), loader(1))
+        key = None if s.cache is None else data_key(*(loader(view) for view in range(min(s.views, 1) + 1)))
         features, targets, indices, bad = cached_features(
             job.backbone, loader, views=s.views, stride=head.strides[0], folder=s.cache, key=key or "",
             world=job.world, dtype=job.precision, on_step=lambda n, tally: update(n, rate(tally)),

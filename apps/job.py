@@ -86,6 +86,9 @@ class Job:
 
     def empty_batch(self) -> Batch:
         """A batch without photos, for a process that has none."""
+        if hasattr(self.train, "empty"):
+            batch: Batch = self.train.empty()
+            return batch
         side = self.settings.train_resolution
         return Batch(
             torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), [], []

@@ -98,7 +98,7 @@ def cached_features(
     world = world or World()
     name = _digest([network.fingerprint(), str(stride), str(views), str(dtype), key])
     path = None if folder is None else folder / f"features-{name}.safetensors"
-    found = world.share(None if path is None or not world.first else _load(path))
+    found: Views | None = world.share(None if path is None or not world.first else _load(path))
     if found is not None:
         return found
     computed = [
