@@ -14,6 +14,7 @@ from apps.engine.features import cached_features, data_key, pooled_features
 from apps.engine.loader import Batch, Loader
 from apps.engine.train import rate
 from apps.job import Job
+from apps.reading import JUDGED_TOGETHER
 from datasets.photos import LabelledPhotos
 
 
@@ -54,7 +55,7 @@ class FeatureLoader:
         self.features, self.targets = torch.as_tensor(features), torch.as_tensor(targets)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.batches.total
 
     def empty(self) -> Batch:
         """A batch without photos, for a process that has none."""
@@ -72,8 +73,8 @@ class FeatureLoader:
             yield Batch(images, self.targets[rows], [self.indices[int(row)] for row in rows], [])
 
 
-def with_cached_features(job: Job) -> FeatureLoader:
-    """The training photos' features, plain and distorted, in place of the photos."""
+def with_cached_features(job: Job) -> tuple[FeatureLoader, FeatureLoader]:
+    """The features of the photos to learn from, plain and distorted, and of those to judge by."""
     s = job.settings
     head: Any = job.model.heads[job.app.name]
     if not head.pools:
@@ -92,7 +93,23 @@ def with_cached_features(job: Job) -> FeatureLoader:
             on_note=job.screen.warn,
         )
     job.note_bad(bad)
+    labels = [int(target) for target in targets] if s.sampling == "balanced" else None
     order = EpochBatches(
         len(indices), s.batch_size, seed=s.seed, shuffle=True, rank=job.world.rank, world=job.world.size,
+        labels=labels,
     )
-    return FeatureLoader(job.photos, features, targets, indices, order, s.seed)
+    return FeatureLoader(job.photos, features, targets, indices, order, s.seed), _judged(job, head.strides[0])
+
+
+def _judged(job: Job, stride: int) -> FeatureLoader:
+    """The features of the photos to judge by, in their order."""
+    with job.screen.track("validation features", len(job.val)) as update:
+        features, targets, indices, bad = pooled_features(
+            job.backbone, job.val, stride=stride, world=job.world, dtype=job.precision,
+            on_step=lambda n, tally: update(n, rate(tally)),
+        )
+    job.note_bad(bad)
+    order = EpochBatches(
+        len(indices), JUDGED_TOGETHER, seed=0, shuffle=False, rank=job.world.rank, world=job.world.size
+    )
+    return FeatureLoader(job.val.photos, features[None], targets, indices, order, 0)

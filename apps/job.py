@@ -40,7 +40,8 @@ LIGHT_MULT_ADDS = 100e6  # a photo; below this, reading is a good part of the wo
 class Job:
     """One training in the making: everything that its steps share.
 
-    ``train`` may be features that stand for photos; ``probing`` says that the head is fitted, not taught.
+    ``train`` may be features that stand for photos, ``val_features`` are those of ``val``; ``probing``
+    says that the head is fitted, not taught.
     """
 
     app: App
@@ -58,6 +59,7 @@ class Job:
     reading: Reading
     world: World
     precision: torch.dtype
+    val_features: Any = None
     probing: bool = False
     bad: list[str] = field(default_factory=list)
     stop: Stop = field(default_factory=Stop)

@@ -94,7 +94,8 @@ def prepare_course(
         job.backbone.unfreeze()
     module: nn.Module = OneHead(job.model, job.app.name)
     if s.freeze and s.cached_features:
-        job.train, module = with_cached_features(job), job.model.heads[job.app.name]
+        job.train, job.val_features = with_cached_features(job)
+        module = job.model.heads[job.app.name]
     course = start_course(job, module)
     if saved is not None:
         restore_course(job, course, saved, any_world=any_world)
@@ -185,14 +186,16 @@ def settle(job: Job, course: Course) -> None:
 def predict_val(job: Job, *, tta: str = "none") -> Any:
     """The model's answers on the validation photos; ``tta`` as in :mod:`apps.engine.tta`."""
     job.model.eval()
-    network = job.judging_forward()
+    known = job.val_features is not None and tta == "none"
+    photos = job.val_features if known else job.val
+    network: Any = job.model.heads[job.app.name] if known else job.judging_forward()
 
     def forward(images: Tensor) -> Tensor:
         return tta_logits(network, images, tta)
 
-    with job.screen.track("validation", len(job.val)) as update, job.timer("validation"):
+    with job.screen.track("validation", len(photos)) as update, job.timer("validation"):
         outputs, targets, indices, bad = run_model(
-            forward, job.val.epoch(0), world=job.world, stop=job.stop,
+            forward, photos.epoch(0), world=job.world, stop=job.stop,
             on_step=lambda n, tally: update(n, rate(tally)),
         )
     job.note_bad(bad)

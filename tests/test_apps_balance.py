@@ -63,16 +63,19 @@ def test_classes_of_equal_size_are_an_ordinary_shuffle() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_weighs_classes_over_the_sum_of_the_weights(smoothing: float) -> None:
+def test_the_weighed_loss_is_divided_by_the_photos_so_that_batches_add_up(smoothing: float) -> None:
+    """Divided by the weights in each batch, two halves would not make the gradient of the whole."""
     torch.manual_seed(0)
     weights = torch.tensor([0.5, 1.0, 4.0])
     head = Classifier(4, 3, smoothing=smoothing, class_weights=weights)
-    logits, targets = torch.randn(5, 3), torch.tensor([0, 0, 1, 2, 2])
-    expected = F.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
-    assert head.loss(logits, targets).keys() == {"cross_entropy"}
-    torch.testing.assert_close(head.loss(logits, targets)["cross_entropy"], expected)
+    logits, targets = torch.randn(6, 3), torch.tensor([0, 0, 1, 2, 2, 0])
+    total = F.cross_entropy(logits, targets, weights, label_smoothing=smoothing, reduction="sum")
+    whole = head.loss(logits, targets)["cross_entropy"]
+    torch.testing.assert_close(whole, total / 6)
+    halves = [head.loss(logits[part], targets[part])["cross_entropy"] for part in (slice(3), slice(3, 6))]
+    torch.testing.assert_close((halves[0] + halves[1]) / 2, whole)
     shares = F.one_hot(targets, 3).float()  # what a mixer gives: the same loss for the same photos
-    torch.testing.assert_close(head.loss(logits, shares)["cross_entropy"], expected)
+    torch.testing.assert_close(head.loss(logits, shares)["cross_entropy"], whole)
 
 
 def test_weights_stay_out_of_the_state_and_can_be_set_later() -> None:
