@@ -53,9 +53,9 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int, pads: Pads) -> Tensor:
         """Keep the maps and the filters."""
         ctx.save_for_backward(x, weight)
-        ctx.how = stride, dilation, pads
+        ctx.how, ctx.by_kernel = (stride, dilation, pads), _by_kernel(x, stride)
         out = _out(x.shape[2], pads[0], stride, dilation), _out(x.shape[3], pads[1], stride, dilation)
-        if _by_kernel(x, stride):
+        if ctx.by_kernel:
             return kernels.depthwise(x, weight, out, stride, dilation, (pads[0][0], pads[1][0]))
         with torch.autocast("cpu", enabled=False):
             padded, rest = _padded(x, pads)
@@ -70,7 +70,7 @@ class _Depthwise(torch.autograd.Function):
         """The gradients of the maps and of the filters."""
         x, weight = ctx.saved_tensors
         stride, dilation, pads = ctx.how
-        if _by_kernel(x, stride):
+        if ctx.by_kernel:
             gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
             before = pads[0][0], pads[1][0]
             return *kernels.depthwise_grad(x, gradient, weight, stride, dilation, before), None, None, None

@@ -18,7 +18,7 @@ def learning(x: Tensor) -> bool:
         and x.dtype in DTYPES and x.ndim == 4 and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.compiler.is_compiling() and torch._C._get_tracing_state() is None
-        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._are_functorch_transforms_active() and not torch._C._len_torch_dispatch_stack()
     )
 
 

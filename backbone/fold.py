@@ -98,24 +98,25 @@ class _Step(nn.Module):
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
         (top, bottom), (left, right) = self.pads_of(x)
         uneven = top != bottom or left != right
-        slow = self.by_kernel and (uneven or not natively(x))
-        if slow and kernels.usable(x):
+        if self.by_kernel and not natively(x) and kernels.usable(x):
             out = -(-x.shape[2] // self.stride), -(-x.shape[3] // self.stride)
             return kernels.depthwise(
                 x, self.weight, out, self.stride, self.dilation, (top, left), self.bias.float()
             )
-        if uneven:
+        weight = self.weight
+        if uneven and self.by_kernel:  # a filter of zeros on its first edges, padded evenly, saves a copy
+            weight, top, left = F.pad(weight, (right - left, 0, bottom - top, 0)), bottom, right
+        elif uneven:
             x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
         if x.device.type == "cpu" and natively(x) and torch._C._has_mkldnn:
-            return self._fused(x, top, left)
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups
-        ).clamp_(0, 6)
+            return self._fused(x, weight, top, left)
+        how = self.stride, (top, left), self.dilation, self.groups
+        return F.conv2d(x, weight, self.bias, *how).clamp_(0, 6)
 
-    def _fused(self, x: Tensor, top: int, left: int) -> Tensor:
+    def _fused(self, x: Tensor, weight: Tensor, top: int, left: int) -> Tensor:
         """Convolution and ReLU6 in one pass over the memory."""
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, [top, left], [self.stride] * 2, [self.dilation] * 2, self.groups,
+            x, weight, self.bias, [top, left], [self.stride] * 2, [self.dilation] * 2, self.groups,
             "hardtanh", [0.0, 6.0], "",
         )
         return found

@@ -56,6 +56,8 @@ def _found() -> tuple[ctypes.CDLL | None, str]:
     """The library, or None and the reason."""
     if os.environ.get(VARIABLE) == "0":
         return None, f"switched off by {VARIABLE}=0"
+    if os.name != "posix":
+        return None, f"they are not made for {platform.system()}"
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
         return None, "there is no C compiler"

@@ -51,8 +51,8 @@ class _NormReLU6(torch.autograd.Function):
         training: bool, momentum: float, eps: float,
     ) -> Tensor:
         """Normalise, move the running statistics in training, cut off at 0 and 6."""
-        ctx.how = training, eps
-        if kernels.usable(x):
+        ctx.how, ctx.by_kernel = (training, eps), kernels.usable(x)
+        if ctx.by_kernel:
             if training:
                 mean, variance, count = moments(x)
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
@@ -79,7 +79,7 @@ class _NormReLU6(torch.autograd.Function):
         training, eps = ctx.how
         x, weight, mean, inverse, *rest = ctx.saved_tensors
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        if kernels.usable(x):
+        if ctx.by_kernel:
             found = _by_kernel(x, weight, mean, inverse, rest[0], rest[1], gradient, training=training)
         else:
             y, *running = rest

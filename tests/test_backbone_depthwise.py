@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from backbone import MobileNetV1, kernels
 from backbone.depthwise import depthwise
@@ -263,6 +264,18 @@ def test_bytes_and_floats_are_the_same_picture() -> None:
     torch.testing.assert_close(found, floats, rtol=0, atol=1e-6)
     assert found.is_contiguous(memory_format=CL)
     assert images.is_contiguous()
+
+
+def test_who_counts_or_traces_operators_sees_pytorchs_own() -> None:
+    """A counter that misses the depthwise layers would give a cost that is too low."""
+    model, images = network(), torch.rand(2, 3, 32, 32)
+    with FlopCounterMode(display=False) as learning:
+        model(images)
+    with FlopCounterMode(display=False) as looking, torch.no_grad():
+        model(images)
+    assert learning.get_total_flops() == looking.get_total_flops() > 0
+    exported = torch.export.export(model.eval(), (images,))
+    torch.testing.assert_close(exported.module()(images)["x"], model(images)["x"])
 
 
 def test_a_hook_on_batch_norm_is_still_called() -> None:
