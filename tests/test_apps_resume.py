@@ -48,7 +48,7 @@ def wait_for(path: Path, *, since: float, seconds: float = 60.0) -> None:
 def test_a_signal_ends_the_step_and_the_run_goes_on_in_the_middle_of_its_epoch(
     cli: Cli, colours: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    common = ("finetune", "dogs", "--data", colours, *COMMON, *RICH, "--epochs", 30)
+    common = ("finetune", "dogs", "--data", colours, *COMMON, *RICH, "--epochs", 12)
     assert cli(*common, "--out", tmp_path / "whole").code == 0
     run, log = tmp_path / "parts", tmp_path / "log"
     process = start_training(*common, "--save-every", 0, "--out", run, log=log)
@@ -148,7 +148,7 @@ def test_a_disk_that_fills_up_is_told_once_and_training_goes_on_to_its_end(
 ) -> None:
     """What was learned after the last checkpoint is lost only if there is no room at the end either."""
     run, log = tmp_path / "run", tmp_path / "log"
-    common = ("finetune", "dogs", "--data", colours, *COMMON, "--epochs", 40)
+    common = ("finetune", "dogs", "--data", colours, *COMMON, "--epochs", 12)
     process = start_training(*common, "--save-every", 0, "--out", run, log=log)
     wait_for(run / checkpoint.TRAINING, since=0)
     resource.prlimit(process.pid or 0, resource.RLIMIT_FSIZE, (100_000, 100_000))

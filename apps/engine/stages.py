@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
-IN_A_STEP = ("data", "forward", "exchange", "backward", "optimizer")
+IN_A_STEP = ("data", "float", "forward", "loss", "exchange", "backward", "optimizer")
 OTHER = "other"
 
 Item = TypeVar("Item")
