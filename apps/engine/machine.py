@@ -25,9 +25,9 @@ BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 def keep_memory() -> bool:
     """Tell glibc's allocator to keep freed memory for the next step instead of handing it back.
 
-    By default it maps each large tensor anew, and the system clears every page again: about a third of a
-    training step on a CPU. The peak stays within a tenth of what it was, but memory once used stays with
-    the process until it ends. Call it before the first large allocation; a second call changes nothing.
+    By default it maps each large tensor anew, and the system clears every page again: a third of a training
+    step on a CPU, or more. The peak rises by up to a fifth, and memory once used stays with the process
+    until it ends. Call it before the first large allocation; a second call changes nothing.
 
     Returns:
         True where it was told; False where the allocator is not glibc's, or the variable
