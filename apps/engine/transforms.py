@@ -206,7 +206,8 @@ def _erase(image: Tensor) -> Tensor:
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:
     """Bilinear with antialiasing on bytes: Pillow's pixels to within one level."""
-    batch = image[None].contiguous(memory_format=torch.channels_last)
+    batch = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # image[None] would not pass for channels-last
+    batch = batch.contiguous(memory_format=torch.channels_last)
     return F.interpolate(batch, (height, width), mode="bilinear", antialias=True)[0]
 
 
