@@ -210,7 +210,10 @@ def test_settings_out_of_range_are_named(options: dict[str, Any], message: str) 
         train_transform(32, **options)
 
 
-@pytest.mark.parametrize("transform", [eval_transform(64, 0.875), eval_transform(64, 1.0), train_transform(64)])
+@pytest.mark.parametrize("transform", [
+    eval_transform(64, 0.875), eval_transform(64, 1.0), train_transform(64),
+    train_transform(64, randaugment="m9", erase=1.0),
+])
 def test_squares_are_channels_last_in_memory_so_that_a_batch_is_a_plain_copy(
     transform: transforms.Transform,
 ) -> None:
