@@ -210,6 +210,17 @@ def test_settings_out_of_range_are_named(options: dict[str, Any], message: str) 
         train_transform(32, **options)
 
 
+@pytest.mark.parametrize("transform", [
+    eval_transform(64, 0.875), eval_transform(64, 1.0), train_transform(64),
+    train_transform(64, randaugment="m9", erase=1.0),
+])
+def test_squares_are_channels_last_in_memory_so_that_a_batch_is_a_plain_copy(
+    transform: transforms.Transform,
+) -> None:
+    for size in ((200, 160), (64, 64), (64, 90)):
+        assert transform(np.array(scene(size))).permute(1, 2, 0).stride()[1:] == (3, 1)
+
+
 def test_a_crop_above_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"crop must be above 0 and up to 1, got 1\.1"):
         eval_transform(32, 1.1)

@@ -146,7 +146,7 @@ def reduced(pixels: Pixels, min_side: int | None) -> Pixels:
     from torch.nn.functional import interpolate
 
     height, width = (max(round(side * min_side / short), min_side) for side in pixels.shape[:2])
-    photo = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    photo = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
     small = interpolate(photo, (height, width), mode="bicubic", antialias=True)[0]
     return np.ascontiguousarray(small.permute(1, 2, 0).numpy())
 
