@@ -85,7 +85,7 @@ def shared_module(job: Job, module: nn.Module) -> nn.Module:
     if job.world.size == 1 or not any(p.requires_grad for p in module.parameters()):
         return module
     devices = [job.world.device.index] if job.world.device.type == "cuda" else None
-    return DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False)
+    return DistributedDataParallel(module, device_ids=devices, forward_sync_buffers=False)
 
 
 def seed_update(seed: int, epoch: int, step: int, rank: int) -> None:

@@ -132,7 +132,7 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
     seen = info.preprocessing
     return Job(
         app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
-        train=reading.distorted(train), still=reading.still(train, seen), val=reading.still(val, seen),
+        train=reading.distorted(train), still=reading.still(train, seen, kept=False), val=reading.still(val, seen),
         reading=reading, world=world, precision=choose_precision(chosen.precision, device=world.device.type),
         probing=chosen.epochs is None,
     )

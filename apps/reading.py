@@ -40,9 +40,11 @@ class Reading:
             rank=self.world.rank, world=self.world.size, sampling=s.sampling if shuffle else "all",
         )
 
-    def still(self, photos: LabelledPhotos, preprocessing: Preprocessing) -> Loader:
-        """Photos in order as the weights want to see them."""
+    def still(
+        self, photos: LabelledPhotos, preprocessing: Preprocessing, *, kept: bool = True
+    ) -> Loader:
+        """Photos in order as the weights want to see them; ``kept`` in the cache where they come again."""
         return looking_loader(
             photos, preprocessing, batch_size=JUDGED_TOGETHER, workers=self.settings.workers,
-            cache=self.cache, rank=self.world.rank, world=self.world.size,
+            cache=self.cache if kept else None, rank=self.world.rank, world=self.world.size,
         )

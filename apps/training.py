@@ -19,6 +19,7 @@ from apps.course import (
 )
 from apps.engine import checkpoint
 from apps.engine.depth import apply_unfreezing, backbone_layers, unfrozen_at
+from apps.engine.loader import reading_deaths
 from apps.engine.stop import Stopped
 from apps.engine.train import Tally, rate, run_model, train_epoch
 from apps.engine.tta import tta_logits
@@ -59,7 +60,7 @@ def train(
     last = s.epochs if stop_after is None else min(s.epochs, course.epoch + stop_after)
     if course.epoch >= s.epochs:
         job.screen.say(f"all {course.epoch} epochs are done: judging and reporting again")
-    with job.stop.listening(), watching(job, course) as watch:
+    with job.stop.listening(), reading_deaths(), watching(job, course) as watch:
         save_course(job, course, must=True)
         try:
             while course.epoch < last and not course.best.exhausted(s.patience):
@@ -138,6 +139,8 @@ def end_epoch(job: Job, course: Course, watch: Watching) -> None:
         if better and keeps_best(job.settings) and job.world.first:
             keep_best(job)
     course.schedule.epoch_end(figures[course.best.metric])
+    for note in job.reading.cache.notes() if job.reading.cache else ():
+        job.screen.warn(note)
     tally = course.tally
     row = {
         "epoch": course.epoch + 1, **{f"train/{k}": v for k, v in tally.means().items()},

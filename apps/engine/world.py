@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 PATIENCE = timedelta(hours=2)  # one process may fit a probe or read a slow disk while the others wait
 
@@ -83,8 +85,19 @@ def joined() -> Iterator[World]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    # torchrun keeps one store through its restarts: under the old names stand addresses of the dead.
+    store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    own = PrefixStore(f"restart {restarts} of {size}", store)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), restarts)
+    except RuntimeError as err:
+        if "gloo" not in str(err) and not isinstance(err, dist.DistError):
+            raise
+        raise ConnectionError(
+            f"another of the {size} processes died or cannot be reached, so process {rank} ends too; the last "
+            "checkpoint is whole: --resume goes on, or torchrun's --max-restarts does so by itself"
+        ) from err
     finally:
         dist.destroy_process_group()
