@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -26,14 +25,11 @@ from apps.registry import load_app
 from apps.settings import Settings
 from apps.watch import require_tensorboard
 from backbone import Backbone, WeightsInfo
-from backbone.base import MIN_SIZE_PX
-from backbone.cost import cost
 from datasets.photos import LabelledPhotos
 from heads import MultiHead
 
 DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so usual values are smaller
 NAMED = 8  # photos of a batch that a message names
-LIGHT_MULT_ADDS = 100e6  # a photo; below this, reading is a good part of the work
 
 
 @dataclass
@@ -126,13 +122,13 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         backbone.still_batch_norm = True
     elif world.size > 1:
         synchronise_batch_norm(model)
-    leave_cores_to_readers(backbone, chosen)
     cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
     reading = Reading(chosen, world, cache)
     seen = info.preprocessing
     return Job(
         app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
-        train=reading.distorted(train), still=reading.still(train, seen, kept=False), val=reading.still(val, seen),
+        train=reading.distorted(train), still=reading.still(train, seen, kept=False),
+        val=reading.still(val, seen),
         reading=reading, world=world, precision=choose_precision(chosen.precision, device=world.device.type),
         probing=chosen.epochs is None,
     )
@@ -177,18 +173,6 @@ def finer(resolution: int) -> int:
     Source: Touvron et al. 2019, "Fixing the train-test resolution discrepancy", arXiv:1906.06423.
     """
     return round(resolution * 1.25 / 32) * 32
-
-
-def leave_cores_to_readers(backbone: Backbone, settings: Settings) -> None:
-    """Lower the number of computing threads where reading photos is a good part of the work.
-
-    With 0.25-96 on two cores, one thread beside one reading process learns 1.4 times as many photos
-    a second as two threads beside it; a full network at 224 px wants them all. The number does not hang
-    on ``--workers``, so that neither do the weights.
-    """
-    light = cost(backbone, settings.train_resolution or MIN_SIZE_PX).mult_adds < LIGHT_MULT_ADDS
-    if light:
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1)))
 
 
 # What is chosen where nothing is said, by what a training starts from; docs/adr/0002 says why.

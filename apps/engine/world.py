@@ -96,8 +96,8 @@ def joined() -> Iterator[World]:
         if "gloo" not in str(err) and not isinstance(err, dist.DistError):
             raise
         raise ConnectionError(
-            f"another of the {size} processes died or cannot be reached, so process {rank} ends too; the last "
-            "checkpoint is whole: --resume goes on, or torchrun's --max-restarts does so by itself"
+            f"another of the {size} processes died or cannot be reached, so process {rank} ends too; the "
+            "last checkpoint is whole: --resume goes on, or torchrun's --max-restarts does so by itself"
         ) from err
     finally:
         dist.destroy_process_group()
