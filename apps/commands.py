@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from apps.commands_cells import cells
 from apps.commands_cost import cost
 from apps.commands_weights import weights as weights_group
 from apps.options import FOLDER, config_option, given_settings, settings_options
@@ -121,6 +122,7 @@ def free_folder(parent: Path, name: str) -> Path:
     return folder
 
 
+cli.add_command(cells)
 cli.add_command(cost)
 cli.add_command(weights_group)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from apps.places import s2
 from apps.places.s2 import MAX_LEVEL, Floats, Ids, Ints
+from apps.places.sphere import EARTH_RADIUS_KM
 
-EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
 _HALF = 1.0 / (1 << (MAX_LEVEL + 1))  # half a leaf, as a share of a face's edge
 
 
@@ -131,3 +131,41 @@ def _triangle(product: Floats, a: Floats, b: Floats, c: Floats) -> Floats:
     ab, bc, ca = ((one * two).sum(axis=-1) for one, two in ((a, b), (b, c), (c, a)))
     out: Floats = 2 * np.arctan2(product, la * lb * lc + ab * lc + bc * la + ca * lb)
     return out
+
+
+def outline(cell: int) -> list[NDArray[np.float64]]:
+    """A cell as rings for a map: longitude and latitude, counter-clockwise, closed, within +-180 degrees.
+
+    Edges of large cells get points between, as they are no straight lines on a map. No cell below the six
+    faces crosses the antimeridian, some end there; a face is given as its four quarters. A ring that touches
+    a pole runs along the map's edge.
+
+    Returns:
+        arrays (M, 2), one but for a face.
+    """
+    ids = np.array([cell], np.uint64)
+    if s2.levels(ids)[0] == 0:
+        return [ring for quarter in s2.children(ids)[0].tolist() for ring in outline(quarter)]
+    lat, lon = (one[0] for one in s2.degrees(_edge_points(ids)))
+    middle = centres_deg(ids)[1][0]
+    lon = np.clip(middle + ((lon - middle + 180) % 360 - 180), -180, 180)
+    ring = np.stack([lon, lat], axis=1)
+    pole = np.flatnonzero(np.abs(lat) > 90 - 1e-9)
+    if len(pole):  # it has no longitude: come along the neighbour's before, leave along that behind
+        at = int(pole[0])
+        before, behind = ring[at - 1, 0], ring[(at + 1) % len(ring), 0]
+        ring = np.concatenate([ring[:at], [[before, lat[at]], [behind, lat[at]]], ring[at + 1 :]])
+    return [np.concatenate([ring, ring[:1]])]
+
+
+def _edge_points(ids: Ids) -> Floats:
+    """Points along the edges of cells, (N, M, 3), M by the largest of them."""
+    pieces = 1 << max(0, 6 - int(s2.levels(ids).min()))
+    face, (u0, u1), (v0, v1) = _rectangles(ids)
+    on = np.linspace(0, 1, pieces, endpoint=False)
+    u, v = (lo[:, None] + (hi - lo)[:, None] * on for lo, hi in ((u0, u1), (v0, v1)))
+    back_u, back_v = (hi[:, None] - (hi - lo)[:, None] * on for lo, hi in ((u0, u1), (v0, v1)))
+    bottom, right, top, left = (one[:, None] + 0 * on for one in (v0, u1, v1, u0))
+    across = np.concatenate([u, right, back_u, left], axis=1)
+    up = np.concatenate([bottom, v, top, back_v], axis=1)
+    return _on_cube(np.broadcast_to(face[:, None], across.shape), across, up)
