@@ -8,7 +8,6 @@ import click
 
 from apps.options import FOLDER
 
-
 _LEVEL = click.IntRange(0, 30)
 _OUT = click.option(
     "--out", type=FOLDER, required=True, help="file to write: .csv, .parquet or .geojson"

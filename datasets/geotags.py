@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +61,9 @@ def read_geotag(path: Path | str) -> Geotag:
         NoPositionError: there is none, or none that can be trusted; the message says what is wrong.
     """
     path = Path(path)
-    exif = _exif(path)
-    try:
-        gps, more = exif.get_ifd(_GPS_IFD), exif.get_ifd(_EXIF_IFD)
-    except Exception as err:  # broken bytes surface as struct.error, KeyError, SyntaxError and others
-        raise NoPositionError(path, f"its EXIF is damaged: {err or type(err).__name__}") from err
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        exif, gps, more = _exif(path)
     try:
         lat, lon = position_of(gps)
     except ValueError as err:
@@ -164,10 +163,12 @@ def _degrees(value: Any, name: str) -> tuple[float, bool]:
     return sum(one / 60**power for power, one in enumerate(sizes)), negative
 
 
-def _exif(path: Path) -> Image.Exif:
+def _exif(path: Path) -> tuple[Image.Exif, dict[int, Any], dict[int, Any]]:
+    """A photo's EXIF, its GPS block and its block on the shot."""
     try:
         with Image.open(path) as image:
             exif = image.getexif()
+            gps, more = exif.get_ifd(_GPS_IFD), exif.get_ifd(_EXIF_IFD)
     except FileNotFoundError as err:
         raise NoPositionError(path, "file not found") from err
     except UnidentifiedImageError as err:
@@ -176,7 +177,7 @@ def _exif(path: Path) -> Image.Exif:
         raise NoPositionError(path, f"cannot be read: {err or type(err).__name__}") from err
     if not exif:
         raise NoPositionError(path, "it has no EXIF")
-    return exif
+    return exif, gps, more
 
 
 def _text(value: Any) -> str:

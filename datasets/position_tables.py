@@ -14,7 +14,7 @@ from datasets.positions import Filter, Floats, LeftOut, Positions, check_swapped
 
 NAMES = {
     "lat": ("lat", "latitude", "lat_deg", "gps_latitude"),
-    "lon": ("lon", "lng", "long", "longitude", "lon_deg", "gps_longitude"),
+    "lon": ("lon", "longitude", "lng", "long", "lon_deg", "gps_longitude"),
     "path": ("path", "photo", "image", "file", "filename", "img_path"),
     "weight": ("weight", "weights"),
     "author": ("author", "user", "user_id", "owner", "photographer"),
@@ -121,12 +121,12 @@ def _csv(path: Path) -> tuple[Any, list[int]]:
     heading, delimiter = _heading(path)
     wanted = _wanted(path, heading)
     bad: list[int] = []
+    commas: list[str] = []
 
-    def misfit(row: Any) -> str:
-        extra = row.actual_columns - row.expected_columns
-        if delimiter == "," and extra in (1, 2) and _DECIMAL_COMMA.match(row.text):
-            raise ValueError(_decimal_comma(path, row.text.strip()))
+    def misfit(row: Any) -> str:  # pyarrow swallows what is raised here
         bad.append(row.number - 1)
+        if delimiter == "," and row.actual_columns > row.expected_columns and _DECIMAL_COMMA.match(row.text):
+            commas.append(row.text.strip())
         return "skip"
 
     try:
@@ -141,6 +141,8 @@ def _csv(path: Path) -> tuple[Any, list[int]]:
         )
     except pa.ArrowInvalid as err:
         raise ValueError(f"{path} cannot be read as CSV in UTF-8: {err}") from err
+    if len(commas) > table.num_rows:
+        raise ValueError(_decimal_comma(path, commas[0]))
     return table.select(list(wanted.values())).rename_columns(list(wanted)), bad
 
 
@@ -164,11 +166,11 @@ def _wanted(path: Path, heading: list[str]) -> dict[str, str]:
         key: next(plain[one] for one in names if one in plain)
         for key, names in NAMES.items() if any(one in plain for one in names)
     }
-    missing = [f"{key} ({' or '.join(NAMES[key][1:3])})" for key in ("lat", "lon") if key not in found]
+    missing = [f"{key} (or {NAMES[key][1]})" for key in ("lat", "lon") if key not in found]
     if missing:
         shown = ", ".join(heading[:8]) + (", ..." if len(heading) > 8 else "")
         raise ValueError(
-            f"{path} has no column {' and none '.join(missing)}; its first line is: {shown}; "
+            f"{path} has no column {' and no column '.join(missing)}; its first line is: {shown}; "
             "expected names of columns there, such as path,lat,lon"
         )
     return found

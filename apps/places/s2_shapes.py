@@ -159,8 +159,9 @@ def outline(cell: int) -> list[NDArray[np.float64]]:
 
 
 def _edge_points(ids: Ids) -> Floats:
-    """Points along the edges of cells, (N, M, 3), M by the largest of them."""
-    pieces = 1 << max(0, 6 - int(s2.levels(ids).min()))
+    """Points along the edges of cells, (N, M, 3), M by the largest of them and more near a pole."""
+    polar = bool((np.abs(centres(ids)[:, 2]) > 0.99).any())
+    pieces = 1 << max(0, 4 * polar, 6 - int(s2.levels(ids).min()))
     face, (u0, u1), (v0, v1) = _rectangles(ids)
     on = np.linspace(0, 1, pieces, endpoint=False)
     u, v = (lo[:, None] + (hi - lo)[:, None] * on for lo, hi in ((u0, u1), (v0, v1)))
