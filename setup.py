@@ -15,7 +15,8 @@ IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]
 DEV = [
     *IMPORT, *PARITY, "build>=1.2", "exifread>=3", "hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3",
-    "pytest-timeout>=2.3", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14", "s2sphere>=0.2.5", "setuptools>=77",
+    "pytest-timeout>=2.3", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14", "s2sphere>=0.2.5",
+    "setuptools>=77",
 ]
 
 setup(

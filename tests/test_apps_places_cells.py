@@ -115,7 +115,7 @@ def test_convert_reads_what_others_write(cli: Cli, tmp_path: Path) -> None:
     assert (grid.weights.tolist(), grid.lat.tolist()) == ([60, 70], [48.8, 51.5])
 
 
-def test_a_folder_of_photos_is_a_source_and_those_without_position_are_named(cli: Cli, tmp_path: Path) -> None:
+def test_a_folder_of_photos_is_a_source_too_and_odd_ones_are_named(cli: Cli, tmp_path: Path) -> None:
     for number in range(4):
         exif = Image.Exif()
         exif.get_ifd(0x8825).update({1: "S", 2: (33, number, 0), 3: "E", 4: (151, 0, 0)})

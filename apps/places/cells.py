@@ -11,6 +11,7 @@ import numpy as np
 
 from apps.places import s2, s2_shapes
 from apps.places.cell_files import check_suffix, read_cells, write_cells
+from apps.places.geo_metrics import DISTANCES_KM
 from apps.places.partition import Grid, Limits, build
 from apps.places.sphere import EARTH_AREA_KM2, EARTH_RADIUS_KM, distance_km
 from datasets.geotags import read_folder
@@ -20,7 +21,6 @@ from datasets.positions import Positions
 if TYPE_CHECKING:
     from apps.progress import Screen
 
-DISTANCES_KM = (1, 25, 200, 750, 2500)  # street, city, region, country, continent
 
 
 def positions_from(source: Path) -> Positions:
