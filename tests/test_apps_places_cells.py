@@ -12,7 +12,7 @@ from PIL import Image
 from support import Cli
 
 from apps.places import s2
-from apps.places.cell_files import read_cells
+from apps.places.cell_files import check_same_cells, fingerprint, read_cells
 
 FORMATS = ("csv", "parquet", "geojson")
 
@@ -64,6 +64,31 @@ def test_the_three_formats_hold_the_same_partition(built: dict[str, Path]) -> No
             for name in ("ids", "weights", "lat", "lon", "parents"):
                 assert (getattr(mine, name) == getattr(theirs, name)).all(), name
             assert (mine.limits, mine.total) == (theirs.limits, theirs.total)
+
+
+def test_cells_other_than_those_of_a_checkpoint_are_refused(built: dict[str, Path]) -> None:
+    own = {fingerprint(read_cells(path)) for path in built.values()}
+    assert len(own) == 1
+    grids = read_cells(built["csv"])
+    check_same_cells(grids, own.pop(), "runs/places")
+    with pytest.raises(ValueError, match=r"runs/places was trained on other cells \(fingerprint 0123\)"):
+        check_same_cells(grids[1:], "0123", "runs/places")
+    assert fingerprint(grids) != fingerprint(grids[1:]) != fingerprint(grids[:1])
+
+
+def test_europe_with_swapped_columns_is_noticed_on_the_map(cli: Cli, tmp_path: Path) -> None:
+    """All numbers are below 90 there, so only the map can tell."""
+    rng = np.random.default_rng(0)
+    lat, lon = rng.uniform(47, 52, 60).round(4).tolist(), rng.uniform(1.5, 13, 60).round(4).tolist()
+    table = tmp_path / "points.csv"
+    answers = []
+    for heading in ("lat,lon", "lon,lat"):
+        rows = [f"{a},{b}" for a, b in zip(lat, lon, strict=True)]
+        table.write_text("\n".join([heading, *rows]) + "\n")
+        limits = ("--t-max", 100, "--t-min", 1)
+        answers.append(cli("cells", "build", table, *limits, "--out", tmp_path / "cells.csv").err)
+    assert "swapped" not in answers[0]
+    assert "of the positions are on land; with latitude and longitude swapped" in answers[1]
 
 
 def test_geojson_has_a_polygon_a_cell_and_none_across_the_antimeridian(built: dict[str, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -29,6 +30,33 @@ SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".geojson": "geojson", ".json"
 _LIMITS = ("t_max", "t_min", "min_level", "max_level")
 
 Row = dict[str, Any]
+
+
+def fingerprint(grids: Sequence[Grid]) -> str:
+    """16 hex digits over the cells of all grids: equal for files in any format with the same classes."""
+    digest = hashlib.sha256()
+    for grid in grids:
+        digest.update(len(grid).to_bytes(8, "little") + grid.ids.astype("<u8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_same_cells(grids: Sequence[Grid], expected: str, what: str) -> None:
+    """Refuse cells that are not those of a checkpoint: its classes would be other places.
+
+    Args:
+        expected: the fingerprint that the checkpoint stores.
+        what: the checkpoint's name for the message.
+
+    Raises:
+        ValueError: the fingerprints differ; both are named.
+    """
+    own = fingerprint(grids)
+    if own != expected:
+        sizes = " + ".join(str(len(grid)) for grid in grids)
+        raise ValueError(
+            f"{what} was trained on other cells (fingerprint {expected}) than the {sizes} given ({own}); "
+            "give the cells that it was trained on"
+        )
 
 
 def check_suffix(path: Path) -> str:

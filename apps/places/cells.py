@@ -14,12 +14,16 @@ from apps.places.cell_files import check_suffix, read_cells, write_cells
 from apps.places.geo_metrics import DISTANCES_KM
 from apps.places.partition import Grid, Limits, build
 from apps.places.sphere import EARTH_AREA_KM2, EARTH_RADIUS_KM, distance_km
+from apps.places.world import load_world
 from datasets.geotags import read_folder
 from datasets.position_tables import read_positions
 from datasets.positions import Positions
 
 if TYPE_CHECKING:
     from apps.progress import Screen
+
+LAND_SAMPLE = 500  # positions that are looked up on the map
+LITTLE_LAND, MUCH_LAND = 0.4, 0.8
 
 
 
@@ -33,13 +37,32 @@ def positions_from(source: Path) -> Positions:
     return read_folder(source) if source.is_dir() else read_positions(source)
 
 
+def swapped_by_land(positions: Positions) -> str | None:
+    """A warning if hardly any position is on land but most would be with latitude and longitude swapped.
+
+    Numbers alone do not tell where both are below 90 degrees: Europe lies in the Indian Ocean then.
+    """
+    chosen = np.linspace(0, len(positions) - 1, min(len(positions), LAND_SAMPLE)).astype(int)
+    lat, lon = positions.lat[chosen], positions.lon[chosen]
+    turnable = np.abs(lon) <= 90
+    if not turnable.any():
+        return None
+    world = load_world()
+    as_is = float((world.country_codes(lat[turnable], lon[turnable]) != "").mean())
+    turned = float((world.country_codes(lon[turnable], lat[turnable]) != "").mean())
+    if as_is > LITTLE_LAND or turned < MUCH_LAND:
+        return None
+    return (
+        f"{as_is:.0%} of the positions are on land; with latitude and longitude swapped {turned:.0%} "
+        "would be: look whether the columns have the right names"
+    )
+
+
 def build_cells(source: Path, out: Path, limits: Sequence[Limits], screen: Screen) -> dict[str, Any]:
     """Build a partition from positions and write it; returns what it is like."""
     start = time.monotonic()
     check_suffix(out)
-    positions = positions_from(source)
-    for line in positions.remarks():
-        screen.warn(line)
+    positions = _read(source, screen)
     if positions.weights is not None:
         screen.say(f"{source} has weights: they count instead of photos")
     grids = build(positions.lat, positions.lon, limits, positions.weights)
@@ -56,13 +79,20 @@ def report_cells(cells: Path, points: Path | None, screen: Screen) -> dict[str, 
     found = summary(grids)
     if points is None:
         return found
-    positions = positions_from(points)
-    for line in positions.remarks():
-        screen.warn(line)
+    positions = _read(points, screen)
     for grid, one in zip(grids, [*found.get("coarser", []), found], strict=True):
         one.update(judged(grid, positions))
     counted = {"points": len(positions), "skipped": positions.skipped}
     return {**found, **counted, "earth_radius_km": EARTH_RADIUS_KM}
+
+
+def _read(source: Path, screen: Screen) -> Positions:
+    """Positions, after everything that a user should know of them has been said."""
+    positions = positions_from(source)
+    doubt = None if source.is_dir() else swapped_by_land(positions)
+    for line in (*positions.remarks(), *([doubt] if doubt else [])):
+        screen.warn(line)
+    return positions
 
 
 def convert_cells(cells: Path, out: Path) -> dict[str, Any]:
