@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from apps.commands_cells import cells
 from apps.commands_cost import cost
 from apps.commands_runs import runs
 from apps.commands_weights import weights as weights_group
@@ -148,6 +149,7 @@ def free_folder(parent: Path, name: str) -> Path:
     return folder
 
 
+cli.add_command(cells)
 cli.add_command(cost)
 cli.add_command(runs)
 cli.add_command(weights_group)

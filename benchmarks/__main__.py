@@ -7,7 +7,10 @@ import sys
 from importlib import import_module
 
 # name -> module with add_options(parser) and run(options); strings, so that help imports no torch.
-BENCHMARKS = {"family": "benchmarks.family", "speed": "benchmarks.speed", "precision": "benchmarks.precision"}
+BENCHMARKS = {
+    "family": "benchmarks.family", "speed": "benchmarks.speed", "precision": "benchmarks.precision",
+    "places": "benchmarks.places",
+}
 
 
 def run_one(name: str, words: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from heads.base import Head
 from heads.classifier import Classifier, Ranking
+from heads.geo_cells import CellRanking, GeoCells
 from heads.multi import MultiHead
 
-__all__ = ["Classifier", "Head", "MultiHead", "Ranking"]
+__all__ = ["CellRanking", "Classifier", "GeoCells", "Head", "MultiHead", "Ranking"]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import heads
-from heads import Classifier, Head, MultiHead
+from heads import Classifier, GeoCells, Head, MultiHead
 
-HEADS = {"classifier": Classifier(8, 5)}
+HEADS = {"classifier": Classifier(8, 5), "cells": GeoCells(8, [5])}
 
 
 def test_every_public_head_is_under_contract_here() -> None:
