@@ -94,7 +94,7 @@ def train(gate: Gate, side: Side) -> None:
             for _ in plain.epoch(0):
                 pass  # fills the cache
         job.train = Gated(plain, gate)
-        gate.say({"workers": plain.loader.num_workers, "threads": torch.get_num_threads()})
+        gate.say({"workers": plain.workers, "threads": torch.get_num_threads()})
         if side.options.get("work") == "read":
             for number in count(1):
                 for _ in job.train.epoch(number):
