@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from apps.commands_cost import cost
+from apps.commands_faces import COMMANDS as FACE_COMMANDS
 from apps.commands_weights import weights as weights_group
 from apps.options import FOLDER, config_option, given_settings, settings_options
 from apps.registry import load_app, targets
@@ -123,6 +124,8 @@ def free_folder(parent: Path, name: str) -> Path:
 
 cli.add_command(cost)
 cli.add_command(weights_group)
+for face_command in FACE_COMMANDS:
+    cli.add_command(face_command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
 cli.add_command(AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos."))
 

@@ -2,6 +2,7 @@
 
 from heads.base import Head
 from heads.classifier import Classifier, Ranking
+from heads.embedding import Embedding
 from heads.multi import MultiHead
 
-__all__ = ["Classifier", "Head", "MultiHead", "Ranking"]
+__all__ = ["Classifier", "Embedding", "Head", "MultiHead", "Ranking"]

@@ -1,0 +1,250 @@
+"""Exact search in a table of faces that is mapped into memory, not loaded."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from apps.engine.files import write_whole
+from apps.faces.embed import ModelInfo, Vectors
+from apps.faces.table import About, read_about, read_batches
+
+SOURCE = b"mobilenet_apps_source"
+COLUMNS = ("path", "face", "name", "box", "vector")
+BATCH_ROWS = 65_536  # rows of the mapped file that lie together
+BLOCK_ROWS = 4096  # rows multiplied at once: their products stay in the processor's cache
+GROUP = 32  # rows of which only the best is looked at first
+QUERIES_AT_ONCE = 256
+LENGTH_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Match:
+    """A face of a gallery beside a query.
+
+    Args:
+        path: the photo.
+        face: its number in the photo, 0 the largest.
+        name: of the person, where enrolled.
+        box: (x1, y1, x2, y2) pixels of the photo.
+        similarity: cosine of the two vectors, -1 to 1.
+    """
+
+    path: str
+    face: int
+    name: str | None
+    box: tuple[float, ...]
+    similarity: float
+
+
+class Gallery:
+    """A table of faces, ready to be searched.
+
+    Args:
+        about: the model that made it.
+        batches: its rows, each an Arrow record batch with the columns :data:`COLUMNS`.
+        path: the table, for messages.
+    """
+
+    def __init__(self, about: About, batches: Sequence[Any], path: Path) -> None:
+        self.about, self.path = about, path
+        self.batches = [batch for batch in batches if batch.num_rows]
+        self.starts = np.cumsum([0, *(batch.num_rows for batch in self.batches)])
+
+    @classmethod
+    def open(cls, table: Path) -> Gallery:
+        """A table of ``embed-faces``; its vectors are checked and laid out for mapping once.
+
+        Args:
+            table: the Parquet file; beside it, ``NAME.arrow`` is made, and made again when it changes. Where
+                that folder cannot be written, the rows are kept in a temporary file.
+
+        Raises:
+            FileNotFoundError: there is no table.
+            ValueError: it is damaged or holds no face, or a vector is not finite or not of length 1.
+        """
+        about, source = read_about(table), _source(table)
+        laid_out = table.with_suffix(".arrow")
+        if not _is_of(laid_out, source):
+            try:
+                write_whole(laid_out, lambda path: _lay_out(table, path, source))
+            except PermissionError:
+                laid_out = Path(tempfile.mkdtemp(prefix="gallery-")) / laid_out.name
+                _lay_out(table, laid_out, source)
+        file = pa.ipc.open_file(pa.memory_map(str(laid_out)))
+        gallery = cls(about, [file.get_batch(i) for i in range(file.num_record_batches)], table)
+        if not len(gallery):
+            raise ValueError(f"{table} holds no face, so nobody can be found in it; embed photos first")
+        return gallery
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def check_model(self, model: ModelInfo) -> None:
+        """Hold a query's model against the gallery's.
+
+        Raises:
+            ValueError: it is another; the message names both.
+        """
+        own = self.about.model
+        if own.fingerprint != model.fingerprint:
+            raise ValueError(
+                f"the gallery {self.path} was made by model {own.fingerprint} ({own.name}), the query by "
+                f"{model.fingerprint} ({model.name}): their vectors cannot be compared; use the gallery's "
+                f"weights {own.weights or own.checkpoint}, or embed the gallery again"
+            )
+
+    def search(self, queries: Vectors, top: int) -> tuple[Vectors, Any]:
+        """The most similar faces of the gallery, exactly, for each query.
+
+        Args:
+            queries: (Q, D) unit vectors.
+            top: how many, 1 or more; no more than there are faces are given.
+
+        Returns:
+            Similarities (Q, top), largest first, and the rows (Q, top) that have them.
+
+        Raises:
+            ValueError: a query is not finite, or has another length than the gallery's vectors.
+        """
+        dim = self.about.model.dim
+        if queries.ndim != 2 or queries.shape[1] != dim:
+            raise ValueError(f"queries must have {dim} numbers each, got shape {queries.shape}")
+        if not np.isfinite(queries).all():
+            raise ValueError("a query holds numbers that are not finite; embed its photo again")
+        top = min(top, len(self))
+        asked = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
+        parts = [self._search_some(some, top) for some in torch.split(asked, QUERIES_AT_ONCE)]
+        if not parts:
+            return np.zeros((0, top), np.float32), np.zeros((0, top), np.int64)
+        return (np.concatenate([values.numpy() for values, _ in parts]),
+                np.concatenate([rows.numpy() for _, rows in parts]))
+
+    @torch.inference_mode()
+    def _search_some(self, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
+        turned = queries.T.contiguous()
+        best = torch.full((top, len(queries)), -torch.inf)
+        rows = torch.zeros((top, len(queries)), dtype=torch.int64)
+        for start, batch in zip(self.starts, self.batches, strict=False):
+            vectors = _tensor(batch)
+            for first in range(0, len(vectors), BLOCK_ROWS):
+                values, places = best_of_block(vectors[first : first + BLOCK_ROWS], turned, top)
+                values, places = torch.cat([best, values]), torch.cat([rows, places + int(start) + first])
+                best, kept = values.topk(top, dim=0)
+                rows = places.gather(0, kept)
+        return best.T, rows.T
+
+    def matches(self, similarities: Vectors, rows: Any) -> list[Match]:
+        """What one query found, in words."""
+        return [self._match(int(row), float(s)) for row, s in zip(rows, similarities, strict=True)]
+
+    def _match(self, row: int, similarity: float) -> Match:
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        values = self.batches[number].slice(row - int(self.starts[number]), 1).drop_columns(["vector"])
+        (one,) = values.to_pylist()
+        return Match(one["path"], one["face"], one["name"], tuple(one["box"]), similarity)
+
+
+def best_of_block(vectors: Tensor, turned: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """The ``top`` rows of a block with the largest products, for each query.
+
+    The ``top`` best rows lie in at most ``top`` groups, and these are the groups with the best maxima: only
+    they are sorted.
+
+    Shape:
+        vectors: (N, D)
+        turned: (D, Q)
+        returns: products and rows, both (min(top, N), Q); largest first.
+    """
+    products = vectors @ turned
+    groups = len(vectors) // GROUP
+    if groups <= top:
+        values, rows = products.topk(min(top, len(products)), dim=0)
+        return values, rows
+    whole = products[: groups * GROUP]
+    chosen = whole.view(groups, GROUP, -1).amax(dim=1).topk(top, dim=0).indices
+    inside = torch.arange(GROUP).view(1, GROUP, 1)
+    rows = (chosen.unsqueeze(1) * GROUP + inside).flatten(0, 1)
+    values = whole.gather(0, rows)
+    if groups * GROUP < len(products):
+        rest = torch.arange(groups * GROUP, len(products)).unsqueeze(1).expand(-1, products.shape[1])
+        rows, values = torch.cat([rows, rest]), torch.cat([values, products[groups * GROUP :]])
+    values, kept = values.topk(top, dim=0)
+    return values, rows.gather(0, kept)
+
+
+def _tensor(batch: Any) -> Tensor:
+    """The vectors of a record batch where they lie; nothing is copied."""
+    column = batch.column("vector")
+    flat = column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the mapping is read-only, and nobody writes
+        return torch.from_numpy(flat)
+
+
+def _source(table: Path) -> str:
+    """Tells whether a laid-out file is of the table as it is now."""
+    status = table.stat()
+    return json.dumps([status.st_size, status.st_mtime_ns])
+
+
+def _is_of(laid_out: Path, source: str) -> bool:
+    if not laid_out.exists():
+        return False
+    try:
+        metadata = pa.ipc.open_file(pa.memory_map(str(laid_out))).schema.metadata or {}
+    except pa.ArrowException:
+        return False
+    return bool(metadata.get(SOURCE) == source.encode())
+
+
+def _lay_out(table: Path, to: Path, source: str) -> None:
+    """The rows as an Arrow file, checked."""
+    about = read_about(table)
+    schema = pa.schema([
+        ("path", pa.string()), ("face", pa.int32()), ("name", pa.string()),
+        ("box", pa.list_(pa.float32(), 4)), ("vector", pa.list_(pa.float32(), about.model.dim)),
+    ], metadata={SOURCE: source})
+    with pa.OSFile(str(to), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        waiting: list[Any] = []
+        for rows in read_batches(table, COLUMNS):
+            _check(rows, table)
+            waiting.append(rows.select(COLUMNS).cast(schema))
+            if sum(len(one) for one in waiting) >= BATCH_ROWS:
+                _write(writer, waiting)
+        _write(writer, waiting)
+
+
+def _write(writer: Any, waiting: list[Any]) -> None:
+    if waiting:
+        writer.write_table(pa.concat_tables(waiting).combine_chunks())
+        waiting.clear()
+
+
+def _check(rows: Any, table: Path) -> None:
+    """Refuse vectors that would spoil every search.
+
+    Raises:
+        ValueError: one is not finite, or not of length 1.
+    """
+    column = rows["vector"].combine_chunks()
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
+    if len(wrong):
+        row = int(wrong[0])
+        what = "is not finite" if not np.isfinite(lengths[row]) else f"has length {lengths[row]:.4g}, not 1"
+        raise ValueError(
+            f"{table}: the vector of face {rows['face'][row].as_py()} of {rows['path'][row].as_py()} {what}; "
+            "remove the table and embed again"
+        )
