@@ -22,9 +22,10 @@ from apps.faces.table import About, read_about, read_batches
 SOURCE = b"mobilenet_apps_source"
 COLUMNS = ("path", "face", "name", "box", "vector")
 BATCH_ROWS = 65_536  # rows of the mapped file that lie together
-BLOCK_ROWS = 4096  # rows multiplied at once: their products stay in the processor's cache
+PRODUCTS = 262_144  # computed at once: they stay in the processor's cache
 GROUP = 32  # rows of which only the best is looked at first
-QUERIES_AT_ONCE = 256
+QUERIES_AT_ONCE = 512
+GATHERED = 64_000_000  # numbers copied out at once, 256 MB, when groups are opened
 LENGTH_TOLERANCE = 1e-3
 
 
@@ -60,6 +61,8 @@ class Gallery:
         self.about, self.path = about, path
         self.batches = [batch for batch in batches if batch.num_rows]
         self.starts = np.cumsum([0, *(batch.num_rows for batch in self.batches)])
+        groups = [-(-batch.num_rows // GROUP) for batch in self.batches]
+        self.first_groups = [sum(groups[:number]) for number in range(len(groups))]
 
     @classmethod
     def open(cls, table: Path) -> Gallery:
@@ -124,7 +127,8 @@ class Gallery:
             raise ValueError("a query holds numbers that are not finite; embed its photo again")
         top = min(top, len(self))
         asked = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
-        parts = [self._search_some(some, top) for some in torch.split(asked, QUERIES_AT_ONCE)]
+        at_once = max(1, min(QUERIES_AT_ONCE, GATHERED // (top * GROUP * dim)))
+        parts = [self._search_some(some, top) for some in torch.split(asked, at_once)]
         if not parts:
             return np.zeros((0, top), np.float32), np.zeros((0, top), np.int64)
         return (np.concatenate([values.numpy() for values, _ in parts]),
@@ -132,17 +136,34 @@ class Gallery:
 
     @torch.inference_mode()
     def _search_some(self, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
+        """The best groups by their maxima, then the best rows in these groups."""
         turned = queries.T.contiguous()
-        best = torch.full((top, len(queries)), -torch.inf)
-        rows = torch.zeros((top, len(queries)), dtype=torch.int64)
-        for start, batch in zip(self.starts, self.batches, strict=False):
+        best, groups = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
+        for first, batch in zip(self.first_groups, self.batches, strict=True):
+            maxima = group_maxima(_tensor(batch), turned).T
+            numbers = torch.arange(maxima.shape[1]).expand_as(maxima) + first
+            best, groups = torch.cat([best, maxima], dim=1), torch.cat([groups, numbers], dim=1)
+            best, kept = best.topk(min(top, best.shape[1]), dim=1)
+            groups = groups.gather(1, kept)
+        values, rows = self._open_groups(queries, groups)
+        values, kept = values.topk(top, dim=1)
+        return values, rows.gather(1, kept)
+
+    def _open_groups(self, queries: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarities and rows of all members of each query's groups: both (Q, groups x 32)."""
+        asked = torch.arange(len(queries)).repeat_interleave(groups.shape[1])
+        flat = groups.flatten()
+        values = torch.full((len(flat), GROUP), -torch.inf)
+        rows = torch.zeros((len(flat), GROUP), dtype=torch.int64)
+        for first, start, batch in zip(self.first_groups, self.starts[:-1], self.batches, strict=True):
             vectors = _tensor(batch)
-            for first in range(0, len(vectors), BLOCK_ROWS):
-                values, places = best_of_block(vectors[first : first + BLOCK_ROWS], turned, top)
-                values, places = torch.cat([best, values]), torch.cat([rows, places + int(start) + first])
-                best, kept = values.topk(top, dim=0)
-                rows = places.gather(0, kept)
-        return best.T, rows.T
+            here = ((flat >= first) & (flat < first + -(-len(vectors) // GROUP))).nonzero().squeeze(1)
+            inside = (flat[here] - first).unsqueeze(1) * GROUP + torch.arange(GROUP)
+            found = vectors[inside.clamp(max=len(vectors) - 1)]
+            products = torch.bmm(found, queries[asked[here]].unsqueeze(2)).squeeze(2)
+            values[here] = products.masked_fill(inside >= len(vectors), -torch.inf)
+            rows[here] = inside + int(start)
+        return values.view(len(queries), -1), rows.view(len(queries), -1)
 
     def matches(self, similarities: Vectors, rows: Any) -> list[Match]:
         """What one query found, in words."""
@@ -155,32 +176,29 @@ class Gallery:
         return Match(one["path"], one["face"], one["name"], tuple(one["box"]), similarity)
 
 
-def best_of_block(vectors: Tensor, turned: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """The ``top`` rows of a block with the largest products, for each query.
+def group_maxima(vectors: Tensor, turned: Tensor) -> Tensor:
+    """The largest product of each query in each group of 32 rows.
 
-    The ``top`` best rows lie in at most ``top`` groups, and these are the groups with the best maxima: only
-    they are sorted.
+    The k best rows lie in at most k groups, and these are among the k groups with the best maxima: so all
+    other rows can be let go unsorted, and the search stays exact.
 
     Shape:
         vectors: (N, D)
         turned: (D, Q)
-        returns: products and rows, both (min(top, N), Q); largest first.
+        returns: (ceil(N / 32), Q)
     """
-    products = vectors @ turned
-    groups = len(vectors) // GROUP
-    if groups <= top:
-        values, rows = products.topk(min(top, len(products)), dim=0)
-        return values, rows
-    whole = products[: groups * GROUP]
-    chosen = whole.view(groups, GROUP, -1).amax(dim=1).topk(top, dim=0).indices
-    inside = torch.arange(GROUP).view(1, GROUP, 1)
-    rows = (chosen.unsqueeze(1) * GROUP + inside).flatten(0, 1)
-    values = whole.gather(0, rows)
-    if groups * GROUP < len(products):
-        rest = torch.arange(groups * GROUP, len(products)).unsqueeze(1).expand(-1, products.shape[1])
-        rows, values = torch.cat([rows, rest]), torch.cat([values, products[groups * GROUP :]])
-    values, kept = values.topk(top, dim=0)
-    return values, rows.gather(0, kept)
+    queries = turned.shape[1]
+    step = max(PRODUCTS // max(queries, 1) // GROUP, 32) * GROUP
+    maxima = torch.empty(-(-len(vectors) // GROUP), queries)
+    for first in range(0, len(vectors), step):
+        products = vectors[first : first + step] @ turned
+        whole, group = len(products) // GROUP, first // GROUP
+        torch.amax(
+            products[: whole * GROUP].view(whole, GROUP, queries), dim=1, out=maxima[group : group + whole]
+        )
+        if whole * GROUP < len(products):
+            maxima[group + whole] = products[whole * GROUP :].amax(dim=0)
+    return maxima
 
 
 def _tensor(batch: Any) -> Tensor:
