@@ -165,6 +165,15 @@ class Gallery:
             rows[here] = inside + int(start)
         return values.view(len(queries), -1), rows.view(len(queries), -1)
 
+    def vectors(self, rows: Any) -> Vectors:
+        """The vectors of some rows, copied: (len(rows), D)."""
+        found = np.empty((len(rows), self.about.model.dim), dtype=np.float32)
+        for start, end, batch in zip(self.starts[:-1], self.starts[1:], self.batches, strict=True):
+            here = (rows >= start) & (rows < end)
+            if here.any():
+                found[here] = _tensor(batch)[torch.from_numpy(rows[here] - start)].numpy()
+        return found
+
     def matches(self, similarities: Vectors, rows: Any) -> list[Match]:
         """What one query found, in words."""
         return [self._match(int(row), float(s)) for row, s in zip(rows, similarities, strict=True)]
