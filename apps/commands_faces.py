@@ -157,4 +157,62 @@ def enroll(
     context.exit(1 if answer["photos"] and not answer["faces"] else 0)
 
 
-COMMANDS = (embed_faces, verify_faces, search_faces, enroll)
+@click.command("cluster-faces")
+@click.argument("table", metavar="FACES", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="folder for the contact sheet and the list")
+@click.option(
+    "--min-size", type=click.IntRange(2), default=2, show_default=True, help="faces of the smallest cluster"
+)
+@_limit
+def cluster_faces(table: Path, out: Path, min_size: int, far: float | None, threshold: float | None) -> None:
+    """Sort a table of faces by person, with a contact sheet to look through."""
+    from apps.commands import emit
+    from apps.faces.sheet import cluster_faces as sort
+    from apps.progress import Screen
+
+    emit(sort(table, out, far=far, threshold=threshold, min_size=min_size, screen=Screen()))
+
+
+def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[int] | None:
+    """``7,8`` as numbers."""
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as err:
+        raise click.BadParameter(f"expected numbers such as 7,8, got {text!r}") from err
+
+
+@click.command("faces")
+@click.option("--checkpoint", "checkpoints", type=FOLDER, multiple=True, help="a run; may be repeated")
+@click.option("--weights", multiple=True, help="face weights: a path or a name; may be repeated")
+@click.option(
+    "--predictions", type=FOLDER, multiple=True,
+    help=".npz file with the arrays name and vector, such as a teacher's; may be repeated",
+)
+@click.option(
+    "--data", type=FOLDER, required=True,
+    help="LFW's layout with pairs.txt, an insightface .bin file, or a folder with a folder a person",
+)
+@click.option("--pairs", type=FOLDER, help="LFW's list of pairs, where it lies elsewhere")
+@click.option("--folds", callback=_numbers, help="which folds of the list, such as 7,8  [default: all]")
+@click.option(
+    "--align", type=click.Choice(ALIGNMENTS), default="none", show_default=True,
+    help="none for face crops, five-point for whole photos",
+)
+@click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
+@_workers
+def evaluate_faces(data: Path, **told: Any) -> None:
+    """Judge face models: LFW's protocol, and every photo against every other.
+
+    Several models give a line each, and one table in the report.
+    """
+    from apps.commands import emit
+    from apps.faces.evaluate import evaluate_faces as judge
+    from apps.progress import Screen
+
+    if not (told["checkpoints"] or told["weights"] or told["predictions"]):
+        raise click.UsageError("give --checkpoint RUN, --weights W or --predictions F, at least one")
+    for line in judge(data, screen=Screen(), **told):
+        emit(line)
+
+
+COMMANDS = (embed_faces, verify_faces, search_faces, cluster_faces, enroll)

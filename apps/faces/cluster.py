@@ -95,10 +95,10 @@ def part_chains(vectors: Vectors, labels: Labels, threshold: float) -> Labels:
 
 
 def join_alike(vectors: Vectors, labels: Labels, threshold: float) -> Labels:
-    """Groups joined, the most alike first, while two are ``threshold`` alike on average; lone faces are groups.
+    """Groups joined, the most alike first, while two are ``threshold`` alike on average.
 
     Returns:
-        A group for every face, from 0.
+        A group for every face, from 0; lone faces are groups of their own.
     """
     alone = labels < 0
     groups = np.where(alone, labels.max(initial=NOBODY) + np.cumsum(alone), labels)

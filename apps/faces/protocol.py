@@ -137,7 +137,7 @@ def all_against_all(vectors: Vectors, labels: Ints, fars: Sequence[float] = FARS
     Raises:
         ValueError: there is no genuine or no impostor pair.
     """
-    impostors, genuine = _histograms(vectors, labels)
+    impostors, genuine = histograms(vectors, labels)
     if not impostors.sum() or not genuine.sum():
         raise ValueError("no two photos of one person, or none of two people: nothing to compare")
     allowed = {far: int(np.floor(far * impostors.sum() + 1e-9)) for far in fars}
@@ -168,14 +168,32 @@ def _bin_of(similarities: Floats) -> Ints:
     return np.clip(((similarities + 1) * (BINS / 2)).astype(np.int64), 0, BINS - 1)
 
 
-def _histograms(vectors: Vectors, labels: Ints) -> tuple[Ints, Ints]:
+def listed_pairs(similarities: Floats, same: Bools, fars: Sequence[float] = FARS) -> list[Operating]:
+    """TAR at FAR over a list of pairs, where nothing more is known; rates below one impostor are left out.
+
+    Args:
+        similarities: (P,) cosines.
+        same: (P,) whether a pair shows one person.
+        fars: the rates.
+    """
+    impostors, genuine = similarities[~same], similarities[same]
+    allowed = [(far, int(np.floor(far * len(impostors) + 1e-9))) for far in fars]
+    limits = [(far, _limit(impostors, count)) for far, count in allowed if count >= 1]
+    return [Operating(far, limit, float((genuine >= limit).mean())) for far, limit in limits]
+
+
+def histograms(vectors: Vectors, labels: Ints) -> tuple[Ints, Ints]:
     """How many impostor and genuine pairs there are in each bin of similarity from -1 to 1."""
     counts = np.zeros((2, BINS), dtype=np.int64)
     for similarities, same, _, _ in pair_blocks(vectors, labels):
-        places = _bin_of(similarities)
-        counts[0] += np.bincount(places[~same], minlength=BINS)
-        counts[1] += np.bincount(places[same], minlength=BINS)
+        counts += histograms_of(similarities, same)
     return counts[0], counts[1]
+
+
+def histograms_of(similarities: Floats, same: Bools) -> tuple[Ints, Ints]:
+    """The same of a list of pairs."""
+    places = _bin_of(similarities)
+    return np.bincount(places[~same], minlength=BINS), np.bincount(places[same], minlength=BINS)
 
 
 def _values_in(vectors: Vectors, labels: Ints, bins: set[int]) -> dict[tuple[int, bool], Floats]:
@@ -189,7 +207,9 @@ def _values_in(vectors: Vectors, labels: Ints, bins: set[int]) -> dict[tuple[int
 
 
 def rank1(vectors: Vectors, labels: Ints) -> float:
-    """Share of photos whose nearest other photo shows the same person; only people with two photos or more count.
+    """Share of photos whose nearest other photo shows the same person.
+
+    Only people with two photos or more are looked for; all photos stand in the way.
 
     Raises:
         ValueError: nobody has two photos.

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
 
@@ -197,7 +198,7 @@ def _longer_side(path: Path) -> int:
         return 0
 
 
-def open_by_name(name: str) -> Image.Image:
+def open_by_name(name: str) -> Opened:
     """A photo by the name that a table keeps, such as for a thumbnail.
 
     Raises:
@@ -206,8 +207,14 @@ def open_by_name(name: str) -> Image.Image:
     """
     shard, between, member = name.partition(IN_TAR)
     if not between or Path(name).exists():
-        return open_source(Source(name, Path(name))).image
-    for source in _tar_members(Path(shard)):
-        if source.name == name:
-            return open_source(source).image
-    raise ValueError(f"{shard} holds no {member} any more")
+        return open_source(Source(name, Path(name)))
+    source = _shard_index(Path(shard)).get(name)
+    if source is None:
+        raise ValueError(f"{shard} holds no {member} any more")
+    return open_source(source)
+
+
+@lru_cache(maxsize=4)
+def _shard_index(path: Path) -> dict[str, Source]:
+    """The photos of a tar file by name: a search through it for each would take for ever."""
+    return {source.name: source for source in _tar_members(path)}
