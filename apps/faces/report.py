@@ -78,7 +78,7 @@ def _figures(judged: Sequence[Judged]) -> Html:
             f"{percent(one.pairs.accuracy)} \u00b1 {100 * one.pairs.accuracy_se:.1f}", percent(one.pairs.eer),
             percent(one.found), _millions(one.cost.get("mult_adds")), _millions(one.cost.get("parameters")),
         ))
-    caption = "TAR all against all with 95 % intervals by bootstrap over people; accuracy of the pairs with " \
+    caption = "TAR all against all with 95 % intervals by bootstrap over people; accuracy of pairs with " \
         "its standard error over the folds."
     return html.table(caption, columns, rows)
 
@@ -93,7 +93,8 @@ def _millions(count: int | None) -> str:
 
 def _thresholds(judged: Sequence[Judged]) -> Html:
     rows = [
-        (one.name, far_name(p.far), f"{p.threshold:.4f}", percent(p.tar)) for one in judged for p in one.points
+        (one.name, far_name(p.far), f"{p.threshold:.4f}", percent(p.tar))
+        for one in judged for p in one.points
     ]
     columns = [Column("Model"), Column("FAR", numeric=True), Column("Least cosine", numeric=True),
                Column("TAR", numeric=True)]
