@@ -7,11 +7,13 @@ from setuptools import setup
 HERE = Path(__file__).parent
 LIBRARY = ["torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0.5", "numpy>=1.26"]
 APPS = [
-    "click>=8.1", "matplotlib>=3.9", "pillow>=11", "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13",
+    "click>=8.1", "facenet-pytorch==2.5.3",  # 2.6.0 forbids the torch, numpy and pillow of today
+    "matplotlib>=3.9", "pillow>=11", "pyarrow>=17", "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13",
     "threadpoolctl>=3.5",
 ]
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]
+BENCHMARKS = ["faiss-cpu>=1.9"]
 DEV = [
     *IMPORT, *PARITY, "build>=1.2", "hypothesis>=6.100", "mypy>=1.15", "pytest>=8.3",
     "pytest-timeout>=2.3", "ruff>=0.11", "setuptools>=77",
@@ -27,5 +29,7 @@ setup(
     packages=["backbone", "heads"],
     package_data={"backbone": ["py.typed"], "heads": ["py.typed"]},
     install_requires=LIBRARY,
-    extras_require={"apps": APPS, "import": IMPORT, "parity": PARITY, "dev": [*APPS, *DEV]},
+    extras_require={
+        "apps": APPS, "import": IMPORT, "parity": PARITY, "benchmarks": BENCHMARKS, "dev": [*APPS, *DEV],
+    },
 )

@@ -22,7 +22,8 @@ def write_face_weights(path: Path, *, seed: int = 0, width: float = 0.25, resolu
     torch.manual_seed(seed)
     network = MobileNetV1(width=width, padding="same")
     info = WeightsInfo(
-        path.stem, arguments={"width": width, "padding": "same"},
+        path.stem,
+        arguments={"width": width, "padding": "same"},
         preprocessing=Preprocessing(resolution=resolution),
     )
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
@@ -51,7 +52,11 @@ def unit_vectors(count: int, dim: int, *, seed: int = 0) -> np.ndarray:
 
 
 def write_table(
-    path: Path, vectors: np.ndarray, *, fingerprint: str = "0123456789abcdef", names: list[str] | None = None,
+    path: Path,
+    vectors: np.ndarray,
+    *,
+    fingerprint: str = "0123456789abcdef",
+    names: list[str] | None = None,
     paths: list[str] | None = None,
 ) -> Path:
     """A table of faces with these vectors, one face a photo."""
@@ -59,10 +64,17 @@ def write_table(
     about = About(ModelInfo(fingerprint, "drawn", dim, 64, weights="nowhere.safetensors"), "none")
     schema = face_schema(about)
     columns = {
-        "path": paths or [f"/photos/{i:06d}.jpg" for i in range(count)], "sha256": ["0" * 64] * count,
-        "face": [0] * count, "name": names or [None] * count, "box": [[0.0, 0.0, 9.0, 9.0]] * count,
-        "landmarks": [None] * count, "probability": [None] * count, "size_px": [9.0] * count,
-        "sharpness": [1.0] * count, "pose": [0.0] * count, "vector": list(vectors.astype(np.float32)),
+        "path": paths or [f"/photos/{i:06d}.jpg" for i in range(count)],
+        "sha256": ["0" * 64] * count,
+        "face": [0] * count,
+        "name": names or [None] * count,
+        "box": [[0.0, 0.0, 9.0, 9.0]] * count,
+        "landmarks": [None] * count,
+        "probability": [None] * count,
+        "size_px": [9.0] * count,
+        "sharpness": [1.0] * count,
+        "pose": [0.0] * count,
+        "vector": list(vectors.astype(np.float32)),
         "model": [fingerprint] * count,
     }
     arrays = {key: pa.array(values, schema.field(key).type) for key, values in columns.items()}

@@ -48,9 +48,13 @@ def test_no_other_similarity_is_closer_than_the_one_found() -> None:
         assert error(other) >= error(best) - 1e-12
 
 
-@pytest.mark.parametrize(("points", "message"), [
-    (np.ones((5, 2)), "all landmarks are in one point"), (np.full((5, 2), np.nan), "must be finite numbers"),
-])
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.ones((5, 2)), "all landmarks are in one point"),
+        (np.full((5, 2), np.nan), "must be finite numbers"),
+    ],
+)
 def test_landmarks_that_say_nothing_are_refused(points: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         similarity_transform(points, TEMPLATE)
@@ -66,7 +70,9 @@ def test_landmarks_land_where_the_template_says_at_any_size_of_face(scale: float
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
     crop = np.asarray(align_face(image, points, 112)).astype(int)
     assert crop.shape == (112, 112, 3)
-    for (x, y), want in zip(TEMPLATE * 112, ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1)), strict=True):
+    for (x, y), want in zip(
+        TEMPLATE * 112, ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1)), strict=True
+    ):
         seen = crop[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2].mean(axis=(0, 1))
         assert tuple((seen > 110).astype(int)) == want, (x, y, seen)
 

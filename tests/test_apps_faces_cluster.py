@@ -13,7 +13,9 @@ from apps.faces.cluster import by_size, cluster_gallery, cluster_vectors, cohesi
 from apps.faces.gallery import Gallery
 
 
-def people(counts: list[int], *, spread: float = 0.35, dim: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def people(
+    counts: list[int], *, spread: float = 0.35, dim: int = 64, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Vectors around one direction a person."""
     centres = unit_vectors(len(counts), dim, seed=seed)
     labels = np.repeat(np.arange(len(counts)), counts)
@@ -68,8 +70,13 @@ def test_joining_equals_average_linkage_done_naively() -> None:
     groups = [[i] for i in range(len(vectors))]
     while True:
         best = max(
-            ((float(np.mean(vectors[a] @ vectors[b].T)), i, j)
-             for i, a in enumerate(groups) for j, b in enumerate(groups) if i < j), default=(-1, 0, 0),
+            (
+                (float(np.mean(vectors[a] @ vectors[b].T)), i, j)
+                for i, a in enumerate(groups)
+                for j, b in enumerate(groups)
+                if i < j
+            ),
+            default=(-1, 0, 0),
         )
         if best[0] < 0.5:
             break
@@ -105,7 +112,9 @@ def test_a_gallery_too_large_for_one_go_is_clustered_in_parts_with_the_same_peop
     assert [len(set(whole[labels == person])) for person in range(8)] == [1] * 8
 
 
-def test_thousands_of_copies_are_cut_into_parts_that_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thousands_of_copies_are_cut_into_parts_that_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "WHOLE", 20)
     vectors = np.repeat(unit_vectors(1, 16), 70, axis=0)
     found = cluster_gallery(Gallery.open(write_table(tmp_path / "f.parquet", vectors)), 0.6)
@@ -117,9 +126,13 @@ def test_nobody_and_one_face_give_no_cluster(count: int) -> None:
     assert cluster_vectors(unit_vectors(count, 16), 0.5).tolist() == [-1] * count
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"threshold": 1.5}, "a cosine, -1 to 1, got 1.5"), ({"threshold": 0.5, "min_size": 1}, "2 faces or more, got 1"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": 1.5}, "a cosine, -1 to 1, got 1.5"),
+        ({"threshold": 0.5, "min_size": 1}, "2 faces or more, got 1"),
+    ],
+)
 def test_limits_out_of_range_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cluster_vectors(unit_vectors(3, 16), **options)  # type: ignore[arg-type]

@@ -23,9 +23,18 @@ def plain(queries: np.ndarray, vectors: np.ndarray, top: int) -> tuple[np.ndarra
     return np.take_along_axis(products, rows, axis=1), rows
 
 
-@pytest.mark.parametrize(("count", "queries", "top"), [
-    (1, 1, 5), (31, 3, 5), (32, 3, 1), (33, 2, 33), (1000, 7, 5), (3001, 40, 17), (100, 3, 500),
-])
+@pytest.mark.parametrize(
+    ("count", "queries", "top"),
+    [
+        (1, 1, 5),
+        (31, 3, 5),
+        (32, 3, 1),
+        (33, 2, 33),
+        (1000, 7, 5),
+        (3001, 40, 17),
+        (100, 3, 500),
+    ],
+)
 def test_the_search_is_exact_whatever_the_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, queries: int, top: int
 ) -> None:
@@ -89,11 +98,20 @@ def test_a_gallery_in_a_folder_that_cannot_be_written_is_searched_all_the_same(t
     assert len(Gallery.open(table)) == 5
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (lambda v: v * np.where(np.arange(len(v)) == 3, np.nan, 1)[:, None], "of /photos/000003.jpg is not finite"),
-    (lambda v: v * np.where(np.arange(len(v)) == 2, 2, 1)[:, None], "has length 2, not 1; remove the table"),
-    (lambda v: v[:0], "holds no face, so nobody can be found in it; embed photos first"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda v: v * np.where(np.arange(len(v)) == 3, np.nan, 1)[:, None],
+            "of /photos/000003.jpg is not finite",
+        ),
+        (
+            lambda v: v * np.where(np.arange(len(v)) == 2, 2, 1)[:, None],
+            "has length 2, not 1; remove the table",
+        ),
+        (lambda v: v[:0], "holds no face, so nobody can be found in it; embed photos first"),
+    ],
+)
 def test_spoilt_and_empty_galleries_are_refused(tmp_path: Path, spoil, message: str) -> None:  # type: ignore[no-untyped-def]
     table = write_table(tmp_path / "f.parquet", spoil(unit_vectors(5, 16)))
     with pytest.raises(ValueError, match=message):
@@ -101,7 +119,9 @@ def test_spoilt_and_empty_galleries_are_refused(tmp_path: Path, spoil, message: 
 
 
 def test_files_that_are_no_tables_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no\.parquet is missing; make it: python cli.py embed-faces"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no\.parquet is missing; make it: python cli.py embed-faces"
+    ):
         Gallery.open(tmp_path / "no.parquet")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ValueError, match="not a whole Parquet file"):
@@ -115,14 +135,19 @@ def test_files_that_are_no_tables_are_told_apart(tmp_path: Path) -> None:
 
 def test_another_model_is_refused_and_both_are_named(tmp_path: Path) -> None:
     gallery = Gallery.open(write_table(tmp_path / "f.parquet", unit_vectors(3, 16), fingerprint="a" * 16))
-    with pytest.raises(ValueError, match=f"made by model {'a' * 16} .drawn., the query by {'b' * 16} .other."):
+    with pytest.raises(
+        ValueError, match=f"made by model {'a' * 16} .drawn., the query by {'b' * 16} .other."
+    ):
         gallery.check_model(ModelInfo("b" * 16, "other", 16, 64))
 
 
-@pytest.mark.parametrize(("query", "message"), [
-    (np.full((1, 16), np.nan, np.float32), "numbers that are not finite"),
-    (np.ones((1, 8), np.float32), r"16 numbers each, got shape \(1, 8\)"),
-])
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (np.full((1, 16), np.nan, np.float32), "numbers that are not finite"),
+        (np.ones((1, 8), np.float32), r"16 numbers each, got shape \(1, 8\)"),
+    ],
+)
 def test_bad_queries_are_refused(tmp_path: Path, query: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Gallery.open(write_table(tmp_path / "f.parquet", unit_vectors(3, 16))).search(query, 1)

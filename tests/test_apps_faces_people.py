@@ -1,4 +1,4 @@
-"""Real faces: found whatever the photo, verified, searched, clustered, enrolled; strangers and bad queries."""
+"""Real faces: found on any photo, verified, searched, clustered, enrolled; strangers, bad queries."""
 
 from __future__ import annotations
 
@@ -84,9 +84,13 @@ def test_boxes_of_a_large_photo_are_in_its_own_pixels(group: Path) -> None:
     np.testing.assert_allclose(np.array(face.box) / 2, small.box, atol=photo.width * 0.03)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"min_face_px": 5}, "20 px or more can be found, got 5"), ({"min_probability": 2}, "must be 0 to 1, got 2"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_face_px": 5}, "20 px or more can be found, got 5"),
+        ({"min_probability": 2}, "must be 0 to 1, got 2"),
+    ],
+)
 def test_limits_of_the_detector_are_held(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Detector(**options)  # type: ignore[arg-type]
@@ -128,14 +132,20 @@ def test_a_photo_without_a_face_is_listed_and_not_looked_at_again(cli: Cli, tmp_
         answer = cli("embed-faces", photos, "--out", out, "--weights", weights)
         (line,) = answer.lines
         assert (answer.code, line["faces"], line["skipped"]) == (0, 0, skipped)
-    reasons = [json.loads(line)["reason"] for line in (tmp_path / "f.problems.jsonl").read_text().splitlines()]
+    reasons = [
+        json.loads(line)["reason"] for line in (tmp_path / "f.problems.jsonl").read_text().splitlines()
+    ]
     assert reasons == ["no face found"] * 2
     assert pq.read_table(out).num_rows == 0
 
 
-def test_two_photos_of_one_person_are_the_same_and_of_two_are_not(cli: Cli, colour: Path, trunk: Path) -> None:
+def test_two_photos_of_one_person_are_the_same_and_of_two_are_not(
+    cli: Cli, colour: Path, trunk: Path
+) -> None:
     for other, same in (("Tony_Blair", True), ("Vladimir_Putin", False)):
-        answer = cli("verify-faces", photo_of(colour, "Tony_Blair", 1), photo_of(colour, other, 6), "--weights", trunk)
+        answer = cli(
+            "verify-faces", photo_of(colour, "Tony_Blair", 1), photo_of(colour, other, 6), "--weights", trunk
+        )
         (line,) = answer.lines
         assert line["same"] is same, answer.err
         assert line["false_accept_rate"] == 1e-3
@@ -153,7 +163,9 @@ def test_a_known_person_is_found_with_the_photo_and_a_stranger_is_unknown(
     assert 1 <= len(face["matches"]) <= 2
     assert known["gallery_faces"] == 9
     assert known["false_accept_rate_of_search"] == pytest.approx(1 - (1 - 1e-3) ** 9, abs=1e-6)
-    (strange,) = cli("search-faces", photo_of(colour, "Hugo_Chavez", 1), "--gallery", gallery, "--far", "1e-4").lines
+    (strange,) = cli(
+        "search-faces", photo_of(colour, "Hugo_Chavez", 1), "--gallery", gallery, "--far", "1e-4"
+    ).lines
     (face,) = strange["faces"]
     assert (face["unknown"], face["matches"]) == (True, [])
     assert face["best_similarity"] < strange["threshold"]
@@ -164,14 +176,19 @@ def test_a_query_without_a_face_a_broken_one_and_a_missing_one_are_refused(
 ) -> None:
     Image.new("RGB", (200, 150), "green").save(tmp_path / "meadow.png")
     (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
-    for name, message in (("meadow.png", "no face found; give a photo of a face"),
-                          ("cut.jpg", "cut.jpg: "), ("none.jpg", "none.jpg does not exist; name a photo")):
+    for name, message in (
+        ("meadow.png", "no face found; give a photo of a face"),
+        ("cut.jpg", "cut.jpg: "),
+        ("none.jpg", "none.jpg does not exist; name a photo"),
+    ):
         answer = cli("search-faces", tmp_path / name, "--gallery", gallery)
         assert answer.code == 1
         assert message in answer.last_error
 
 
-def test_a_gallery_of_another_model_is_refused_and_both_are_named(cli: Cli, colour: Path, gallery: Path, tmp_path: Path) -> None:
+def test_a_gallery_of_another_model_is_refused_and_both_are_named(
+    cli: Cli, colour: Path, gallery: Path, tmp_path: Path
+) -> None:
     other = write_face_weights(tmp_path / "other.safetensors")
     answer = cli("search-faces", photo_of(colour, "Tony_Blair", 1), "--gallery", gallery, "--weights", other)
     assert answer.code == 1
@@ -186,8 +203,14 @@ def test_enrolled_people_are_found_by_name_and_stay_when_photos_are_embedded_aga
     table = tmp_path / "people.parquet"
     assert cli("enroll", "Tony", photo_of(colour, "Tony_Blair", 1), "--gallery", table).code == 2
     answer = cli(
-        "enroll", "Tony", photo_of(colour, "Tony_Blair", 1), group / "data_multiface.jpg", "--gallery", table,
-        "--weights", trunk,
+        "enroll",
+        "Tony",
+        photo_of(colour, "Tony_Blair", 1),
+        group / "data_multiface.jpg",
+        "--gallery",
+        table,
+        "--weights",
+        trunk,
     )
     (line,) = answer.lines
     assert (answer.code, line["name"], line["faces"], line["photos"]) == (0, "Tony", 1, 2)
@@ -204,7 +227,9 @@ def test_enrolled_people_are_found_by_name_and_stay_when_photos_are_embedded_aga
     assert cli("enroll", " ", photo_of(colour, "Tony_Blair", 1), "--gallery", table).code == 1
 
 
-def test_the_contact_sheet_is_one_file_with_a_section_a_person(cli: Cli, gallery: Path, tmp_path: Path) -> None:
+def test_the_contact_sheet_is_one_file_with_a_section_a_person(
+    cli: Cli, gallery: Path, tmp_path: Path
+) -> None:
     answer = cli("cluster-faces", gallery, "--out", tmp_path / "people")
     (line,) = answer.lines
     assert (line["faces"], line["clusters"], line["alone"], line["largest"]) == (9, 3, 0, 3), answer.err
@@ -235,14 +260,21 @@ def test_without_a_known_rate_a_threshold_must_be_given(cli: Cli, tmp_path: Path
     table = write_table(tmp_path / "f.parquet", unit_vectors(4, 32))
     answer = cli("cluster-faces", table, "--out", tmp_path / "people")
     assert answer.code == 1
-    assert "no rate of false accepts is known for model 0123456789abcdef (drawn, --align none)" in answer.last_error
+    assert (
+        "no rate of false accepts is known for model 0123456789abcdef (drawn, --align none)"
+        in answer.last_error
+    )
     assert "give --threshold" in answer.last_error
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"far": 0.5}, "--far 0.5 was not measured; known: 1e-2, 1e-3, 1e-4, 1e-5"),
-    ({"threshold": 2.0}, "a cosine, -1 to 1, got 2.0"), ({"far": 1e-3, "threshold": 0.5}, "either --far or --threshold"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"far": 0.5}, "--far 0.5 was not measured; known: 1e-2, 1e-3, 1e-4, 1e-5"),
+        ({"threshold": 2.0}, "a cosine, -1 to 1, got 2.0"),
+        ({"far": 1e-3, "threshold": 0.5}, "either --far or --threshold"),
+    ],
+)
 def test_thresholds_that_make_no_sense_are_refused(options: dict[str, float], message: str) -> None:
     known = next(iter(json.loads(FILE.read_text())))
     with pytest.raises(ValueError, match=message):
@@ -251,8 +283,10 @@ def test_thresholds_that_make_no_sense_are_refused(options: dict[str, float], me
 
 def test_a_stricter_rate_has_a_higher_threshold() -> None:
     known = next(iter(json.loads(FILE.read_text())))
-    limits = [find_threshold(ModelInfo(known, "trunk", 1024, 224), "none", far=far).similarity
-              for far in (1e-2, 1e-3, 1e-4, 1e-5)]
+    limits = [
+        find_threshold(ModelInfo(known, "trunk", 1024, 224), "none", far=far).similarity
+        for far in (1e-2, 1e-3, 1e-4, 1e-5)
+    ]
     assert limits == sorted(limits)
 
 
@@ -260,12 +294,26 @@ def test_evaluate_judges_several_models_on_plain_folders_with_one_report(cli: Cl
     data = tmp_path / "crops"
     draw_crops(data, people=12, each=4)
     weights = [write_face_weights(tmp_path / f"w{seed}.safetensors", seed=seed) for seed in (0, 1)]
-    answer = cli("evaluate", "faces", "--weights", weights[0], "--weights", weights[1], "--data", data,
-                 "--report", tmp_path / "report", "--workers", 1)
+    answer = cli(
+        "evaluate",
+        "faces",
+        "--weights",
+        weights[0],
+        "--weights",
+        weights[1],
+        "--data",
+        data,
+        "--report",
+        tmp_path / "report",
+        "--workers",
+        1,
+    )
     assert answer.code == 0, answer.err
     first, second = answer.lines
     assert (first["app"], first["model"], second["model"], first["n"]) == ("faces", "w0", "w1", 48)
-    assert {"accuracy", "accuracy_se", "auc", "eer", "rank1", "tar@far=1e-2", "threshold@far=1e-2"} <= set(first["metrics"])
+    assert {"accuracy", "accuracy_se", "auc", "eer", "rank1", "tar@far=1e-2", "threshold@far=1e-2"} <= set(
+        first["metrics"]
+    )
     assert first["metrics"]["auc"] > 0.9
     assert first["cost"]["parameters"] > 200_000
     page = (tmp_path / "report/report.html").read_text()
@@ -285,8 +333,18 @@ def test_evaluate_reads_insightface_files_and_wants_a_model(cli: Cli, tmp_path: 
     images = [path.read_bytes() for one in order for path in one[:2]]
     (tmp_path / "small.bin").write_bytes(pickle.dumps((images, [one[2] for one in order])))
     weights = write_face_weights(tmp_path / "w.safetensors")
-    (line,) = cli("evaluate", "faces", "--weights", weights, "--data", tmp_path / "small.bin", "--workers", 1,
-                  "--report", tmp_path / "report").lines
+    (line,) = cli(
+        "evaluate",
+        "faces",
+        "--weights",
+        weights,
+        "--data",
+        tmp_path / "small.bin",
+        "--workers",
+        1,
+        "--report",
+        tmp_path / "report",
+    ).lines
     assert line["n"] == 32
     assert "rank1" not in line["metrics"]
     assert line["metrics"]["auc"] > 0.8
@@ -299,6 +357,8 @@ def test_evaluate_reads_insightface_files_and_wants_a_model(cli: Cli, tmp_path: 
 @pytest.mark.slow
 def test_the_trunk_as_it_is_has_the_figures_known_for_it(cli: Cli, shared: Path, trunk: Path) -> None:
     """Folds 7 and 8, resized to 224 px and not aligned: accuracy 96.6 %, TAR at FAR 1e-4 60.3 %."""
-    (line,) = cli("evaluate", "faces", "--weights", trunk, "--data", shared / "data/lfw_grey", "--folds", "7,8").lines
+    (line,) = cli(
+        "evaluate", "faces", "--weights", trunk, "--data", shared / "data/lfw_grey", "--folds", "7,8"
+    ).lines
     assert line["metrics"]["accuracy"] == pytest.approx(0.966, abs=0.003)
     assert line["metrics"]["tar@far=1e-4"] == pytest.approx(0.603, abs=0.015)

@@ -43,7 +43,8 @@ def test_every_pair_comes_once_whatever_the_blocks(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "BLOCK", block)
     vectors, labels = crowd()
     seen = {
-        (i, j): (product, same) for products, sames, a, b in pair_blocks(vectors, labels)
+        (i, j): (product, same)
+        for products, sames, a, b in pair_blocks(vectors, labels)
         for product, same, i, j in zip(products, sames, a, b, strict=True)
     }
     assert sorted(seen) == [(i, j) for i in range(90) for j in range(i + 1, 90)]
@@ -103,10 +104,14 @@ def test_no_threshold_is_right_more_often_than_the_best(pairs: list[tuple[int, b
         assert ((similarities >= limit) == same).sum() <= right
 
 
-@pytest.mark.parametrize(("similarities", "same", "eer"), [
-    ([0.9, 0.8, 0.2, 0.1], [1, 1, 0, 0], 0.0), ([0.9, 0.2, 0.8, 0.1], [1, 1, 0, 0], 0.5),
-    ([0.1, 0.2, 0.8, 0.9], [1, 1, 0, 0], 1.0),
-])
+@pytest.mark.parametrize(
+    ("similarities", "same", "eer"),
+    [
+        ([0.9, 0.8, 0.2, 0.1], [1, 1, 0, 0], 0.0),
+        ([0.9, 0.2, 0.8, 0.1], [1, 1, 0, 0], 0.5),
+        ([0.1, 0.2, 0.8, 0.9], [1, 1, 0, 0], 1.0),
+    ],
+)
 def test_the_equal_error_rate_of_cases_that_can_be_counted(
     similarities: list[float], same: list[int], eer: float
 ) -> None:
@@ -143,9 +148,13 @@ def test_one_photo_drawn_by_all_gives_the_figure_itself() -> None:
     assert _tar(tail, np.ones(len(tail.photos), dtype=np.int64), 0.02) == pytest.approx(point.tar)
 
 
-@pytest.mark.parametrize(("same", "folds", "message"), [
-    ([True, False], [1, 1], "two folds or more"), ([True, True], [1, 2], "pairs of two people are both needed"),
-])
+@pytest.mark.parametrize(
+    ("same", "folds", "message"),
+    [
+        ([True, False], [1, 1], "two folds or more"),
+        ([True, True], [1, 2], "pairs of two people are both needed"),
+    ],
+)
 def test_too_little_to_judge_by_is_said(same: list[bool], folds: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pair_figures(np.array([0.1, 0.2]), np.array(same), np.array(folds))
@@ -167,9 +176,9 @@ def test_files_of_vectors_are_read_by_name_and_bad_ones_refused(tmp_path: Path) 
     with pytest.raises(ValueError, match="has a vector for none of the photos, such as x"):
         read_vectors(file, ["x"])
     np.savez(tmp_path / "o.npz", other=np.zeros(2))
-    with pytest.raises(ValueError, match="no .npz file with the arrays name and vector"):
+    with pytest.raises(ValueError, match=r"no \.npz file with the arrays name and vector"):
         read_vectors(tmp_path / "o.npz", ["x"])
-    with pytest.raises(FileNotFoundError, match="missing; give a .npz file"):
+    with pytest.raises(FileNotFoundError, match=r"missing; give a \.npz file"):
         read_vectors(tmp_path / "no.npz", ["x"])
 
 

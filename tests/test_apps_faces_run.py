@@ -1,4 +1,4 @@
-"""embed-faces: what the table holds, what is skipped and redone, several processes, broken off and gone on."""
+"""embed-faces: what the table holds, what is skipped and redone, shared, broken off and gone on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "faces.parquet"
 
 
-def embed(cli: Cli, weights: Path, out: Path, *paths: object, align: str = "none", **more: object) -> dict[str, object]:
+def embed(
+    cli: Cli, weights: Path, out: Path, *paths: object, align: str = "none", **more: object
+) -> dict[str, object]:
     told = [f"--{key}={value}" for key, value in more.items()]
     answer = cli("embed-faces", *paths, "--out", out, "--weights", weights, "--align", align, *told)
     assert answer.code == 0, answer.err
@@ -52,16 +54,29 @@ def problems(out: Path) -> dict[str, str]:
     return {Path(one["path"]).name: one["reason"] for one in map(json.loads, lines)}
 
 
-def test_a_table_has_a_row_a_face_with_all_that_is_promised(cli: Cli, weights: Path, crops: Path, out: Path) -> None:
+def test_a_table_has_a_row_a_face_with_all_that_is_promised(
+    cli: Cli, weights: Path, crops: Path, out: Path
+) -> None:
     answer = embed(cli, weights, out, crops)
     assert (answer["faces"], answer["photos"], answer["skipped"]) == (12, 12, 0)
     table = pq.read_table(out)
     assert table.schema.names == [
-        "path", "sha256", "face", "name", "box", "landmarks", "probability", "size_px", "sharpness", "pose",
-        "vector", "model",
+        "path",
+        "sha256",
+        "face",
+        "name",
+        "box",
+        "landmarks",
+        "probability",
+        "size_px",
+        "sharpness",
+        "pose",
+        "vector",
+        "model",
     ]
     assert str(table.schema.field("vector").type) in (
-        "fixed_size_list<element: float>[256]", "fixed_size_list<item: float>[256]"
+        "fixed_size_list<element: float>[256]",
+        "fixed_size_list<item: float>[256]",
     )
     vectors = np.array(table["vector"].to_pylist())
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -69,11 +84,16 @@ def test_a_table_has_a_row_a_face_with_all_that_is_promised(cli: Cli, weights: P
     assert len(set(table["model"].to_pylist())) == 1
     assert table["box"][0].as_py() == [0, 0, 48, 48]
     assert {path.name for path in out.parent.iterdir()} == {
-        "crops", "faces.parquet", "faces.photos.parquet", "faces.problems.jsonl"
+        "crops",
+        "faces.parquet",
+        "faces.photos.parquet",
+        "faces.problems.jsonl",
     }
 
 
-def test_photos_of_one_person_are_nearer_than_photos_of_two(cli: Cli, weights: Path, crops: Path, out: Path) -> None:
+def test_photos_of_one_person_are_nearer_than_photos_of_two(
+    cli: Cli, weights: Path, crops: Path, out: Path
+) -> None:
     embed(cli, weights, out, crops)
     vectors = np.array(pq.read_table(out)["vector"].to_pylist())
     alike = (vectors @ vectors.T).reshape(4, 3, 4, 3).mean(axis=(1, 3))
@@ -86,7 +106,13 @@ def test_what_is_unchanged_is_skipped_what_changed_is_redone_what_is_new_is_adde
     embed(cli, weights, out, crops)
     before = pq.read_table(out)
     assert embed(cli, weights, out, crops) | {"seconds": 0} == {
-        "faces": 0, "photos": 0, "skipped": 12, "without_face": 0, "unreadable": 0, "refused": [], "seconds": 0,
+        "faces": 0,
+        "photos": 0,
+        "skipped": 12,
+        "without_face": 0,
+        "unreadable": 0,
+        "refused": [],
+        "seconds": 0,
         "out": str(out),
     }
     changed, touched = crops / "PERSON_0/PERSON_0_0001.png", crops / "PERSON_0/PERSON_0_0002.png"
@@ -111,7 +137,9 @@ def test_rows_of_photos_that_are_not_asked_for_stay(cli: Cli, weights: Path, cro
     assert people == ["PERSON_0"] * 3 + ["PERSON_1"] * 3 + ["PERSON_2"] * 3
 
 
-def test_a_lost_list_of_photos_is_made_again_from_the_table(cli: Cli, weights: Path, crops: Path, out: Path) -> None:
+def test_a_lost_list_of_photos_is_made_again_from_the_table(
+    cli: Cli, weights: Path, crops: Path, out: Path
+) -> None:
     embed(cli, weights, out, crops)
     (out.parent / "faces.photos.parquet").unlink()
     assert embed(cli, weights, out, crops)["skipped"] == 12
@@ -129,7 +157,13 @@ def test_photos_are_named_in_five_ways_and_give_the_same_vectors(
             tar.add(photo, arcname=photo.name)
         tar.addfile(tarfile.TarInfo("notes.txt"), io.BytesIO())
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{photo}\n" for photo in photos)))
-    paths = {"folder": [crops], "files": photos, "pattern": [f"{crops}/**/*.png"], "list": ["-"], "tar": [shard]}
+    paths = {
+        "folder": [crops],
+        "files": photos,
+        "pattern": [f"{crops}/**/*.png"],
+        "list": ["-"],
+        "tar": [shard],
+    }
     assert embed(cli, weights, out, *paths[how], *paths[how][:1])["faces"] == 12
     vectors = [pq.read_table(path)["vector"] for path in (out, out.with_name("plain.parquet"))]
     assert vectors[0] == vectors[1]
@@ -138,12 +172,17 @@ def test_photos_are_named_in_five_ways_and_give_the_same_vectors(
         assert embed(cli, weights, out, shard)["skipped"] == 12
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("nothing.jpg", "does not exist; name a photo or a folder"), ("*.webp", "matches no file; check it"),
-    ("no.tar", "does not exist; name a photo, a folder or a .tar file"),
-    ("shard.tar.gz", "is compressed, so its photos cannot be found again; give a plain .tar"),
-    ("broken.tar", "is not a whole tar file"), ("empty", "no photo in"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing.jpg", "does not exist; name a photo or a folder"),
+        ("*.webp", "matches no file; check it"),
+        ("no.tar", "does not exist; name a photo, a folder or a .tar file"),
+        ("shard.tar.gz", "is compressed, so its photos cannot be found again; give a plain .tar"),
+        ("broken.tar", "is not a whole tar file"),
+        ("empty", "no photo in"),
+    ],
+)
 def test_inputs_that_hold_nothing_are_refused_with_a_way_out(
     cli: Cli, weights: Path, tmp_path: Path, out: Path, name: str, message: str
 ) -> None:
@@ -184,7 +223,12 @@ def test_a_picture_of_two_hundred_megapixels_is_refused_by_the_stated_limit(
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
     (tmp_path / "bomb.png").write_bytes(bomb)
     cli("embed-faces", tmp_path / "bomb.png", "--out", out, "--weights", weights)
     assert "above the limit of 178956970 pixels" in problems(out)["bomb.png"]
@@ -275,18 +319,33 @@ def test_parts_of_another_run_are_kept_when_the_photos_have_changed_since(
 def start(rank: int, world: int, *command: object, **more: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1", **more}
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *map(str, command)], env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, str(ROOT / "cli.py"), *map(str, command)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_table_that_one_makes(cli: Cli, weights: Path, tmp_path: Path, out: Path) -> None:
+def test_two_processes_make_the_table_that_one_makes(
+    cli: Cli, weights: Path, tmp_path: Path, out: Path
+) -> None:
     draw_crops(tmp_path / "many", people=25, each=4)
     embed(cli, weights, out, tmp_path / "many", workers=1)
     shared = out.with_name("shared.parquet")
-    command = ("embed-faces", tmp_path / "many", "--out", shared, "--weights", weights, "--align", "none",
-               "--workers", 1)
+    command = (
+        "embed-faces",
+        tmp_path / "many",
+        "--out",
+        shared,
+        "--weights",
+        weights,
+        "--align",
+        "none",
+        "--workers",
+        1,
+    )
     for faces in (100, 0):  # the second time there is nothing to do, for neither of them
         both = [start(rank, 2, *command) for rank in (1, 0)]
         told = [process.communicate(timeout=200) for process in both]

@@ -56,12 +56,16 @@ def test_a_list_without_folds_is_one_fold(tmp_path: Path) -> None:
     assert [pair.fold for pair in read_pairs(tmp_path / "pairs.txt")] == [1, 1]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("", "the first line must be `folds pairs`"), ("ten 300\n", "the first line must be"),
-    ("1 2\nA 1 2\n", "make 4 lines, got 1; the file is cut off"),
-    ("1 1\nA 1 2\nA 1 B\n", "line 3: expected `NAME 1 4` or `NAME 1 OTHER 2`, got 'A 1 B'"),
-    ("1 1\nA 1 2\nA one B 2\n", "line 3: expected"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the first line must be `folds pairs`"),
+        ("ten 300\n", "the first line must be"),
+        ("1 2\nA 1 2\n", "make 4 lines, got 1; the file is cut off"),
+        ("1 1\nA 1 2\nA 1 B\n", "line 3: expected `NAME 1 4` or `NAME 1 OTHER 2`, got 'A 1 B'"),
+        ("1 1\nA 1 2\nA one B 2\n", "line 3: expected"),
+    ],
+)
 def test_lists_in_another_format_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "pairs.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -69,7 +73,7 @@ def test_lists_in_another_format_are_refused(tmp_path: Path, text: str, message:
 
 
 def test_missing_lists_photos_and_folds_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="put LFW's pairs.txt into"):
+    with pytest.raises(FileNotFoundError, match=r"put LFW's pairs\.txt into"):
         LFW(tmp_path)
     lfw_root(tmp_path)
     with pytest.raises(ValueError, match="has the folds 1 to 2, not 7"):
@@ -91,9 +95,14 @@ def test_people_are_folders_and_photos_are_read_when_asked_for(tmp_path: Path) -
         people[3]
 
 
-@pytest.mark.parametrize("lines", [
-    "n2/1.jpg\nn2/2.jpg\nn9/1.jpg\n", "n2/1.jpg 7\nn2/2.jpg 7\nn9/1.jpg 11\n", "n2/1.jpg,7\nn2/2.jpg,7\n\nn9/1.jpg,11\n",
-])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "n2/1.jpg\nn2/2.jpg\nn9/1.jpg\n",
+        "n2/1.jpg 7\nn2/2.jpg 7\nn9/1.jpg 11\n",
+        "n2/1.jpg,7\nn2/2.jpg,7\n\nn9/1.jpg,11\n",
+    ],
+)
 def test_list_files_name_photos_with_or_without_a_number(tmp_path: Path, lines: str) -> None:
     for name in ("n2/1.jpg", "n2/2.jpg", "n9/1.jpg"):
         photo(tmp_path / name)
@@ -112,7 +121,7 @@ def test_what_is_missing_in_folders_and_lists_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is no folder; give one with a folder a person"):
         Identities(tmp_path / "no")
     photo(tmp_path / "a/1.jpg")
-    with pytest.raises(ValueError, match="nobody in .* has 5 photos or more"):
+    with pytest.raises(ValueError, match=r"nobody in .* has 5 photos or more"):
         Identities(tmp_path, min_photos=5)
     (tmp_path / "list.txt").write_text("a/1.jpg\na/2.jpg\n")
     with pytest.raises(FileNotFoundError, match=r"line 2: no photo .*a/2\.jpg; a line is"):
@@ -134,9 +143,13 @@ def test_drawn_pairs_keep_people_in_one_fold_and_are_the_same_at_every_call() ->
     assert len(set(pairs)) == len(pairs)
 
 
-@pytest.mark.parametrize(("labels", "message"), [
-    ([0, 0, 1], "2 folds need 4 people, got 2"), (list(range(8)), "nobody in fold 1 has two photos"),
-])
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 0, 1], "2 folds need 4 people, got 2"),
+        (list(range(8)), "nobody in fold 1 has two photos"),
+    ],
+)
 def test_too_few_people_for_pairs_are_said(labels: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw_pairs(labels, folds=2)
@@ -177,13 +190,19 @@ def test_a_file_that_wants_to_run_code_is_refused_and_runs_nothing(tmp_path: Pat
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"", "not a whole verification file"), (pickle.dumps((1, 2)), "not a whole verification file"),
-    (pickle.dumps(([b"x"], [True])), "1 images for 1 pairs; expected two a pair"),
-    (pickle.dumps(([], [])), "0 images for 0 pairs"),
-    (pickle.dumps(([b"x"] * 50, [True] * 25))[:40], "damaged|not a whole"),
-])
-def test_broken_verification_files_are_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a whole verification file"),
+        (pickle.dumps((1, 2)), "not a whole verification file"),
+        (pickle.dumps(([b"x"], [True])), "1 images for 1 pairs; expected two a pair"),
+        (pickle.dumps(([], [])), "0 images for 0 pairs"),
+        (pickle.dumps(([b"x"] * 50, [True] * 25))[:40], "damaged|not a whole"),
+    ],
+)
+def test_broken_verification_files_are_refused_in_one_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     (tmp_path / "a.bin").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         VerificationBin(tmp_path / "a.bin")
@@ -193,5 +212,5 @@ def test_a_broken_picture_in_a_verification_file_is_named_by_its_number(tmp_path
     (tmp_path / "a.bin").write_bytes(pickle.dumps(([encoded(1), b"no picture"], [True])))
     with pytest.raises(BadPhotoError, match=r"a\.bin#1: damaged"):
         VerificationBin(tmp_path / "a.bin")[1]
-    with pytest.raises(FileNotFoundError, match="give a verification file such as lfw.bin"):
+    with pytest.raises(FileNotFoundError, match=r"such as lfw\.bin"):
         VerificationBin(tmp_path / "no.bin")

@@ -42,12 +42,15 @@ def test_a_map_of_another_size_is_refused_with_both_sizes() -> None:
         Embedding(8, size=(4, 4))(torch.randn(1, 8, 7, 7))
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"dim": 64}, "128 to 512 dimensions, got 64"),
-    ({"dim": 513}, "128 to 512 dimensions, got 513"),
-    ({"size": (0, 4)}, r"1 x 1 or larger, got size \(0, 4\)"),
-    ({"cosine": -1.0}, "must be 0 or more, got -1.0"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dim": 64}, "128 to 512 dimensions, got 64"),
+        ({"dim": 513}, "128 to 512 dimensions, got 513"),
+        ({"size": (0, 4)}, r"1 x 1 or larger, got size \(0, 4\)"),
+        ({"cosine": -1.0}, "must be 0 or more, got -1.0"),
+    ],
+)
 def test_arguments_out_of_range_are_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Embedding(8, **options)  # type: ignore[arg-type]
@@ -74,8 +77,11 @@ def test_the_relational_term_sees_only_how_pictures_lie_to_each_other() -> None:
     terms = Embedding(8, relational=1.0).loss(output, output @ turn)
     assert terms["relational"].item() < 1e-10
     assert terms["squared_difference"].item() > 1
-    naive = [(output[i] @ output[j] - unit(6, 128, seed=9)[i] @ unit(6, 128, seed=9)[j]) ** 2
-             for i in range(6) for j in range(6)]
+    naive = [
+        (output[i] @ output[j] - unit(6, 128, seed=9)[i] @ unit(6, 128, seed=9)[j]) ** 2
+        for i in range(6)
+        for j in range(6)
+    ]
     other = Embedding(8, relational=0.5).loss(output, unit(6, 128, seed=9))
     assert other["relational"].item() == pytest.approx(0.5 * torch.stack(naive).mean().item(), rel=1e-5)
 

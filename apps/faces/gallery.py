@@ -150,7 +150,7 @@ class Gallery:
         return values, rows.gather(1, kept)
 
     def _open_groups(self, queries: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-        """Similarities and rows of all members of each query's groups: both (Q, groups x 32)."""
+        """Similarities and rows of all members of each query's groups: both (Q, groups x GROUP)."""
         asked = torch.arange(len(queries)).repeat_interleave(groups.shape[1])
         flat = groups.flatten()
         values = torch.full((len(flat), GROUP), -torch.inf)
@@ -190,7 +190,7 @@ class Gallery:
 
 
 def group_maxima(vectors: Tensor, turned: Tensor) -> Tensor:
-    """The largest product of each query in each group of 32 rows.
+    """The largest product of each query in each group of rows.
 
     The k best rows lie in at most k groups, and these are among the k groups with the best maxima: so all
     other rows can be let go unsorted, and the search stays exact.
@@ -198,13 +198,15 @@ def group_maxima(vectors: Tensor, turned: Tensor) -> Tensor:
     Shape:
         vectors: (N, D)
         turned: (D, Q)
-        returns: (ceil(N / 32), Q)
+        returns: (ceil(N / GROUP), Q)
     """
     queries = turned.shape[1]
     step = max(PRODUCTS // max(queries, 1) // GROUP, 32) * GROUP
     maxima = torch.empty(-(-len(vectors) // GROUP), queries)
+    room = torch.empty(min(step, len(vectors)), queries)
     for first in range(0, len(vectors), step):
-        products = vectors[first : first + step] @ turned
+        some = vectors[first : first + step]
+        products = torch.mm(some, turned, out=room[: len(some)])
         whole, group = len(products) // GROUP, first // GROUP
         torch.amax(
             products[: whole * GROUP].view(whole, GROUP, queries), dim=1, out=maxima[group : group + whole]
