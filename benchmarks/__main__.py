@@ -7,7 +7,9 @@ import sys
 from importlib import import_module
 
 # name -> module with add_options(parser) and run(options); strings, so that help imports no torch.
-BENCHMARKS = {"family": "benchmarks.family", "faces-search": "benchmarks.faces_search"}
+BENCHMARKS = {
+    "family": "benchmarks.family", "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
+}
 
 
 def run_one(name: str, words: list[str]) -> None:
