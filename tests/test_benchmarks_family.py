@@ -141,4 +141,5 @@ def test_a_benchmark_that_is_not_there_is_a_usage_error_that_names_those_that_ar
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["nothing"])
-    assert all(name in capsys.readouterr().err for name in BENCHMARKS)
+    error = capsys.readouterr().err
+    assert all(name in error for name in BENCHMARKS)
