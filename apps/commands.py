@@ -12,6 +12,8 @@ import click
 
 from apps.commands_cells import cells
 from apps.commands_cost import cost
+from apps.commands_faces import COMMANDS as FACE_COMMANDS
+from apps.commands_faces import evaluate_faces
 from apps.commands_runs import runs
 from apps.commands_weights import weights as weights_group
 from apps.options import FOLDER, config_option, given_settings, settings_options
@@ -43,13 +45,14 @@ class AppGroup(click.Group):
         super().__init__(*args, **kwargs)
         self.make = make
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """The names of the applications."""
-        return list(targets())
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the applications, and of the commands of their own that some bring."""
+        return sorted({*targets(), *super().list_commands(ctx)})
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of one application."""
-        made: click.Command | None = self.make(cmd_name) if cmd_name in targets() else None
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of one application; its own where it brings one."""
+        own = super().get_command(ctx, cmd_name)
+        made: click.Command | None = self.make(cmd_name) if own is None and cmd_name in targets() else own
         return made
 
 
@@ -153,8 +156,12 @@ cli.add_command(cells)
 cli.add_command(cost)
 cli.add_command(runs)
 cli.add_command(weights_group)
+for face_command in FACE_COMMANDS:
+    cli.add_command(face_command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
-cli.add_command(AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos."))
+evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos.")
+evaluate_group.add_command(evaluate_faces)
+cli.add_command(evaluate_group)
 
 
 @cli.command()

@@ -2,7 +2,8 @@
 
 from heads.base import Head
 from heads.classifier import Classifier, Ranking
+from heads.embedding import Embedding
 from heads.geo_cells import CellRanking, GeoCells
 from heads.multi import MultiHead
 
-__all__ = ["CellRanking", "Classifier", "GeoCells", "Head", "MultiHead", "Ranking"]
+__all__ = ["CellRanking", "Classifier", "Embedding", "GeoCells", "Head", "MultiHead", "Ranking"]

@@ -1,0 +1,1 @@
+"""Faces: found, aligned, turned into unit vectors; verified, searched, clustered, judged."""

@@ -1,0 +1,82 @@
+"""What the tests of the faces share: small face weights, drawn crops, tables made by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from apps.faces.embed import ModelInfo
+from apps.faces.table import About, face_schema
+from backbone import MobileNetV1, Preprocessing, WeightsInfo
+
+
+def write_face_weights(path: Path, *, seed: int = 0, width: float = 0.25, resolution: int = 64) -> Path:
+    """A file of face weights as ours are, with random numbers in it: 256 numbers a face."""
+    torch.manual_seed(seed)
+    network = MobileNetV1(width=width, padding="same")
+    info = WeightsInfo(
+        path.stem,
+        arguments={"width": width, "padding": "same"},
+        preprocessing=Preprocessing(resolution=resolution),
+    )
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(state, path, metadata={"mobilenet_apps": json.dumps(info.to_dict())})
+    return path
+
+
+def draw_crops(folder: Path, people: int, each: int, *, size: int = 48) -> list[Path]:
+    """Crops in folders by person: blocks of colour, a little noise; ``PERSON_0/PERSON_0_0001.png``."""
+    paths = []
+    for person in range(people):
+        blocks = np.random.default_rng(person).integers(0, 255, (4, 4, 3))
+        for number in range(1, each + 1):
+            noise = np.random.default_rng((person, number)).integers(-12, 12, (size, size, 3))
+            pixels = np.clip(blocks.repeat(size // 4, 0).repeat(size // 4, 1) + noise, 0, 255)
+            path = folder / f"PERSON_{person}" / f"PERSON_{person}_{number:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+            paths.append(path)
+    return paths
+
+
+def unit_vectors(count: int, dim: int, *, seed: int = 0) -> np.ndarray:
+    found = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def write_table(
+    path: Path,
+    vectors: np.ndarray,
+    *,
+    fingerprint: str = "0123456789abcdef",
+    names: list[str] | None = None,
+    paths: list[str] | None = None,
+) -> Path:
+    """A table of faces with these vectors, one face a photo."""
+    count, dim = vectors.shape
+    about = About(ModelInfo(fingerprint, "drawn", dim, 64, weights="nowhere.safetensors"), "none")
+    schema = face_schema(about)
+    columns = {
+        "path": paths or [f"/photos/{i:06d}.jpg" for i in range(count)],
+        "sha256": ["0" * 64] * count,
+        "face": [0] * count,
+        "name": names or [None] * count,
+        "box": [[0.0, 0.0, 9.0, 9.0]] * count,
+        "landmarks": [None] * count,
+        "probability": [None] * count,
+        "size_px": [9.0] * count,
+        "sharpness": [1.0] * count,
+        "pose": [0.0] * count,
+        "vector": list(vectors.astype(np.float32)),
+        "model": [fingerprint] * count,
+    }
+    arrays = {key: pa.array(values, schema.field(key).type) for key, values in columns.items()}
+    pq.write_table(pa.table(arrays, schema=schema), path)
+    return path
