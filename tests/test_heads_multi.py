@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 import heads
-from heads import Classifier, GeoCells, Head, MultiHead
+from heads import Classifier, Embedding, GeoCells, Head, MultiHead
 
-HEADS = {"classifier": Classifier(8, 5), "cells": GeoCells(8, [5])}
+HEADS: dict[str, Head] = {
+    "classifier": Classifier(8, 5), "cells": GeoCells(8, [5]), "embedding": Embedding(8, 128),
+}
+TARGETS = {"embedding": nn.functional.normalize(torch.rand(3, 128))}
 
 
 def test_every_public_head_is_under_contract_here() -> None:
@@ -24,7 +27,7 @@ def test_every_public_head_is_under_contract_here() -> None:
 def test_a_head_takes_its_strides_and_its_loss_is_named_finite_scalars(name: str) -> None:
     head = HEADS[name]
     maps = [torch.rand(3, 8, 4, 4) for _ in head.strides]
-    terms = head.loss(head(*maps), torch.tensor([0, 1, 2]))
+    terms = head.loss(head(*maps), TARGETS.get(name, torch.tensor([0, 1, 2])))
     assert terms
     assert all(term.ndim == 0 and torch.isfinite(term) for term in terms.values())
 
