@@ -22,13 +22,14 @@ class App(Protocol):
     """What the shared commands and the engine ask of an application.
 
     ``Settings`` holds its options; ``has_sample`` says that it can be tried without data; ``monitor`` is
-    the figure that tells the best epoch; an instance holds its settings.
+    the one of its ``figures`` that tells the best epoch; an instance holds its settings.
     """
 
     name: ClassVar[str]
     Settings: ClassVar[type[Settings]]
     has_sample: ClassVar[bool]
     monitor: ClassVar[str]
+    figures: ClassVar[tuple[str, ...]]
     settings: Any
 
     def __init__(self, settings: Any) -> None: ...

@@ -214,7 +214,8 @@ def main(arguments: list[str] | None = None) -> int:
         code = cli.main(arguments, prog_name="cli.py", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as err:
-        err.show()
+        if _speaks():
+            err.show()
         return err.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
@@ -226,8 +227,14 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get(DEBUG_VARIABLE):
             raise
         code = getattr(err, "code", None)  # of a training that a signal stopped
-        click.echo(str(err) if code else f"error: {_one_line(err)}", err=True)
+        if _speaks() or not code:
+            click.echo(str(err) if code else f"error: {_one_line(err)}", err=True)
         return int(code or 1)
+
+
+def _speaks() -> bool:
+    """Whether this is the process of a distributed run that says what all of them would."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _one_line(err: Exception) -> str:

@@ -69,10 +69,9 @@ def start_course(job: Job, module: nn.Module) -> Course:
         min_lr_share=s.min_lr, step_epochs=s.step_epochs or s.epochs / 3, step_rate=s.step_rate,
         patience=s.plateau_epochs, higher_is_better=higher_is_better(monitor),
     )
-    head: Any = job.model.heads[job.app.name]
     average = Average(job.model, s.ema) if s.ema else None
     learner = Learner(
-        module, job.app.terms(head, job.train.photos, job.cast), optimizer,
+        module, job.terms, optimizer,
         nominal=s.batch_size * s.accumulate, clip_norm=s.clip_norm, before_update=schedule.set_step,
         after_update=(lambda: average.update(job.model)) if average else (lambda: None),
         name_photos=job.name_photos, empty=job.empty_batch(), timer=job.timer, world=job.world, stop=job.stop,
@@ -97,14 +96,23 @@ def seed_update(seed: int, epoch: int, step: int, rank: int) -> None:
 
 
 def save_course(job: Job, course: Course, *, must: bool) -> None:
-    """Keep all that the next update needs; the first process writes.
+    """Keep all that the next update needs; the first process writes, and never weights that are broken.
 
     Args:
         job: the training.
         course: where it is.
         must: raise where the disk is full; otherwise say so once and go on, the checkpoint before is whole.
+
+    Raises:
+        FloatingPointError: a weight is not finite.
+        OSError: the disk is full, and it must.
     """
     course.saved_at = time.monotonic()
+    if not all(bool(torch.isfinite(p).all()) for p in job.model.parameters()):
+        raise FloatingPointError(
+            f"weights are not finite after update {course.step} of epoch {course.epoch + 1}; lower --lr or "
+            "--clip-norm; the last checkpoint is whole"
+        )
     if not job.world.first:
         return
     state = {

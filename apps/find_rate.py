@@ -19,6 +19,7 @@ from apps.registry import load_app
 from apps.training import prepare_course
 
 PICTURE, NUMBERS = "lr.png", "lr.json"
+CLEAR_FALL = 0.05  # of the first loss; a curve that falls less is mostly noise
 
 
 def stepper(job: Job, course: Course) -> Callable[[float], float]:
@@ -49,7 +50,8 @@ def find_rate(name: str, given: dict[str, Any], *, out: Path, screen: Screen) ->
         screen: where words and progress go.
 
     Returns:
-        ``{"app", "lr", "curve", "steps", "seconds"}``: the suggestion and where its curve is.
+        ``{"app", "lr", "curve", "steps", "seconds"}``: the suggestion, None where the loss falls nowhere
+        clearly, and where its curve is.
 
     Raises:
         ValueError: a setting does not fit, the head is fitted instead of taught, or the loss broke at once.
@@ -66,8 +68,15 @@ def find_rate(name: str, given: dict[str, Any], *, out: Path, screen: Screen) ->
     curve = find_lr(stepper(job, course))
     plot_lr(curve, out / PICTURE)
     write_json(out / NUMBERS, {"lrs": curve.lrs, "losses": curve.losses, "suggestion": curve.suggestion})
-    screen.say(f"the loss is lowest ten times above {curve.suggestion:.2g}; see {out / PICTURE}")
+    fall = 1 - min(curve.losses) / curve.losses[0]
+    if fall < CLEAR_FALL:
+        screen.warn(
+            f"the loss fell by {max(fall, 0):.1%} only, so the curve says little: keep the default rate, or "
+            f"look at {out / PICTURE}"
+        )
+    else:
+        screen.say(f"--lr {curve.suggestion:.2g}: a tenth of where the loss is lowest; see {out / PICTURE}")
     return {
-        "app": name, "lr": curve.suggestion, "curve": str(out / PICTURE), "steps": len(curve.lrs),
-        "seconds": round(time.perf_counter() - start, 1),
+        "app": name, "lr": curve.suggestion if fall >= CLEAR_FALL else None, "curve": str(out / PICTURE),
+        "steps": len(curve.lrs), "seconds": round(time.perf_counter() - start, 1),
     }

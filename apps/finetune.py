@@ -100,6 +100,9 @@ def _prepared(name: str, settings: Settings, out: Path, screen: Screen, world: W
 def _claim(out: Path, *, resume: bool) -> Path:
     """Make the run's folder; never write over a run that is there."""
     writable_folder(out)
+    told = checkpoint.read_progress(out)
+    if not resume and told.get("state") == "failed" and not told.get("epoch"):
+        (out / checkpoint.TRAINING).unlink(missing_ok=True)  # nothing was learned in it
     if not resume and any((out / name).exists() for name in (checkpoint.CONFIG, checkpoint.TRAINING)):
         raise FileExistsError(f"{out} holds a run already; give another --out, or --resume to go on with it")
     return out

@@ -30,7 +30,7 @@ def finish(job: Job, *, seconds: float) -> dict[str, float]:
 
     The processes judge together; the first one calibrates and writes.
     """
-    raw = predict_val(job, tta=getattr(job.settings, "tta", "none"))
+    raw = predict_val(job)
     if not job.world.first:
         return {}
     predictions, calibration, honest = job.app.calibrate(raw)

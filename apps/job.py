@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from apps.app import App
 from apps.engine.cache import PhotoCache
 from apps.engine.loader import BadPhoto, Batch, Loader
 from apps.engine.machine import autocast, choose_precision
+from apps.engine.optim import check_optimizer
 from apps.engine.stages import StageTimer
 from apps.engine.stop import Stop
 from apps.engine.sync_norm import synchronise_batch_norm
@@ -29,7 +29,7 @@ from datasets.photos import LabelledPhotos
 from heads import MultiHead
 
 DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so usual values are smaller
-NAMED = 8  # photos of a batch that a message names
+NAMED = 4  # photos of a batch that a message names
 
 
 @dataclass
@@ -54,16 +54,13 @@ class Job:
     val: Loader
     reading: Reading
     world: World
+    terms: Callable[[torch.Tensor, torch.nn.Module, torch.Tensor], dict[str, torch.Tensor]]
     precision: torch.dtype
     val_features: Any = None
     probing: bool = False
     bad: list[str] = field(default_factory=list)
     stop: Stop = field(default_factory=Stop)
     timer: StageTimer = field(default_factory=StageTimer)
-
-    def cast(self) -> AbstractContextManager[Any]:
-        """The context in which the network is run, at the precision of the settings."""
-        return autocast(self.precision, device=self.world.device.type)
 
     def judging_forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """The one head's output on a copy of the network made for answering; make it anew after learning."""
@@ -105,8 +102,9 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         screen.warn(note)
     weights = find_weights(settings)
     info = describe(settings, weights, sample=sample)
-    if settings.tensorboard:
-        require_tensorboard()
+    check_early(kind, settings)
+    for note in without_effect(settings):
+        screen.warn(note)
     chosen: Any = resolve(
         settings, info, photos=len(train), pretrained=weights is not None, sample=sample
     )
@@ -122,6 +120,9 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         backbone.still_batch_norm = True
     elif world.size > 1:
         synchronise_batch_norm(model)
+    precision = choose_precision(chosen.precision, device=world.device.type)
+    head: Any = model.heads[name]
+    terms = app.terms(head, train, lambda: autocast(precision, device=world.device.type))
     cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
     reading = Reading(chosen, world, cache)
     seen = info.preprocessing
@@ -129,9 +130,39 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
         train=reading.distorted(train), still=reading.still(train, seen, kept=False),
         val=reading.still(val, seen),
-        reading=reading, world=world, precision=choose_precision(chosen.precision, device=world.device.type),
-        probing=chosen.epochs is None,
+        reading=reading, world=world, terms=terms, precision=precision, probing=chosen.epochs is None,
     )
+
+
+def check_early(kind: type[App], settings: Settings) -> None:
+    """Refuse before any photo is read what could only fail later.
+
+    Raises:
+        ValueError: the optimiser or the figure to watch does not exist, or TensorBoard is not installed.
+    """
+    if settings.tensorboard:
+        require_tensorboard()
+    check_optimizer(settings.optimizer)
+    if settings.monitor is not None and settings.monitor not in kind.figures:
+        raise ValueError(
+            f"--monitor {settings.monitor}: {kind.name} has no such figure; it has {', '.join(kind.figures)}"
+        )
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """A sentence on each option that the others leave without effect."""
+    s: Any = settings
+    taught = not s.freeze or s.epochs is not None
+    found = {
+        "--views": s.views > 0 and not (s.freeze and s.epochs is not None and s.cached_features),
+        "--unfreeze-every": s.unfreeze_every is not None and s.freeze,
+        "--layer-decay": s.layer_decay != 1.0 and s.freeze,
+        "--step-epochs": s.step_epochs is not None and s.schedule != "step",
+        "--ema": s.ema > 0 and not taught,
+        "--patience": s.patience is not None and not taught,
+        "--teacher": s.teacher is not None and not taught,
+    }
+    return [f"{flag} has no effect with the other options given" for flag, vain in found.items() if vain]
 
 
 def with_sample(kind: type[App], settings: Settings, screen: Screen) -> Settings:

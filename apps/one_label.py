@@ -38,12 +38,18 @@ class OneLabelSettings(Settings):
     teacher_weight: float = option(0.5, "share of the loss that --teacher gives", low=0, high=1)
     teacher_temperature: float = option(2.0, "how soft the teacher's answers are taken", above=0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.class_weights == "balanced" and self.sampling == "balanced":
+            raise ValueError("--class-weights balanced and --sampling balanced do the same twice; give one")
+
 
 class OneLabel:
     """The parts of the contract of an application that such applications share."""
 
     has_sample: ClassVar[bool] = False
     monitor: ClassVar[str] = "top1"
+    figures: ClassVar[tuple[str, ...]] = ("top1", "top5", "ece", "cross_entropy")
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

@@ -35,7 +35,17 @@ def _option(name: str, hint: Any, default: Any, limits: Any) -> click.Option:
     if limits["choices"]:
         kind = click.Choice(limits["choices"])
     shown = default is not None
-    return click.Option([flag], type=kind, default=default, help=limits["help"], show_default=shown)
+    help_text = " ".join([limits["help"], *_range(limits)])
+    return click.Option([flag], type=kind, default=default, help=help_text, show_default=shown)
+
+
+def _range(limits: Any) -> list[str]:
+    """The range of a number in brackets, as ``[0 to below 1]``; nothing where there is none."""
+    low, above, high, below = (limits.get(name) for name in ("low", "above", "high", "below"))
+    least = f"{low:g} up" if low is not None else f"above {above:g}" if above is not None else ""
+    most = f"to {high:g}" if high is not None else f"to below {below:g}" if below is not None else ""
+    words = f"{least.removesuffix(' up') if most else least} {most}".strip()
+    return [f"[{words}]"] if words else []
 
 
 def _plain_type(hint: Any) -> Any:

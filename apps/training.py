@@ -6,6 +6,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from apps.course import (
@@ -66,6 +67,9 @@ def train(
             while course.epoch < last and not course.best.exhausted(s.patience):
                 one_epoch(job, course, module, watch)
                 end_epoch(job, course, watch)
+        except FloatingPointError:
+            tell_progress(job, course, "failed")
+            raise
         except Stopped as err:
             save_course(job, course, must=True)
             tell_progress(job, course, "stopped")
@@ -74,7 +78,7 @@ def train(
         tell_progress(job, course, "stopped")
         return course, False
     settle(job, course)
-    tell_progress(job, course, "judging")
+    tell_progress(job, course, "running")  # until it is judged
     return course, True
 
 
@@ -186,8 +190,9 @@ def settle(job: Job, course: Course) -> None:
     job.world.share_state(job.model)
 
 
-def predict_val(job: Job, *, tta: str = "none") -> Any:
-    """The model's answers on the validation photos; ``tta`` as in :mod:`apps.engine.tta`."""
+def predict_val(job: Job) -> Any:
+    """The model's answers on the validation photos, averaged over views where the settings say so."""
+    tta = getattr(job.settings, "tta", "none")
     job.model.eval()
     known = job.val_features is not None and tta == "none"
     photos = job.val_features if known else job.val
@@ -202,5 +207,9 @@ def predict_val(job: Job, *, tta: str = "none") -> Any:
             on_step=lambda n, tally: update(n, rate(tally)),
         )
     job.note_bad(bad)
+    if not torch.isfinite(outputs).all():
+        raise FloatingPointError(
+            "the network's answers are not finite: lower --lr or --clip-norm, and train into another --out"
+        )
     paths = tuple(str(job.val.photos.photos[index].path) for index in indices)
     return job.app.predictions(outputs, targets, paths, job.classes)

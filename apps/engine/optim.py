@@ -129,6 +129,11 @@ def make_optimizer(
     return optimizer
 
 
+def check_optimizer(name: str) -> None:
+    """Raise ValueError unless :func:`make_optimizer` knows the name and can run it here."""
+    _find(name.lower().removeprefix("lookahead_"), name)
+
+
 def _find(key: str, given: str) -> Any:
     known = list_optimizers()
     if key not in known:

@@ -196,13 +196,13 @@ def _gradients(learner: Learner, batch: Batch, tally: Tally) -> tuple[float, flo
 
 def _refuse(learner: Learner, batch: Batch, terms: dict[str, float]) -> None:
     """Raise, in all processes, with the terms and files of the first one whose loss is not finite."""
+    told = ", ".join(f"{name} is {value:g}" for name, value in terms.items())
     mine = None if all(math.isfinite(value) for value in terms.values()) else (
-        f"{terms}; the batch: {learner.name_photos(batch.indices)}"
+        f"({told}); lower --lr or --clip-norm, or look at the photos of the batch, "
+        f"{learner.name_photos(batch.indices)}; the last checkpoint is whole"
     )
-    found = next((text for text in learner.world.gather(mine) if text), str(terms))
-    raise FloatingPointError(
-        f"the loss is not finite: {found}; lower --lr, or look at these photos; the last checkpoint is whole"
-    )
+    found = next((text for text in learner.world.gather(mine) if text), f"({told})")
+    raise FloatingPointError(f"the loss is not finite {found}")
 
 
 @torch.inference_mode()
