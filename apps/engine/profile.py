@@ -61,7 +61,8 @@ class LayerTimes:
     def __enter__(self) -> LayerTimes:
         for name, module in self.model.named_modules():
             kind = layer_kind(name, module)
-            if kind is not None:
+            # A hook would send batch-norm by PyTorch's own way, which rounds otherwise; operators show it.
+            if kind is not None and kind != "batch-norm":
                 self._watch(module, kind)
         return self
 
