@@ -227,7 +227,8 @@ def test_a_crop_above_one_is_refused() -> None:
 
 
 def test_photos_are_read_large_enough_for_the_smallest_crop() -> None:
-    assert side_for_training(224, 0.25) == 448
+    assert side_for_training(224, 0.49) == 320
+    assert side_for_training(224, 0.08) == side_for_training(224, 1 / 3) == 388  # smaller crops may blur
     assert side_for_looking(224, 0.875) == 512
 
 

@@ -22,6 +22,7 @@ from torchvision.transforms import RandomErasing
 from datasets.images import Pixels
 
 MAX_ASPECT = 8  # longer photos keep their middle, so that resizing cannot blow one up
+SHARP_SHARE = 1 / 3  # of a photo: crops down to this keep their sharpness
 RATIO = (3 / 4, 4 / 3)
 ERASED_AREA, ERASED_RATIO = (0.02, 1 / 3), (0.3, 1 / 0.3)
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as Pillow weighs colours to grey
@@ -71,8 +72,12 @@ def eval_transform(resolution: int, crop: float) -> EvalTransform:
 
 
 def side_for_training(resolution: int, scale: float) -> int:
-    """Short side in pixels below which the smallest crop would have to be blown up."""
-    return math.ceil(resolution / math.sqrt(scale))
+    """Short side in pixels that no crop of a third of the photo or more has to be blown up from.
+
+    Smaller crops (``scale`` below a third) come out up to ``sqrt(1 / (3 * scale))`` times blurred: to keep
+    them sharp a photo would have to be read, and cached, at many times the pixels that a batch shows.
+    """
+    return math.ceil(resolution / math.sqrt(max(scale, SHARP_SHARE)))
 
 
 def side_for_looking(resolution: int, crop: float) -> int:
