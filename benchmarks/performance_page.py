@@ -36,8 +36,9 @@ DIFFERS = (
     "2e-5, label smoothing 0.1; fp32, contiguous memory. torchvision: its reference recipe at its "
     "defaults: PIL, crops of 8 to 100 %, bilinear, mirror, no jitter, floats from each photo on, SGD "
     "with momentum 0.9 and weight decay 1e-4.",
-    "- Ours: `finetune dogs` as it is: crops of 8 to 100 % (`--min-crop 0.08`; its own default of 35 % "
-    "reads less), bilinear, mirror, colour jitter 0.2, uint8 to the batch, AdamW, gradients clipped; "
+    "- Ours: `finetune dogs` as it is: crops of 8 to 100 % (`--min-crop 0.08`, its own default is 35 %; "
+    "photos are decoded at a size at which crops of a third and more keep their sharpness, the smallest "
+    "come out up to twice blurred), bilinear, mirror, colour jitter 0.2, uint8 to the batch, AdamW, gradients clipped; "
     "each step also checks that the loss is finite. Every photo's distortion hangs on seed, epoch and "
     "photo alone.",
     "- Each side is a process of its own, with the allocator as its users have it; while it waits it is"
