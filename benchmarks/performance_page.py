@@ -38,9 +38,9 @@ DIFFERS = (
     "with momentum 0.9 and weight decay 1e-4.",
     "- Ours: `finetune dogs` as it is: crops of 8 to 100 % (`--min-crop 0.08`, its own default is 35 %; "
     "photos are decoded at a size at which crops of a third and more keep their sharpness, the smallest "
-    "come out up to twice blurred), bilinear, mirror, colour jitter 0.2, uint8 to the batch, AdamW, gradients clipped; "
-    "each step also checks that the loss is finite. Every photo's distortion hangs on seed, epoch and "
-    "photo alone.",
+    "come out up to twice blurred), bilinear, mirror, colour jitter 0.2, uint8 to the batch, AdamW, "
+    "gradients clipped; each step also checks that the loss is finite. Every photo's distortion hangs "
+    "on seed, epoch and photo alone.",
     "- Each side is a process of its own, with the allocator as its users have it; while it waits it is"
     " stopped, with its readers. *One core*: all pinned to one core, one thread, no reading processes. "
     "*All cores*: each side's own defaults (timm 4 readers, torchvision 16, ours one fewer than the "
