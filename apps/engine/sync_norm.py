@@ -39,8 +39,41 @@ def synchronise_batch_norm(model: nn.Module) -> nn.Module:
     return model
 
 
+class Processes:
+    """How the processes put their numbers together; what ``backbone.norm_relu6`` calls ``across``."""
+
+    def moments(self, mean: Tensor, variance: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
+        """Mean, biased variance and count over all processes, put together without cancellation.
+
+        Source: Chan, Golub and LeVeque 1979, the pairwise update, here for all processes at once.
+        """
+        own = torch.cat([mean, variance, mean.new_tensor([count])])
+        parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, own)
+        table, channels = torch.stack(parts).double(), len(mean)
+        means, variances, counts = table[:, :channels], table[:, channels:-1], table[:, -1:]
+        total = float(counts.sum())
+        if total < 2:
+            raise ValueError(
+                f"batch-norm needs 2 values a channel or more over all processes, got {total:g}"
+            )
+        share = counts / total
+        middle = (share * means).sum(0)
+        return middle, (share * (variances + (means - middle) ** 2)).sum(0), total
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        dist.all_reduce(values)
+        return values
+
+
 class _GlobalStatistics(_BatchNorm):
     """The forward that the layers below share; all else is PyTorch's batch-norm."""
+
+    @property
+    def across(self) -> Processes | None:
+        """The other processes, where there are any."""
+        return Processes() if _many_processes() else None
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, ...) -> (B, C, ...)."""
@@ -101,27 +134,14 @@ def _normalise(
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Mean, biased variance and count, put together from those of each process without cancellation.
-
-    Source: Chan, Golub and LeVeque 1979, the pairwise update, here for all processes at once.
-    """
+    """Mean, biased variance and count a channel over all processes; this one's part may be empty."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
     wide = _wide(x)
-    own = wide.new_zeros(2 * x.shape[1] + 1)
+    mean = variance = wide.new_zeros(x.shape[1])
     if x.numel():
         variance, mean = torch.var_mean(wide, dim=axes, correction=0)
-        own = torch.cat([mean, variance, mean.new_tensor([x.numel() / x.shape[1]])])
-    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, own)
-    table = torch.stack(parts).double()
-    means, variances, counts = table[:, : x.shape[1]], table[:, x.shape[1] : -1], table[:, -1:]
-    count = float(counts.sum())
-    if count < 2:
-        raise ValueError(f"batch-norm needs 2 values a channel or more over all processes, got {count:g}")
-    share = counts / count
-    mean = (share * means).sum(0)
-    variance = (share * (variances + (means - mean) ** 2)).sum(0)
-    return mean.to(own.dtype), variance.to(own.dtype), count
+    middle, spread, count = Processes().moments(mean, variance, x.numel() / x.shape[1])
+    return middle.to(wide.dtype), spread.to(wide.dtype), count
 
 
 def _wide(x: Tensor) -> Tensor:
