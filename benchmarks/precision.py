@@ -96,7 +96,7 @@ def top1(options: argparse.Namespace, seed: int, name: str, changes: dict[str, s
             "--out", f"{folder}/run",
         ]
         if name == "fast":
-            command += ["--cache", str(options.out.absolute() / "photos")]
+            command += ["--cache", str(options.out.absolute() / "precision-cache")]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=os.environ | changes
         )
