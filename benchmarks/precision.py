@@ -79,7 +79,8 @@ def gradient_error(data: Path, weights: str, *, still: bool) -> dict[str, float]
         model.zero_grad(set_to_none=True)
         with autocast(dtype):
             output = model(batch.images)["imagenet"].float()
-        torch.nn.functional.cross_entropy(output, output.detach().argmax(1).roll(1)).backward()  # type: ignore[no-untyped-call]
+        targets = torch.arange(len(output)) * 61 % output.shape[1]  # the same for both, whatever they answer
+        torch.nn.functional.cross_entropy(output, targets).backward()  # type: ignore[no-untyped-call]
         return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
 
     exact, rough = gradient(torch.float32), gradient(torch.bfloat16)
