@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 CLOCK_SLACK_SECONDS = 60  # the start of a process is known against the boot, and clocks are set
@@ -17,12 +18,11 @@ def is_alive(pid: int, seen: float | None = None) -> bool:
         seen: when it is known to have run, seconds since 1970; one that began later is another. Where
             the machine has no ``/proc`` this is not looked at.
     """
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # somebody else's, but there
+    with suppress(PermissionError):  # somebody else's, but there
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return False
     try:
         line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         boot = re.search(r"^btime (\d+)", Path("/proc/stat").read_text(encoding="ascii"), re.MULTILINE)
