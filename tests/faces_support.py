@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from support import Cli
 
 from apps.faces.embed import ModelInfo
 from apps.faces.table import About, face_schema
@@ -80,3 +81,14 @@ def write_table(
     arrays = {key: pa.array(values, schema.field(key).type) for key, values in columns.items()}
     pq.write_table(pa.table(arrays, schema=schema), path)
     return path
+
+
+def embed(
+    cli: Cli, weights: Path, out: Path, *paths: object, align: str = "none", **more: object
+) -> dict[str, object]:
+    """The answer of ``embed-faces``, which must go well."""
+    told = [f"--{key}={value}" for key, value in more.items()]
+    answer = cli("embed-faces", *paths, "--out", out, "--weights", weights, "--align", align, *told)
+    assert answer.code == 0, answer.err
+    (line,) = answer.lines
+    return line

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from faces_support import draw_crops, write_face_weights
+from faces_support import draw_crops, embed, write_face_weights
 from support import Cli
 
 from apps.faces import workshop as workshop_module
@@ -31,16 +31,6 @@ def crops(tmp_path: Path) -> Path:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "faces.parquet"
-
-
-def embed(
-    cli: Cli, weights: Path, out: Path, *paths: object, align: str = "none", **more: object
-) -> dict[str, object]:
-    told = [f"--{key}={value}" for key, value in more.items()]
-    answer = cli("embed-faces", *paths, "--out", out, "--weights", weights, "--align", align, *told)
-    assert answer.code == 0, answer.err
-    (line,) = answer.lines
-    return line
 
 
 def problems(out: Path) -> dict[str, str]:
