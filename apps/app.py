@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from apps.engine.checkpoint import RunConfig
     from apps.settings import Settings
     from datasets.photos import LabelledPhotos
-    from heads import Classifier
+    from heads import Head
 
 
 class App(Protocol):
@@ -23,6 +24,10 @@ class App(Protocol):
 
     ``Settings`` holds its options; ``has_sample`` says that it can be tried without data; ``monitor`` is
     the one of its ``figures`` that tells the best epoch; an instance holds its settings.
+
+    An application whose ``predict`` is more than photos to the head's answers brings a static method
+    ``predict(paths, *, checkpoint, **options)`` that yields the lines; a command of its own, such as another
+    ``evaluate NAME``, is added in ``apps/commands.py``.
     """
 
     name: ClassVar[str]
@@ -37,22 +42,36 @@ class App(Protocol):
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
         """The photos of ``train`` or ``val``; labels follow ``classes`` where they are given."""
 
-    def head(self, channels: dict[int, int], classes: Sequence[str]) -> Classifier:
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> Head:
         """A new head for a backbone with these channels by stride."""
 
-    def fit_head(self, head: Any, features: NDArray[np.float32], targets: NDArray[np.int64]) -> str:
-        """Fit a head to (N, C) pooled features; returns a sentence on how well it went."""
+    def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:
+        """Fit a head that pools to (N, C) pooled features; returns a sentence on how well it went.
+
+        ``targets`` is an array, or a dict of tensors where the dataset's targets are dicts.
+        """
 
     def terms(
         self, head: Any, photos: LabelledPhotos, cast: Callable[[], AbstractContextManager[Any]]
-    ) -> Callable[[Tensor, nn.Module, Tensor], dict[str, Tensor]]:
+    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """(images, module, targets) -> named terms, each a mean over the photos of the batch."""
 
+    def reduce(self, head: Any, output: Any) -> Any:
+        """What is kept of a batch's output for judging: a tensor, or a dict, tuple or list, photos first."""
+
     def predictions(
-        self, outputs: Tensor, targets: Tensor, paths: tuple[str, ...], classes: Sequence[str],
+        self, outputs: Any, targets: Any, paths: tuple[str, ...], classes: Sequence[str],
         calibration: dict[str, Any] | None = None,
     ) -> Any:
-        """The head's outputs over a split, as what the figures are counted from."""
+        """The kept outputs over a split, as what the figures are counted from."""
+
+    def answers(
+        self, head: Any, outputs: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *, top: int = 5,
+    ) -> list[dict[str, Any]]:
+        """A batch's output of the head as one dict of plain values a photo, for ``predict``.
+
+        ``sizes`` are the photos' (width, height) in pixels.
+        """
 
     def calibrate(self, raw: Any) -> tuple[Any, dict[str, Any], dict[str, float]]:
         """Calibrated predictions, what to keep of the calibration, and figures that it must not flatter."""
@@ -63,8 +82,15 @@ class App(Protocol):
     def row(self, figures: dict[str, float]) -> dict[str, float]:
         """The figures that a line of ``metrics.jsonl`` tells, as ``val/NAME``."""
 
+    def count(self, predictions: Any) -> int:
+        """How many photos (or other things judged) the figures are counted from."""
+
     def intervals(self, predictions: Any) -> dict[str, list[float]]:
         """95 % intervals of the figures that have one."""
 
     def report(self, folder: Path, **parts: Any) -> list[Path]:
-        """Write ``report.html`` and its plots; returns the files."""
+        """Write ``report.html`` and its plots; returns the files.
+
+        ``parts``: ``title``, ``predictions``, ``history`` (rows of ``metrics.jsonl``), ``facts``, ``honest``
+        (what ``calibrate`` gave, where there was a training), ``model`` and ``config``.
+        """

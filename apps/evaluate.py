@@ -16,7 +16,7 @@ from apps.engine.loader import looking_loader
 from apps.engine.machine import choose_precision
 from apps.engine.train import rate, run_model
 from apps.engine.tta import tta_logits
-from apps.finish import facts, looks, thumbnail
+from apps.finish import facts
 from apps.job import without_photos
 from apps.model import answering, load_pretrained, load_run, tta_of
 from apps.progress import Screen
@@ -59,23 +59,25 @@ def evaluate(
     if report is not None:
         writable_folder(report, "--report")
     forward, kind = answering(model, name, choose_precision(precision)), tta_of(config, tta)
+    head = model.heads[name]
     predictions, skipped = judge(
-        app, lambda images: tta_logits(forward, images, kind), config, split, workers, screen
+        app, lambda images: app.reduce(head, tta_logits(forward, images, kind)), config, split, workers,
+        screen,
     )
     if report is not None:
         app.report(
             report, title=f"{name}: {config.backbone.name} on {app.settings.data}", predictions=predictions,
             history=runs.read_metrics(checkpoint) if checkpoint else [], facts=facts(config),
-            thumbnail=thumbnail, cams=looks(model, name, config, predictions),
+            model=model, config=config,
         )
     return {
-        "app": name, "n": len(predictions.targets), "metrics": app.metrics(predictions),
+        "app": name, "n": app.count(predictions), "metrics": app.metrics(predictions),
         "intervals": app.intervals(predictions), "skipped": skipped,
     }
 
 
 def judge(
-    app: App, forward: Callable[[Tensor], Tensor], config: RunConfig, split: str, workers: int | None,
+    app: App, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
     screen: Screen,
 ) -> tuple[Any, int]:
     """The answers on one split, and how many of its photos could not be read."""

@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from apps.engine.batches import EpochBatches
 from apps.engine.features import cached_features, data_key, pooled_features
 from apps.engine.loader import Batch, Loader
+from apps.engine.nested import taken
 from apps.engine.train import rate
 from apps.job import Job
 from apps.reading import JUDGED_TOGETHER
 from datasets.photos import LabelledPhotos
+
+
+def pools(job: Job) -> bool:
+    """Whether the application's head can be fitted to pooled features of one map."""
+    head: Any = job.model.heads[job.app.name]
+    return bool(head.pools) and len(head.strides) == 1
 
 
 def fit_head(job: Job) -> None:
@@ -41,25 +48,26 @@ class FeatureLoader:
     Args:
         photos: the dataset that they are of.
         features: (V, N, C), V views of N photos; each epoch sees one view of a photo, drawn anew.
-        targets: (N,).
+        targets: (N, ...), or a dict of such.
         indices: N positions in the dataset.
         batches: the order, by (epoch, position in ``indices``).
         seed: of the draw of views.
     """
 
     def __init__(
-        self, photos: LabelledPhotos, features: NDArray[np.float32], targets: NDArray[np.int64],
+        self, photos: LabelledPhotos, features: NDArray[np.float32], targets: Any,
         indices: list[int], batches: EpochBatches, seed: int,
     ) -> None:
         self.photos, self.batches, self.seed, self.indices = photos, batches, seed, indices
-        self.features, self.targets = torch.as_tensor(features), torch.as_tensor(targets)
+        self.features = torch.as_tensor(features)
+        self.targets = targets if isinstance(targets, dict) else torch.as_tensor(targets)
 
     def __len__(self) -> int:
         return self.batches.total
 
     def empty(self) -> Batch:
         """A batch without photos, for a process that has none."""
-        return Batch(self.features[0, :0, :, None, None], self.targets[:0], [], [])
+        return Batch(self.features[0, :0, :, None, None], taken(self.targets, []), [], [])
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from ``start`` on."""
@@ -70,14 +78,15 @@ class FeatureLoader:
         for keys in self.batches:
             rows = torch.as_tensor([key[1] for key in keys], dtype=torch.long)
             images = self.features[views[rows], rows][:, :, None, None]
-            yield Batch(images, self.targets[rows], [self.indices[int(row)] for row in rows], [])
+            targets = taken(self.targets, rows.tolist())
+            yield Batch(images, targets, [self.indices[int(row)] for row in rows], [])
 
 
 def with_cached_features(job: Job) -> tuple[FeatureLoader, FeatureLoader]:
     """The features of the photos to learn from, plain and distorted, and of those to judge by."""
     s = job.settings
     head: Any = job.model.heads[job.app.name]
-    if not head.pools:
+    if not pools(job):
         raise ValueError(
             f"{job.app.name}'s head sees whole maps, so features cannot be cached; give --no-cached-features"
         )

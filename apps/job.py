@@ -13,6 +13,7 @@ from apps.app import App
 from apps.engine.cache import PhotoCache
 from apps.engine.loader import BadPhoto, Batch, Loader
 from apps.engine.machine import autocast, choose_precision
+from apps.engine.nested import stacked, taken
 from apps.engine.optim import check_optimizer
 from apps.engine.stages import StageTimer
 from apps.engine.stop import Stop
@@ -54,7 +55,7 @@ class Job:
     val: Loader
     reading: Reading
     world: World
-    terms: Callable[[torch.Tensor, torch.nn.Module, torch.Tensor], dict[str, torch.Tensor]]
+    terms: Callable[[torch.Tensor, torch.nn.Module, Any], dict[str, torch.Tensor]]
     precision: torch.dtype
     val_features: Any = None
     probing: bool = False
@@ -62,7 +63,7 @@ class Job:
     stop: Stop = field(default_factory=Stop)
     timer: StageTimer = field(default_factory=StageTimer)
 
-    def judging_forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
+    def judging_forward(self) -> Callable[[torch.Tensor], Any]:
         """The one head's output on a copy of the network made for answering; make it anew after learning."""
         return answering(self.model, self.app.name, self.precision)
 
@@ -85,9 +86,8 @@ class Job:
             batch: Batch = self.train.empty()
             return batch
         side = self.settings.train_resolution
-        return Batch(
-            torch.zeros(0, 3, side, side, dtype=torch.uint8), torch.zeros(0, dtype=torch.long), [], []
-        )
+        nothing = taken(stacked([self.photos.target(0)]), [])
+        return Batch(torch.zeros(0, 3, side, side, dtype=torch.uint8), nothing, [], [])
 
 
 def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> Job:
@@ -189,6 +189,8 @@ def with_sample(kind: type[App], settings: Settings, screen: Screen) -> Settings
 
 def without_photos(photos: LabelledPhotos, split: str) -> list[str]:
     """A sentence on the classes that a split has no photo of, if there are any."""
+    if not photos.one_class:
+        return []
     empty = [name for name, n in zip(photos.classes, photos.counts(), strict=True) if n == 0]
     if not empty:
         return []

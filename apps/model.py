@@ -88,7 +88,7 @@ def make_model(app: App, network: Backbone, classes: Sequence[str]) -> MultiHead
 
 def answering(
     model: MultiHead, name: str, dtype: torch.dtype = torch.float32
-) -> Callable[[Tensor], Tensor]:
+) -> Callable[[Tensor], Any]:
     """One head's output on a copy of the backbone that is made for answering: batch-norm is folded in.
 
     Args:
@@ -99,10 +99,9 @@ def answering(
     backbone: Any = model.backbone
     network, head = folded(backbone, dtype), model.heads[name].eval()
 
-    def forward(images: Tensor) -> Tensor:
+    def forward(images: Tensor) -> Any:
         maps = network(images)
-        output: Tensor = head(*(maps[stride].float() for stride in model.strides[name]))
-        return output
+        return head(*(maps[stride].float() for stride in model.strides[name]))
 
     return forward
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from apps.engine.checkpoint import RunConfig
     from apps.metrics import Predictions
     from datasets.photos import LabelledPhotos
     from heads import Classifier
@@ -49,6 +50,7 @@ class OneLabel:
 
     has_sample: ClassVar[bool] = False
     monitor: ClassVar[str] = "top1"
+    name: ClassVar[str]
     figures: ClassVar[tuple[str, ...]] = ("top1", "top5", "ece", "cross_entropy")
 
     def __init__(self, settings: Any) -> None:
@@ -104,6 +106,10 @@ class OneLabel:
 
         return terms
 
+    def reduce(self, head: Any, output: Tensor) -> Tensor:
+        """The logits, as they are."""
+        return output
+
     def predictions(
         self, outputs: Tensor, targets: Tensor, paths: tuple[str, ...], classes: Sequence[str],
         calibration: dict[str, Any] | None = None,
@@ -113,6 +119,29 @@ class OneLabel:
 
         temperature = (calibration or {}).get("temperature", 1.0)
         return Predictions(outputs.numpy(), targets.numpy(), paths, tuple(classes), temperature)
+
+    def answers(
+        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
+        top: int = 5,
+    ) -> list[dict[str, Any]]:
+        """``{"predictions": [{"name", "probability"}, ...], "unknown"}`` a photo."""
+        from apps.calibration import UnknownRule
+
+        rankings = head.decode(outputs, top=top, temperature=config.calibration.get("temperature", 1.0))
+        rule = config.calibration.get("unknown")
+        unknown = (
+            UnknownRule.from_dict(rule).is_unknown(outputs.numpy()) if rule else [False] * len(outputs)
+        )
+        return [
+            {
+                "predictions": [
+                    {"name": config.classes[i], "probability": round(p, 6)}
+                    for i, p in zip(ranking.indices, ranking.probabilities, strict=True)
+                ],
+                "unknown": bool(strange),
+            }
+            for ranking, strange in zip(rankings, unknown, strict=True)
+        ]
 
     def calibrate(self, raw: Predictions) -> tuple[Predictions, dict[str, Any], dict[str, float]]:
         """Temperature and the rule for the unknown, fitted on these photos.
@@ -143,6 +172,10 @@ class OneLabel:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         return {"val/loss": figures["cross_entropy"], "val/top1": figures["top1"]}
 
+    def count(self, predictions: Predictions) -> int:
+        """Photos judged."""
+        return len(predictions.targets)
+
     def intervals(self, predictions: Predictions) -> dict[str, list[float]]:
         """95 % Wilson intervals of the accuracies."""
         from apps.metrics import intervals
@@ -150,7 +183,11 @@ class OneLabel:
         return intervals(predictions)
 
     def report(self, folder: Path, **parts: Any) -> list[Path]:
-        """The report of a classifier."""
+        """The report of a classifier, with where the network looked."""
         from apps.report.classification import write_classification_report
+        from apps.report.looks import looks, thumbnail
 
-        return write_classification_report(folder, **parts)
+        model, config, honest = (parts.pop(name, None) for name in ("model", "config", "honest"))
+        cams = looks(model, self.name, config, parts["predictions"])
+        ece = (honest or {}).get("ece")
+        return write_classification_report(folder, thumbnail=thumbnail, cams=cams, ece=ece, **parts)

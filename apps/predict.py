@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apps.calibration import UnknownRule
-from apps.engine.checkpoint import RunConfig
+from apps.engine.checkpoint import read_config
 from apps.engine.loader import Batch, looking_loader
 from apps.engine.machine import choose_precision
 from apps.engine.tta import tta_logits
 from apps.model import answering, load_pretrained, load_run, tta_of
-from datasets.images import find_photos
+from apps.registry import load_app
+from datasets.images import find_photos, photo_size
 from datasets.photos import LabelledPhotos, Photo
-from heads import Classifier, MultiHead
 
 BATCH = 32
 
@@ -45,9 +44,13 @@ def predict(
         ValueError: the run is damaged, or the folders hold no photo.
     """
     if checkpoint is not None:
-        _, model, config = load_run(checkpoint)
+        own = getattr(load_app(read_config(checkpoint).app), "predict", None)
+        if own is not None:
+            yield from own(paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision)
+            return
+        app, model, config = load_run(checkpoint)
     else:
-        _, model, config = load_pretrained(weights or "")
+        app, model, config = load_pretrained(weights or "")
     found = list(find_photos(paths))
     if not found:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
@@ -55,42 +58,24 @@ def predict(
     loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     forward, kind = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
 
-    def logits(images: Tensor) -> Tensor:
-        return tta_logits(forward, images, kind).float()
+    def answers(images: Tensor, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
+        output = tta_logits(forward, images, kind)
+        return app.answers(model.heads[config.app], output, config, sizes, top=top)
 
     for batch in loader.epoch(0):
-        yield from _answers(batch, logits, model, config, found, top)
+        yield from _lines(batch, answers, found)
 
 
 @torch.inference_mode()
-def _answers(
-    batch: Batch, logits_of: Callable[[Tensor], Tensor], model: MultiHead, config: RunConfig,
-    paths: list[Path], top: int,
+def _lines(
+    batch: Batch, answers: Callable[[Tensor, list[tuple[int, int]]], list[dict[str, Any]]],
+    paths: list[Path],
 ) -> list[dict[str, Any]]:
     lines: dict[int, dict[str, Any]] = {
         one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
     }
     if batch.indices:
-        named = _named(logits_of(batch.images), model, config, top)
-        for index, line in zip(batch.indices, named, strict=True):
+        sizes = [photo_size(paths[index]) for index in batch.indices]
+        for index, line in zip(batch.indices, answers(batch.images, sizes), strict=True):
             lines[index] = {"path": str(paths[index]), **line}
     return [lines[index] for index in sorted(lines)]
-
-
-def _named(logits: Tensor, model: MultiHead, config: RunConfig, top: int) -> list[dict[str, Any]]:
-    head = model.heads[config.app]
-    if not isinstance(head, Classifier):
-        raise ValueError(f"predict names classes; a run of {config.app!r} has none")
-    rankings = head.decode(logits, top=top, temperature=config.calibration.get("temperature", 1.0))
-    rule = config.calibration.get("unknown")
-    unknown = UnknownRule.from_dict(rule).is_unknown(logits.numpy()) if rule else [False] * len(logits)
-    return [
-        {
-            "predictions": [
-                {"name": config.classes[i], "probability": round(p, 6)}
-                for i, p in zip(ranking.indices, ranking.probabilities, strict=True)
-            ],
-            "unknown": bool(strange),
-        }
-        for ranking, strange in zip(rankings, unknown, strict=True)
-    ]

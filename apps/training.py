@@ -6,7 +6,6 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from apps.course import (
@@ -21,10 +20,11 @@ from apps.course import (
 from apps.engine import checkpoint
 from apps.engine.depth import apply_unfreezing, backbone_layers, unfrozen_at
 from apps.engine.loader import reading_deaths
+from apps.engine.nested import all_finite
 from apps.engine.stop import Stopped
 from apps.engine.train import Tally, rate, run_model, train_epoch
 from apps.engine.tta import tta_logits
-from apps.frozen import fit_head, with_cached_features
+from apps.frozen import fit_head, pools, with_cached_features
 from apps.job import Job
 from apps.watching import Watching, watching
 
@@ -94,7 +94,7 @@ def prepare_course(
     s = job.settings
     if s.freeze:
         job.backbone.freeze()
-    elif saved is None and s.weights is not None:
+    elif saved is None and s.weights is not None and pools(job):
         fit_head(job)  # a head that fits first: a random one would shake good features
         job.backbone.unfreeze()
     module: nn.Module = OneHead(job.model, job.app.name)
@@ -198,8 +198,10 @@ def predict_val(job: Job) -> Any:
     photos = job.val_features if known else job.val
     network: Any = job.model.heads[job.app.name] if known else job.judging_forward()
 
-    def forward(images: Tensor) -> Tensor:
-        return tta_logits(network, images, tta)
+    head = job.model.heads[job.app.name]
+
+    def forward(images: Tensor) -> Any:
+        return job.app.reduce(head, tta_logits(network, images, tta))
 
     with job.screen.track("validation", len(photos)) as update, job.timer("validation"):
         outputs, targets, indices, bad = run_model(
@@ -207,7 +209,7 @@ def predict_val(job: Job) -> Any:
             on_step=lambda n, tally: update(n, rate(tally)),
         )
     job.note_bad(bad)
-    if not torch.isfinite(outputs).all():
+    if not all_finite(outputs):
         raise FloatingPointError(
             "the network's answers are not finite: lower --lr or --clip-norm, and train into another --out"
         )

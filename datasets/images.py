@@ -14,11 +14,21 @@ import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from datasets.jpeg import UPRIGHT, Box, Pixels, clip_box, jpeg_pixels, orientation, scale_box, scale_divisor
+from datasets.jpeg import (
+    SIDEWAYS,
+    UPRIGHT,
+    Box,
+    Pixels,
+    clip_box,
+    jpeg_pixels,
+    orientation,
+    scale_box,
+    scale_divisor,
+)
 
 __all__ = [
-    "DECODER", "MAX_PIXELS", "PHOTO_SUFFIXES", "BadPhotoError", "Box", "Pixels", "find_photos", "read_bytes",
-    "read_photo", "read_pixels",
+    "DECODER", "MAX_PIXELS", "PHOTO_SUFFIXES", "BadPhotoError", "Box", "Pixels", "find_photos", "photo_size",
+    "read_bytes", "read_photo", "read_pixels",
 ]
 
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
@@ -145,6 +155,18 @@ def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Bo
             pixels = pixels[y1:y2, x1:x2]
         turn = UPRIGHT.get(orientation(image))
         return np.ascontiguousarray(pixels if turn is None else turn(pixels))
+
+
+def photo_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of a photo held upright, from its header.
+
+    Raises:
+        BadPhotoError: the file is missing or no photo.
+    """
+    with _one_line_errors(path), Image.open(_regular_file(path), formats=_FORMATS) as image:
+        width, height = image.size
+        turned = image.format != "TIFF" and orientation(image) in SIDEWAYS  # Pillow turns a TIFF by itself
+        return (height, width) if turned else (width, height)
 
 
 def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:

@@ -16,6 +16,7 @@ Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
 ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)  # orientations of which height and width change places
 UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 from torch.utils.data import Dataset
@@ -30,8 +30,11 @@ class Photo:
     box: Box | None = None
 
 
-class LabelledPhotos(Dataset[tuple[Image.Image, int]]):
+class LabelledPhotos(Dataset[tuple[Image.Image, Any]]):
     """Photos with labels; reads them upright in RGB, resizes and normalises nothing.
+
+    A dataset with other targets than one class a photo derives from it, overrides :meth:`target` and sets
+    ``one_class`` to False.
 
     Args:
         photos: what to read, in this order.
@@ -45,6 +48,8 @@ class LabelledPhotos(Dataset[tuple[Image.Image, int]]):
     Raises:
         ValueError: a label has no class, or two classes have the same name.
     """
+
+    one_class: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -68,8 +73,8 @@ class LabelledPhotos(Dataset[tuple[Image.Image, int]]):
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """The picture and its label.
+    def __getitem__(self, index: int) -> tuple[Image.Image, Any]:
+        """The picture and its target.
 
         Raises:
             BadPhotoError: the photo cannot be read.
@@ -77,8 +82,8 @@ class LabelledPhotos(Dataset[tuple[Image.Image, int]]):
         path = self.photos[index].path
         return read_photo(path, min_side=self.min_side, box=self.box(index)), self.target(index)
 
-    def target(self, index: int) -> int:
-        """What is to be learned of a photo: the number of its class."""
+    def target(self, index: int) -> Any:
+        """What is to be learned of a photo: here the number of its class."""
         return self.photos[index].label
 
     def box(self, index: int) -> Box | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.images import PHOTO_SUFFIXES, BadPhotoError, find_photos, read_photo
+from datasets.images import PHOTO_SUFFIXES, BadPhotoError, find_photos, photo_size, read_photo
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 ORIENTATION = 0x0112
@@ -234,3 +234,13 @@ def test_real_photos_with_exif_are_all_read_without_a_warning() -> None:
         sizes = [read_photo(path, min_side=64).size for path in find_photos([folder])]
     assert len(sizes) > 200
     assert min(min(size) for size in sizes) >= 64
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("turn", [1, 3, 6, 8])
+def test_the_size_in_the_header_is_that_of_the_upright_photo(tmp_path: Path, suffix: str, turn: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = turn
+    path = tmp_path / f"one.{suffix}"
+    Image.new("RGB", (40, 24)).save(path, exif=exif)
+    assert photo_size(path) == read_photo(path).size

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
+
+from apps.engine.nested import stacked
 
 Sampling = Literal["all", "balanced"]
 Key = tuple[int, int, int]  # epoch, index, how often this photo came before in this epoch
@@ -30,13 +31,13 @@ class Batch:
 
     Shape:
         images: (B, 3, H, W) uint8, channels-last in memory.
-        targets: (B,) or as the dataset's targets stack.
+        targets: (B,) or as :func:`apps.engine.nested.stacked` puts the dataset's targets together.
         indices: B positions in the dataset.
         bad: photos of this batch that could not be read; they are in none of the above.
     """
 
     images: Tensor
-    targets: Tensor
+    targets: Any
     indices: list[int]
     bad: list[BadPhoto]
 
@@ -78,8 +79,7 @@ class BatchBuilder:
         """The photos added so far."""
         count = len(self.indices)
         images = torch.empty(0, 3, 0, 0, dtype=torch.uint8) if self.images is None else self.images[:count]
-        targets = torch.as_tensor(np.asarray(self.targets)) if count else torch.empty(0, dtype=torch.int64)
-        return Batch(images, targets, self.indices, self.bad)
+        return Batch(images, stacked(self.targets), self.indices, self.bad)
 
 
 class EpochBatches(Sampler[list[Key]]):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,13 +17,16 @@ from torch import Tensor
 
 from apps.engine.files import write_whole
 from apps.engine.loader import BadPhoto, Loader
+from apps.engine.nested import taken
 from apps.engine.train import StepHook, run_model
 from apps.engine.world import World
 from backbone import Backbone
 from backbone.fold import folded
 from datasets.images import DECODER
 
-Pooled = tuple[NDArray[np.float32], NDArray[np.int64], list[int], list[BadPhoto]]
+_TARGETS = "targets"
+
+Pooled = tuple[NDArray[np.float32], Any, list[int], list[BadPhoto]]
 
 
 def pooled_features(
@@ -42,7 +45,8 @@ def pooled_features(
         epoch: whose random choices the loader makes.
 
     Returns:
-        (N, C) features, (N,) targets, the photos' indices, and those that could not be read.
+        (N, C) features, the targets (an array, or a dict of tensors where they are dicts), the photos'
+        indices, and those that could not be read.
     """
     fast = folded(network, dtype)
 
@@ -50,7 +54,7 @@ def pooled_features(
         return torch.as_tensor(fast(images)[stride]).float().mean(dim=(2, 3))
 
     features, targets, indices, bad = run_model(pool, loader.epoch(epoch), world=world, on_step=on_step)
-    return features.numpy(), targets.numpy().astype(np.int64), indices, bad
+    return features.numpy(), targets if isinstance(targets, dict) else targets.numpy(), indices, bad
 
 
 class Views(NamedTuple):
@@ -58,13 +62,13 @@ class Views(NamedTuple):
 
     Shape:
         features: (V + 1, N, C); row 0 of the plain photos, the others of V random views.
-        targets: (N,)
+        targets: (N, ...), or a dict of tensors of that.
         indices: N positions in the dataset.
         bad: photos that could not be read.
     """
 
     features: NDArray[np.float32]
-    targets: NDArray[np.int64]
+    targets: Any
     indices: list[int]
     bad: list[BadPhoto]
 
@@ -149,16 +153,20 @@ def _stacked(computed: list[Pooled]) -> Views:
     features = [
         view[[row[index] for index in common]] for (view, _, _, _), row in zip(computed, rows, strict=True)
     ]
-    targets = computed[0][1][[rows[0][index] for index in common]]
+    targets = taken(computed[0][1], [rows[0][index] for index in common])
     bad = {one.index: one for _, _, _, more in computed for one in more}
     return Views(np.stack(features), targets, common, [bad[index] for index in sorted(bad)])
 
 
 def _save(path: Path, views: Views) -> None:
     tensors = {
-        "features": torch.from_numpy(views.features), "targets": torch.from_numpy(views.targets),
+        "features": torch.from_numpy(views.features),
         "indices": torch.tensor(views.indices, dtype=torch.int64),
     }
+    if isinstance(views.targets, dict):
+        tensors |= {f"{_TARGETS}.{key}": one.contiguous() for key, one in views.targets.items()}
+    else:
+        tensors[_TARGETS] = torch.from_numpy(views.targets)
     save_file(tensors, path, {"bad": json.dumps([[one.index, one.reason] for one in views.bad])})
 
 
@@ -167,7 +175,10 @@ def _load(path: Path) -> Views | None:
     try:
         with safe_open(path, "pt") as file:
             bad = [BadPhoto(index, reason) for index, reason in json.loads(file.metadata()["bad"])]
-            features, targets, indices = (file.get_tensor(n) for n in ("features", "targets", "indices"))
+            features, indices = (file.get_tensor(name) for name in ("features", "indices"))
+            found = {name: file.get_tensor(name) for name in file.keys() if name.startswith(_TARGETS)}  # noqa: SIM118
     except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    return Views(features.numpy(), targets.numpy(), indices.tolist(), bad)
+    plain = found.pop(_TARGETS, None)
+    targets = {key.removeprefix(f"{_TARGETS}."): one for key, one in found.items()}
+    return Views(features.numpy(), targets if plain is None else plain.numpy(), indices.tolist(), bad)

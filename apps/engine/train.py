@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.loader import BadPhoto, Batch
+from apps.engine.nested import joined, mapped, taken
 from apps.engine.stop import Stop, Stopped
 from apps.engine.world import World
 
@@ -179,7 +180,8 @@ def _gradients(learner: Learner, batch: Batch, tally: Tally) -> tuple[float, flo
     batch = batch if count or learner.empty is None else learner.empty
     with learner.timer("forward"):
         images = batch.images.to(world.device)
-        terms = learner.terms(images, learner.model, batch.targets.to(world.device))
+        targets = mapped(lambda one: one.to(world.device), batch.targets)
+        terms = learner.terms(images, learner.model, targets)
         if not count:  # a mean over nothing is not a number, and its gradient is zero
             terms = {name: torch.nan_to_num(term) for name, term in terms.items()}
         loss = torch.stack(list(terms.values())).sum()
@@ -207,13 +209,14 @@ def _refuse(learner: Learner, batch: Batch, terms: dict[str, float]) -> None:
 
 @torch.inference_mode()
 def run_model(
-    model: Callable[[Tensor], Tensor], batches: Iterable[Batch], *, world: World | None = None,
+    model: Callable[[Tensor], Any], batches: Iterable[Batch], *, world: World | None = None,
     stop: Stop | None = None, on_step: StepHook = lambda _done, _tally: None,
-) -> tuple[Tensor, Tensor, list[int], list[BadPhoto]]:
+) -> tuple[Any, Any, list[int], list[BadPhoto]]:
     """Outputs, targets, dataset indices and unreadable photos over the batches of all processes.
 
     Args:
-        model: images in [0, 1] -> (B, ...) output; put it in evaluation mode first.
+        model: images -> output, a tensor (B, ...) or a dict, tuple or list of them, photos first; put it in
+            evaluation mode first.
         batches: this process's part, in any order; the answer is in the order of the indices, each once.
         world: the processes that share the work.
         stop: looked at after each batch.
@@ -224,14 +227,14 @@ def run_model(
         Stopped: a signal asked for it.
     """
     world = world or World()
-    outputs: list[Tensor] = []
-    targets: list[Tensor] = []
+    outputs: list[Any] = []
+    targets: list[Any] = []
     indices: list[int] = []
     tally, start = Tally(), time.perf_counter()
     for number, batch in enumerate(batches, start=1):
         tally.bad.extend(batch.bad)
         if batch.indices:
-            outputs.append(model(batch.images.to(world.device)).float().cpu())
+            outputs.append(mapped(_kept, model(batch.images.to(world.device))))
             targets.append(batch.targets)
             indices.extend(batch.indices)
             tally.add(len(batch.indices), {})
@@ -239,7 +242,7 @@ def run_model(
         on_step(number, tally)
         if stop is not None and stop.number:
             raise Stopped(stop.number, "stopped while judging")
-    mine = (torch.cat(outputs), torch.cat(targets), indices) if outputs else None
+    mine = (joined(outputs), joined(targets), indices) if outputs else None
     parts = world.gather((mine, tally.bad))
     bad = [one for _, theirs in parts for one in theirs]
     found = [part for part, _ in parts if part is not None]
@@ -247,6 +250,11 @@ def run_model(
         first = bad[0].reason if bad else "there are none"
         raise ValueError(f"none of the {len(bad)} photos could be read; the first: {first}")
     order = [index for part in found for index in part[2]]
-    sort = torch.as_tensor(sorted(range(len(order)), key=order.__getitem__))
-    outputs_all, targets_all = (torch.cat([part[n] for part in found])[sort] for n in (0, 1))
+    sort = sorted(range(len(order)), key=order.__getitem__)
+    outputs_all, targets_all = (taken(joined([part[n] for part in found]), sort) for n in (0, 1))
     return outputs_all, targets_all, sorted(order), bad
+
+
+def _kept(output: Tensor) -> Tensor:
+    """An output in full precision and in main memory; whole numbers stay what they are."""
+    return (output.float() if output.is_floating_point() else output).cpu()

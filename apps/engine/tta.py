@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,13 +72,13 @@ def _resized(images: Tensor, size: list[int]) -> Tensor:
     return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
 
-def tta_logits(forward: Callable[[Tensor], Tensor], images: Tensor, kind: str) -> Tensor:
+def tta_logits(forward: Callable[[Tensor], Any], images: Tensor, kind: str) -> Any:
     """Logits whose softmax is the mean of the views' probabilities; for ``none`` those of the photo.
 
     A temperature must be fitted on answers of the same kind that it is used for.
 
     Args:
-        forward: images -> logits, in evaluation mode.
+        forward: images -> logits, in evaluation mode; for ``none`` any output.
         images: as ``forward`` wants them.
         kind: see :func:`views`.
 

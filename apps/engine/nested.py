@@ -1,0 +1,69 @@
+"""Targets and outputs that are more than one tensor: dicts by key, tuples by place, lists by photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def stacked(targets: Sequence[Any]) -> Any:
+    """The targets of the photos of a batch, photos first.
+
+    Args:
+        targets: one a photo. Numbers and arrays of one shape become a tensor; dicts of them a dict of
+            tensors; tuples, whose arrays may differ in shape, stay a list with a tuple of tensors a photo.
+    """
+    if not targets:
+        return torch.empty(0, dtype=torch.int64)
+    first = targets[0]
+    if isinstance(first, dict):
+        return {key: stacked([one[key] for one in targets]) for key in first}
+    if isinstance(first, tuple):
+        return [tuple(torch.as_tensor(part) for part in one) for one in targets]
+    return torch.as_tensor(np.asarray(targets))
+
+
+def mapped(function: Callable[[Tensor], Tensor], nested: Any) -> Any:
+    """The same structure with ``function`` applied to each tensor in it; anything else stays."""
+    if isinstance(nested, Tensor):
+        return function(nested)
+    if isinstance(nested, dict):
+        return {key: mapped(function, one) for key, one in nested.items()}
+    if isinstance(nested, tuple | list):
+        return type(nested)(mapped(function, one) for one in nested)
+    return nested
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """The structures of several batches as one, photos first."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, dict):
+        return {key: joined([one[key] for one in parts]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(joined(places) for places in zip(*parts, strict=True))
+    return [one for part in parts for one in part]
+
+
+def taken(nested: Any, rows: Sequence[int]) -> Any:
+    """The structure with only these photos, in this order."""
+    if isinstance(nested, list):
+        return [nested[row] for row in rows]
+    if isinstance(nested, dict):
+        return {key: taken(one, rows) for key, one in nested.items()}
+    if isinstance(nested, tuple):
+        return tuple(taken(one, rows) for one in nested)
+    return nested[np.asarray(rows, np.int64)]
+
+
+def all_finite(nested: Any) -> bool:
+    """Whether no tensor in the structure has a value that is not finite."""
+    if isinstance(nested, Tensor):
+        return bool(torch.isfinite(nested).all())
+    parts = nested.values() if isinstance(nested, dict) else nested
+    return not isinstance(nested, dict | tuple | list) or all(all_finite(one) for one in parts)
