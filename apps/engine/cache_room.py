@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import struct
 import tempfile
 import time
@@ -76,7 +77,7 @@ class CacheRoom:
 
     def link(self, link: Path, place: Path) -> None:
         """Let ``link`` lead to ``place``."""
-        temporary = link.with_name(f".{link.name}.{os.getpid()}")
+        temporary = link.with_name(f".{link.name}.{secrets.token_hex(8)}")  # threads share a process id
         try:
             temporary.symlink_to(Path("..", "..", *place.parts[-3:]))
             temporary.replace(link)
