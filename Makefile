@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/python cli.py finetune dogs
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

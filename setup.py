@@ -17,8 +17,8 @@ TENSORBOARD = ["tensorboard>=2.19"]
 BENCHMARKS = ["faiss-cpu>=1.9"]
 DEV = [
     *IMPORT, *PARITY, *TENSORBOARD, "build>=1.2", "exifread>=3", "hypothesis>=6.100", "mypy>=1.15",
-    "pyte>=0.8.2", "pytest>=8.3", "pytest-timeout>=2.3", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
-    "s2sphere>=0.2.5", "setuptools>=77",
+    "pyte>=0.8.2", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8",
+    "s2geometry>=0.14", "s2sphere>=0.2.5", "setuptools>=77",
 ]
 
 setup(
