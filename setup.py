@@ -14,11 +14,12 @@ APPS = [
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
+EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"]
 BENCHMARKS = ["faiss-cpu>=1.9"]
 DEV = [
-    *IMPORT, *PARITY, *TENSORBOARD, "build>=1.2", "exifread>=3", "hypothesis>=6.100", "mypy>=1.15",
-    "pyte>=0.8.2", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8",
-    "s2geometry>=0.14", "s2sphere>=0.2.5", "setuptools>=77",
+    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, "build>=1.2", "exifread>=3", "hypothesis>=6.100",
+    "mypy>=1.15", "pyte>=0.8.2", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11",
+    "s2cell>=1.8", "s2geometry>=0.14", "s2sphere>=0.2.5", "setuptools>=77",
 ]
 
 setup(
@@ -32,7 +33,7 @@ setup(
     package_data={"backbone": ["py.typed", "kernels.c"], "heads": ["py.typed"]},
     install_requires=LIBRARY,
     extras_require={
-        "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD,
+        "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "export": EXPORT,
         "benchmarks": BENCHMARKS, "dev": [*APPS, *DEV],
     },
 )

@@ -113,7 +113,7 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
     )
     torch.manual_seed(chosen.seed)
-    backbone, info = make_backbone(info, weights, chosen.resolution)
+    backbone, info = make_backbone(info, weights, chosen.resolution, getattr(chosen, "crop", None))
     app = kind(chosen)
     model = make_model(app, backbone, train.classes)
     if chosen.batch_norm == "still" or (chosen.batch_norm == "auto" and weights is not None):
@@ -234,7 +234,7 @@ def resolve(
             f"give {photos} or less"
         )
     rated = info.preprocessing.resolution
-    larger = pretrained and not settings.freeze
+    larger = pretrained and not settings.freeze and settings.judged_finer
     recipe: dict[str, Any] = (
         FROZEN if settings.freeze else FROM_WEIGHTS if pretrained else ON_SAMPLE if sample else FROM_SCRATCH
     )

@@ -69,13 +69,15 @@ def describe(settings: Settings, weights: Weights | None, *, sample: bool = Fals
 
 
 def make_backbone(
-    info: WeightsInfo, weights: Weights | None, resolution: int
+    info: WeightsInfo, weights: Weights | None, resolution: int, crop: float | None = None
 ) -> tuple[Backbone, WeightsInfo]:
-    """The network with its weights, and its description with the resolution in use."""
+    """The network with its weights, and its description with the resolution, and the crop, in use."""
     network = build(info)
     if weights is not None:
         load_state(network, weights)
     preprocessing = replace(network.preprocessing, resolution=resolution)
+    if crop is not None:
+        preprocessing = replace(preprocessing, crop=crop)
     network.set_preprocessing(preprocessing)
     return network, replace(info, preprocessing=preprocessing)
 

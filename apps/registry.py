@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from apps.app import App
 
 GROUP = "mobilenet_apps.apps"
-APPS = {"dogs": "apps.dogs:Dogs", "imagenet": "apps.imagenet:ImageNet"}
+APPS = {
+    "dogs": "apps.dogs:Dogs",
+    "faces": "apps.faces.app:Faces",
+    "imagenet": "apps.imagenet:ImageNet",
+}
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 
 def option(
@@ -33,7 +33,12 @@ def flag_name(field_name: str) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """What every application's training can be told; None is resolved before training starts."""
+    """What every application's training can be told; None is resolved before training starts.
+
+    ``judged_finer``: networks trained on random crops judge at a larger side, where none is given.
+    """
+
+    judged_finer: ClassVar[bool] = True
 
     data: Path | None = option(None, "folder of photos; without it the drawn sample is used")
     weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heads.base import Head
+from heads.margin import AngularMargin
 
 LEAST_DIM, MOST_DIM = 128, 512
 
@@ -25,6 +28,7 @@ class Embedding(Head):
         relational: weight of the loss term ``relational``, 0 or more; 0 leaves it out.
         dropout: share of features dropped in training, [0, 1).
         stride: which map it takes.
+        margin: teaches by the people's numbers, too.
 
     Shape:
         last: (B, in_channels, H, W)
@@ -37,6 +41,7 @@ class Embedding(Head):
     def __init__(
         self, in_channels: int, dim: int = 128, *, size: tuple[int, int] | None = None,
         cosine: float = 0.0, relational: float = 0.0, dropout: float = 0.0, stride: int = 32,
+        margin: AngularMargin | None = None,
     ) -> None:
         super().__init__()
         if not LEAST_DIM <= dim <= MOST_DIM:
@@ -51,6 +56,7 @@ class Embedding(Head):
         places = 1 if size is None else size[0] * size[1]
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(in_channels * places, dim)
+        self.margin = margin
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Unit vectors of the one map that ``strides`` names.
@@ -70,22 +76,35 @@ class Embedding(Head):
             )
         return F.normalize(self.linear(self.dropout(features)), dim=1)
 
-    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: Tensor, target: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
         """How far a student's vectors are from the teacher's; each term is a mean over the batch.
 
         ``squared_difference`` is |output - target|^2, 0 to 4; ``cosine`` one less their cosine, 0 to 2;
-        ``relational`` the squared difference of the cosines between each two images of the batch.
+        ``relational`` the squared difference of the cosines between each two images of the batch;
+        ``margin`` the cross-entropy over people, where there is such a part.
 
         Shape:
             output: (B, dim) unit vectors
-            target: (B, dim) the teacher's, brought to length 1 here.
+            target: (B, dim) the teacher's, brought to length 1 here; or ``{"vector": that, "person": (B,)}``,
+                either of them left out where it is not known.
 
         Raises:
-            ValueError: the two have different shapes.
+            ValueError: the two have different shapes, or nothing that is known can be learned from.
 
         Source: Howard et al. 2017 (MobileNets), section 4.7, for the squared difference; Tung and Mori
         2019, "Similarity-preserving knowledge distillation", eq. 2 to 4, for the relational term.
         """
+        known = {"vector": target} if isinstance(target, Tensor) else target
+        terms: dict[str, Tensor] = {}
+        if "vector" in known:
+            terms |= self._taught(output, known["vector"])
+        if self.margin is not None and "person" in known:
+            terms["margin"] = self.margin(output, known["person"])
+        if not terms:
+            raise ValueError("nothing to learn from: give the teacher's vectors, or a margin and the people")
+        return terms
+
+    def _taught(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         if output.shape != target.shape:
             raise ValueError(
                 f"the student gives vectors of shape {tuple(output.shape)}, the teacher of "

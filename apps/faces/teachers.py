@@ -1,0 +1,167 @@
+"""The vectors that a student learns: read from a file, or computed once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from apps.engine.checkpoint import CONFIG
+from apps.engine.files import write_whole
+from apps.faces.align import square_crop
+from apps.faces.embed import BATCH, Vectors, load_face_model
+from apps.faces.evaluate import read_vectors
+from apps.faces.protocol import Bools
+from apps.progress import Screen
+from datasets.images import BadPhotoError, read_photo
+
+FACENET, FACENET_SIDE = "facenet:", 160
+FACENETS = ("vggface2", "casia-webface")
+Crops = Sequence[Image.Image]
+
+
+def teacher_vectors(
+    spec: str, paths: Sequence[Path], names: Sequence[str], *, folder: Path, screen: Screen
+) -> tuple[Vectors, Bools]:
+    """A teacher's unit vector of each photo, and which photos it has none for.
+
+    Args:
+        spec: a ``.npz`` file with ``name`` and ``vector``; ``facenet:vggface2`` or
+            ``facenet:casia-webface``, whose weights facenet-pytorch downloads; a run of ``finetune faces``;
+            or an ``.onnx`` file.
+        paths: the photos, face crops.
+        names: of them, as the file may know them, without suffix.
+        folder: where computed vectors are kept, by the teacher's and the photos' content.
+        screen: where words and progress go.
+
+    Raises:
+        OSError: there is no such teacher, or it cannot be downloaded.
+        ValueError: the file is damaged or knows none of the photos.
+    """
+    if Path(spec).suffix == ".npz":
+        return read_vectors(Path(spec), names)
+    kept = folder / f"vectors-{_key(spec, paths)}.npz"
+    if kept.is_file():
+        return read_vectors(kept, names)
+    side, answer = _teacher(spec)
+    vectors, gone = _computed(paths, side, answer, screen)
+    known = [name for name, missing in zip(names, gone, strict=True) if not missing]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(kept, lambda path: _save(path, known, vectors[~gone]))
+    return vectors, gone
+
+
+def _save(path: Path, names: Sequence[str], vectors: Vectors) -> None:
+    with path.open("wb") as file:
+        np.savez(file, name=np.array(names), vector=vectors)
+
+
+def _key(spec: str, paths: Sequence[Path]) -> str:
+    """Changes with the teacher's file and with any photo's content."""
+    digest = hashlib.blake2b(digest_size=16)
+    teacher = Path(spec)
+    if teacher.is_dir():
+        teacher = teacher / CONFIG
+    digest.update(teacher.read_bytes() if teacher.is_file() else spec.encode())
+    for path in paths:
+        digest.update(hashlib.blake2b(path.read_bytes()).digest() if path.is_file() else str(path).encode())
+    return digest.hexdigest()
+
+
+def _teacher(spec: str) -> tuple[int, Callable[[Crops], Vectors]]:
+    """The side of its crops in pixels, and crops -> vectors."""
+    if spec.startswith(FACENET):
+        return FACENET_SIDE, _facenet(spec.removeprefix(FACENET))
+    if Path(spec).suffix == ".onnx":
+        return _onnx(Path(spec))
+    if not (Path(spec) / CONFIG).is_file():
+        raise FileNotFoundError(
+            f"--teacher {spec}: no such file or run; give a .npz file of vectors, facenet:vggface2, "
+            f"facenet:casia-webface, a run of `finetune faces`, or an .onnx file"
+        )
+    model = load_face_model(checkpoint=Path(spec))
+    return model.info.resolution, model.vectors
+
+
+def _facenet(name: str) -> Callable[[Crops], Vectors]:
+    """facenet-pytorch's network; pixels go in as (value - 127.5) / 128."""
+    if name not in FACENETS:
+        raise ValueError(f"--teacher facenet:{name}: there are {', '.join(FACENETS)}")
+    import torch
+    from facenet_pytorch import InceptionResnetV1
+
+    try:
+        network = InceptionResnetV1(pretrained=name).eval()
+    except OSError as err:
+        raise OSError(
+            f"facenet-pytorch could not download the weights {name} ({err}); try again with a network, or "
+            f"give another --teacher"
+        ) from err
+
+    @torch.inference_mode()
+    def answer(crops: Crops) -> Vectors:
+        found: Vectors = network(torch.from_numpy(_centred(crops))).numpy()
+        return found
+
+    return answer
+
+
+def _onnx(file: Path) -> tuple[int, Callable[[Crops], Vectors]]:
+    """A network of one input (B, 3, S, S) in RGB: bytes as they are, floats as (value - 127.5) / 127.5."""
+    if not file.is_file():
+        raise FileNotFoundError(f"--teacher {file}: there is no such file")
+    import onnxruntime as ort
+
+    try:
+        session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as err:
+        raise ValueError(f"--teacher {file} is no ONNX model that can be run ({err})") from err
+    (given, *more) = session.get_inputs()
+    if more or len(given.shape) != 4 or not isinstance(given.shape[3], int) or given.shape[1] != 3:
+        raise ValueError(f"--teacher {file} should take one input (B, 3, S, S), it takes {given.shape}")
+    side, raw = given.shape[3], "uint8" in given.type
+
+    def answer(crops: Crops) -> Vectors:
+        pixels = np.stack([np.asarray(crop) for crop in crops]).transpose(0, 3, 1, 2) if raw else (
+            _centred(crops) * (128 / 127.5)
+        )
+        found = session.run(None, {given.name: np.ascontiguousarray(pixels)})[0]
+        return np.asarray(found, np.float32).reshape(len(crops), -1)
+
+    return side, answer
+
+
+def _centred(crops: Crops) -> Vectors:
+    """(N, 3, S, S), each value less 127.5 and divided by 128."""
+    pixels = np.stack([np.asarray(crop, np.float32) for crop in crops])
+    return np.ascontiguousarray(((pixels - 127.5) / 128).transpose(0, 3, 1, 2))
+
+
+def _computed(
+    paths: Sequence[Path], side: int, answer: Callable[[Crops], Vectors], screen: Screen
+) -> tuple[Vectors, Bools]:
+    rows: dict[int, Any] = {}
+    crops: list[Image.Image] = []
+    waiting: list[int] = []
+    with screen.track("teacher", len(paths)) as update:
+        for index, path in enumerate(paths):
+            try:
+                crops.append(square_crop(read_photo(path, min_side=side), side))
+                waiting.append(index)
+            except BadPhotoError as err:
+                screen.warn(f"skipped: {err}")
+            if crops and (len(crops) == BATCH or index == len(paths) - 1):
+                rows |= dict(zip(waiting, answer(crops), strict=True))
+                crops, waiting = [], []
+            update(index + 1, "photos")
+    if not rows:
+        raise ValueError("none of the photos could be shown to the teacher")
+    dim = len(next(iter(rows.values())))
+    vectors, gone = np.zeros((len(paths), dim), np.float32), np.ones(len(paths), bool)
+    for index, row in rows.items():
+        vectors[index], gone[index] = row / max(float(np.linalg.norm(row)), 1e-12), False
+    return vectors, gone
