@@ -113,7 +113,7 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
     )
     torch.manual_seed(chosen.seed)
-    backbone, info = make_backbone(info, weights, chosen.resolution, getattr(chosen, "crop", None))
+    backbone, info = make_backbone(info, weights, chosen.resolution, getattr(chosen, "judged_crop", None))
     app = kind(chosen)
     model = make_model(app, backbone, train.classes)
     if chosen.batch_norm == "still" or (chosen.batch_norm == "auto" and weights is not None):

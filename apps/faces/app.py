@@ -54,7 +54,9 @@ class FacesSettings(Settings):
     margin: float = option(0.35, "of --margin-loss: radians of arcface, cosine of cosface", low=0, below=1)
     margin_scale: float = option(32.0, "by which --margin-loss multiplies cosines", above=0)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
-    crop: float = option(1.0, "share of a photo's side that is seen when it is judged", above=0, high=1)
+    judged_crop: float = option(
+        1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
+    )
     min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
     lr: float | None = option(1e-3, "learning rate of the head", above=0)
     backbone_lr: float | None = option(0.5, "the backbone's rate as a share of --lr", low=0)
