@@ -15,6 +15,7 @@ APPS = {
     "dogs": "apps.dogs:Dogs",
     "faces": "apps.faces.app:Faces",
     "imagenet": "apps.imagenet:ImageNet",
+    "places": "apps.places.app:Places",
 }
 
 

@@ -71,6 +71,16 @@ def read_geotag(path: Path | str) -> Geotag:
     return Geotag(lat, lon, taken=_text(more.get(_TAKEN)), author=_text(exif.get(_ARTIST)))
 
 
+def taken_at(path: Path | str) -> str:
+    """When a photo was taken, ``YYYY:MM:DD HH:MM:SS`` of the camera's clock; empty where it does not tell."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            return _text(_exif(Path(path))[2].get(_TAKEN))
+        except NoPositionError:
+            return ""
+
+
 def read_folder(folder: Path | str) -> Positions:
     """The positions of all photos below a folder; those without one are named in ``left_out``.
 

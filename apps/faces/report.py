@@ -121,7 +121,7 @@ def _roc(judged: Sequence[Judged], counts: Sequence[tuple[Any, Any]], theme: plo
     axes.set(xscale="log", xlim=(None, 1), ylim=(0, 1.02), xlabel="rate of false accepts",
              ylabel="rate of true accepts")
     axes.legend(frameon=False, labelcolor=theme.text, fontsize=10, loc="lower right")
-    plots._dress(axes, theme)
+    plots.dress(axes, theme)
     return figure
 
 
@@ -138,6 +138,6 @@ def _scores(judged: Sequence[Judged], counts: Sequence[tuple[Any, Any]], theme: 
         axes.set_title(plots.label(one.name), loc="left", fontsize=11, color=theme.text)
         axes.legend(frameon=False, labelcolor=theme.text, fontsize=10)
         axes.set_ylabel("share of pairs")
-        plots._dress(axes, theme)
+        plots.dress(axes, theme)
     axes.set_xlabel("cosine")
     return figure

@@ -68,7 +68,8 @@ def _figure(width: float, height: float, theme: Theme) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor=theme.page)
 
 
-def _dress(axes: Axes, theme: Theme, *, grid: bool = True) -> None:
+def dress(axes: Axes, theme: Theme, *, grid: bool = True) -> None:
+    """Colours and lines of a plot as all plots of the reports have them."""
     axes.set_facecolor(theme.page)
     axes.tick_params(colors=theme.soft, labelsize=10, length=0)
     for name, spine in axes.spines.items():
@@ -112,7 +113,7 @@ def curves(history: Sequence[Row], theme: Theme = LIGHT) -> Figure:
     for axes, quantity, title in ((loss, "loss", "Loss"), (top1, "top1", "Top-1 accuracy")):
         _draw_curves(axes, history, quantity, theme)
         axes.set_title(title, loc="left", fontsize=11, color=theme.text)
-        _dress(axes, theme)
+        dress(axes, theme)
     loss.set_ylim(bottom=0)
     top1.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
@@ -131,7 +132,7 @@ def confusion_figure(matrix: Ints, classes: Sequence[str], theme: Theme = LIGHT)
     axes = figure.subplots()
     colours = LinearSegmentedColormap.from_list("shares", [theme.page, theme.first])
     picture = axes.imshow(shares, cmap=colours, norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation="nearest")
-    _dress(axes, theme, grid=False)
+    dress(axes, theme, grid=False)
     _name_ticks(axes, classes, side)
     if numbered:
         _number_cells(axes, matrix, shares, theme)
@@ -181,7 +182,7 @@ def reliability_figure(bins: Reliability, theme: Theme = LIGHT) -> Figure:
     lower.set(xlabel="confidence", ylabel="photos")
     lower.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=3))
     for axes in (upper, lower):
-        _dress(axes, theme)
+        dress(axes, theme)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     upper.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure

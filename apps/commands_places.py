@@ -1,0 +1,86 @@
+"""``locate`` and ``evaluate places``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from apps.options import FOLDER
+
+_PRECISION = click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+    help="of the network's sums",
+)
+_WORKERS = click.option("--workers", type=click.IntRange(0), help="processes that read photos")
+_LEAST = click.option(
+    "--min-confidence", "least", type=float, default=0.0, show_default=True,
+    help="do not answer where less probability than this, 0 to 1, lies within 200 km of the answer",
+)
+_TEN = click.option("--ten-crop", is_flag=True, help="average over ten views of each photo: slower")
+
+
+@click.command("places")
+@click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
+@click.option("--predictions", type=FOLDER, help="CSV with path, lat, lon of any system, instead of a run")
+@click.option("--data", type=FOLDER, help="photos with GPS, or a table  [default: the run's]")
+@click.option(
+    "--split", type=click.Choice(["val", "train", "all"]),
+    help="which photos  [default: val of the run's data, all of other data]",
+)
+@click.option("--cells", type=FOLDER, help="refuse a run that was trained on other cells than these")
+@_LEAST
+@_TEN
+@click.option("--baselines/--no-baselines", default=True, help="judge two simple answers beside the run")
+@click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
+@click.option("--write-predictions", "predictions_to", type=FOLDER, help="CSV for the answers")
+@_WORKERS
+@_PRECISION
+def evaluate_places(checkpoint: Path | None, predictions: Path | None, **rest: Any) -> None:
+    """Judge a model of places, or predictions of any system, by kilometres."""
+    from apps.commands import emit
+    from apps.places.evaluate import evaluate_predictions, evaluate_run
+    from apps.progress import Screen
+
+    if (checkpoint is None) == (predictions is None):
+        raise click.UsageError("give either --checkpoint RUN or --predictions F")
+    if checkpoint is not None:
+        emit(evaluate_run(checkpoint, screen=Screen(), **rest))
+        return
+    assert predictions is not None
+    emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"]))
+
+
+@click.command("locate")
+@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.option("--checkpoint", type=FOLDER, required=True, help="a run's folder, made by `finetune places`")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="cells a photo")
+@click.option("--album", is_flag=True, help="the photos of a folder are one trip: answer for it, too")
+@click.option("--map", type=FOLDER, help="draw where the photos may be from: .png, .html or .geojson")
+@click.option("--precise", is_flag=True, help="tell positions as they are, not to a city")
+@_TEN
+@click.option("--refine", is_flag=True, help="the place of the likest training photo in the likeliest cells")
+@_LEAST
+@_WORKERS
+@_PRECISION
+@click.pass_context
+def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path, **rest: Any) -> None:
+    """Tell where photos may have been taken: one JSON line each.
+
+    PATHS are photos, or folders that are searched for photos. What the camera wrote about the place is not
+    read. Answers are coarse, as a city is, unless --precise.
+    """
+    from apps.commands import emit
+    from apps.places.locate import Asked
+    from apps.places.locate import locate as answers
+    from apps.progress import Screen
+
+    good = bad = 0
+    for line in answers(paths, checkpoint, Asked(**rest), Screen()):
+        emit(line)
+        bad += "error" in line
+        good += "error" not in line
+    if bad:
+        click.echo(f"{bad} of {good + bad} photos could not be read", err=True)
+    context.exit(0 if good else 1)

@@ -1,0 +1,164 @@
+"""``evaluate places``: a run, or anybody's predictions, judged by where photos were taken."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.engine import checkpoint as runs
+from apps.engine.checkpoint import RunConfig
+from apps.engine.files import writable_folder
+from apps.engine.loader import Loader, looking_loader
+from apps.engine.machine import choose_precision
+from apps.engine.tta import tta_logits
+from apps.evaluate import BATCH, judge
+from apps.finish import facts
+from apps.model import answering, load_run
+from apps.places.cell_files import check_same_cells, fingerprint, read_cells
+from apps.places.cell_names import grids_of
+from apps.places.geo_metrics import GeoPredictions, geo_intervals, geo_metrics
+from apps.places.judged import PlaceAnswers, country_figure
+from apps.places.photos import read_photo_positions
+from apps.places.prediction_files import read_predictions, write_predictions
+from apps.progress import Screen
+from heads import MultiHead
+
+SPLITS = ("val", "train", "all")
+
+
+def evaluate_run(
+    run: Path, *, data: Path | None = None, split: str | None = None, cells: Path | None = None,
+    least: float = 0.0, ten_crop: bool = False, baselines: bool = True, report: Path | None = None,
+    predictions_to: Path | None = None, workers: int | None = None, precision: str = "auto", screen: Screen,
+) -> dict[str, Any]:
+    """The figures of a run on photos whose positions are known.
+
+    Args:
+        run: the folder that ``finetune places`` wrote.
+        data: photos or a table; the run's own by default.
+        split: ``val``, ``train`` or ``all``; by default val of the run's own data, all of other data.
+        cells: a file that must hold the run's cells.
+        least: sureness below which the model abstains, 0 to 1.
+        ten_crop: average over ten views of each photo.
+        baselines: judge the most frequent cell, and the nearest photo by features, beside it.
+        report: folder for ``report.html``.
+        predictions_to: CSV to write the answers into.
+        workers: reading processes.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"app", "n", "metrics", "intervals", "baselines", "skipped"}``; an undefined figure is None.
+
+    Raises:
+        OSError: data or run are missing, or an output cannot be written.
+        ValueError: the run is damaged or has other cells.
+    """
+    own = runs.read_config(run, app="places").settings.get("data")
+    other = data is not None and str(Path(data).absolute()) != own
+    app, model, config = load_run(run, app="places", **({} if data is None else {"data": data}))
+    if cells is not None:
+        check_same_cells(read_cells(cells), fingerprint(grids_of(config.classes)), str(run))
+    if report is not None:
+        writable_folder(report, "--report")
+    split = split or ("all" if other else "val")
+    head: Any = model.heads["places"]
+    forward = answering(model, "places", choose_precision(precision))
+
+    def answer(images: Any) -> dict[str, Any]:
+        if not ten_crop:
+            found: dict[str, Any] = app.reduce(head, forward(images))
+            return found
+        return {"log_probabilities": tta_logits(
+            lambda view: head.log_probabilities(forward(view)).float(), images, "ten"
+        )}
+
+    answers, skipped = judge(app, answer, config, split, workers, screen)
+    answers = replace(answers, least=least)
+    beside = _baselines(app, model, config, answers, workers, screen) if baselines and not other else {}
+    if predictions_to is not None:
+        write_predictions(predictions_to, answers.geo)
+    if report is not None:
+        from apps.places.report import write_places_report
+
+        write_places_report(
+            report, f"Places: {config.backbone.name}, {split}", answers.geo, facts(config),
+            history=runs.read_metrics(run), answers=answers, baselines=beside,
+        )
+    return _answer(answers.geo, answers.metrics(), beside, skipped)
+
+
+def evaluate_predictions(
+    file: Path, *, data: Path | None = None, report: Path | None = None
+) -> dict[str, Any]:
+    """The figures of any system's predictions; ``data`` tells the truth where the file does not."""
+    geo = read_predictions(file, None if data is None else read_photo_positions(data))
+    if report is not None:
+        from apps.places.report import write_places_report
+
+        write_places_report(writable_folder(report, "--report"), f"Places: {file.name}", geo,
+                            {"predictions": str(file)})
+    return _answer(geo, geo_metrics(geo) | {"country_accuracy": country_figure(geo)}, {}, 0)
+
+
+def _answer(
+    geo: GeoPredictions, metrics: dict[str, float], beside: dict[str, GeoPredictions], skipped: int
+) -> dict[str, Any]:
+    told = {
+        name: {"metrics": defined(geo_metrics(one)), "intervals": geo_intervals(one)}
+        for name, one in beside.items()
+    }
+    return {
+        "app": "places", "n": len(geo.paths), "metrics": defined(metrics), "intervals": {
+            name: [None if math.isnan(value) else value for value in both]
+            for name, both in geo_intervals(geo).items()
+        },
+        **({"baselines": told} if told else {}), "skipped": skipped,
+    }
+
+
+def defined(figures: dict[str, float]) -> dict[str, float | None]:
+    """Figures as JSON can tell them: None where one is not defined or has no bound."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def _baselines(
+    app: Any, model: MultiHead, config: RunConfig, answers: PlaceAnswers, workers: int | None, screen: Screen
+) -> dict[str, GeoPredictions]:
+    """The most frequent cell for every photo; the place of the training photo with the nearest features."""
+    grid, count = answers.grid, len(answers.paths)
+    most = int(grid.weights.argmax())
+    truth = answers.true_lat, answers.true_lon
+    found = {"most_frequent_cell": GeoPredictions(
+        np.full(count, grid.lat[most]), np.full(count, grid.lon[most]), *truth, answers.paths
+    )}
+    known = features_of(app, model, config, "train", workers, screen)
+    asked = features_of(app, model, config, "val", workers, screen)
+    if len(asked[0]) != count or asked[3] != answers.paths:
+        return found
+    nearest = (asked[0] @ known[0].T).argmax(axis=1)
+    found["nearest_features"] = GeoPredictions(known[1][nearest], known[2][nearest], *truth, answers.paths)
+    return found
+
+
+def features_of(
+    app: Any, model: MultiHead, config: RunConfig, split: str, workers: int | None, screen: Screen
+) -> tuple[Any, Any, Any, tuple[str, ...]]:
+    """Features (N, C) of length 1, latitudes, longitudes and paths of the photos of a split."""
+    from apps.engine.features import pooled_features
+    from apps.engine.train import rate
+
+    photos = app.dataset(split, classes=config.classes)
+    loader: Loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    backbone: Any = model.backbone
+    with screen.track(f"features of {split}", len(loader)) as update:
+        features, targets, indices, _ = pooled_features(
+            backbone, loader, stride=max(backbone.channels), on_step=lambda n, tally: update(n, rate(tally))
+        )
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    where = targets["position"].numpy()
+    return features, where[:, 0], where[:, 1], tuple(str(photos.photos[i].path) for i in indices)
