@@ -137,7 +137,9 @@ def bootstrap(
         sample = values[rng.integers(0, len(values), len(values))]
         row[:] = [one(sample) for one in statistics.values()]
     half = (1 - level) / 2
-    low, high = np.nanquantile(drawn, [half, 1 - half], axis=0) if len(values) else np.full((2, 1), np.nan)
+    low, high = np.full((2, len(statistics)), np.nan)
+    known = ~np.isnan(drawn).all(axis=0)  # a statistic may be undefined in every resample
+    low[known], high[known] = np.nanquantile(drawn[:, known], [half, 1 - half], axis=0)
     return {name: [float(a), float(b)] for name, a, b in zip(statistics, low, high, strict=True)}
 
 
