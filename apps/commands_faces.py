@@ -198,6 +198,17 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
     "--align", type=click.Choice(ALIGNMENTS), default="none", show_default=True,
     help="none for face crops, five-point for whole photos",
 )
+@click.option(
+    "--teacher", type=FOLDER, help="file as those of --predictions; TAR is told as a share of its, too"
+)
+@click.option(
+    "--mirror/--no-mirror", default=False, show_default=True,
+    help="judge by the mean of the vectors of a face and of its mirror image",
+)
+@click.option(
+    "--keep-thresholds/--no-keep-thresholds", default=False, show_default=True,
+    help="write the thresholds found, for this --align, into the runs",
+)
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @_workers
 def evaluate_faces(data: Path, **told: Any) -> None:
@@ -209,7 +220,7 @@ def evaluate_faces(data: Path, **told: Any) -> None:
     from apps.faces.evaluate import evaluate_faces as judge
     from apps.progress import Screen
 
-    if not (told["checkpoints"] or told["weights"] or told["predictions"]):
+    if not any(told[name] for name in ("checkpoints", "weights", "predictions", "teacher")):
         raise click.UsageError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     for line in judge(data, screen=Screen(), **told):
         emit(line)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from faces_support import EACH, FAST, PEOPLE, draw_crops, names_of, write_face_weights, write_teacher
 from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour
 
 from apps.commands import main
@@ -84,4 +85,47 @@ def colour_run(cli: Cli, colours: Path, tmp_path_factory: pytest.TempPathFactory
         "--workers", 0, "--out", run,
     )
     assert answer.code == 0, answer.err
+    return run
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small face weights with random numbers in them."""
+    return write_face_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture
+def crops(tmp_path: Path) -> Path:
+    """Three crops of each of four people."""
+    draw_crops(tmp_path / "crops", people=4, each=3)
+    return tmp_path / "crops"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where a test's table of faces goes."""
+    return tmp_path / "faces.parquet"
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Crops of drawn people, a folder a person."""
+    root = tmp_path_factory.mktemp("people")
+    draw_crops(root, people=PEOPLE, each=EACH)
+    return root
+
+
+@pytest.fixture(scope="session")
+def teacher(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher's vectors of them."""
+    return write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.npz", names_of(people))
+
+
+@pytest.fixture(scope="session")
+def student(cli: Cli, people: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of faces, made by the real command line."""
+    run = tmp_path_factory.mktemp("runs") / "student"
+    answer = cli("finetune", "faces", "--data", people, "--teacher", teacher, *FAST, "--out", run)
+    assert answer.code == 0, answer.err
+    assert {"accuracy", "tar@far=1e-2", "rank1"} <= set(answer.lines[0]["metrics"])
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,9 @@ from support import Cli
 from apps.faces.embed import ModelInfo
 from apps.faces.table import About, face_schema
 from backbone import MobileNetV1, Preprocessing, WeightsInfo
+
+PEOPLE, EACH, DIM = 8, 6, 128  # of the drawn people that students learn from
+FAST = ("--width", 0.25, "--resolution", 32, "--epochs", 2, "--val-share", 0.5, "--workers", 0)
 
 
 def write_face_weights(path: Path, *, seed: int = 0, width: float = 0.25, resolution: int = 64) -> Path:
@@ -92,3 +96,21 @@ def embed(
     assert answer.code == 0, answer.err
     (line,) = answer.lines
     return line
+
+
+def names_of(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.png"))
+
+
+def write_teacher(file: Path, names: list[str]) -> Path:
+    """A direction a person, with a little of each photo's own."""
+    rng = np.random.default_rng(0)
+    own = {name: rng.normal(size=DIM) for name in sorted({name.split("/")[0] for name in names})}
+    vectors = np.array([own[name.split("/")[0]] + 0.1 * rng.normal(size=DIM) for name in names])
+    np.savez(file, name=np.array(names), vector=vectors.astype(np.float16))
+    return file
+
+
+def config_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "config.json").read_text())
+    return found

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from faces_support import draw_crops
+from faces_support import DIM, EACH, FAST, PEOPLE, config_of, names_of
 from support import Cli
 
 from apps.faces.app import centred
@@ -17,75 +16,34 @@ from apps.faces.embed import load_face_model
 from apps.faces.teachers import teacher_vectors
 from apps.progress import Screen
 
-PEOPLE, EACH, DIM = 8, 6, 128
 
-
-def names_of(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.png"))
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("people")
-    draw_crops(root, people=PEOPLE, each=EACH)
-    return root
-
-
-@pytest.fixture(scope="module")
-def teacher(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A direction a person, with a little of each photo's own."""
-    rng, names = np.random.default_rng(0), names_of(people)
-    own = {name: rng.normal(size=DIM) for name in sorted({name.split("/")[0] for name in names})}
-    vectors = np.array([own[name.split("/")[0]] + 0.1 * rng.normal(size=DIM) for name in names])
-    file = tmp_path_factory.mktemp("teacher") / "teacher.npz"
-    np.savez(file, name=np.array(names), vector=vectors.astype(np.float16))
-    return file
-
-
-FAST = ("--width", 0.25, "--resolution", 32, "--epochs", 2, "--val-share", 0.5, "--workers", 0)
-
-
-@pytest.fixture(scope="module")
-def run(cli: Cli, people: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "student"
-    answer = cli("finetune", "faces", "--data", people, "--teacher", teacher, *FAST, "--out", out)
-    assert answer.code == 0, answer.err
-    assert {"accuracy", "tar@far=1e-2", "rank1"} <= set(answer.lines[0]["metrics"])
-    return out
-
-
-def config_of(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "config.json").read_text())
-    return found
-
-
-def test_nobody_is_learned_from_and_judged_by(people: Path, run: Path) -> None:
+def test_nobody_is_learned_from_and_judged_by(people: Path, student: Path) -> None:
     from apps.model import load_run
 
-    app, _, config = load_run(run, app="faces")
+    app, _, config = load_run(student, app="faces")
     train, val = app.dataset("train"), app.dataset("val")
     assert len(train.photos) + len(val.photos) == PEOPLE * EACH
     assert not {p.path.parent for p in train.photos} & {p.path.parent for p in val.photos}
     assert not any(person.name in json.dumps(config.classes) for person in people.iterdir())
 
 
-def test_a_run_embeds_judges_and_carries_its_thresholds(cli: Cli, people: Path, run: Path) -> None:
-    kept = config_of(run)["calibration"]["faces"]["none"]
+def test_a_run_embeds_judges_and_carries_its_thresholds(cli: Cli, people: Path, student: Path) -> None:
+    kept = config_of(student)["calibration"]["faces"]["none"]
     assert "all against all" in kept["source"]
     assert set(kept["thresholds"]) <= {"1e-2", "1e-3", "1e-4"}
     photos = sorted(people.rglob("*.png"))[:2]
-    answer = cli("verify-faces", *photos, "--checkpoint", run, "--align", "none", "--far", 1e-2)
+    answer = cli("verify-faces", *photos, "--checkpoint", student, "--align", "none", "--far", 1e-2)
     assert answer.code == 0, answer.err
     assert answer.lines[0]["threshold"] == pytest.approx(kept["thresholds"]["1e-2"])
-    judged = cli("evaluate", "faces", "--checkpoint", run, "--data", people)
+    judged = cli("evaluate", "faces", "--checkpoint", student, "--data", people)
     assert judged.code == 0, judged.err
     assert judged.lines[0]["cost"]["mult_adds"] > 0
 
 
-def test_the_vectors_of_a_run_are_unit_vectors_of_the_head(run: Path) -> None:
+def test_the_vectors_of_a_run_are_unit_vectors_of_the_head(student: Path) -> None:
     from PIL import Image
 
-    model = load_face_model(checkpoint=run)
+    model = load_face_model(checkpoint=student)
     assert (model.info.dim, model.info.resolution) == (DIM, 32)
     vectors = model.vectors([Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
@@ -132,31 +90,31 @@ def test_names_alone_teach_with_a_margin_and_a_whole_map(
 
 
 def test_a_frozen_backbone_teaches_the_head_alone(
-    cli: Cli, people: Path, teacher: Path, run: Path, tmp_path: Path
+    cli: Cli, people: Path, teacher: Path, student: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     answer = cli(
-        "finetune", "faces", "--data", people, "--teacher", teacher, "--weights", run, "--freeze",
+        "finetune", "faces", "--data", people, "--teacher", teacher, "--weights", student, "--freeze",
         "--resolution", 32, "--val-share", 0.5, "--workers", 0, "--out", out,
     )
     assert answer.code == 0, answer.err
-    assert config_of(out)["fingerprint"] == config_of(run)["fingerprint"]
+    assert config_of(out)["fingerprint"] == config_of(student)["fingerprint"]
     assert "ridge regression" in answer.err
 
 
 def test_a_run_teaches_another_and_its_vectors_are_kept(
-    cli: Cli, people: Path, run: Path, tmp_path: Path
+    cli: Cli, people: Path, student: Path, tmp_path: Path
 ) -> None:
     names = names_of(people)
     paths = [people / f"{name}.png" for name in names]
-    first, gone = teacher_vectors(str(run), paths, names, folder=tmp_path, screen=Screen())
+    first, gone = teacher_vectors(str(student), paths, names, folder=tmp_path, screen=Screen())
     assert not gone.any()
     (kept,) = tmp_path.glob("vectors-*.npz")
     stamp = kept.stat().st_mtime_ns
-    again, _ = teacher_vectors(str(run), paths, names, folder=tmp_path, screen=Screen())
+    again, _ = teacher_vectors(str(student), paths, names, folder=tmp_path, screen=Screen())
     np.testing.assert_allclose(first, again, atol=1e-6)
     assert kept.stat().st_mtime_ns == stamp
-    model = load_face_model(checkpoint=run)
+    model = load_face_model(checkpoint=student)
     from apps.faces.align import square_crop
     from datasets.images import read_photo
 

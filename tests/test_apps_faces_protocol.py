@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.faces import protocol as module
-from apps.faces.evaluate import far_name, read_vectors
+from apps.faces.evaluate import read_vectors
 from apps.faces.intervals import tar_intervals
 from apps.faces.protocol import (
     all_against_all,
     best_threshold,
     equal_error_rate,
+    far_name,
     listed_pairs,
     pair_blocks,
     pair_figures,

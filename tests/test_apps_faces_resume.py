@@ -14,27 +14,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from faces_support import draw_crops, embed, write_face_weights
+from faces_support import draw_crops, embed
 from support import ROOT, Cli
 
 from apps.faces import table as table_module
 from apps.faces import workshop as workshop_module
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_face_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
-
-
-@pytest.fixture
-def crops(tmp_path: Path) -> Path:
-    draw_crops(tmp_path / "crops", people=4, each=3)
-    return tmp_path / "crops"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "faces.parquet"
 
 
 def test_a_run_broken_off_goes_on_and_ends_with_the_same_bytes(

@@ -17,22 +17,6 @@ from support import Cli
 from apps.faces import workshop as workshop_module
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_face_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
-
-
-@pytest.fixture
-def crops(tmp_path: Path) -> Path:
-    draw_crops(tmp_path / "crops", people=4, each=3)
-    return tmp_path / "crops"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "faces.parquet"
-
-
 def problems(out: Path) -> dict[str, str]:
     lines = out.with_name(f"{out.stem}.problems.jsonl").read_text().splitlines()
     return {Path(one["path"]).name: one["reason"] for one in map(json.loads, lines)}

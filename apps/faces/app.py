@@ -211,7 +211,7 @@ class Faces:
 
     def calibrate(self, raw: Embedded) -> tuple[Embedded, dict[str, Any], dict[str, float]]:
         """The thresholds at some rates of false accepts, for crops as they were judged."""
-        from apps.faces.evaluate import far_name
+        from apps.faces.protocol import far_name
 
         s = self.settings
         people = f"people of folds {s.val_folds}" if s.val_folds else f"{s.val_share:g} of the people"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from backbone import Backbone, build, load_state, load_weights
+from backbone.fold import folded
 
 BATCH = 32
 Align = Literal["five-point", "none"]
@@ -54,12 +55,21 @@ class FaceModel:
     """Crops to unit vectors.
 
     Args:
-        network: images (B, 3, S, S) in [0, 1] to (B, D), of any length.
+        network: images (B, 3, S, S), bytes or in [0, 1], to (B, D), of any length; its cost is counted.
         info: what it is.
+        answer: does the same sooner, on a copy made for answering; None takes the network itself.
     """
 
-    def __init__(self, network: nn.Module, info: ModelInfo) -> None:
+    def __init__(
+        self, network: nn.Module, info: ModelInfo, answer: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self.network, self.info = network.eval().to(memory_format=torch.channels_last), info
+        self.answer = answer or self.network
+
+    def mirrored(self) -> FaceModel:
+        """The same model with the mean of a face's vector and that of its mirror image, at twice the cost."""
+        both = _Mirrored(self.network)
+        return FaceModel(both, self.info, _Mirrored(self.answer))
 
     @torch.inference_mode()
     def vectors(self, crops: Sequence[Image.Image]) -> Vectors:
@@ -71,9 +81,20 @@ class FaceModel:
 
     def _some(self, crops: Sequence[Image.Image]) -> Vectors:
         pixels = torch.from_numpy(np.stack([np.asarray(crop) for crop in crops]))
-        images = pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)  # channels-last as it lies
-        found: Vectors = F.normalize(self.network(images), dim=1).numpy()
+        found: Vectors = F.normalize(self.answer(pixels.permute(0, 3, 1, 2)), dim=1).numpy()
         return found
+
+
+class _Mirrored(nn.Module):
+    """The sum of the unit vectors of images and of their mirror images."""
+
+    def __init__(self, answer: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, D) sums, of any length."""
+        return F.normalize(self.answer(images), dim=1) + F.normalize(self.answer(images.flip(3)), dim=1)
 
 
 class PooledTrunk(nn.Module):
@@ -126,20 +147,22 @@ def _from_weights(spec: str) -> FaceModel:
     return FaceModel(trunk, ModelInfo(
         _fingerprint(trunk, seen.to_dict()), loaded.info.name, network.channels[trunk.stride],
         seen.resolution, weights=_lasting(spec),
-    ))
+    ), PooledTrunk(folded(network)))
 
 
 def _from_run(run: Path) -> FaceModel:
-    from apps.model import load_run
+    from apps.model import answering, load_run
 
     app, model, config = load_run(run, app="faces")
+    head: Any = model.heads[app.name]
+    head.margin = None  # it only taught: a row a person, which no answer needs
     network, seen = RunNetwork(model, app.name), config.backbone.preprocessing
     with torch.inference_mode():
         dim = network(torch.zeros(1, 3, seen.resolution, seen.resolution)).shape[1]
     return FaceModel(network, ModelInfo(
         _fingerprint(network, seen.to_dict()), config.backbone.name, dim, seen.resolution,
         checkpoint=_lasting(str(run)),
-    ))
+    ), answering(model, app.name))
 
 
 def _lasting(spec: str) -> str:

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from apps.faces.embed import Vectors
-from apps.faces.evaluate import Judged, far_name
+from apps.faces.evaluate import Judged
 from apps.faces.intervals import tar_intervals
 from apps.faces.look import Looked
-from apps.faces.protocol import Ints, Operating, PairFigures, all_against_all, pair_figures, rank1
+from apps.faces.protocol import Ints, Operating, PairFigures, all_against_all, far_name, pair_figures, rank1
 from apps.faces.trial import FOLDS, PAIRS_A_FOLD, Trial
 from datasets.identities import draw_pairs
 

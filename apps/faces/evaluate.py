@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from apps.faces.protocol import (
     Operating,
     PairFigures,
     all_against_all,
+    far_name,
     listed_pairs,
     pair_figures,
     rank1,
 )
+from apps.faces.thresholds import write_thresholds
 from apps.faces.trial import Trial, embed_trial, load_trial
 from apps.progress import Screen
 
@@ -41,6 +43,7 @@ class Judged:
         intervals: 95 % intervals by the names of the figures.
         cost: mult-adds and parameters; empty where no network was run.
         left_out: photos that gave no vector.
+        shares: TAR at each FAR as a share of the teacher's; empty where there is no teacher.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Judged:
     intervals: dict[str, list[float]]
     cost: dict[str, int]
     left_out: int
+    shares: dict[float, float] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
         """The figures by the names of the design; thresholds beside the rates that they belong to."""
@@ -61,30 +65,29 @@ class Judged:
         }
         values |= {f"tar@far={far_name(p.far)}": p.tar for p in self.points}
         values |= {f"threshold@far={far_name(p.far)}": p.threshold for p in self.points}
+        values |= {f"teacher_share@far={far_name(far)}": share for far, share in self.shares.items()}
         return values | ({} if self.found is None else {"rank1": self.found})
-
-
-def far_name(far: float) -> str:
-    """A rate as in the names of figures: ``1e-4``."""
-    mantissa, exponent = f"{far:.0e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
 
 
 def evaluate_faces(
     data: Path, *, checkpoints: Sequence[Path] = (), weights: Sequence[str] = (),
-    predictions: Sequence[Path] = (), pairs: Path | None = None, folds: Sequence[int] | None = None,
-    align: Align = "none", report: Path | None = None, workers: int | None = None, screen: Screen,
+    predictions: Sequence[Path] = (), teacher: Path | None = None, pairs: Path | None = None,
+    folds: Sequence[int] | None = None, align: Align = "none", mirror: bool = False,
+    keep_thresholds: bool = False, report: Path | None = None, workers: int | None = None, screen: Screen,
 ) -> list[dict[str, Any]]:
-    """The figures of some models on the same photos, in the order: runs, weights, files of vectors.
+    """The figures of some models on the same photos, in the order: runs, weights, files of vectors, teacher.
 
     Args:
         data: photos to judge by; see :func:`apps.faces.trial.load_trial`.
         checkpoints: runs of ``finetune faces``.
         weights: face weights.
         predictions: ``.npz`` files with ``name`` and ``vector``, such as a teacher's.
+        teacher: a file as those of ``predictions``, of whose TAR the others' is told as a share.
         pairs: LFW's list, where it lies elsewhere.
         folds: of LFW's; None for all.
         align: how faces are cut out; ``none`` for data that is face crops already.
+        mirror: judge by the mean of the vectors of a face and of its mirror image.
+        keep_thresholds: write the thresholds found into the runs, for ``verify-faces`` and the like.
         report: folder for ``report.html`` and its plots.
         workers: threads that read and detect; None takes the cores.
         screen: where words and progress go.
@@ -96,7 +99,9 @@ def evaluate_faces(
         OSError: data or a model is missing, or the report cannot be written.
         ValueError: no model is given, a file is damaged, or there is too little to compare.
     """
-    if not (checkpoints or weights or predictions):
+    if keep_thresholds and (mirror or not checkpoints):
+        raise ValueError("--keep-thresholds is for runs, judged without --mirror; give --checkpoint RUN")
+    if not (checkpoints or weights or predictions or teacher):
         raise ValueError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     if report is not None:
         writable_folder(report, "--report")
@@ -108,10 +113,15 @@ def evaluate_faces(
     for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
         model = load_face_model(weights=spec, checkpoint=run)
         screen.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
+        model = model.mirrored() if mirror else model
         vectors, gone = embed_trial(trial, model, align=align, workers=threads, screen=screen)
         judged.append(judge(str(run or model.info.name), trial, vectors, gone, cost_of(model)))
-    for file in predictions:
+        if keep_thresholds and run is not None:
+            write_thresholds(run, align, judged[-1].points, _source(judged[-1], data, folds))
+    for file in [*predictions, *([] if teacher is None else [teacher])]:
         judged.append(judge(file.stem, trial, *read_vectors(file, trial.names), {}))
+    if teacher is not None:
+        judged = [beside(one, judged[-1]) for one in judged]
     if report is not None:
         from apps.faces.report import write_report
 
@@ -123,6 +133,20 @@ def evaluate_faces(
         }
         for one in judged
     ]
+
+
+def beside(one: Judged, teacher: Judged) -> Judged:
+    """The same with its TAR as a share of the teacher's, at the rates that both have."""
+    theirs = {point.far: point.tar for point in teacher.points}
+    shares = {p.far: p.tar / theirs[p.far] for p in one.points if theirs.get(p.far)}
+    return replace(one, shares=shares)
+
+
+def _source(one: Judged, data: Path, folds: Sequence[int] | None) -> str:
+    """On which faces thresholds were measured."""
+    told = "" if folds is None else f", folds {', '.join(map(str, folds))}"
+    compared = "the pairs of a list" if one.trial.people is None else "all against all"
+    return f"{len(one.vectors)} photos of {data.name}{told}, {compared}"
 
 
 def judge(name: str, trial: Trial, vectors: Vectors, gone: Bools, cost: dict[str, int]) -> Judged:

@@ -53,6 +53,12 @@ class Operating:
     tar: float
 
 
+def far_name(far: float) -> str:
+    """A rate as in the names of figures: ``1e-4``."""
+    mantissa, exponent = f"{far:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
 def pair_figures(similarities: Floats, same: Bools, folds: Ints) -> PairFigures:
     """LFW's protocol: a fold's accuracy is taken with the threshold that is best on the other folds.
 

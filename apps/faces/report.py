@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from apps.engine.files import write_bytes
-from apps.faces.evaluate import Judged, far_name
-from apps.faces.protocol import BINS, Floats, histograms, histograms_of
+from apps.faces.evaluate import Judged
+from apps.faces.protocol import BINS, Floats, far_name, histograms, histograms_of
 from apps.report import html, plots
 from apps.report.html import Column, Html, Section, percent
 
@@ -68,6 +68,10 @@ def _figures(judged: Sequence[Judged]) -> Html:
     columns = [Column("Model"), *(Column(f"TAR at FAR {far_name(far)}", numeric=True) for far in rates),
                Column("Accuracy", numeric=True), Column("EER", numeric=True), Column("Rank-1", numeric=True),
                Column("M mult-adds", numeric=True), Column("M parameters", numeric=True)]
+    shared = sorted({far for one in judged for far in one.shares}, reverse=True)
+    columns[len(rates) + 1 : 1 + len(rates)] = [
+        Column(f"of the teacher's at {far_name(far)}", numeric=True) for far in shared
+    ]
     rows = []
     for one in judged:
         tars = {p.far: p.tar for p in one.points}
@@ -75,6 +79,7 @@ def _figures(judged: Sequence[Judged]) -> Html:
         rows.append((
             one.name,
             *(_with(percent(tars.get(far)), spread.get(f"tar@far={far_name(far)}")) for far in rates),
+            *(percent(one.shares.get(far)) for far in shared),
             f"{percent(one.pairs.accuracy)} \u00b1 {100 * one.pairs.accuracy_se:.1f}", percent(one.pairs.eer),
             percent(one.found), _millions(one.cost.get("mult_adds")), _millions(one.cost.get("parameters")),
         ))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apps.engine.checkpoint import CONFIG
-from apps.faces.embed import ModelInfo
+from apps.engine.files import write_json
+from apps.faces.embed import Align, ModelInfo
+from apps.faces.protocol import Operating, far_name
 
 USUAL_FAR = 1e-3
 FILE = Path(__file__).with_name("thresholds.json")
@@ -70,3 +73,21 @@ def _measured(model: ModelInfo, align: str) -> dict[str, Any]:
         return dict(found)
     known = json.loads(FILE.read_text(encoding="utf-8"))
     return dict(known.get(model.fingerprint, {}).get(align, {}))
+
+
+def write_thresholds(run: Path, align: Align, points: Sequence[Operating], source: str) -> None:
+    """Put measured thresholds into a run's configuration, in place of those of the same alignment.
+
+    Args:
+        run: the folder of a finished run.
+        align: how the faces were cut out.
+        points: the thresholds by rate.
+        source: on which faces they were measured.
+
+    Raises:
+        OSError: the configuration cannot be written.
+    """
+    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    faces = config.setdefault("calibration", {}).setdefault("faces", {})
+    faces[align] = {"source": source, "thresholds": {far_name(p.far): p.threshold for p in points}}
+    write_json(run / CONFIG, config)
