@@ -97,6 +97,18 @@ def test_a_photo_of_six_people_gives_all_the_largest_or_a_reason(
     assert ("6 faces found, and exactly one was asked for" in told) == (which == "one")
 
 
+def test_twenty_people_in_one_photo_are_all_found_each_in_its_place(colour: Path) -> None:
+    """Five by four photos of one face side by side."""
+    side, across, down = 250, 5, 4
+    photos = sorted(colour.rglob("*.jpg"))[:: len(list(colour.rglob("*.jpg"))) // (across * down)]
+    sheet = Image.new("RGB", (across * side, down * side))
+    for number, path in enumerate(photos[: across * down]):
+        sheet.paste(Image.open(path).convert("RGB"), (number % across * side, number // across * side))
+    middles = [((x1 + x2) / 2, (y1 + y2) / 2) for x1, y1, x2, y2 in (f.box for f in Detector().detect(sheet))]
+    cells = {(int(x // side), int(y // side)) for x, y in middles}
+    assert cells == {(x, y) for x in range(across) for y in range(down)}
+
+
 def _turned() -> Image.Exif:
     """Says that the picture must be turned to the right by a quarter."""
     exif = Image.Exif()
