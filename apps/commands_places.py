@@ -20,6 +20,11 @@ _LEAST = click.option(
 )
 _TEN = click.option("--ten-crop", is_flag=True, help="average over ten views of each photo: slower")
 
+_FLAGS = {
+    "split": "--split", "cells": "--cells", "least": "--min-confidence", "ten_crop": "--ten-crop",
+    "predictions_to": "--write-predictions",
+}
+
 
 @click.command("places")
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
@@ -49,6 +54,11 @@ def evaluate_places(checkpoint: Path | None, predictions: Path | None, **rest: A
         emit(evaluate_run(checkpoint, screen=Screen(), **rest))
         return
     assert predictions is not None
+    vain = [name for name in ("split", "cells", "least", "ten_crop", "predictions_to") if rest[name]]
+    if vain:
+        raise click.UsageError(
+            f"{', '.join(_FLAGS[name] for name in vain)} is for --checkpoint: predictions are judged as is"
+        )
     emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"]))
 
 

@@ -30,6 +30,7 @@ class PlacesSettings(Settings):
     """Options of ``finetune places``."""
 
     data: Path | None = option(None, "photos with GPS in their EXIF, or a table with path, lat and lon")
+    photos: Path | None = option(None, "the same as --data")
     cells: Path | None = option(None, "cells made by `cells build`; default: built from the photos")
     t_max: float = option(50.0, "without --cells: a cell with more photos is split", above=0)
     t_min: float = option(4.0, "without --cells: a cell with no more photos is dropped", low=0)
@@ -49,8 +50,14 @@ class PlacesSettings(Settings):
     )
     samples: int = option(2048, "cells a step of --softmax sampled", low=1)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
+    sequence: bool = option(False, "also learn from albums: an LSTM over the photos of a trip in time order")
 
     def __post_init__(self) -> None:
+        if self.photos is not None:
+            if self.data is not None:
+                raise ValueError("--photos and --data are the same: give one of them")
+            object.__setattr__(self, "data", self.photos)
+            object.__setattr__(self, "photos", None)
         super().__post_init__()
         if self.cells is not None:
             object.__setattr__(self, "cells", Path(self.cells).absolute())
@@ -121,12 +128,18 @@ class Places:
             holder: Any = SimpleNamespace(linear=layer)
             probe = fit_probe(holder, features[known], cells[known], seed=self.settings.seed)
             told.append(f"{layer.out_features} cells, C = {probe.strength:g}")
+        if head.offset is not None:
+            fit_offset(head.offset, features[known], targets["offset"].numpy()[known])
         return f"logistic regression: {'; '.join(told)}"
 
     def terms(
         self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
     ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """A cross-entropy for each partition, and the offset's distance."""
+        if self.settings.sequence:
+            from apps.places.sequence import check_albums
+
+            check_albums(photos)
 
         def terms(images: Tensor, model: nn.Module, targets: Any) -> dict[str, Tensor]:
             with cast():
@@ -205,13 +218,33 @@ class Places:
         return predictions.intervals()
 
     def report(self, folder: Path, **parts: Any) -> list[Path]:
-        """``report.html``: figures, how far off, recall against area, the worst photos."""
+        """``report.html``: figures, how far off, recall against area; after a training also the LSTM."""
         from apps.places.report import write_places_report
 
-        return write_places_report(
-            folder, parts["title"], parts["predictions"].geo, parts["facts"], history=parts["history"],
+        facts = dict(parts["facts"])
+        files = []
+        if self.settings.sequence and "honest" in parts:
+            from apps.places.sequence import teach_sequence
+            from apps.progress import Screen
+
+            file, words = teach_sequence(folder, self, parts["model"], parts["config"])
+            Screen().say(words)
+            files, facts["albums"] = [file], words
+        return files + write_places_report(
+            folder, parts["title"], parts["predictions"].geo, facts, history=parts["history"],
             answers=parts["predictions"],
         )
+
+
+def fit_offset(layer: Any, features: NDArray[np.float32], offsets: NDArray[np.float32]) -> None:
+    """A ridge regression from features (N, C) to offsets (N, 2), put into a linear layer."""
+    import torch
+    from sklearn.linear_model import RidgeCV
+
+    fitted = RidgeCV(alphas=[10.0**n for n in range(7)]).fit(features, offsets)
+    with torch.no_grad():
+        layer.weight.copy_(torch.as_tensor(fitted.coef_))
+        layer.bias.copy_(torch.as_tensor(fitted.intercept_))
 
 
 def layer_size(layer: Any) -> int:

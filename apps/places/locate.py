@@ -23,6 +23,8 @@ from apps.places.judged import tempered
 from apps.places.maps import check_map, write_map
 from apps.places.partition import Grid
 from apps.places.s2 import Floats
+from apps.places.sequence import AlbumNetwork, in_album, load_sequence
+from apps.places.targets import move
 from apps.progress import Screen
 from datasets.geotags import taken_at
 from datasets.images import find_photos
@@ -88,50 +90,91 @@ def locate(
         found.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
     grid = grids_of(config.classes)[-1]
     refiner = _Refiner(app, model, config, grid, asked, screen) if asked.refine else None
+    network = load_sequence(run, config) if asked.album else None
     sums: Floats = np.zeros(len(grid))
-    albums: dict[Path, list[Floats]] = {}
+    albums: dict[Path, list[tuple[Floats, Any]]] = {}
     good = 0
-    for path, log_probabilities, features, problem in _answers(found, model, config, asked):
+    pooled = asked.refine or network is not None
+    for path, log_probabilities, features, told in _answers(found, model, config, asked, pooled=pooled):
         if log_probabilities is None:
-            yield {"path": str(path), "error": problem}
+            yield {"path": str(path), "error": told}
             continue
         probabilities = np.exp(log_probabilities)
         sums, good = sums + probabilities, good + 1
-        albums.setdefault(path.parent, []).append(log_probabilities)
+        albums.setdefault(path.parent, []).append((log_probabilities, features))
         line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
-        if refiner is not None and not line["abstains"]:
-            line |= refiner(features, probabilities)
+        if not line["abstains"]:
+            line |= {} if told is None else moved(grid, probabilities, told, precise=asked.precise)
+            line |= {} if refiner is None else refiner(features, probabilities)
         yield {"path": str(path), **line}
-    if asked.album:
-        yield from _albums(albums, grid, asked)
+    if asked.album and good:
+        together = {folder: _together(photos, network) for folder, photos in albums.items()}
+        sums = np.sum(list(together.values()), axis=0)
+        by = "mean of log-probabilities" if network is None else "sequence model"
+        for folder, probabilities in together.items():
+            line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
+            yield {"album": str(folder), "photos": len(albums[folder]), "by": by, **line}
     if asked.map is not None and good:
         _draw(asked, grid, sums / sums.sum(), good)
 
 
-def _albums(albums: dict[Path, list[Floats]], grid: Grid, asked: Asked) -> Iterator[dict[str, Any]]:
-    for folder, rows in albums.items():
-        together = np.exp(album_log_probabilities(np.stack(rows)))
-        line = describe(together, grid, top=asked.top, least=asked.least, precise=asked.precise)
-        yield {"album": str(folder), "photos": len(rows), **line}
+def moved(grid: Grid, probabilities: Floats, offset: Floats, *, precise: bool) -> dict[str, Any]:
+    """Position, country and city that an offset (2,) leads to from the likeliest cell."""
+    best = np.array([int(probabilities.argmax())])
+    lat, lon = (float(one[0]) for one in move(grid, best, offset[None]))
+    return named(lat, lon, precise=precise)
+
+
+def named(lat: float, lon: float, *, precise: bool) -> dict[str, Any]:
+    """A position with its country and city, to a tenth of a degree unless ``precise``."""
+    (place,) = gazetteer().places([lat], [lon])
+    lat, lon = (lat, lon) if precise else coarse(lat, lon)
+    return {"lat": lat, "lon": lon, "country": place.country_code, "city": place.city}
+
+
+def _together(photos: Sequence[tuple[Floats, Any]], network: AlbumNetwork | None) -> Floats:
+    """The probabilities (K,) of an album, its photos in time order."""
+    logs = np.stack([one for one, _ in photos])
+    if network is not None:
+        logs = in_album(network, np.stack([pooled for _, pooled in photos]), logs)
+    return np.exp(album_log_probabilities(logs))
 
 
 def _draw(asked: Asked, grid: Grid, probabilities: Floats, photos: int) -> None:
     order = np.argsort(-probabilities, kind="stable")[: asked.top]
     places = gazetteer().places(grid.lat[order], grid.lon[order])
-    named = [f"{place.city}, {place.country}" if place.country else place.city for place in places]
+    words = [f"{place.city}, {place.country}" if place.country else place.city for place in places]
     title = "Where was it taken?" if photos == 1 else f"Where were these {photos} photos taken?"
     assert asked.map is not None
-    write_map(asked.map, grid, probabilities, title=title, precise=asked.precise, named=named)
+    write_map(asked.map, grid, probabilities, title=title, precise=asked.precise, named=words)
 
 
 def _answers(
-    paths: Sequence[Path], model: MultiHead, config: RunConfig, asked: Asked
-) -> Iterator[tuple[Path, Floats | None, Any, str]]:
-    """Each photo with log-probabilities (K,) and features (C,), or why it cannot be read."""
+    paths: Sequence[Path], model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool
+) -> Iterator[tuple[Path, Floats | None, Any, Any]]:
+    """Each photo with log-probabilities (K,), features (C,) and offset (2,); or with why it is bad."""
     photos = LabelledPhotos([Photo(path, 0) for path in paths], ["place"])
     loader = looking_loader(
         photos, config.backbone.preprocessing, batch_size=BATCH, workers=asked.workers
     )
+    look = _looking(model, config, asked, pooled=pooled)
+    for batch in loader.epoch(0):
+        lines: dict[int, tuple[Path, Floats | None, Any, Any]] = {
+            one.index: (paths[one.index], None, None, one.reason) for one in batch.bad
+        }
+        if batch.indices:
+            rows, features, offsets = look(batch.images)
+            for row, index in enumerate(batch.indices):
+                feature, offset = (None if one is None else one[row] for one in (features, offsets))
+                lines[index] = (paths[index], rows[row], feature, offset)
+        yield from (lines[index] for index in sorted(lines))
+
+
+def _looking(model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool) -> Any:
+    """images -> log-probabilities (B, K), features (B, C) or None, offsets (B, 2) or None, as arrays.
+
+    The mean of several offsets may lie far from all of them: ten crops are answered by their cell.
+    """
     head: Any = model.heads["places"]
     forward = answering(model, "places", choose_precision(asked.precision))
     trunk: Any = model.backbone
@@ -141,19 +184,19 @@ def _answers(
         found: torch.Tensor = head.log_probabilities(forward(images)).float()
         return found
 
-    for batch in loader.epoch(0):
-        lines: dict[int, tuple[Path, Floats | None, Any, str]] = {
-            one.index: (paths[one.index], None, None, one.reason) for one in batch.bad
-        }
-        if batch.indices:
-            with torch.inference_mode():
-                raw = tta_logits(one_view, batch.images, "ten" if asked.ten_crop else "none").numpy()
-                features = trunk(batch.images)[max(trunk.channels)].mean(dim=(2, 3)) if asked.refine else None
-            rows = tempered(raw, temperature)
-            for row, index in enumerate(batch.indices):
-                feature = None if features is None else features[row].numpy()
-                lines[index] = (paths[index], rows[row], feature, "")
-        yield from (lines[index] for index in sorted(lines))
+    @torch.inference_mode()
+    def look(images: torch.Tensor) -> tuple[Floats, Any, Any]:
+        offset = None
+        if asked.ten_crop:
+            raw = tta_logits(one_view, images, "ten")
+        else:
+            output = forward(images)
+            raw, offset = head.log_probabilities(output).float(), head.split(output)[1]
+        features = trunk(images)[max(trunk.channels)].mean(dim=(2, 3)).numpy() if pooled else None
+        away = None if offset is None else offset.double().numpy()
+        return tempered(raw.numpy(), temperature), features, away
+
+    return look
 
 
 class _Refiner:
@@ -174,8 +217,6 @@ class _Refiner:
             return {}
         near = rows[int((self.features[rows] @ features).argmax())]
         lat, lon = float(self.lat[near]), float(self.lon[near])
-        (place,) = gazetteer().places([lat], [lon])
-        lat, lon = (lat, lon) if self.precise else coarse(lat, lon)
-        return {"lat": lat, "lon": lon, "country": place.country_code, "city": place.city, "refined": True}
+        return {**named(lat, lon, precise=self.precise), "refined": True}
 
 

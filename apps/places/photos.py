@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from apps.places.cell_files import read_cells
+from apps.places.cells import swapped_by_land
 from apps.places.partition import Grid, Limits, build
 from apps.places.s2 import Ints
 from apps.places.targets import offset_targets
@@ -40,12 +41,14 @@ def read_photo_positions(source: Path) -> Positions:
             f"none of the {len(paths)} photos in {source} is there, such as {paths[0]}; paths start from the "
             f"folder of the table"
         )
-    found = replace(found, paths=paths)
+    doubt = swapped_by_land(found)
+    found = replace(found, paths=paths, notes=[*found.notes, *([doubt] if doubt else [])])
     if there.all():
         return found
     first = paths[int((~there).argmax())]
     gone = LeftOut("there is no such file", int((~there).sum()), first)
-    return replace(subset(found, np.flatnonzero(there)), left_out=(*found.left_out, gone))
+    kept = subset(found, np.flatnonzero(there))
+    return replace(kept, left_out=(*found.left_out, gone), notes=found.notes)
 
 
 def subset(positions: Positions, rows: Ints) -> Positions:

@@ -1,0 +1,268 @@
+"""PlaNet's model of albums: an LSTM over the features of a trip's photos in time order.
+
+Source: Weyand, Kostrikov and Philbin 2016, PlaNet, section 5: the last features of the network that sees
+single photos go into an LSTM, and a softmax over the same cells stands on each of its outputs. The LSTM here
+reads the probabilities of the finest cells beside the features, and its layer adds to their logarithms, so
+that it starts as the model of single photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from apps.engine.checkpoint import RunConfig
+from apps.engine.features import pooled_features
+from apps.engine.files import write_whole
+from apps.engine.loader import looking_loader
+from apps.places.cell_files import fingerprint
+from apps.places.cell_names import grids_of
+from apps.places.judged import tempered
+from apps.places.s2 import Floats
+from datasets.placed_photos import PlacedPhotos
+
+BATCH = 64
+FILE = "sequence.safetensors"
+HIDDEN, EPOCHS, PATIENCE, RATE, DECAY, DROPOUT = 64, 60, 5, 3e-3, 1e-2, 0.5
+LONGEST = 25  # photos, as PlaNet's albums
+HELD_OUT = 4  # every fourth album tells when to stop
+GAP_HOURS = 24.0  # without a photo that end a trip
+
+
+class AlbumNetwork(nn.Module):
+    """Features of the photos of an album to logits over cells, one row a photo.
+
+    Args:
+        channels: of the features, C.
+        cells: of the finest partition, K.
+        hidden: width of the LSTM in each direction of time.
+
+    Shape:
+        features: (T, C); logs: (T, K) log-probabilities of single photos.
+        returns: (T, K) log-probabilities.
+    """
+
+    def __init__(self, channels: int, cells: int, *, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(DROPOUT)
+        self.squeeze = nn.Linear(channels + cells, hidden)
+        self.lstm = nn.LSTM(hidden, hidden, bidirectional=True)
+        self.out = nn.Linear(2 * hidden, cells)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    def forward(self, features: Tensor, logs: Tensor) -> Tensor:
+        """Log-probabilities for each photo, in the light of those before and after it."""
+        scaled = (features - self.get_buffer("mean")) / self.get_buffer("std")
+        seen = torch.tanh(self.squeeze(self.dropout(torch.cat([scaled, logs.exp()], dim=1))))
+        states, _ = self.lstm(seen)
+        return torch.log_softmax(logs + self.out(states), dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What is known of the photos of a split.
+
+    Args:
+        pooled: (N, C) of the backbone.
+        logs: (N, K) log-probabilities of single photos, calibrated.
+        cells: (N,) true finest cells, -1 where none holds the photo.
+        albums: rows of each album, in time order.
+    """
+
+    pooled: Tensor
+    logs: Tensor
+    cells: Tensor
+    albums: list[list[int]]
+
+
+def albums_of(
+    folders: Sequence[str], times: Sequence[str], *, gap_hours: float = GAP_HOURS
+) -> list[list[int]]:
+    """Photos of one folder with no long gap between them, in time order; those without a time are left out.
+
+    Args:
+        folders: where each photo lies, or who took it.
+        times: ``YYYY:MM:DD HH:MM:SS`` or any other text that numpy takes for a time, empty if not known.
+        gap_hours: without a photo that end an album.
+
+    Returns:
+        rows of albums of two photos or more.
+    """
+    seconds = [_seconds(time) for time in times]
+    rows = sorted(
+        (row for row, at in enumerate(seconds) if at is not None), key=lambda r: (folders[r], seconds[r], r)
+    )
+    albums: list[list[int]] = [rows[:1]] if rows else []
+    for before, row in pairwise(rows):
+        gap = (seconds[row] or 0) - (seconds[before] or 0)
+        if folders[row] == folders[before] and gap <= gap_hours * 3600 and len(albums[-1]) < LONGEST:
+            albums[-1].append(row)
+        else:
+            albums.append([row])
+    return [album for album in albums if len(album) > 1]
+
+
+def _seconds(time: str) -> int | None:
+    date, _, clock = time.strip().replace("T", " ").partition(" ")
+    text = f"{date.replace(':', '-').replace('/', '-')}T{clock or '00:00:00'}"
+    try:
+        return int(np.datetime64(text[:19], "s").astype(np.int64))
+    except ValueError:
+        return None
+
+
+def albums_in(photos: PlacedPhotos) -> list[list[int]]:
+    """The albums among some photos: those of an author where authors are named, else of a folder."""
+    positions = photos.positions
+    folders = positions.authors if any(positions.authors) else [str(Path(p).parent) for p in positions.paths]
+    found = albums_of(folders, positions.times or [""] * len(positions))
+    return [album for album in found if (photos.cells[album, -1] >= 0).any()]
+
+
+def check_albums(photos: PlacedPhotos) -> None:
+    """Refuse photos with fewer than two albums: one to learn from and one that tells when to stop.
+
+    Raises:
+        ValueError: there are fewer that have a photo in a cell.
+    """
+    count = len(albums_in(photos))
+    if count < 2:
+        raise ValueError(
+            f"--sequence needs 2 albums or more to learn from, got {count}: give photos whose EXIF, or a "
+            f"column time, tells when they were taken, two or more of a folder or an author within "
+            f"{GAP_HOURS:g} hours; or leave --sequence out"
+        )
+
+
+def fit_sequence(known: Features, *, seed: int) -> AlbumNetwork:
+    """Teach an LSTM the true cells of the photos of albums, an album a step.
+
+    What is kept is the epoch that does best on every fourth album, which nothing is learned from; that may
+    be the start, which answers as the model of single photos does.
+
+    Args:
+        known: of the photos to learn from, two albums or more.
+        seed: of everything random.
+    """
+    torch.manual_seed(seed)
+    network = AlbumNetwork(known.pooled.shape[1], known.logs.shape[1])
+    network.get_buffer("mean").copy_(known.pooled.mean(dim=0))
+    network.get_buffer("std").copy_(known.pooled.std(dim=0, correction=0) + 1e-6)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(known.albums)).tolist()
+    held = max(1, len(order) // HELD_OUT)
+    others = replace(known, albums=[known.albums[number] for number in order[:held]])
+    best, kept, waited = np.inf, network.state_dict(), 0
+    for _ in range(EPOCHS):
+        loss = cross_entropies(network.eval(), others)[1]
+        waited += 1
+        if loss < best:
+            best, waited = loss, 0
+            kept = {name: value.clone() for name, value in network.state_dict().items()}
+        if waited == PATIENCE:
+            break
+        network.train()
+        for number in rng.permutation(order[held:]):
+            rows = known.albums[number]
+            said, truth = network(known.pooled[rows], known.logs[rows]), known.cells[rows]
+            optimizer.zero_grad()
+            F.nll_loss(said[truth >= 0], truth[truth >= 0]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    network.load_state_dict(kept)
+    return network.eval()
+
+
+@torch.no_grad()
+def cross_entropies(network: AlbumNetwork, known: Features) -> tuple[float, float, int]:
+    """Cross-entropy a photo without and with the LSTM, and of how many photos of albums in cells."""
+    sums, count = torch.zeros(2), 0
+    for rows in known.albums:
+        truth = known.cells[rows]
+        held = truth >= 0
+        for number, said in enumerate((known.logs[rows], network(known.pooled[rows], known.logs[rows]))):
+            sums[number] += F.nll_loss(said[held], truth[held], reduction="sum")
+        count += int(held.sum())
+    alone, together = (sums / count).tolist() if count else (float("nan"), float("nan"))
+    return alone, together, count
+
+
+def features_in(app: Any, model: Any, config: RunConfig, split: str) -> Features:
+    """What a run says of the photos of one of its splits; photos that cannot be read are left out."""
+    photos: PlacedPhotos = app.dataset(split, classes=config.classes)
+    head: Any = model.heads[config.app].eval()
+    loader = looking_loader(
+        photos, config.backbone.preprocessing, batch_size=BATCH, workers=app.settings.workers
+    )
+    pooled, targets, indices, _ = pooled_features(model.backbone, loader, stride=head.strides[0])
+    row = {index: number for number, index in enumerate(indices)}
+    cells = targets["cells"][:, -1]
+    read = [[row[index] for index in album if index in row] for album in albums_in(photos)]
+    seen = torch.from_numpy(pooled)
+    return Features(
+        seen, single(head, seen, config), cells, [one for one in read if bool((cells[one] >= 0).any())]
+    )
+
+
+@torch.no_grad()
+def single(head: Any, pooled: Tensor, config: RunConfig) -> Tensor:
+    """The calibrated log-probabilities (N, K) of photos by themselves, from pooled features (N, C)."""
+    raw = head.log_probabilities(head.outputs(pooled)).numpy()
+    return torch.from_numpy(tempered(raw, config.calibration.get("temperature", 1.0))).float()
+
+
+def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> tuple[Path, str]:
+    """Learn from the albums among a run's training photos; returns the file, and how well it went."""
+    network = fit_sequence(features_in(app, model, config, "train"), seed=app.settings.seed)
+    alone, together, count = cross_entropies(network, features_in(app, model, config, "val"))
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    kept = {"cells": fingerprint(grids_of(config.classes))}
+    write_whole(run / FILE, lambda temporary: save_file(state, temporary, kept))
+    judged = (
+        f"cross-entropy of {count} photos of val's albums {alone:.3f} alone, {together:.3f} in their album"
+        if count else "val has no album to judge it by"
+    )
+    return run / FILE, f"sequence model: {judged}"
+
+
+def load_sequence(run: Path, config: RunConfig) -> AlbumNetwork | None:
+    """The LSTM of a run, or None where it was trained without.
+
+    Raises:
+        ValueError: the file is damaged, or of other cells than the run.
+    """
+    path = run / FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            cells = (file.metadata() or {}).get("cells")
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as err:
+        raise ValueError(f"{path} is damaged; train again with --sequence, or remove it") from err
+    if cells != fingerprint(grids_of(config.classes)):
+        raise ValueError(f"{path} is of other cells than the run; train again with --sequence, or remove it")
+    network = AlbumNetwork(len(state["mean"]), len(state["out.bias"]))
+    network.load_state_dict(state)
+    return network.eval()
+
+
+@torch.no_grad()
+def in_album(network: AlbumNetwork, pooled: Floats, logs: Floats) -> Floats:
+    """(T, C) features and (T, K) log-probabilities in time order to (T, K) log-probabilities."""
+    said = network(torch.from_numpy(pooled).float(), torch.from_numpy(logs).float())
+    found: Floats = said.double().numpy()
+    return found
