@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from apps.commands_attributes import evaluate_attributes
 from apps.commands_cells import cells
 from apps.commands_cost import cost
 from apps.commands_faces import COMMANDS as FACE_COMMANDS
@@ -162,6 +163,7 @@ for face_command in FACE_COMMANDS:
     cli.add_command(face_command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
 evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos.")
+evaluate_group.add_command(evaluate_attributes)
 evaluate_group.add_command(evaluate_faces)
 evaluate_group.add_command(evaluate_places)
 cli.add_command(evaluate_group)
@@ -172,6 +174,7 @@ cli.add_command(evaluate_group)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
 @click.option("--weights", help="pretrained weights with a classifier, instead of a run")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
+@click.option("--crops", is_flag=True, help="of attributes: the photos are face crops, so find no faces")
 @click.option("--workers", type=click.IntRange(0), help="processes that read photos")
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
 @click.option(

@@ -23,7 +23,7 @@ BATCH = 32
 
 def predict(
     paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None, top: int = 5,
-    workers: int | None = None, tta: str | None = None, precision: str = "auto",
+    workers: int | None = None, tta: str | None = None, precision: str = "auto", crops: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """The likeliest classes of each photo, in the order of the paths.
 
@@ -34,6 +34,7 @@ def predict(
         workers: reading processes; None decides by the cores.
         tta: views of a photo whose answers are averaged; None for those that the run was judged with.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        crops: for applications that find faces first: the photos are face crops already.
 
     Returns:
         ``{"path", "predictions": [{"name", "probability"}, ...], "unknown"}`` a photo, or
@@ -46,7 +47,9 @@ def predict(
     if checkpoint is not None:
         own = getattr(load_app(read_config(checkpoint).app), "predict", None)
         if own is not None:
-            yield from own(paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision)
+            yield from own(
+                paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision, crops=crops
+            )
             return
         app, model, config = load_run(checkpoint)
     else:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 GROUP = "mobilenet_apps.apps"
 APPS = {
+    "attributes": "apps.attributes.app:Attributes",
     "dogs": "apps.dogs:Dogs",
     "faces": "apps.faces.app:Faces",
     "imagenet": "apps.imagenet:ImageNet",

@@ -9,7 +9,7 @@ from importlib import import_module
 # name -> module with add_options(parser) and run(options); strings, so that help imports no torch.
 BENCHMARKS = {
     "family": "benchmarks.family", "speed": "benchmarks.speed", "precision": "benchmarks.precision",
-    "places": "benchmarks.places",
+    "places": "benchmarks.places", "attributes": "benchmarks.attributes",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
 }
 

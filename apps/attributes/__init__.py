@@ -1,0 +1,1 @@
+"""Attributes of faces: a small student that emulates a large teacher."""

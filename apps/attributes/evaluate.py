@@ -1,0 +1,148 @@
+"""``evaluate attributes``: a run, the face network's own gender head, or a table of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.attributes.app import Attributes, AttributesSettings
+from apps.attributes.data import attribute_split, judged, labelled_names
+from apps.attributes.judged import Judged
+from apps.attributes.names import Layout, listed
+from apps.attributes.report import write_report
+from apps.attributes.teachers import FACE_NETWORK, Oracle, asked, load_oracle
+from apps.engine.checkpoint import read_config
+from apps.engine.files import writable_folder
+from apps.progress import Screen
+from datasets.attribute_photos import AttributePhotos
+from datasets.attribute_tables import read_attribute_table
+
+ALL = "all"
+
+
+def evaluate_run(
+    checkpoint: Path, *, data: Path | None = None, table: Path | None = None, split: str = "val",
+    report: Path | None = None, workers: int | None = None, precision: str = "auto", screen: Screen,
+) -> dict[str, Any]:
+    """The figures of a run on one split.
+
+    Args:
+        checkpoint: the run's folder.
+        data: photos; the run's own by default.
+        table: of their attributes; the run's, or the one in ``data``, by default.
+        split: ``val``, ``train`` or, of other data, ``all``.
+        report: folder to write ``report.html`` into.
+        workers: reading processes.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"app", "n", "metrics", "intervals", "groups", "skipped"}``.
+
+    Raises:
+        OSError: data or run are missing.
+        ValueError: the table has other columns than the checkpoint.
+    """
+    config = read_config(checkpoint, app=Attributes.name)
+    known = AttributesSettings.__dataclass_fields__
+    kept = {key: value for key, value in config.settings.items() if key in known}
+    changes = {} if data is None else {"data": data, "table": table}
+    changes |= {} if table is None else {"table": table}
+    settings = AttributesSettings(**(kept | changes | {"teacher": None}))
+    oracle = load_oracle(str(checkpoint), precision=precision)
+    photos = _photos(settings, split, config.classes, screen)
+    thresholds = config.calibration.get("thresholds", {})
+    found, skipped = _judged(oracle, photos, thresholds, workers, screen)
+    return _answer(found, report, f"attributes: {config.backbone.name}", skipped)
+
+
+def evaluate_weights(
+    weights: str, *, data: Path, table: Path | None = None, split: str = "val", report: Path | None = None,
+    workers: int | None = None, screen: Screen,
+) -> dict[str, Any]:
+    """The figures of the face network's own heads on the attributes that it and the table have.
+
+    Args and returns: as of :func:`evaluate_run`; there are no chosen thresholds.
+    """
+    oracle = load_oracle(FACE_NETWORK + weights.removeprefix(FACE_NETWORK))
+    columns = labelled_names(data, table)
+    shared = tuple(one for one in oracle.layout.classes if one.partition(":")[0] in columns)
+    if not shared:
+        raise ValueError(f"{weights} knows {listed(oracle.layout.classes)}, the labels {listed(columns)}")
+    photos = _photos(AttributesSettings(data=data, table=table), split, shared, screen)
+    found, skipped = _judged(oracle, photos, {}, workers, screen)
+    return _answer(found, report, f"attributes: {Path(weights).name}", skipped)
+
+
+def evaluate_predictions(
+    predictions: Path, *, data: Path, table: Path | None = None, split: str = ALL,
+    report: Path | None = None, screen: Screen,
+) -> dict[str, Any]:
+    """The figures of any system's probabilities, a table like that of the labels.
+
+    Args and returns: as of :func:`evaluate_run`; thresholds are chosen and judged on halves of the people.
+
+    Raises:
+        ValueError: the tables share no attribute, or a photo has no prediction.
+    """
+    said = read_attribute_table(predictions, soft=True)
+    columns_there = labelled_names(data, table)
+    names = [name for name in columns_there if name in said.names]
+    if not names:
+        raise ValueError(f"{predictions} has {listed(said.names)}, the labels {listed(columns_there)}")
+    photos = _photos(AttributesSettings(data=data, table=table), split, tuple(names), screen)
+    rows = {image: n for n, image in enumerate(said.images)}
+    keys = [_key(photo.path, rows) for photo in photos.photos]
+    lacking = [photo.path for photo, key in zip(photos.photos, keys, strict=True) if key is None]
+    if lacking:
+        raise ValueError(f"{predictions} has no row for {len(lacking)} photos, such as {lacking[0]}")
+    columns = [said.names.index(name) for name in names]
+    values = said.values[[rows[key] for key in keys if key is not None]][:, columns]
+    paths = [str(photo.path) for photo in photos.photos]
+    found = judged(values, photos.columns, Layout(tuple(names)), paths)
+    return _answer(found, report, f"attributes: {predictions.name}", 0, found.crossed())
+
+
+def _key(path: Path, rows: dict[str, int]) -> str | None:
+    """The longest end of a path that a table names."""
+    ends = ("/".join(path.parts[n:]) for n in range(1, len(path.parts)))
+    return next((end for end in ends if end in rows), None)
+
+
+def _photos(settings: Any, split: str, classes: tuple[str, ...], screen: Screen) -> AttributePhotos:
+    found = attribute_split(settings, split, classes=classes)
+    for note in found.notes:
+        screen.warn(note)
+    return found
+
+
+def _judged(
+    oracle: Oracle, photos: AttributePhotos, thresholds: dict[str, float], workers: int | None, screen: Screen
+) -> tuple[Judged, int]:
+    """A network's answers beside the labels; photos that cannot be read are left out."""
+    paths = [photo.path for photo in photos.photos]
+    layout = Layout.of(photos.classes)
+    with screen.track("photos", -(-len(paths) // 32)) as update:
+        said = asked(oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"))
+    there = np.array([bool(np.isfinite(row).all()) for row in said], bool)
+    moved = layout.taken(said, oracle.layout, "the network")
+    kept = [str(path) for path, ok in zip(paths, there.tolist(), strict=True) if ok]
+    found = judged(moved[there], photos.columns[there], layout, kept, thresholds)
+    skipped = int((~there).sum())
+    if skipped:
+        screen.warn(f"skipped: {skipped} photos that cannot be read")
+    return found, skipped
+
+
+def _answer(
+    found: Judged, report: Path | None, title: str, skipped: int, honest: dict[str, float] | None = None
+) -> dict[str, Any]:
+    if report is not None:
+        writable_folder(report, "--report")
+        write_report(report, found, title=title, honest=honest)
+    return {
+        "app": Attributes.name, "n": len(found.paths), "metrics": found.metrics() | (honest or {}),
+        "intervals": found.intervals(), "groups": found.breakdown(), "skipped": skipped,
+    }

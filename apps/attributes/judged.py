@@ -1,0 +1,206 @@
+"""What answers about attributes are worth: average precision, balanced accuracy, calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+BINS = 15
+DRAWS = 400
+INTERVAL = (2.5, 97.5)
+HALVES = 2  # thresholds are judged on people that they were not chosen on
+
+
+def average_precision(scores: Floats, labels: Floats, weights: Floats | None = None) -> float | None:
+    """The area under the steps of precision over recall; None where there is no positive.
+
+    Args:
+        scores: (N,) of which a higher one says yes; equal scores make one step.
+        labels: (N,) 0 or 1.
+        weights: (N,) how often each photo counts; None for once.
+
+    Source: scikit-learn's ``average_precision_score``, to which it is equal.
+    """
+    counted = np.ones(len(scores)) if weights is None else weights
+    positive = counted * labels
+    total = positive.sum()
+    if not total > 0:
+        return None
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # of each run of equal scores
+    right, called = np.cumsum(positive[order])[last], np.cumsum(counted[order])[last]
+    steps = np.diff(right, prepend=0.0)
+    return float((steps * right / np.maximum(called, 1e-300)).sum() / total)
+
+
+def balanced_accuracy(said: NDArray[np.bool_], labels: Floats) -> float | None:
+    """The mean of the shares of yes and of no that were found; None where one of them is missing."""
+    yes, no = labels == 1, labels == 0
+    if not yes.any() or not no.any():
+        return None
+    return float((said[yes].mean() + 1 - said[no].mean()) / 2)
+
+
+def best_threshold(scores: Floats, labels: Floats) -> float:
+    """The threshold with the highest balanced accuracy, in the middle between two scores; else 0.5."""
+    yes, no = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
+    if not len(yes) or not len(no):
+        return 0.5
+    every = np.unique(scores)
+    cuts = np.concatenate([[every[0] / 2], (every[1:] + every[:-1]) / 2])
+    found = (1 - np.searchsorted(yes, cuts) / len(yes) + np.searchsorted(no, cuts) / len(no)) / 2
+    best = np.flatnonzero(found >= found.max() - 1e-12)
+    return float(cuts[best[np.argmin(abs(cuts[best] - 0.5))]])
+
+
+def calibration_bins(scores: Floats, labels: Floats, bins: int = BINS) -> tuple[Floats, Floats, Floats]:
+    """(count, mean probability, share of yes) in bins of equal width; 0 where one is empty."""
+    place = np.minimum((scores * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins).astype(float)
+    filled = np.maximum(count, 1)
+    said = np.bincount(place, scores, minlength=bins) / filled
+    return count, said, np.bincount(place, labels, minlength=bins) / filled
+
+
+def calibration_error(scores: Floats, labels: Floats) -> float:
+    """How far probabilities are from shares of yes, averaged over photos, in 15 bins (ECE)."""
+    count, said, share = calibration_bins(scores, labels)
+    return float((count * abs(said - share)).sum() / max(count.sum(), 1))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Answers with the truth beside them.
+
+    Args:
+        probabilities: (N, A), [0, 1].
+        labels: (N, A), 0, 1 or NaN for unknown.
+        names: of the A attributes.
+        paths: N files; people are told apart by their folder, where there are several.
+        thresholds: name -> threshold chosen on validation.
+        values: name of a group -> (expected, true) classes, (N,) each; NaN is unknown.
+    """
+
+    probabilities: Floats
+    labels: Floats
+    names: tuple[str, ...]
+    paths: tuple[str, ...]
+    thresholds: dict[str, float] = field(default_factory=dict)
+    values: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def known(self, name: str) -> tuple[Floats, Floats, NDArray[np.intp]]:
+        """Probabilities, labels and rows of the photos of which an attribute is known."""
+        column = self.names.index(name)
+        rows = np.flatnonzero(~np.isnan(self.labels[:, column]))
+        return self.probabilities[rows, column], self.labels[rows, column], rows
+
+    @cached_property
+    def people(self) -> NDArray[np.intp]:
+        """(N,) the number of the person on each photo, by its folder; of the photo, where all share one."""
+        owners = [str(Path(path).parent) for path in self.paths]
+        if len(set(owners)) < 2:
+            return np.arange(len(owners))
+        found: NDArray[np.intp] = np.unique(owners, return_inverse=True)[1]
+        return found
+
+    def metrics(self) -> dict[str, Any]:
+        """``mean_ap``, ``ap/NAME`` and the rest; None where an attribute has no positive or no negative."""
+        found: dict[str, Any] = {"mean_ap": None}
+        for name in self.names:
+            scores, labels, _ = self.known(name)
+            clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+            some = len(scores) > 0
+            found |= {
+                f"ap/{name}": average_precision(scores, labels),
+                f"balanced_accuracy/{name}": balanced_accuracy(scores >= 0.5, labels),
+                f"ece/{name}": calibration_error(scores, labels) if some else None,
+                f"prevalence/{name}": float(labels.mean()) if some else None,
+                f"cross_entropy/{name}": float(
+                    -(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped)).mean()
+                ) if some else None,
+            }
+            if name in self.thresholds:
+                said = scores >= self.thresholds[name]
+                found[f"balanced_accuracy@chosen/{name}"] = balanced_accuracy(said, labels)
+                found[f"threshold/{name}"] = self.thresholds[name]
+        for name, (expected, true) in self.values.items():
+            both = ~np.isnan(true)
+            found[f"mae/{name}"] = float(abs(expected - true)[both].mean()) if both.any() else None
+        for short, mean in (("ap", "mean_ap"), ("ece", "ece"), ("cross_entropy", "cross_entropy")):
+            parts = [found[f"{short}/{name}"] for name in self.names]
+            defined = [part for part in parts if part is not None]
+            found[mean] = float(np.mean(defined)) if defined else None
+        return found
+
+    def intervals(self, draws: int = DRAWS) -> dict[str, list[float]]:
+        """95 % intervals of ``mean_ap`` and each ``ap/NAME`` by bootstrap over people."""
+        rng, people = np.random.default_rng(0), self.people
+        count = int(people.max()) + 1 if len(people) else 0
+        if count < 2:
+            return {}
+        drawn: dict[str, list[float]] = {name: [] for name in self.names}
+        means: list[float] = []
+        for _ in range(draws):
+            weights = np.bincount(rng.integers(count, size=count), minlength=count)[people].astype(float)
+            one = []
+            for name in self.names:
+                scores, labels, rows = self.known(name)
+                found = average_precision(scores, labels, weights[rows])
+                if found is not None:
+                    drawn[name].append(found)
+                    one.append(found)
+            means.append(float(np.mean(one)) if one else np.nan)
+        told = {"mean_ap": means} | {f"ap/{name}": values for name, values in drawn.items()}
+        return {
+            name: [float(v) for v in np.nanpercentile(np.array(values), INTERVAL)]
+            for name, values in told.items() if values and not np.isnan(np.array(values)).all()
+        }
+
+    def chosen_thresholds(self) -> dict[str, float]:
+        """The threshold of each attribute that gives the best balanced accuracy here."""
+        return {name: best_threshold(*self.known(name)[:2]) for name in self.names}
+
+    def crossed(self) -> dict[str, float]:
+        """Balanced accuracy of each attribute with the threshold chosen on the other half of the people."""
+        half = np.random.default_rng(0).permutation(int(self.people.max()) + 1)[self.people] % HALVES
+        found = {}
+        for name in self.names:
+            scores, labels, rows = self.known(name)
+            said = np.zeros(len(scores), dtype=bool)
+            for part in range(HALVES):
+                here = half[rows] == part
+                said[here] = scores[here] >= best_threshold(scores[~here], labels[~here])
+            value = balanced_accuracy(said, labels)
+            if value is not None:
+                found[f"balanced_accuracy@chosen/{name}"] = value
+        return found
+
+    def breakdown(self) -> list[dict[str, Any]]:
+        """The errors of each attribute among the photos that have, and have not, each other attribute."""
+        rows = []
+        for name in self.names:
+            scores, labels, index = self.known(name)
+            said = scores >= self.thresholds.get(name, 0.5)
+            for other in (one for one in self.names if one != name):
+                by = self.labels[index, self.names.index(other)]
+                for value in (0, 1):
+                    here = by == value
+                    rows.append({
+                        "attribute": name, "by": other, "value": value, "n": int(here.sum()),
+                        "error": _share(said[here] != labels[here]),
+                        "false_positive_rate": _share(said[here & (labels == 0)]),
+                        "false_negative_rate": _share(~said[here & (labels == 1)]),
+                        "ap": average_precision(scores[here], labels[here]),
+                    })
+        return rows
+
+
+def _share(flags: NDArray[np.bool_]) -> float | None:
+    return float(flags.mean()) if len(flags) else None

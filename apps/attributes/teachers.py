@@ -1,0 +1,223 @@
+"""Teachers of attributes: what each says of a list of photos, as one table of probabilities."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from apps.attributes.names import Layout
+from apps.engine.batches import as_floats
+from apps.engine.loader import looking_loader
+from apps.engine.machine import choose_precision
+from backbone import Preprocessing, build, load_state, load_weights
+from datasets.attribute_tables import IMAGE, read_attribute_table
+from datasets.photos import LabelledPhotos, Photo
+
+FACE_NETWORK = "face-network:"
+GENDER, AGE, YEARS = "Male", "age", 100
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A network that answers with probabilities.
+
+    Args:
+        layout: which attribute, and which group, each column is of.
+        seen: how photos are prepared for it.
+        probabilities: images (B, 3, S, S) in [0, 1] to (B, columns).
+    """
+
+    layout: Layout
+    seen: Preprocessing
+    probabilities: Callable[[Tensor], Tensor]
+
+
+class FaceNetwork(nn.Module):
+    """The face network of the mirror with its heads for gender and age.
+
+    Shape:
+        images: (B, 3, H, W) in [0, 1]
+        returns: (B, 1 + 100) the probability of a man, then that of each age in years.
+
+    Raises:
+        ValueError: the weights bring no such heads.
+    """
+
+    def __init__(self, spec: str) -> None:
+        super().__init__()
+        from safetensors.torch import load_file
+
+        loaded = load_weights(spec)
+        self.backbone = build(loaded.info)
+        load_state(self.backbone, loaded)
+        state = load_file(spec) if Path(spec).is_file() else {}
+        heads = {key: value for key, value in state.items() if key.split(".")[0] in _HEADS}
+        if {name.split(".")[0] for name in heads} != set(_HEADS):
+            raise ValueError(
+                f"{spec} has no heads {', '.join(_HEADS)}; give the file of the face network, such as "
+                "faces_mobilenetv1_1.0_224.safetensors"
+            )
+        for name in _HEADS:
+            out, width = heads[f"{name}.weight"].shape
+            self.add_module(name, nn.Linear(width, out))
+        self.load_state_dict(heads, strict=False)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 101) probabilities."""
+        last = self.backbone(images)[max(self.backbone.channels)].mean(dim=(2, 3))
+        feats, gender, age = (self.get_submodule(name) for name in _HEADS)
+        found = torch.relu(feats(last))
+        return torch.cat([torch.sigmoid(gender(found)), torch.softmax(age(found), dim=1)], dim=1)
+
+
+_HEADS = ("feats", "gender_pred", "age_pred")
+
+
+def load_oracle(
+    spec: str, names: Sequence[str] | None = None, *, precision: str = "auto"
+) -> Oracle:
+    """The network that a ``--teacher`` names.
+
+    Args:
+        spec: ``face-network:FILE``, an ``.onnx`` file, or the folder of a run of ``finetune attributes``.
+        names: of the columns of an ONNX file, which has none of its own.
+        precision: of a run's sums, ``auto``, ``fp32`` or ``bf16``.
+
+    Raises:
+        FileNotFoundError: there is no such file or run.
+        ValueError: it answers something else.
+    """
+    if spec.startswith(FACE_NETWORK):
+        network = FaceNetwork(spec.removeprefix(FACE_NETWORK))
+        return Oracle(Layout((GENDER,), {AGE: YEARS}), network.backbone.preprocessing, network)
+    if spec.endswith(".onnx"):
+        return _onnx(Path(spec), names or ())
+    from apps.model import answering, load_run
+
+    app, model, config = load_run(Path(spec), app="attributes")
+    head: Any = model.heads[app.name]
+    forward = answering(model, app.name, choose_precision(precision))
+    return Oracle(
+        Layout.of(config.classes), config.backbone.preprocessing,
+        lambda images: head.probabilities(forward(images)),
+    )
+
+
+def _onnx(path: Path, names: Sequence[str]) -> Oracle:
+    """An ONNX classifier: images (B, 3, H, W) in [0, 1] to (B, N) logits or probabilities of ``names``."""
+    import onnxruntime
+
+    if not path.is_file():
+        raise FileNotFoundError(f"--teacher {path} is missing")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    wanted, made = session.get_inputs()[0], session.get_outputs()[0]
+    if len(wanted.shape) != 4 or made.shape[-1] != len(names):
+        raise ValueError(
+            f"--teacher {path} takes {wanted.shape} and gives {made.shape}; it must take (B, 3, H, W) in "
+            f"[0, 1] and give a column for each of {', '.join(names) or 'the attributes: give --names'}"
+        )
+
+    def probabilities(images: Tensor) -> Tensor:
+        found = torch.from_numpy(session.run(None, {wanted.name: images.numpy()})[0])
+        inside = bool((found.min() >= 0) & (found.max() <= 1))
+        return found if inside else torch.sigmoid(found)
+
+    side = wanted.shape[2] if isinstance(wanted.shape[2], int) else 224
+    return Oracle(Layout(tuple(names), {}), Preprocessing(resolution=side), probabilities)
+
+
+@torch.inference_mode()
+def asked(
+    oracle: Oracle, paths: Sequence[Path], *, workers: int | None = None,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> NDArray[np.float32]:
+    """What a network says of photos: (N, columns) probabilities; a row of NaN for one that cannot be read.
+
+    Raises:
+        FloatingPointError: an answer is not finite; the photo is named.
+    """
+    found = np.full((len(paths), oracle.layout.width), np.nan, np.float32)
+    photos = LabelledPhotos([Photo(path, 0) for path in paths], ["photo"])
+    loader = looking_loader(photos, oracle.seen, batch_size=BATCH, workers=workers)
+    for done, batch in enumerate(loader.epoch(0), 1):
+        if batch.indices:
+            answers = oracle.probabilities(as_floats(batch.images)).numpy()
+            bad = ~np.isfinite(answers).all(axis=1)
+            if bad.any():
+                raise FloatingPointError(
+                    f"the teacher's answer for {paths[batch.indices[int(bad.argmax())]]} is not finite; give "
+                    "another --teacher, or leave the photo out"
+                )
+            found[batch.indices] = answers
+        on_step(done)
+    return found
+
+
+def teacher_columns(
+    spec: str, layout: Layout, paths: Sequence[Path], images: Sequence[str], *, folder: Path, screen: Any,
+    workers: int | None = None,
+) -> NDArray[np.float32]:
+    """A teacher's probabilities (N, width) in the columns of ``layout``; NaN where it says nothing.
+
+    The teacher sees each photo once, whole; what a network said is kept in ``folder``.
+
+    Args:
+        spec: as of :func:`load_oracle`, or a ``.csv`` or ``.parquet`` table of probabilities.
+        layout: of the student.
+        paths: N photos.
+        images: their names in a table.
+        folder: where answers are kept.
+        screen: where progress goes.
+        workers: reading processes.
+
+    Raises:
+        ValueError: the teacher knows none of the attributes, or a table lacks a photo or holds a NaN.
+    """
+    if Path(spec).suffix in (".csv", ".parquet"):
+        return _of_table(Path(spec), layout, images)
+    oracle = load_oracle(spec, layout.names)
+    digest = hashlib.sha256(repr((str(Path(spec.removeprefix(FACE_NETWORK)).absolute()), layout)).encode())
+    for path in (*_files(spec), *paths):
+        status = path.stat() if path.exists() else None
+        digest.update(f"{path} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
+    kept = folder / f"{digest.hexdigest()[:24]}.npy"
+    if kept.is_file():
+        found: NDArray[np.float32] = np.load(kept, allow_pickle=False)
+    else:
+        with screen.track("teacher", -(-len(paths) // BATCH)) as update:
+            found = asked(oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"))
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_suffix(".tmp.npy")
+        np.save(temporary, found)
+        temporary.rename(kept)
+    return layout.taken(found, oracle.layout, f"--teacher {spec}")
+
+
+def _files(spec: str) -> list[Path]:
+    path = Path(spec.removeprefix(FACE_NETWORK))
+    return sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+
+
+def _of_table(path: Path, layout: Layout, images: Sequence[str]) -> NDArray[np.float32]:
+    every = read_attribute_table(path, soft=True)
+    rows = {one: n for n, one in enumerate(every.images)}
+    lacking = [one for one in images if one not in rows]
+    if lacking:
+        raise ValueError(
+            f"--teacher {path} says nothing of {len(lacking)} of {len(images)} photos, such as {lacking[0]}; "
+            f"its column {IMAGE} must name them as the table of labels does"
+        )
+    names = Layout.of_columns(every.names)
+    return layout.taken(every.values[[rows[one] for one in images]], names, f"--teacher {path}")

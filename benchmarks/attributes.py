@@ -1,0 +1,142 @@
+"""The study of Table 12: students of attributes by width and resolution, taught by a teacher or by labels.
+
+It resumes: what is finished in ``--out`` is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from apps.cost import network_cost
+from apps.engine.checkpoint import CONFIG, TRAINING
+from apps.engine.files import write_bytes
+from apps.paper_tables import TABLE_12, Network
+from datasets.attribute_tables import IMAGE, find_table
+
+WEIGHTS = {
+    1.0: "mobilenetv1_1.0_224.safetensors", 0.5: "mobilenetv1_0.5_160.safetensors",
+    0.25: "mobilenetv1_0.25_128.safetensors",
+}
+FACES = "faces_mobilenetv1_1.0_224.safetensors"
+# The cheap ones and the two ends of the paper's table come first: whatever stops it, they are there.
+STUDENTS = (
+    (0.25, 128, "teacher"), (0.25, 128, "labels"), (0.5, 128, "teacher"), (1.0, 128, "teacher"),
+    (0.25, 224, "teacher"), (1.0, 224, "teacher"), (0.5, 224, "teacher"), (1.0, 224, "labels"),
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m benchmarks attributes``."""
+    parser.add_argument("--data", type=Path, required=True, help="photos with a table of attributes")
+    parser.add_argument("--weights", type=Path, required=True, help="folder with ImageNet and face weights")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of study.json")
+    parser.add_argument("--names", default="Male,Smiling", help="attributes  [default: Male,Smiling]")
+    parser.add_argument("--photos", type=int, default=1500, help="of whole people  [default: 1500]")
+    parser.add_argument("--epochs", type=int, default=2, help="of each student  [default: 2]")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw and the trainings  [default: 0]")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is missing, write ``study.json`` after each run, and print the table."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    table = options.out / "photos.csv"
+    if not table.is_file():
+        drawn_table(options.data, table, options.photos, options.seed)
+    common = {
+        "data": options.data, "table": table, "names": options.names, "val_share": 0.3, "seed": options.seed,
+    }
+    teacher = options.out / "teacher"
+    trained(teacher, common | {"weights": str(options.weights / FACES), "freeze": True})
+    found = [row("labels, backbone frozen", 1.0, 224, teacher)]
+    for width, resolution, source in STUDENTS:
+        folder = options.out / f"{width:g}-{resolution}-{source}"
+        given = common | {
+            "weights": str(options.weights / WEIGHTS[width]), "resolution": resolution,
+            "train_resolution": resolution, "epochs": options.epochs, "lr": 1e-3, "backbone_lr": 0.5,
+            "warmup_epochs": 0.5, "preset": "paper",
+        }
+        trained(folder, given | ({"teacher": str(teacher)} if source == "teacher" else {}))
+        found.append(row(source, width, resolution, folder))
+        write_bytes(options.out / "study.json", json.dumps(found, indent=1).encode())
+    sys.stdout.write("\n".join(markdown(found)) + "\n")
+
+
+def drawn_table(data: Path, table: Path, photos: int, seed: int) -> None:
+    """The rows of people drawn until there are so many photos."""
+    source = find_table(data)
+    if source is None:
+        raise FileNotFoundError(f"{data} has no table of attributes, such as attributes.csv")
+    every = pa.csv.read_csv(source)
+    people: dict[str, list[int]] = {}
+    for number, image in enumerate(every[IMAGE].to_pylist()):
+        people.setdefault(str(Path(image).parent), []).append(number)
+    order = sorted(people)
+    chosen: list[int] = []
+    random.Random(seed).shuffle(order)
+    for person in order:
+        chosen += people[person] if len(chosen) < photos else []
+    pa.csv.write_csv(every.take(sorted(chosen)), table)
+
+
+def trained(folder: Path, given: dict[str, Any]) -> None:
+    """A finished run in a folder: done already, gone on with, or begun."""
+    from apps.finetune import finetune
+    from apps.progress import Screen
+
+    if (folder / CONFIG).is_file():
+        return
+    begun = (folder / TRAINING).is_file()
+    finetune("attributes", {} if begun else given, out=folder, resume=begun, screen=Screen())
+
+
+def row(source: str, width: float, resolution: int, folder: Path) -> dict[str, Any]:
+    """What a finished run gives to the table, with its cost and the paper's figure."""
+    config = json.loads((folder / CONFIG).read_text())
+    total = network_cost(Network(width=width, resolution=resolution, classes=len(config["classes"])))
+    kept = ("mean_ap", "ap", "balanced_accuracy", "balanced_accuracy@chosen", "ece")
+    return {
+        "source": source, "width": width, "resolution": resolution, "mult_adds": total.mult_adds,
+        "parameters": total.parameters, "interval": config["intervals"]["mean_ap"],
+        "metrics": {k: v for k, v in config["metrics"].items() if k.split("/")[0] in kept},
+        "photos": {k: v for k, v in config["data"].items() if k != "skipped"}, "seconds": config["seconds"],
+        "paper_mean_ap": None if source != "teacher" else printed(width, resolution),
+    }
+
+
+def printed(width: float, resolution: int) -> float | None:
+    """The paper's mean average precision of a student."""
+    wanted = Network(width=width, resolution=resolution)
+    return next(
+        (one.accuracy["mean_ap"] for one in TABLE_12.rows if one.network is not None
+         and (one.network.width, one.network.resolution) == (wanted.width, wanted.resolution)), None,
+    )
+
+
+def markdown(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The rows as a table, percents."""
+    lines = [
+        "| network | taught by | M mult-adds | M parameters | mean AP (95 %) | paper | AP of each |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in rows:
+        each = ", ".join(f"{k[3:]} {_percent(v)}" for k, v in one["metrics"].items() if k.startswith("ap/"))
+        low, high = one["interval"]
+        lines.append(
+            f"| {one['width']:g}-{one['resolution']} | {one['source']} | {one['mult_adds'] / 1e6:.1f} | "
+            f"{one['parameters'] / 1e6:.2f} | {_percent(one['metrics']['mean_ap'])} "
+            f"({_percent(low)} to {_percent(high)}) | {_percent(one['paper_mean_ap'])} | {each} |"
+        )
+    return lines
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"

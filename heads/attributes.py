@@ -1,0 +1,149 @@
+"""Attributes of a face, or of anything: independent yes/no answers, and groups such as age in years."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from heads.base import Head
+
+INITIAL_STD = 0.01
+
+
+@dataclass(frozen=True)
+class AttributeAnswer:
+    """What is said of one photo.
+
+    Args:
+        probabilities: of each yes/no attribute, [0, 1], by name.
+        values: the expected class of each group, 0 to K - 1, by name; of an age, years.
+    """
+
+    probabilities: dict[str, float]
+    values: dict[str, float] = field(default_factory=dict)
+
+
+class Attributes(Head):
+    """Independent logits of yes/no attributes, then the logits of multi-class groups, from one map.
+
+    Args:
+        in_channels: of the map.
+        names: of the yes/no attributes, 0 or more.
+        groups: name -> number of classes, 2 or more, of which exactly one holds; in this order.
+        weights: of the attributes in the loss, one for each of ``names``, 0 or more; None weighs all 1.
+        dropout: share of the features dropped before the last layer, [0, 1).
+        stride: of the map.
+
+    Shape:
+        map: (B, in_channels, H, W)
+        returns: (B, N + K1 + K2 + ...) logits: ``names`` first, then a block for each group.
+
+    Raises:
+        ValueError: no name at all, a name twice, a group of fewer than 2 classes, or wrong weights.
+    """
+
+    pools = True
+
+    def __init__(
+        self, in_channels: int, names: Sequence[str], *, groups: Mapping[str, int] | None = None,
+        weights: Sequence[float] | None = None, dropout: float = 0.0, stride: int = 32,
+    ) -> None:
+        super().__init__()
+        self.names, self.groups, self.strides = tuple(names), dict(groups or {}), (stride,)
+        every = [*self.names, *self.groups]
+        if not every or len(set(every)) < len(every):
+            raise ValueError(f"a head of attributes needs names, each once, got {', '.join(every) or 'none'}")
+        small = [name for name, classes in self.groups.items() if classes < 2]
+        if small:
+            raise ValueError(f"a group needs 2 classes or more; {small[0]} has {self.groups[small[0]]}")
+        given = [1.0] * len(self.names) if weights is None else [float(weight) for weight in weights]
+        if len(given) != len(self.names) or any(not 0 <= weight < float("inf") for weight in given):
+            raise ValueError(f"{len(self.names)} attributes need as many weights of 0 or more, got {given}")
+        self.weights: Tensor
+        self.register_buffer("weights", torch.tensor(given, dtype=torch.float32), persistent=False)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(in_channels, len(self.names) + sum(self.groups.values()))
+        nn.init.normal_(self.linear.weight, std=INITIAL_STD)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        """Logits from the one map that ``strides`` names."""
+        (last,) = maps
+        logits: Tensor = self.linear(self.dropout(last.mean(dim=(2, 3))))
+        return logits
+
+    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy in nats of what is known, by hard or by soft targets; NaN is unknown.
+
+        ``attributes`` is the sum over photos and attributes of weight times cross-entropy, divided by the
+        number of photos and by the sum of the weights. An unknown entry adds nothing to the sum and takes
+        nothing from the divisor, so a label weighs the same in every batch, and batches and processes add
+        up to the mean over all photos. A term by its name for each group is a mean over the photos, too.
+
+        Shape:
+            output: (B, N + K1 + K2 + ...)
+            target: the same; probabilities in [0, 1] or NaN; a group's block is known or unknown as a whole.
+
+        Raises:
+            ValueError: the target is of another shape.
+
+        Source:
+            Howard et al. 2017, arXiv:1704.04861, section 4.5: cross-entropy averaged over attributes.
+        """
+        if output.shape != target.shape:
+            raise ValueError(
+                f"targets of attributes are (B, {output.shape[1]}), as the logits, got {tuple(target.shape)}"
+            )
+        photos, count = max(len(output), 1), len(self.names)
+        terms = {}
+        if count:
+            logits, wanted = output[:, :count], target[:, :count].to(output.dtype)
+            known = ~torch.isnan(wanted)
+            each = F.binary_cross_entropy_with_logits(
+                logits, torch.where(known, wanted, torch.zeros_like(wanted)), reduction="none"
+            )
+            total = (torch.where(known, each, torch.zeros_like(each)) * self.weights).sum()
+            terms["attributes"] = total / (photos * self.weights.sum().clamp(min=1e-12))
+        for name, block in self.blocks().items():
+            wanted = target[:, block].to(output.dtype)
+            known = ~torch.isnan(wanted).any(dim=1)
+            each = -(torch.nan_to_num(wanted) * F.log_softmax(output[:, block], dim=1)).sum(dim=1)
+            terms[name] = torch.where(known, each, torch.zeros_like(each)).sum() / photos
+        return terms
+
+    def blocks(self) -> dict[str, slice]:
+        """The columns of each group in the output."""
+        found, start = {}, len(self.names)
+        for name, classes in self.groups.items():
+            found[name] = slice(start, start + classes)
+            start += classes
+        return found
+
+    def probabilities(self, output: Tensor) -> Tensor:
+        """The logits (B, N + K1 + ...) as probabilities: each attribute's own, each group's summing to 1."""
+        parts = [torch.sigmoid(output[:, : len(self.names)].double())]
+        parts += [torch.softmax(output[:, block].double(), dim=1) for block in self.blocks().values()]
+        return torch.cat(parts, dim=1)
+
+    def decode(self, output: Tensor) -> list[AttributeAnswer]:
+        """The probability of each attribute and the expected class of each group, photo by photo.
+
+        Args:
+            output: (B, N + K1 + ...) logits.
+        """
+        found = self.probabilities(output)
+        values = {
+            name: (found[:, block] @ torch.arange(self.groups[name], dtype=found.dtype)).tolist()
+            for name, block in self.blocks().items()
+        }
+        return [
+            AttributeAnswer(
+                dict(zip(self.names, row[: len(self.names)], strict=True)),
+                {name: every[n] for name, every in values.items()},
+            )
+            for n, row in enumerate(found.tolist())
+        ]
