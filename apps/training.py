@@ -142,7 +142,8 @@ def end_epoch(job: Job, course: Course, watch: Watching) -> None:
         better = course.best.improved(figures, course.epoch + 1)
         if better and keeps_best(job.settings) and job.world.first:
             keep_best(job)
-    course.schedule.epoch_end(figures[course.best.metric])
+    watched: float | None = figures[course.best.metric]
+    course.schedule.epoch_end(float("nan") if watched is None else watched)
     for note in job.reading.cache.notes() if job.reading.cache else ():
         job.screen.warn(note)
     tally = course.tally

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -67,3 +68,11 @@ def test_a_figure_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_a_state_of_another_figure_is_refused() -> None:
     with pytest.raises(ValueError, match="started with the best epoch by 'top1', not 'loss'"):
         Best("loss").load_state_dict(Best("top1").state_dict())
+
+
+def test_a_figure_that_is_not_defined_is_never_the_best() -> None:
+    """An attribute that no validation photo shows has no AP; the run goes on."""
+    best = Best("mean_ap")
+    figures: list[dict[str, Any]] = [{"mean_ap": None}, {"mean_ap": 0.5}, {"mean_ap": None}]
+    assert [best.improved(one, n) for n, one in enumerate(figures)] == [False, True, False]
+    assert (best.value, best.epoch, best.waited) == (0.5, 1, 1)

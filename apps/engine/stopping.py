@@ -47,7 +47,8 @@ class Best:
         """
         if self.metric not in figures:
             raise ValueError(f"there is no figure {self.metric!r}; there are: {', '.join(sorted(figures))}")
-        value = float(figures[self.metric])
+        given: float | None = figures[self.metric]
+        value = math.nan if given is None else float(given)  # None: not defined on these photos
         sign = 1 if higher_is_better(self.metric) else -1
         better = math.isfinite(value) and (self.value is None or sign * value > sign * self.value)
         if better:
