@@ -15,6 +15,7 @@ from apps.commands_cells import cells
 from apps.commands_cost import cost
 from apps.commands_faces import COMMANDS as FACE_COMMANDS
 from apps.commands_faces import evaluate_faces
+from apps.commands_objects import detect, evaluate_objects
 from apps.commands_places import evaluate_places, locate
 from apps.commands_runs import runs
 from apps.commands_weights import weights as weights_group
@@ -156,6 +157,7 @@ def free_folder(parent: Path, name: str) -> Path:
 
 cli.add_command(cells)
 cli.add_command(cost)
+cli.add_command(detect)
 cli.add_command(locate)
 cli.add_command(runs)
 cli.add_command(weights_group)
@@ -165,6 +167,7 @@ cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an appl
 evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos.")
 evaluate_group.add_command(evaluate_attributes)
 evaluate_group.add_command(evaluate_faces)
+evaluate_group.add_command(evaluate_objects)
 evaluate_group.add_command(evaluate_places)
 cli.add_command(evaluate_group)
 

@@ -47,8 +47,12 @@ def build_network(network: Network) -> nn.Module:
     Raises:
         ValueError: the width is not above 0, or one class is asked for.
     """
-    if network.arch == OURS:
+    if network.arch == OURS and not network.detector:
         return hollow(lambda: _mobilenet(network))
+    if network.detector:
+        from apps.cost_detectors import detector
+
+        return hollow(lambda: detector(network.detector, network.width, network.resolution, network.classes))
     return hollow(lambda: _comparator(network))
 
 

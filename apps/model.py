@@ -84,7 +84,11 @@ def make_backbone(
 
 def make_model(app: App, network: Backbone, classes: Sequence[str]) -> MultiHead:
     """The backbone with a new head of the application, in channels-last memory."""
-    model = MultiHead(network, {app.name: app.head(network.channels, classes)})
+    head = app.head(network.channels, classes)
+    adopt = getattr(app, "adopt", None)
+    if adopt is not None:
+        adopt(network, head)
+    model = MultiHead(network, {app.name: head})
     return model.to(memory_format=torch.channels_last)
 
 

@@ -12,6 +12,7 @@ CELLS = 9_760  # of PlaNet's student: what its last layer of 10 M parameters com
 ATTRIBUTES = 40  # of CelebA; the paper does not tell how many its own set has
 EMBEDDING = 128  # numbers of a FaceNet embedding
 DOGS = 120
+COCO_CLASSES = 90  # and the background: the 91 outputs of TensorFlow's models for COCO
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Network:
         classes: outputs of the linear layer after the mean; 0 for the trunk alone.
         embedding: numbers of a linear layer on the whole last map, in place of ``classes``.
         separable, shallow: as in ``backbone.MobileNetV1``.
+        detector: ``ssd`` or ``frcnn`` on the trunk, with ``classes`` and the background; empty for none.
         auxiliary: with the second classifier that only training uses.
     """
 
@@ -36,6 +38,7 @@ class Network:
     separable: bool = True
     shallow: bool = False
     auxiliary: bool = False
+    detector: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,13 @@ TABLE_12 = Table("face attributes", (
 
 
 def _detector(name: str, mult_adds: str, parameters: str, ap: float) -> Row:
-    return Row(name, f"{mult_adds} G", f"{parameters} M", {"ap": ap}, note=OBJECTS)
+    network = None
+    if name.endswith(", MobileNet"):
+        kind = "ssd" if name.startswith("SSD") else "frcnn"
+        network = Network(resolution=int(name.partition(",")[0][-3:]), classes=COCO_CLASSES, detector=kind)
+    return Row(
+        name, f"{mult_adds} G", f"{parameters} M", {"ap": ap}, network, note="" if network else OBJECTS
+    )
 
 
 TABLE_13 = Table("COCO objects", (

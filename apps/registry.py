@@ -16,6 +16,7 @@ APPS = {
     "dogs": "apps.dogs:Dogs",
     "faces": "apps.faces.app:Faces",
     "imagenet": "apps.imagenet:ImageNet",
+    "objects": "apps.objects.app:Objects",
     "places": "apps.places.app:Places",
 }
 

@@ -10,6 +10,7 @@ from importlib import import_module
 BENCHMARKS = {
     "family": "benchmarks.family", "speed": "benchmarks.speed", "precision": "benchmarks.precision",
     "places": "benchmarks.places", "attributes": "benchmarks.attributes",
+    "objects": "benchmarks.objects",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
 }
 

@@ -3,11 +3,14 @@
 from heads.attributes import AttributeAnswer, Attributes
 from heads.base import Head
 from heads.classifier import Classifier, Ranking
+from heads.detections import Detections
 from heads.embedding import Embedding
+from heads.faster_rcnn import FasterRCNN, FasterRCNNPyramid
 from heads.geo_cells import CellRanking, GeoCells
 from heads.multi import MultiHead
+from heads.ssd import SSD
 
 __all__ = [
-    "AttributeAnswer", "Attributes", "CellRanking", "Classifier", "Embedding", "GeoCells", "Head",
-    "MultiHead", "Ranking",
+    "SSD", "AttributeAnswer", "Attributes", "CellRanking", "Classifier", "Detections", "Embedding",
+    "FasterRCNN", "FasterRCNNPyramid", "GeoCells", "Head", "MultiHead", "Ranking",
 ]

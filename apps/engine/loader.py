@@ -53,8 +53,13 @@ class SeededPhotos(Dataset[Batch]):
                     builder.bad.append(BadPhoto(index, str(err)))
                     continue
                 generators.seed(self.seed, epoch, index, repeat)
-                builder.add(self.transform(pixels), target, index)
+                builder.add(*self._seen(pixels, target), index)
         return builder.batch()
+
+    def _seen(self, pixels: Pixels, target: Any) -> tuple[torch.Tensor, Any]:
+        """Photo and target under the transform; one that moves boxes, too, has ``both``."""
+        both = getattr(self.transform, "both", None)
+        return (self.transform(pixels), target) if both is None else both(pixels, target)
 
     def _read(self, index: int) -> Pixels:
         if self.cache is None:
@@ -180,7 +185,9 @@ def looking_loader(
 ) -> Loader:
     """Photos in order as the weights want to see them: for judging and for answering."""
     size, crop = preprocessing.resolution, preprocessing.crop
+    own = getattr(photos, "transforms", None)
     return Loader(
-        photos, eval_transform(size, crop), batch_size=batch_size, workers=workers,
+        photos, own[1] if own else eval_transform(size, crop),
+        batch_size=min(batch_size, getattr(photos, "judged_together", batch_size)), workers=workers,
         min_side=side_for_looking(size, crop), cache=cache, rank=rank, world=world,
     )

@@ -1,0 +1,58 @@
+"""The detectors of the paper's Table 13, in the shape in which their cost is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backbone import MobileNetV1
+from heads import SSD, FasterRCNN
+
+PROPOSALS = 300
+
+
+class CountedTwoStage(nn.Module):
+    """Faster R-CNN without its choices: the body to stride 16, the proposals' head, and 300 regions."""
+
+    def __init__(self, trunk: MobileNetV1, head: FasterRCNN) -> None:
+        super().__init__()
+        trunk.blocks, trunk.stage_strides = trunk.blocks[:-1], trunk.stage_strides[:-1]
+        self.trunk, self.head = trunk, head
+
+    def forward(self, images: Tensor) -> Any:
+        """What is computed for one image, proposals being what they may."""
+        deep = self.trunk(images)[16]
+        regions = deep.new_empty(PROPOSALS, deep.shape[1], 7, 7)
+        return self.head.rpn.head([deep]), self.head.roi.box_predictor(self.head.roi.box_head(regions))
+
+
+class CountedSSD(nn.Module):
+    """The body and SSD's layers; without default boxes, which cost nothing."""
+
+    def __init__(self, trunk: MobileNetV1, head: SSD) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Raw output."""
+        maps = self.trunk(images)
+        return self.head(maps[16], maps[32])
+
+
+def detector(kind: str, width: float, resolution: int, classes: int) -> nn.Module:
+    """A detector of Table 13 to be counted.
+
+    Args:
+        kind: ``ssd`` or ``frcnn``.
+        width: multiplier of the backbone, above 0.
+        resolution: side of the image in pixels.
+        classes: without the background.
+    """
+    with torch.no_grad():
+        trunk = MobileNetV1(width)
+        channels = [trunk.channels[16], trunk.channels[32]]
+        if kind == "ssd":
+            return CountedSSD(trunk, SSD(channels, classes, size=resolution))
+        return CountedTwoStage(trunk, FasterRCNN(channels, classes, size=resolution))

@@ -1,0 +1,1 @@
+"""The application ``objects``: what is where on a photo."""

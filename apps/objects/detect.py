@@ -1,0 +1,90 @@
+"""``detect``: photos in, a line of objects each out, and pictures with the boxes drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+
+from apps.engine.loader import Loader
+from apps.engine.machine import choose_precision
+from apps.model import answering, load_run
+from datasets.images import find_photos, photo_size, read_photo
+from datasets.photos import LabelledPhotos, Photo
+
+BATCH = 16
+LINE = (230, 60, 40)
+
+
+def detect(
+    paths: Iterable[Path], *, checkpoint: Path, draw: Path | None = None, threshold: float = 0.3,
+    classes: Sequence[str] = (), top: int = 100, workers: int | None = None, precision: str = "auto",
+) -> Iterator[dict[str, Any]]:
+    """The objects on each photo, in the order of the paths.
+
+    Args:
+        paths: photos, and folders that are searched for photos.
+        checkpoint: a run of ``finetune objects``.
+        draw: folder for the photos with boxes drawn.
+        threshold: least score, 0 to 1.
+        classes: the only ones told; none for all.
+        top: most objects a photo.
+        workers: reading processes; None decides by the cores.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+
+    Returns:
+        ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``.
+
+    Raises:
+        FileNotFoundError: a path or the run is missing.
+        ValueError: the folders hold no photo, or the model does not know one of the classes.
+    """
+    app, model, config = load_run(checkpoint, app="objects")
+    strange = [name for name in classes if name not in config.classes]
+    if strange:
+        known = ", ".join(config.classes)
+        raise ValueError(f"the model does not know {', '.join(strange)}; it knows {known}")
+    found = list(find_photos(paths))
+    if not found:
+        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    own: Any = app
+    photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
+    loader = Loader(photos, own.square(), batch_size=BATCH, workers=workers)
+    forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
+    if draw is not None:
+        draw.mkdir(parents=True, exist_ok=True)
+    for batch in loader.epoch(0):
+        lines = {one.index: {"path": str(found[one.index]), "error": one.reason} for one in batch.bad}
+        with torch.inference_mode():
+            outputs = forward(batch.images) if batch.indices else None
+        sizes = [photo_size(found[index]) for index in batch.indices]
+        answers = app.answers(head, outputs, config, sizes, top=10**6) if batch.indices else []
+        for index, answer in zip(batch.indices, answers, strict=True):
+            kept = [
+                one for one in answer["objects"]
+                if one["score"] >= threshold and (not classes or one["name"] in classes)
+            ][:top]
+            lines[index] = {"path": str(found[index]), "objects": kept}
+            if draw is not None:
+                drawn(read_photo(found[index]), kept).save(draw / f"{index:04d}-{found[index].stem}.jpg")
+        yield from (lines[index] for index in sorted(lines))
+
+
+def drawn(
+    image: Image.Image, objects: Sequence[dict[str, Any]], colour: tuple[int, int, int] = LINE
+) -> Image.Image:
+    """The picture with a frame and a name for each object."""
+    canvas = image.convert("RGB")
+    pen, width = ImageDraw.Draw(canvas), max(2, round(min(canvas.size) / 200))
+    size = max(11, round(min(canvas.size) / 35))
+    for one in objects:
+        x1, y1, x2, y2 = one["box"]
+        pen.rectangle((x1, y1, x2, y2), outline=colour, width=width)
+        words = f"{one['name']} {one['score']:.2f}" if "score" in one else one["name"]
+        place = (x1, max(y1 - size - 2, 0))
+        pen.rectangle(pen.textbbox(place, words, font_size=size), fill=colour)
+        pen.text(place, words, fill=(255, 255, 255), font_size=size)
+    return canvas

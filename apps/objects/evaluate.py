@@ -1,0 +1,105 @@
+"""``evaluate objects``: a run, or a COCO result file of any system, on the photos of a split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.engine.files import writable_folder, write_bytes
+from apps.engine.machine import choose_precision
+from apps.evaluate import judge
+from apps.finish import facts
+from apps.model import answering, load_run
+from apps.objects.figures import Judged, check_results
+from apps.objects.judging import sides
+from apps.objects.layouts import read_boxes
+from apps.objects.report import write_objects_report
+from apps.progress import Screen
+from datasets.boxed_photos import BoxedPhotos
+from datasets.coco import read_json
+
+
+def evaluate_run(
+    run: Path, *, data: Path | None, split: str, report: Path | None, results: Path | None,
+    workers: int | None, precision: str, screen: Screen,
+) -> dict[str, Any]:
+    """The figures of a run; see ``evaluate objects --help``.
+
+    Raises:
+        OSError: data or run are missing, or a file cannot be written.
+        ValueError: the run is damaged, or the classes do not fit.
+    """
+    app, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
+    if report is not None:
+        writable_folder(report, "--report")
+    forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
+    judged, skipped = judge(
+        app, lambda images: app.reduce(head, forward(images)), config, split, workers, screen
+    )
+    if results is not None:
+        photos: Any = app.dataset(split, classes=config.classes)
+        write_bytes(results, json.dumps(numbered(judged, photos)).encode())
+    if report is not None:
+        write_objects_report(report, f"objects: {run.name} on {app.settings.data}", judged, facts(config))
+    return answer(judged) | {"skipped": skipped}
+
+
+def evaluate_predictions(path: Path, *, data: Path, split: str, report: Path | None) -> dict[str, Any]:
+    """The figures of a COCO result file.
+
+    Raises:
+        OSError: data or results are missing, or the report cannot be written.
+        ValueError: the file is cut off, no result file, or of other images.
+    """
+    photos = BoxedPhotos(read_boxes(data, split))
+    truth = truth_of(photos)
+    results = check_results(read_json(path), truth, str(path))
+    judged = Judged(truth, results, tuple(str(one.path) for one in photos.photos))
+    if report is not None:
+        writable_folder(report, "--report")
+        write_objects_report(report, f"objects: {path.name} on {data}", judged, {"results": str(path)})
+    return answer(judged) | {"skipped": 0}
+
+
+def answer(judged: Judged) -> dict[str, Any]:
+    """What the command prints."""
+    return {
+        "app": "objects", "n": len(judged.paths), "metrics": judged.figures, "intervals": judged.intervals(),
+    }
+
+
+def truth_of(photos: BoxedPhotos) -> dict[str, Any]:
+    """The marked objects in COCO's form, with the numbers that the layout gives them."""
+    every: Any = photos.photos
+    numbers = {one.name: one.number for one in photos.categories}
+    annotations: list[dict[str, Any]] = []
+    for index, photo in enumerate(every):
+        boxes, labels, ignored, _, areas = photos.target(index)
+        corners = np.asarray(boxes, float).tolist()
+        for box, label, crowd, area in zip(corners, labels, ignored, areas, strict=True):
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": photo.image_id, "bbox": sides(box),
+                "category_id": numbers[photos.classes[label]], "area": float(area), "iscrowd": int(crowd),
+            })
+    return {
+        "images": [{"id": one.image_id, "width": one.width, "height": one.height} for one in every],
+        "categories": [{"id": one.number, "name": one.name} for one in photos.categories],
+        "annotations": annotations,
+    }
+
+
+def numbered(judged: Judged, photos: BoxedPhotos) -> list[dict[str, Any]]:
+    """Results with the numbers of images and categories that the layout gives them."""
+    every: Any = photos.photos
+    images = {str(one.path): one.image_id for one in every}
+    numbers = {one.name: one.number for one in photos.categories}
+    kept = [one for one in judged.results if photos.classes[one["category_id"] - 1] in numbers]
+    return [
+        one | {
+            "image_id": images[judged.paths[one["image_id"] - 1]],
+            "category_id": numbers[photos.classes[one["category_id"] - 1]],
+        } for one in kept
+    ]
