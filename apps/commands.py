@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from apps.commands_cost import cost
 from apps.commands_faces import COMMANDS as FACE_COMMANDS
 from apps.commands_faces import evaluate_faces
 from apps.commands_objects import detect, evaluate_objects
+from apps.commands_joint import joint
 from apps.commands_places import evaluate_places, locate
 from apps.commands_runs import runs
 from apps.commands_weights import weights as weights_group
@@ -158,6 +160,7 @@ def free_folder(parent: Path, name: str) -> Path:
 cli.add_command(cells)
 cli.add_command(cost)
 cli.add_command(detect)
+cli.add_command(joint)
 cli.add_command(locate)
 cli.add_command(runs)
 cli.add_command(weights_group)
@@ -176,6 +179,8 @@ cli.add_command(evaluate_group)
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
 @click.option("--weights", help="pretrained weights with a classifier, instead of a run")
+@click.option("--heads", metavar="RUN,RUN,...", help="runs of one backbone: one pass, all answers")
+@click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
 @click.option("--crops", is_flag=True, help="of attributes: the photos are face crops, so find no faces")
 @click.option("--workers", type=click.IntRange(0), help="processes that read photos")
@@ -187,15 +192,27 @@ cli.add_command(evaluate_group)
 @click.pass_context
 def predict(
     context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
-    **rest: Any,
+    heads: str | None, allow_separate: bool, **rest: Any,
 ) -> None:
     """Name what is on photos, or on all photos in folders: one JSON line each."""
-    from apps.predict import predict as answers
+    if [checkpoint, weights, heads].count(None) != 2:
+        raise click.UsageError("give one of --checkpoint RUN, --weights W and --heads RUN,RUN")
+    if allow_separate and heads is None:
+        raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
+    lines: Iterator[dict[str, Any]]
+    if heads is not None:
+        from apps.joint.together import predict_heads
 
-    if (checkpoint is None) == (weights is None):
-        raise click.UsageError("give either --checkpoint RUN or --weights W")
+        runs = [Path(one) for one in heads.split(",") if one]
+        if not runs:
+            raise click.UsageError("--heads names no run; give --heads RUN,RUN")
+        lines = predict_heads(paths, runs, separate=allow_separate, **rest)
+    else:
+        from apps.predict import predict as answers
+
+        lines = answers(paths, checkpoint=checkpoint, weights=weights, **rest)
     good = bad = 0
-    for line in answers(paths, checkpoint=checkpoint, weights=weights, **rest):
+    for line in lines:
         emit(line)
         bad += "error" in line
         good += "error" not in line

@@ -62,7 +62,7 @@ def start_course(job: Job, module: nn.Module) -> Course:
     groups = parameter_groups(
         job.model, lr=s.lr, backbone_lr=s.backbone_lr, weight_decay=s.weight_decay, layer_decay=s.layer_decay
     )
-    optimizer = make_optimizer(groups, name=s.optimizer, momentum=s.momentum)
+    optimizer = make_optimizer(job.regroup(groups), name=s.optimizer, momentum=s.momentum)
     steps = -(-len(job.train) // s.accumulate)
     schedule = make_schedule(
         optimizer, name=s.schedule, steps_per_epoch=steps, epochs=s.epochs, warmup_epochs=s.warmup_epochs,
@@ -180,5 +180,5 @@ def restore_course(job: Job, course: Course, saved: dict[str, Any], *, any_world
         course.average.load_state_dict(saved["average"])
     course.best.load_state_dict(saved["best"])
     course.epoch, course.step = saved["epoch"], saved["step"]
-    course.tally = Tally(**saved["tally"])
+    course.tally = type(course.tally)(**saved["tally"])
     job.bad[:] = saved["bad"]

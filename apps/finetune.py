@@ -55,7 +55,7 @@ def finetune(
         screen = screen if world.first else Screen(quiet=True)
         resume = resume or (world.restarts > 0 and bool(checkpoint.read_progress(out)))
         saved, settings = _beginning(load_app(name).Settings, given, out, resume=resume, screen=screen)
-        claim = only_process(_claim(out, resume=resume)) if world.first else nullcontext()
+        claim = only_process(claim_run(out, resume=resume)) if world.first else nullcontext()
         with claim:
             job = _prepared(name, settings, out, screen, world)
             outcome = _trained(job, saved, stop_after=stop_after, any_world=any_world)
@@ -97,7 +97,7 @@ def _prepared(name: str, settings: Settings, out: Path, screen: Screen, world: W
         raise
 
 
-def _claim(out: Path, *, resume: bool) -> Path:
+def claim_run(out: Path, *, resume: bool) -> Path:
     """Make the run's folder; never write over a run that is there."""
     writable_folder(out)
     told = checkpoint.read_progress(out)

@@ -38,7 +38,8 @@ class Job:
     """One training in the making: everything that its steps share.
 
     ``train`` may be features that stand for photos, ``val_features`` are those of ``val``; ``probing``
-    says that the head is fitted, not taught.
+    says that the head is fitted, not taught; ``judge`` answers for more than one head; ``regroup``
+    changes the optimiser's groups.
     """
 
     app: App
@@ -59,6 +60,8 @@ class Job:
     precision: torch.dtype
     val_features: Any = None
     probing: bool = False
+    judge: Callable[[], Any] | None = None
+    regroup: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda groups: groups
     bad: list[str] = field(default_factory=list)
     stop: Stop = field(default_factory=Stop)
     timer: StageTimer = field(default_factory=StageTimer)

@@ -19,6 +19,7 @@ from apps.process import is_alive
 from apps.watch import METRICS, read_rows
 
 MODEL, CONFIG, TRAINING, PROGRESS = "model.safetensors", "config.json", "training.pt", "progress.json"
+JOINT = "joint.json"  # of several tasks taught together; their runs are in folders of their own
 SKIPPED = {"tensorboard", "__pycache__", "node_modules"}
 FINISHED, STOPPED, RUNNING, INTERRUPTED, DAMAGED = "finished", "stopped", "running", "interrupted", "damaged"
 PERHAPS = "running?"  # nothing here can tell
@@ -217,6 +218,8 @@ def _state(
         return said, resumable
     if config:
         return FINISHED, ""
+    if said == FINISHED and JOINT in names:
+        return FINISHED, "a run a task in its folders"
     if said == FINISHED:
         raise ValueError(f"{PROGRESS} says finished, but {CONFIG} is missing")
     written = max((folder / name).stat().st_mtime for name in names & {TRAINING, METRICS})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -28,6 +29,8 @@ from apps.frozen import fit_head, pools, with_cached_features
 from apps.job import Job
 from apps.watching import Watching, watching
 
+Begin = Callable[..., tuple[Course, nn.Module]]
+
 
 class OneHead(nn.Module):
     """Images to the output of one head, as a module that processes can share."""
@@ -42,7 +45,8 @@ class OneHead(nn.Module):
 
 
 def train(
-    job: Job, saved: dict[str, Any] | None, *, stop_after: int | None = None, any_world: bool = False
+    job: Job, saved: dict[str, Any] | None, *, stop_after: int | None = None, any_world: bool = False,
+    begin: Begin | None = None,
 ) -> tuple[Course, bool]:
     """Run the epochs that are left; returns where it stands and whether that is the end.
 
@@ -51,13 +55,14 @@ def train(
         saved: the state to go on from.
         stop_after: end after this many epochs more.
         any_world: go on with another number of processes.
+        begin: makes the course and the module that learns; :func:`prepare_course` by default.
 
     Raises:
         Stopped: a signal asked for it; the state is saved.
         FloatingPointError: the loss was not finite.
     """
     s = job.settings
-    course, module = prepare_course(job, saved, any_world=any_world)
+    course, module = (begin or prepare_course)(job, saved, any_world=any_world)
     last = s.epochs if stop_after is None else min(s.epochs, course.epoch + stop_after)
     if course.epoch >= s.epochs:
         job.screen.say(f"all {course.epoch} epochs are done: judging and reporting again")
@@ -137,7 +142,7 @@ def end_epoch(job: Job, course: Course, watch: Watching) -> None:
     for bad in job.world.gather(course.tally.bad):
         job.note_bad(bad)
     with judged_weights(job, course):
-        predictions = predict_val(job)
+        predictions = predict_val(job) if job.judge is None else job.judge()
         figures = job.app.metrics(predictions)
         better = course.best.improved(figures, course.epoch + 1)
         if better and keeps_best(job.settings) and job.world.first:
@@ -155,7 +160,7 @@ def end_epoch(job: Job, course: Course, watch: Watching) -> None:
     if job.world.first:
         checkpoint.append_metrics(job.run, row)
         watch.epoch(row)
-    course.epoch, course.step, course.tally = course.epoch + 1, 0, Tally()
+    course.epoch, course.step, course.tally = course.epoch + 1, 0, type(tally)()
     save_course(job, course, must=False)
 
 

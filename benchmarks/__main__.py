@@ -12,6 +12,7 @@ BENCHMARKS = {
     "places": "benchmarks.places", "attributes": "benchmarks.attributes",
     "objects": "benchmarks.objects",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
+    "heads": "benchmarks.heads",
 }
 
 

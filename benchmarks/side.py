@@ -19,6 +19,9 @@ RUNNERS = {
     "matrix": "benchmarks.matrix:matrix_product",
     "timm-inference": "benchmarks.inference:timm_eager",
     "ours-inference": "benchmarks.inference:ours",
+    "heads-one": "benchmarks.heads:one_head",
+    "heads-four": "benchmarks.heads:four_heads",
+    "heads-separate": "benchmarks.heads:four_models",
 }
 
 

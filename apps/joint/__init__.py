@@ -1,0 +1,1 @@
+"""Several heads on one backbone: taught together, and asked together."""

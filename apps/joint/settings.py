@@ -1,0 +1,117 @@
+"""What ``joint`` can be told: the options that all tasks share, and those of one task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from apps.registry import load_app
+from apps.settings import Settings, flag_name, option
+
+SEPARATE = "separate"  # folder of the runs that --compare trains
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+OF_ALL = ("monitor", "keep", "patience", "accumulate", "tensorboard", "profile")  # never a single task's
+OF_ONE = ("data", "teacher")  # never all tasks'
+
+
+@dataclass(frozen=True)
+class JointSettings(Settings):
+    """The options of ``joint`` that hold for all tasks; those of :class:`Settings` reach every task."""
+
+    accumulate: int = option(0, "batches whose gradients make one update; 0: one a task", low=0)
+    batch_norm: str = option(
+        "auto", "statistics: still (those of the weights), learned by all tasks, or learned apart by task; "
+        "auto: still with weights, else apart", choices=("auto", "still", "learn", "apart"),
+    )
+    task_sampling: str = option(
+        "balanced", "batches of each task: as many, by --share, or by the size of its data",
+        choices=("balanced", "weighted", "size"),
+    )
+    loss_weights: str = option(
+        "fixed", "of the tasks: fixed (--weight), or learned from their uncertainty",
+        choices=("fixed", "learned"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_norm == "apart" and self.ema:
+            raise ValueError("--ema averages one set of statistics, --batch-norm apart has several; give one")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: an application with its data.
+
+    Args:
+        name: of its run's folder and of its figures.
+        app: the application.
+        data: folder of its photos.
+        share: of the batches, relative to the others', with ``--task-sampling weighted``.
+        weight: of its loss, with ``--loss-weights fixed``.
+        given: options of the application that only this task has.
+
+    Raises:
+        ValueError: the name is no plain word, or share or weight are not above 0.
+    """
+
+    name: str
+    app: str
+    data: Path | None = None
+    share: float = 1.0
+    weight: float = 1.0
+    given: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or self.name == SEPARATE:
+            raise ValueError(
+                f"{self.name!r} is no name of a task: small letters, digits, - and _, and not {SEPARATE!r}"
+            )
+        for flag, value in (("--share", self.share), ("--weight", self.weight)):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{flag} {self.name}={value:g} must be above 0 and finite")
+        if self.data is not None:
+            object.__setattr__(self, "data", Path(self.data).absolute())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only."""
+        return asdict(self) | {"data": None if self.data is None else str(self.data)}
+
+    def settings(self, common: Mapping[str, Any]) -> dict[str, Any]:
+        """What the user gave for this task: the options of all tasks that it knows, then its own."""
+        known = {one.name for one in fields(load_app(self.app).Settings)}
+        shared = {k: v for k, v in common.items() if k in known and k not in (*OF_ALL, *OF_ONE)}
+        if shared.get("batch_norm") == "apart":
+            shared["batch_norm"] = "learn"
+        return shared | ({} if self.data is None else {"data": self.data}) | self.given
+
+
+def make_tasks(
+    words: Sequence[str], *, data: Mapping[str, Any], share: Mapping[str, float],
+    weight: Mapping[str, float], given: Mapping[str, dict[str, Any]],
+) -> list[Task]:
+    """The tasks that the words name, ``APP`` or ``NAME=APP``, with what was said of each by name.
+
+    Raises:
+        ValueError: two tasks have one name, there is but one, or an option names a task that is not there.
+        KeyError: there is no such application.
+    """
+    pairs = [(left, right or left) for left, _, right in (word.partition("=") for word in words)]
+    names = [name for name, _ in pairs]
+    if len(set(names)) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"joint wants two tasks or more, each with a name of its own, got {', '.join(names) or 'none'}; "
+            "two of one application are named so: terriers=dogs hounds=dogs"
+        )
+    for flag, told in (("data", data), ("share", share), ("weight", weight), ("set", given)):
+        strange = sorted(set(told) - set(names))
+        if strange:
+            raise ValueError(f"{flag_name(flag)} {strange[0]}: there is no such task; {', '.join(names)}")
+    for _, app in pairs:
+        load_app(app)
+    return [
+        Task(name, app, data.get(name), share.get(name, 1.0), weight.get(name, 1.0), given.get(name, {}))
+        for name, app in pairs
+    ]

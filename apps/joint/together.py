@@ -1,0 +1,236 @@
+"""``predict --heads``: the heads of several runs answer from one pass of the backbone that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apps.app import App
+from apps.engine.checkpoint import RunConfig, read_config
+from apps.engine.loader import Batch, looking_loader
+from apps.engine.machine import choose_precision
+from apps.engine.tta import tta_logits
+from apps.model import load_run, tta_of
+from apps.registry import load_app
+from backbone import Preprocessing
+from backbone.fold import folded
+from datasets.images import find_photos, photo_size
+from datasets.photos import LabelledPhotos, Photo
+from heads import MultiHead
+
+BATCH = 32
+Forward = Callable[[Tensor], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run among those that answer together.
+
+    Args:
+        name: under which its answers stand.
+        run: its folder.
+        config: of the run.
+    """
+
+    name: str
+    run: Path
+    config: RunConfig
+
+    @property
+    def seen(self) -> Preprocessing:
+        """How it wants its photos."""
+        return self.config.backbone.preprocessing
+
+    @property
+    def own_way(self) -> bool:
+        """Whether its application looks at photos in a way of its own, such as for faces first."""
+        return getattr(load_app(self.config.app), "predict", None) is not None
+
+    def shares(self, other: Member) -> bool:
+        """Whether one pass of one backbone serves both."""
+        same = self.config.fingerprint == other.config.fingerprint and self.seen == other.seen
+        return same and not self.own_way and not other.own_way
+
+
+def members_of(runs: Sequence[Path]) -> list[Member]:
+    """The runs with the names of their answers.
+
+    The name is the application's; runs of one application go by their folders' names, and folders of one
+    name are numbered: ``dogs``, ``dogs-2``.
+    """
+    configs = [read_config(run) for run in runs]
+    kinds = [config.app for config in configs]
+    names: list[str] = []
+    for run, kind in zip(runs, kinds, strict=True):
+        plain = kind if kinds.count(kind) == 1 else run.resolve().name
+        name, number = plain, 2
+        while name in names:
+            name, number = f"{plain}-{number}", number + 1
+        names.append(name)
+    return [Member(name, run, config) for name, run, config in zip(names, runs, configs, strict=True)]
+
+
+def passes_of(members: Sequence[Member], *, separate: bool) -> list[list[Member]]:
+    """The members by passes: those of one backbone that see photos alike are together.
+
+    Raises:
+        ValueError: more than one pass is needed, and ``separate`` does not allow it.
+    """
+    passes: list[list[Member]] = []
+    for one in members:
+        home = next((group for group in passes if group[0].shares(one)), None)
+        if home is None:
+            passes.append([one])
+        else:
+            home.append(one)
+    if len(passes) > 1 and not separate:
+        raise ValueError(_why(passes[0][0], passes[1][0]))
+    return passes
+
+
+def _why(one: Member, other: Member) -> str:
+    """Why two runs cannot answer from one pass, and what to do."""
+    for looking in (one, other):
+        if looking.own_way:
+            return (
+                f"{looking.run} looks at photos in a way of its own ({looking.config.app}), so one pass does "
+                "not serve it; give --allow-separate"
+            )
+    prints = one.config.fingerprint, other.config.fingerprint
+    if prints[0] != prints[1]:
+        return (
+            f"{one.run} has the backbone {prints[0]}, {other.run} has {prints[1]}: one pass serves one "
+            "backbone; train them with `joint`, or on the same --weights with --freeze, or give "
+            "--allow-separate"
+        )
+    return (
+        f"{one.run} and {other.run} share the backbone {prints[0]}, but the one sees photos at "
+        f"{_seen(one.seen)}, the other at {_seen(other.seen)}; train them with one --resolution, or give "
+        "--allow-separate"
+    )
+
+
+def _seen(seen: Preprocessing) -> str:
+    return f"{seen.resolution} px (crop {seen.crop:g}, mean {seen.mean[0]:g}, {seen.order})"
+
+
+def one_pass(model: MultiHead, dtype: torch.dtype = torch.float32) -> Forward:
+    """The output of every head from one pass of a copy of the backbone that is made for answering.
+
+    Args:
+        model: as trained; the copy does not follow when it learns on.
+        dtype: in which the backbone computes.
+    """
+    backbone: Any = model.backbone
+    network = folded(backbone, dtype)
+    heads: dict[str, Any] = {name: head.eval() for name, head in model.heads.items()}
+
+    def forward(images: Tensor) -> dict[str, Any]:
+        maps = {stride: one.float() for stride, one in network(images).items()}
+        return {name: head(*(maps[s] for s in model.strides[name])) for name, head in heads.items()}
+
+    return forward
+
+
+def predict_heads(
+    paths: Iterable[Path], runs: Sequence[Path], *, separate: bool = False, top: int = 5,
+    workers: int | None = None, tta: str | None = None, precision: str = "auto",
+) -> Iterator[dict[str, Any]]:
+    """What every run says to each photo, in the order of the paths.
+
+    Args:
+        paths: photos, and folders that are searched for photos.
+        runs: folders of finished runs, one or more.
+        separate: allow a pass a backbone where the runs do not share one.
+        top: how many classes a photo, where there are classes.
+        workers: reading processes; None decides by the cores.
+        tta: views of a photo whose answers are averaged; None for those that each run was judged with.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+
+    Returns:
+        ``{"path", "answers": {NAME: {...}}}`` a photo, or ``{"path", "error"}``.
+
+    Raises:
+        FileNotFoundError: a path or a run is missing.
+        ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
+    """
+    passes = passes_of(members_of(runs), separate=separate)
+    found = list(find_photos(paths))
+    if not found:
+        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    lines = [
+        _own_lines(group[0], found, top=top, workers=workers, precision=precision) if group[0].own_way
+        else _shared_lines(group, found, top=top, workers=workers, tta=tta, precision=precision)
+        for group in passes
+    ]
+    for parts in zip(*lines, strict=True):
+        yield _merged(parts)
+
+
+def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The lines of several passes over one photo as one; an error of one is that of the photo."""
+    failed = next((part for part in parts if "error" in part), None)
+    if failed is not None:
+        return {"path": failed["path"], "error": failed["error"]}
+    answers = {name: answer for part in parts for name, answer in part["answers"].items()}
+    return {"path": parts[0]["path"], "answers": answers}
+
+
+def _own_lines(member: Member, photos: list[Path], **options: Any) -> Iterator[dict[str, Any]]:
+    """The lines of an application that looks in a way of its own."""
+    own: Any = load_app(member.config.app)
+    for line in own.predict(photos, checkpoint=member.run, **options):
+        if "error" in line:
+            yield line
+        else:
+            answer = {key: value for key, value in line.items() if key != "path"}
+            yield {"path": line["path"], "answers": {member.name: answer}}
+
+
+def _shared_lines(
+    group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, tta: str | None,
+    precision: str,
+) -> Iterator[dict[str, Any]]:
+    """The lines of the runs that one pass serves."""
+    apps: dict[str, App] = {}
+    heads: dict[str, Any] = {}
+    for one in group:
+        apps[one.name], model, _ = load_run(one.run)
+        heads[one.name] = model.heads[one.config.app]
+    forward = one_pass(MultiHead(model.backbone, heads), choose_precision(precision))
+    kinds = {one.name: tta_of(one.config, tta) for one in group}
+    photos = LabelledPhotos([Photo(path, 0) for path in paths], ["any"])
+    loader = looking_loader(photos, group[0].seen, batch_size=BATCH, workers=workers)
+    for batch in loader.epoch(0):
+        outputs = _outputs(forward, batch, kinds)
+        lines: dict[int, dict[str, Any]] = {
+            one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
+        }
+        lines |= {index: {"path": str(paths[index]), "answers": {}} for index in batch.indices}
+        sizes = [photo_size(paths[index]) for index in batch.indices]
+        for one in group if batch.indices else ():
+            said = apps[one.name].answers(heads[one.name], outputs[one.name], one.config, sizes, top=top)
+            for index, answer in zip(batch.indices, said, strict=True):
+                lines[index]["answers"][one.name] = answer
+        yield from (lines[index] for index in sorted(lines))
+
+
+@torch.inference_mode()
+def _outputs(forward: Forward, batch: Batch, kinds: dict[str, str]) -> dict[str, Any]:
+    """The heads' outputs: from one pass, and from passes over further views for the heads that want them."""
+    if not batch.indices:
+        return {}
+    outputs = forward(batch.images) if "none" in kinds.values() else {}
+    for name, kind in kinds.items():
+        if kind != "none":
+            outputs[name] = tta_logits(_only(forward, name), batch.images, kind)
+    return outputs
+
+
+def _only(forward: Forward, name: str) -> Callable[[Tensor], Any]:
+    return lambda images: forward(images)[name]
