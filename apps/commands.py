@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,19 @@ import click
 from apps.commands_attributes import evaluate_attributes
 from apps.commands_cells import cells
 from apps.commands_cost import cost
+from apps.commands_export import COMMANDS as EXPORT_COMMANDS
 from apps.commands_faces import COMMANDS as FACE_COMMANDS
 from apps.commands_faces import evaluate_faces
-from apps.commands_objects import detect, evaluate_objects
 from apps.commands_joint import joint
+from apps.commands_objects import detect, evaluate_objects
 from apps.commands_places import evaluate_places, locate
+from apps.commands_predict import TTA, TTA_HELP, predict
 from apps.commands_runs import runs
 from apps.commands_weights import weights as weights_group
 from apps.options import FOLDER, config_option, given_settings, settings_options
 from apps.registry import load_app, targets
 
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
-TTA = ["none", "mirror", "ten", "scales"]
-TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
 
 
 def emit(values: dict[str, Any]) -> None:
@@ -162,10 +161,11 @@ cli.add_command(cost)
 cli.add_command(detect)
 cli.add_command(joint)
 cli.add_command(locate)
+cli.add_command(predict)
 cli.add_command(runs)
 cli.add_command(weights_group)
-for face_command in FACE_COMMANDS:
-    cli.add_command(face_command)
+for command in (*FACE_COMMANDS, *EXPORT_COMMANDS):
+    cli.add_command(command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
 evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos.")
 evaluate_group.add_command(evaluate_attributes)
@@ -173,52 +173,6 @@ evaluate_group.add_command(evaluate_faces)
 evaluate_group.add_command(evaluate_objects)
 evaluate_group.add_command(evaluate_places)
 cli.add_command(evaluate_group)
-
-
-@cli.command()
-@click.argument("paths", nargs=-1, required=True, type=FOLDER)
-@click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
-@click.option("--weights", help="pretrained weights with a classifier, instead of a run")
-@click.option("--heads", metavar="RUN,RUN,...", help="runs of one backbone: one pass, all answers")
-@click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
-@click.option("--crops", is_flag=True, help="of attributes: the photos are face crops, so find no faces")
-@click.option("--workers", type=click.IntRange(0), help="processes that read photos")
-@click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="of the network's sums",
-)
-@click.pass_context
-def predict(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
-    heads: str | None, allow_separate: bool, **rest: Any,
-) -> None:
-    """Name what is on photos, or on all photos in folders: one JSON line each."""
-    if [checkpoint, weights, heads].count(None) != 2:
-        raise click.UsageError("give one of --checkpoint RUN, --weights W and --heads RUN,RUN")
-    if allow_separate and heads is None:
-        raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
-    lines: Iterator[dict[str, Any]]
-    if heads is not None:
-        from apps.joint.together import predict_heads
-
-        runs = [Path(one) for one in heads.split(",") if one]
-        if not runs:
-            raise click.UsageError("--heads names no run; give --heads RUN,RUN")
-        lines = predict_heads(paths, runs, separate=allow_separate, **rest)
-    else:
-        from apps.predict import predict as answers
-
-        lines = answers(paths, checkpoint=checkpoint, weights=weights, **rest)
-    good = bad = 0
-    for line in lines:
-        emit(line)
-        bad += "error" in line
-        good += "error" not in line
-    if bad:
-        click.echo(f"{bad} of {good + bad} photos could not be read", err=True)
-    context.exit(0 if good else 1)
 
 
 @cli.command()

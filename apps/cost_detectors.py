@@ -38,7 +38,8 @@ class CountedSSD(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Raw output."""
         maps = self.trunk(images)
-        return self.head(maps[16], maps[32])
+        output: dict[str, Tensor] = self.head(maps[16], maps[32])
+        return output
 
 
 def detector(kind: str, width: float, resolution: int, classes: int) -> nn.Module:

@@ -19,7 +19,7 @@ from backbone.mobilenet import FullBlock, MobileNetV1, PaddedConv2d, SeparableBl
 TOLERANCE = 1e-3  # of a fold that is found by watching, against the network itself, relative to its maps
 
 
-def folded(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Backbone:
+def folded(backbone: Backbone, dtype: torch.dtype = torch.float32, *, plain: bool = False) -> Backbone:
     """A copy that gives the same maps sooner and cannot learn.
 
     Normalisation stays a step of its own: the zeros that a convolution pads with are zeros of the
@@ -29,6 +29,7 @@ def folded(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Backbone:
     Args:
         backbone: any; it stays as it is. Later changes to it do not reach the copy.
         dtype: of the weights, the arithmetic and the maps: float32 or bfloat16.
+        plain: only PyTorch's own operators, as exporters want to see them, and not the faster ones.
 
     Returns:
         A backbone with the channels, the preprocessing and the fingerprint of the one given; in evaluation
@@ -43,7 +44,7 @@ def folded(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Backbone:
         raise ValueError("this backbone is a folded copy already; fold the one that it was made from")
     with torch.no_grad():
         if isinstance(backbone, MobileNetV1):
-            return _FoldedMobileNet(backbone, dtype).eval()
+            return _FoldedMobileNet(backbone, dtype, plain).eval()
         return _FoldedCopy(backbone, dtype).eval()
 
 
@@ -80,7 +81,7 @@ class _Step(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, conv: PaddedConv2d, norm: nn.BatchNorm2d, dtype: torch.dtype) -> None:
+    def __init__(self, conv: PaddedConv2d, norm: nn.BatchNorm2d, dtype: torch.dtype, plain: bool) -> None:
         super().__init__()
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -92,12 +93,17 @@ class _Step(nn.Module):
         self.register_buffer("bias", bias.detach().to(dtype))
         self.pads_of = conv.pads_of
         self.stride, self.dilation, self.groups = conv.stride[0], conv.dilation[0], conv.groups
+        self.plain = plain
         self.by_kernel = conv.is_depthwise and (self.stride == 1 or self.dilation == 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
         (top, bottom), (left, right) = self.pads_of(x)
         uneven = top != bottom or left != right
+        if self.plain:
+            x, around = (F.pad(x, (left, right, top, bottom)), (0, 0)) if uneven else (x, (top, left))
+            how = self.stride, around, self.dilation, self.groups
+            return F.relu6(F.conv2d(x, self.weight, self.bias, *how))
         if self.by_kernel and not natively(x) and kernels.usable(x):
             out = -(-x.shape[2] // self.stride), -(-x.shape[3] // self.stride)
             return kernels.depthwise(
@@ -125,11 +131,11 @@ class _Step(nn.Module):
 class _FoldedMobileNet(_Folded):
     """MobileNetV1 as a row of steps."""
 
-    def __init__(self, original: MobileNetV1, dtype: torch.dtype) -> None:
+    def __init__(self, original: MobileNetV1, dtype: torch.dtype, plain: bool) -> None:
         super().__init__(original, dtype)
         self.stage_strides = original.stage_strides
-        self.stem = _Step(original.conv_stem, original.bn1, dtype)
-        self.stages = nn.ModuleList(_folded_stage(stage, dtype) for stage in original.blocks)
+        self.stem = _Step(original.conv_stem, original.bn1, dtype, plain)
+        self.stages = nn.ModuleList(_folded_stage(stage, dtype, plain) for stage in original.blocks)
 
     def features(self, normalised: Tensor) -> dict[int, Tensor]:
         """Maps by stride, in the copy's type; a stride met twice keeps the deeper map."""
@@ -141,14 +147,16 @@ class _FoldedMobileNet(_Folded):
         return maps
 
 
-def _folded_stage(stage: nn.Module, dtype: torch.dtype) -> nn.Sequential:
+def _folded_stage(stage: nn.Module, dtype: torch.dtype, plain: bool) -> nn.Sequential:
     steps: list[_Step] = []
     for block in stage.children():
         if isinstance(block, SeparableBlock):
-            steps += [_Step(block.conv_dw, block.bn1, dtype), _Step(block.conv_pw, block.bn2, dtype)]
+            steps += [
+                _Step(block.conv_dw, block.bn1, dtype, plain), _Step(block.conv_pw, block.bn2, dtype, plain)
+            ]
         else:
             assert isinstance(block, FullBlock)
-            steps.append(_Step(block.conv, block.bn1, dtype))
+            steps.append(_Step(block.conv, block.bn1, dtype, plain))
     return nn.Sequential(*steps)
 
 

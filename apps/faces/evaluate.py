@@ -109,7 +109,7 @@ def evaluate_faces(
     for note in trial.notes:
         screen.warn(note)
     threads = workers or os.cpu_count() or 1
-    judged = []
+    judged: list[Judged] = []
     for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
         model = load_face_model(weights=spec, checkpoint=run)
         screen.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
@@ -126,13 +126,14 @@ def evaluate_faces(
         from apps.faces.report import write_report
 
         write_report(report, judged, data)
-    return [
-        {
-            "app": "faces", "model": one.name, "n": len(one.vectors), "metrics": one.metrics(),
-            "intervals": one.intervals, "cost": one.cost, "skipped": one.left_out,
-        }
-        for one in judged
-    ]
+    return [_line(one) for one in judged]
+
+
+def _line(one: Judged) -> dict[str, Any]:
+    return {
+        "app": "faces", "model": one.name, "n": len(one.vectors), "metrics": one.metrics(),
+        "intervals": one.intervals, "cost": one.cost, "skipped": one.left_out,
+    }
 
 
 def beside(one: Judged, teacher: Judged) -> Judged:

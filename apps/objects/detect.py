@@ -57,7 +57,9 @@ def detect(
     if draw is not None:
         draw.mkdir(parents=True, exist_ok=True)
     for batch in loader.epoch(0):
-        lines = {one.index: {"path": str(found[one.index]), "error": one.reason} for one in batch.bad}
+        lines: dict[int, dict[str, Any]] = {
+            one.index: {"path": str(found[one.index]), "error": one.reason} for one in batch.bad
+        }
         with torch.inference_mode():
             outputs = forward(batch.images) if batch.indices else None
         sizes = [photo_size(found[index]) for index in batch.indices]

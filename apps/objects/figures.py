@@ -64,7 +64,7 @@ class Judged:
         rng, ids = np.random.default_rng(seed), [one["id"] for one in self.truth["images"]]
         drawn = []
         for _ in range(draws):
-            stats = evaluate_coco(*resampled(self.truth, self.results, rng.choice(ids, len(ids)))).stats
+            stats = evaluate_coco(*resampled(self.truth, self.results, rng.choice(ids, len(ids)).tolist())).stats
             drawn.append([stats[0], stats[1]])
         rows = np.asarray(drawn)
         rows = rows[rows[:, 0] > -1]
@@ -102,7 +102,9 @@ def resampled(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Truth and results with these images, which may come several times, under new numbers."""
     marks, found = grouped(truth["annotations"]), grouped(results)
-    images, annotations, answers = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
     for number, old in enumerate(map(int, ids), start=1):
         images.append({"id": number})
         for one in marks.get(old, ()):

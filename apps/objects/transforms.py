@@ -52,7 +52,8 @@ class ToSquare:
         x, y = self.factors(width, height)
         size = [max(round(height * y), 1), max(round(width * x), 1)]
         small = F.resize(image, size, antialias=True)
-        return F.pad(small, [0, 0, self.side - size[1], self.side - size[0]], fill=GREY)
+        square: Tensor = F.pad(small, [0, 0, self.side - size[1], self.side - size[0]], fill=GREY)
+        return square
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Distorted:
         x, y = self.square.factors(width, height)
         found = torch.as_tensor(sample["boxes"]).reshape(-1, 4) * torch.tensor([x, y, x, y])
         large = (found[:, 2:] - found[:, :2]).amin(1) >= LEAST_PX
-        return self.square._placed(sample["image"].as_subclass(Tensor)), (found[large], sample["labels"][large])
+        image = self.square._placed(sample["image"].as_subclass(Tensor))
+        return image, (found[large], sample["labels"][large])
 
 
 def _floats(boxes: NDArray[Any]) -> Tensor:

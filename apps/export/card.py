@@ -1,0 +1,99 @@
+"""The model card: what a model is, what it was taught, how good it is, and what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apps.export.spec import HeadSpec, ModelSpec
+
+LIMITS = {
+    "classes": "It names one of its classes for every photo, also for one that shows none of them; "
+    "`unknown` catches many such photos, not all.",
+    "attributes": "Attributes are guesses from a picture. They say nothing of who a person is, and must not "
+    "be used to decide about people.",
+    "cells": "Places are guesses from what is seen; a photo without a landmark may be placed on the wrong "
+    "continent.",
+    "embedding": "Two faces that are close together need not be one person; error rates differ by group of "
+    "people and by light, pose and age. Use it on people who know and agree.",
+    "boxes": "Small, hidden or turned objects are missed; what is not among the classes is not seen.",
+}
+
+
+def card(spec: ModelSpec, answer: Mapping[str, Any]) -> str:
+    """The card of an exported model in Markdown.
+
+    Args:
+        spec: of the model.
+        answer: what ``export`` answers: file, size, parity, figures.
+    """
+    backbone = spec.backbone
+    lines = [
+        f"# {' + '.join(head.name for head in spec.heads)}",
+        "",
+        f"One MobileNet backbone with {len(spec.heads)} head{'s' * (len(spec.heads) > 1)}, in "
+        f"{spec.precision}, for {answer['to']}.",
+        "",
+        "## Use",
+        "",
+        f"- Input `images`: uint8 RGB, {_shape(spec)}, any number of photos. Resize the short side to "
+        f"{int(spec.resolution / spec.crop)} px (bilinear, antialiased), then cut the middle. Nothing else: "
+        "normalisation is inside.",
+        *(f"- Output `{name}`" for name in spec.outputs),
+        f"- Backbone `{backbone['name']}` ({backbone['arch']}), fingerprint `{spec.fingerprint}`; "
+        f"{answer['bytes']:,} bytes.",
+        f"- Against the network as trained, outputs differ by {answer['difference']:.2g} of their size.",
+        "",
+        "## Licence and origin",
+        "",
+        f"- Licence of the backbone's weights: {backbone['licence']}. Source: {backbone['source']}.",
+        "- The heads were trained by whoever made this file; the licence of their photos holds for them.",
+    ]
+    for head in spec.heads:
+        lines += ["", f"## {head.name}", "", *_head(head, answer)]
+    return "\n".join([*lines, "", f"Written with {_versions(spec)}.", ""])
+
+
+def _shape(spec: ModelSpec) -> str:
+    side = spec.resolution
+    return f"(N, {side}, {side}, 3)" if spec.layout == "nhwc" else f"(N, 3, {side}, {side})"
+
+
+def _head(head: HeadSpec, answer: Mapping[str, Any]) -> list[str]:
+    lines = [f"Answers for `{head.app}`: {_classes(head)}.", "", "**Data.** " + _data(head), ""]
+    if head.metrics:
+        lines += ["| figure of the run, on its validation photos | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.4g} |" for name, value in head.metrics.items()]
+        lines.append("")
+    figures, own = answer.get("figures", {}), f"{head.name}/"
+    mine = {name: value for name, value in figures.items() if name.startswith(own)}
+    for name, value in mine.items():
+        if name in answer["drop"]:
+            photos = mine[f"{head.name}/photos"]
+            lines += [
+                f"This file, on {photos:.0f} validation photos: {name} {value:.4f}, "
+                f"{answer['drop'][name]:+.4f} below fp32.", "",
+            ]
+    if head.extra.get("tta", "none") != "none":
+        lines += [
+            f"The run was judged with `--tta {head.extra['tta']}`; this file sees one view of a photo, so it "
+            "is a little worse, and its probabilities are a little off.", "",
+        ]
+    return [*lines, f"**Limits.** {LIMITS.get(head.kind, 'Not described.')}"]
+
+
+def _classes(head: HeadSpec) -> str:
+    if not head.classes:
+        return head.kind
+    shown = ", ".join(head.classes[:8])
+    return f"{len(head.classes)} {head.kind}: {shown}{', ...' if len(head.classes) > 8 else ''}"
+
+
+def _data(head: HeadSpec) -> str:
+    if not head.data:
+        return "Not recorded; for pretrained weights see their source."
+    return "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in head.data.items()) + "."
+
+
+def _versions(spec: ModelSpec) -> str:
+    return ", ".join(f"{name} {number}" for name, number in spec.versions.items())

@@ -1,0 +1,162 @@
+"""``export``: from runs to a file that is checked, measured and described."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from apps.engine.files import writable_folder, write_text
+from apps.export import formats
+from apps.export.card import card
+from apps.export.graph import Plan, plan
+from apps.export.judge import figures, parity
+from apps.export.model_file import ModelFile, load_model, load_onnx
+from apps.export.quantise import calibration_photos, quantised
+from apps.export.web import check_shown, engine, write_page
+
+TARGETS = ("onnx", "openvino", "torch", "web")
+PRECISIONS = ("fp32", "fp16", "int8")
+MAX_DROP = 0.03  # of the figure that the best epoch is told by
+
+
+def export(
+    runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None,
+    precision: str = "fp32", layout: str = "nhwc", calibrate: Path | None = None,
+    validate: Path | None = None, max_drop: float = MAX_DROP, opset: int = formats.OPSET,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Write one model file with the heads of all runs, and a card that describes it.
+
+    Args:
+        runs: folders made by ``finetune``, all on one backbone.
+        out: the file; for ``web`` a folder.
+        to: one of :data:`TARGETS`.
+        weights: pretrained weights with a classifier, instead of runs.
+        precision: one of :data:`PRECISIONS`.
+        layout: of the uint8 RGB input, ``nhwc`` or ``nchw``.
+        calibrate: folder of photos that int8 takes its ranges from.
+        validate: folder of labelled photos to measure the loss of accuracy on.
+        max_drop: the greatest loss that is written, as a fraction of one.
+        opset: of ONNX.
+        say: takes a line of words.
+
+    Returns:
+        ``{"out", "card", "to", "precision", "bytes", "outputs", "fingerprint", "difference", "seconds"}``
+        and, with ``validate``, ``figures`` and ``drop`` by head.
+
+    Raises:
+        OSError: something is missing, or the file cannot be written.
+        ValueError: the runs do not fit together, the options do not, or the loss is above ``max_drop``.
+    """
+    began = time.monotonic()
+    formats.check_opset(opset)
+    _check(to, precision, calibrate, out)
+    photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
+    writable_folder(out if to == "web" else out.parent)
+    made = plan(runs, weights, layout=layout, precision=precision)
+    if to == "web":
+        check_shown(made.spec)
+        engine()
+    say(f"{len(made.spec.heads)} head(s) on backbone {made.spec.fingerprint}, {made.spec.resolution} px")
+    plain = replace(made, spec=replace(made.spec, precision="fp32"))
+    reference_proto = formats.onnx_model(plain, opset)
+    reference = load_onnx(reference_proto.SerializeToString(), out)
+    difference = parity(plain, reference)
+    proto, model = _at_precision(made, reference_proto, reference, photos, out)
+    if precision != "fp32":
+        difference = parity(made, model)
+    measured = _measure(made, reference, model, validate, max_drop, say)
+    written, model = _write(made, proto, model, to, out)
+    if to == "openvino":
+        difference = parity(replace(made, spec=model.spec), model)
+    answer = {
+        "out": str(out), "card": str(_card_path(out, to)), "to": to, "precision": precision,
+        "bytes": sum(path.stat().st_size for path in written), "outputs": list(made.spec.outputs),
+        "fingerprint": made.spec.fingerprint, "difference": float(f"{difference:.3g}"), **measured,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    write_text(_card_path(out, to), card(made.spec, answer))
+    return answer
+
+
+def _check(to: str, precision: str, calibrate: Path | None, out: Path) -> None:
+    if precision == "int8" and calibrate is None:
+        raise ValueError("int8 takes its ranges from photos: give --calibrate DIR with some hundred of yours")
+    if to == "torch" and precision != "fp32":
+        raise ValueError(f"--to torch writes fp32; give --to onnx or openvino for {precision}")
+    if to == "openvino" and out.suffix != ".xml":
+        raise ValueError(f"an OpenVINO model is an .xml with a .bin beside it; --out {out} must end in .xml")
+    if to == "onnx" and out.suffix != ".onnx":
+        raise ValueError(f"--out {out} must end in .onnx")
+    if to != "web" and out.is_dir():
+        raise ValueError(f"--out {out} is a folder; name a file in it")
+
+
+def _at_precision(
+    made: Plan, proto: Any, reference: ModelFile, photos: list[Path], out: Path
+) -> tuple[Any, ModelFile]:
+    if made.spec.precision == "int8":
+        proto = quantised(proto, reference, photos)
+    elif made.spec.precision == "fp16":
+        proto = formats.half(proto)
+    formats.described(proto, made.spec)
+    return proto, load_onnx(proto.SerializeToString(), out)
+
+
+def _measure(
+    made: Plan, reference: ModelFile, model: ModelFile, validate: Path | None, max_drop: float,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    if validate is None:
+        if made.spec.precision == "int8":
+            say("the loss of accuracy is not known: give --validate DIR with labelled photos to measure it")
+        return {}
+    before, after = figures(made.parts, [reference, model], validate)
+    drops: dict[str, float] = {}
+    for name in (name for name in before if not name.endswith("/photos")):
+        fall = before[name] - after[name]
+        drops[name] = round(fall / max(before[name], 1.0), 6)  # of geoscore, which is 0 to 5000, the share
+        say(
+            f"{name}: {before[name]:.4f} in fp32, {after[name]:.4f} in {made.spec.precision}, on "
+            f"{before[name.split('/')[0] + '/photos']:.0f} photos"
+        )
+    check_drop(drops, max_drop)
+    return {"figures": after, "drop": drops}
+
+
+def check_drop(drops: Mapping[str, float], most: float) -> None:
+    """Raise where a figure falls by more than is allowed.
+
+    Args:
+        drops: figure -> by how much it falls, as a fraction of one; negative where it rises.
+        most: the greatest fall that is allowed.
+
+    Raises:
+        ValueError: one falls further; the message names the worst.
+    """
+    worst = max(drops, key=lambda name: drops[name])
+    if drops[worst] > most:
+        raise ValueError(
+            f"{worst} falls by {drops[worst]:.4f}, more than --max-drop {most:g}; nothing was written: "
+            "calibrate with more of your photos, take --precision fp16, or raise --max-drop"
+        )
+
+
+def _write(
+    made: Plan, proto: Any, model: ModelFile, to: str, out: Path
+) -> tuple[list[Path], ModelFile]:
+    if to == "torch":
+        return [formats.write_torch(made, out)], model
+    if to == "openvino":
+        path = formats.write_openvino(proto, made.spec, out)
+        return [path, path.with_suffix(".bin")], load_model(path)
+    if to == "web":
+        return write_page(proto, made.spec, out), model
+    return [formats.write_onnx(proto, out)], model
+
+
+def _card_path(out: Path, to: str) -> Path:
+    return out / "model-card.md" if to == "web" else out.with_suffix(".md")

@@ -1,0 +1,140 @@
+"""Writing a plan as ONNX, OpenVINO or PyTorch files, and reading them back for parity."""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from apps.engine.files import write_bytes, write_whole
+from apps.export.graph import Plan
+from apps.export.spec import INPUT, KEY, ModelSpec
+
+LEAST_OPSET, OPSET, MOST_OPSET = 18, 18, 25
+MOST_BATCH = 1 << 16
+
+
+def check_opset(opset: int) -> None:
+    """Raise where a model cannot be written in this version of ONNX's operators.
+
+    Raises:
+        ValueError: it is too old, or newer than what is known here.
+    """
+    if opset < LEAST_OPSET:
+        raise ValueError(
+            f"opset {opset} is too old: these models need {LEAST_OPSET} or newer (ONNX Runtime 1.14 of 2023 "
+            "and later read it); leave --opset out"
+        )
+    if opset > MOST_OPSET:
+        raise ValueError(f"opset {opset} is not known here; give {LEAST_OPSET} to {MOST_OPSET}")
+
+
+def onnx_model(plan: Plan, opset: int = OPSET) -> Any:
+    """The plan in fp32 as an ``onnx.ModelProto`` with a free number of photos, and with its description.
+
+    Raises:
+        ValueError: see :func:`check_opset`.
+    """
+    check_opset(opset)
+    with _quiet():
+        program = torch.onnx.export(
+            plan.module, (plan.example(2),), dynamo=True, dynamic_shapes=(_dynamic(),), opset_version=opset,
+            input_names=[INPUT], output_names=list(plan.spec.outputs), verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    described(proto, plan.spec)
+    return proto
+
+
+def described(proto: Any, spec: ModelSpec) -> None:
+    """Put the description, the licence and the source into the model."""
+    import onnx
+
+    del proto.metadata_props[:]
+    words = {KEY: spec.to_json(), "licence": spec.backbone["licence"], "source": spec.backbone["source"]}
+    onnx.helper.set_model_props(proto, words)
+    proto.producer_name, proto.doc_string = "mobilenet-apps", ""
+    proto.graph.doc_string = ""
+    for node in proto.graph.node:  # the exporter leaves this machine's paths in them
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info, *proto.graph.initializer):
+        del value.metadata_props[:]
+
+
+def half(proto: Any) -> Any:
+    """A copy with 16-bit weights and arithmetic; its outputs stay fp32."""
+    import copy
+
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with _quiet():
+        return convert_float_to_float16(copy.deepcopy(proto), keep_io_types=True)
+
+
+def write_openvino(proto: Any, spec: ModelSpec, out: Path) -> Path:
+    """An ONNX model as OpenVINO's .xml and .bin; returns the .xml.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+        ValueError: ``out`` does not end in .xml.
+    """
+    if out.suffix != ".xml":
+        raise ValueError(f"an OpenVINO model is an .xml with a .bin beside it; --out {out} must end in .xml")
+    try:
+        import openvino
+    except ImportError as err:
+        raise ImportError("--to openvino needs OpenVINO; install it: pip install openvino") from err
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        source, made = Path(folder) / "model.onnx", Path(folder) / out.name
+        source.write_bytes(proto.SerializeToString())
+        model = openvino.convert_model(source)
+        model.set_rt_info(spec.to_json(), KEY)
+        openvino.save_model(model, made, compress_to_fp16=spec.precision == "fp16")
+        for suffix in (".bin", ".xml"):
+            write_bytes(out.with_suffix(suffix), made.with_suffix(suffix).read_bytes())
+    return out
+
+
+def write_torch(plan: Plan, out: Path) -> Path:
+    """The plan as a program for ``torch.export.load``; the extra file ``mobilenet_apps`` describes it."""
+    with _quiet():
+        program = torch.export.export(plan.module, (plan.example(2),), dynamic_shapes=(_dynamic(),))
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer, extra_files={KEY: plan.spec.to_json()})
+    return write_bytes(out, buffer.getvalue())
+
+
+def write_onnx(proto: Any, out: Path) -> Path:
+    """A ``ModelProto`` as a file, whole or not at all."""
+    write_whole(out, lambda path: _serialise(proto, path))
+    return out
+
+
+def _serialise(proto: Any, path: Path) -> None:
+    path.write_bytes(proto.SerializeToString())
+
+
+def _dynamic() -> dict[int, Any]:
+    return {0: torch.export.Dim("batch", min=1, max=MOST_BATCH)}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters' chatter unheard; their errors are exceptions."""
+    kept = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(kept)

@@ -1,0 +1,174 @@
+"""Exported models as they are used: ONNX Runtime or OpenVINO, and no torch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.engine.machine import usable_cores
+from apps.export.answers import answers
+from apps.export.photos import read_square
+from apps.export.spec import INPUT, KEY, ModelSpec
+from datasets.images import BadPhotoError, find_photos
+
+HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
+Runner = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An exported model, ready to answer; safe to call from several threads.
+
+    Args:
+        spec: what it says of itself.
+        run: (B, ...) uint8 photos in the spec's layout -> its outputs.
+    """
+
+    spec: ModelSpec
+    run: Runner
+
+    def photo(self, path: Path) -> NDArray[np.uint8]:
+        """(1, ...) the photo as the model wants it.
+
+        Raises:
+            BadPhotoError: it cannot be read.
+        """
+        return self.laid_out(read_square(path, self.spec.resolution, self.spec.crop)[0])
+
+    def laid_out(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(R, R, 3) -> (1, R, R, 3) or (1, 3, R, R)."""
+        if self.spec.layout == "nhwc":
+            return pixels[None]
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+
+    def line(self, path: Path, top: int = 5) -> dict[str, Any]:
+        """The answer to one photo, or why there is none."""
+        try:
+            images = self.photo(path)
+        except BadPhotoError as err:
+            return {"path": str(path), "error": err.reason}
+        return {"path": str(path), **answers(self.spec, self.run(images), top=top)[0]}
+
+
+def load_model(path: Path, *, threads: int = 1) -> ModelFile:
+    """An ONNX file, or the .xml of an OpenVINO model, that ``export`` wrote.
+
+    Args:
+        path: of the file.
+        threads: that one call runs on, 1 or more.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: the runtime is not installed.
+        ValueError: it is damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model file {path}; {HOW}")
+    if path.suffix == ".xml":
+        return _load_openvino(path, threads)
+    return load_onnx(path, path, threads=threads)
+
+
+def load_onnx(content: Path | bytes, path: Path, *, threads: int = 1) -> ModelFile:
+    """An ONNX model from a file or its bytes; ``path`` names it in messages.
+
+    Raises:
+        ValueError: it is damaged, or not one of ours.
+    """
+    try:
+        import onnxruntime
+    except ImportError as err:
+        raise ImportError(f"{path} needs ONNX Runtime; install it: pip install onnxruntime") from err
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        source = content if isinstance(content, bytes) else str(content)
+        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as err:  # its kinds of errors are its own and hang on the version
+        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
+    told = session.get_modelmeta().custom_metadata_map
+    if KEY not in told:
+        raise ValueError(
+            f"{path} is an ONNX model, but not one of ours: it does not say what it answers; {HOW}"
+        )
+    spec = ModelSpec.from_json(told[KEY], path)
+    names = list(spec.outputs)
+
+    def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        found: list[NDArray[np.float32]] = session.run(names, {INPUT: images})
+        return found
+
+    return ModelFile(spec, run)
+
+
+def _load_openvino(path: Path, threads: int) -> ModelFile:
+    try:
+        import openvino
+    except ImportError as err:
+        raise ImportError(f"{path} needs OpenVINO; install it: pip install openvino") from err
+    core = openvino.Core()
+    try:
+        model = core.read_model(path)
+        told = model.get_rt_info(KEY).astype(str)
+    except Exception as err:  # one kind for a damaged file and for one without our note
+        raise ValueError(f"{path} is not an OpenVINO model of ours, or is damaged; {HOW}") from err
+    spec = ModelSpec.from_json(told, path)
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    if spec.precision == "fp32":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    compiled = core.compile_model(model, "CPU", settings)
+    places = [compiled.output(name) for name in spec.outputs]
+
+    def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        found = compiled.create_infer_request().infer({INPUT: images})
+        return [np.array(found[place]) for place in places]
+
+    return ModelFile(spec, run)
+
+
+def predict(
+    paths: Iterable[Path], *, model: Path, top: int = 5, workers: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """The model's answers to each photo, in the order of the paths.
+
+    Every worker reads a photo and runs the model on one thread, so that none waits for another.
+
+    Args:
+        paths: photos, and folders that are searched for photos.
+        model: an exported file.
+        top: how many classes or cells a photo.
+        workers: threads; None or 0 takes one for each core.
+
+    Returns:
+        ``{"path", ...the head's answer}`` or ``{"path", "answers": {NAME: ...}}`` a photo, or
+        ``{"path", "error"}`` for one that cannot be read.
+
+    Raises:
+        FileNotFoundError: a path or the model is missing.
+        ValueError: the model is not one of ours, or the folders hold no photo.
+    """
+    one = load_model(model)
+    found = list(find_photos(paths))
+    if not found:
+        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    threads = workers or usable_cores()
+    if threads == 1 or len(found) == 1:
+        yield from (one.line(path, top) for path in found)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[dict[str, Any]]] = deque()
+        for path in found:
+            waiting.append(pool.submit(one.line, path, top))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

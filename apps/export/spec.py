@@ -1,0 +1,103 @@
+"""What an exported model says of itself: its input, and for each head what the outputs mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+KEY = "mobilenet_apps"  # of the model's metadata
+VERSION = 1
+LAYOUTS = ("nhwc", "nchw")
+INPUT = "images"
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """One head of a model.
+
+    Args:
+        name: of the head, and the first part of its outputs' names.
+        app: the application that it answers for.
+        kind: how its outputs are read: ``classes``, ``attributes``, ``cells``, ``embedding``, ``boxes``, ...
+        outputs: names of its outputs in the graph.
+        classes: names, in the order of the outputs.
+        calibration: temperature, thresholds, rule for the unknown.
+        metrics: of the run, on its validation photos.
+        data: what it learned from, in words and counts.
+        extra: what else its kind needs, plain types only.
+    """
+
+    name: str
+    app: str
+    kind: str
+    outputs: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HeadSpec:
+        """The inverse of ``asdict``."""
+        return cls(**{**values, "outputs": tuple(values["outputs"]), "classes": tuple(values["classes"])})
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A whole model.
+
+    Args:
+        fingerprint: of the backbone that all heads share.
+        resolution: side of the input in pixels.
+        crop: share of the resized short side that the central crop keeps, (0, 1].
+        layout: of the uint8 RGB input: ``nhwc`` or ``nchw``.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        backbone: name, architecture, arguments, source and licence.
+        heads: what it answers.
+        versions: of the libraries that wrote it.
+    """
+
+    fingerprint: str
+    resolution: int
+    crop: float
+    layout: str
+    precision: str
+    backbone: Mapping[str, Any]
+    heads: tuple[HeadSpec, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As it is kept in the file."""
+        return json.dumps(asdict(self) | {"version": VERSION})
+
+    @classmethod
+    def from_json(cls, text: str, path: object) -> ModelSpec:
+        """The inverse of :meth:`to_json`.
+
+        Args:
+            text: what the file holds.
+            path: of the file, for messages.
+
+        Raises:
+            ValueError: it was written by another version, or is damaged.
+        """
+        try:
+            values = json.loads(text)
+            version = values.pop("version")
+            if version == VERSION:
+                heads = tuple(HeadSpec.from_dict(one) for one in values["heads"])
+                return cls(**{**values, "heads": heads})
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise ValueError(f"{path}: what it says of itself is damaged; export it again") from err
+        raise ValueError(
+            f"{path} was exported by another version of this program (format {version}, not {VERSION}); "
+            "export it again"
+        )
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All outputs, in the order of the graph."""
+        return tuple(name for head in self.heads for name in head.outputs)
