@@ -48,9 +48,9 @@ class _Separable(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv_dw = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
-        self.bn1 = nn.BatchNorm2d(inputs, eps=1e-3)
+        self.bn1 = nn.BatchNorm2d(inputs, eps=1e-5)
         self.conv_pw = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs, eps=1e-3)
+        self.bn2 = nn.BatchNorm2d(outputs, eps=1e-5)
         for conv in (self.conv_dw, self.conv_pw):
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 

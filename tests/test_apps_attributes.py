@@ -261,6 +261,7 @@ def test_the_face_network_knows_a_man_and_an_age(shared):
     oracle = load_oracle(f"face-network:{shared / 'weights' / 'faces_mobilenetv1_1.0_224.safetensors'}")
     from apps.attributes.teachers import asked
 
+    assert oracle.seen.crop == 1, "a crop of a face is seen whole"
     said = asked(oracle, paths, workers=0)
     assert (said[:2, 0] > 0.5).all()
     assert said[2, 0] < 0.5

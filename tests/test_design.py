@@ -75,7 +75,7 @@ def test_an_application_of_another_package_joins_and_a_second_of_one_name_raises
     assert merge({"dogs": "apps.dogs:Dogs"}, (point,))["cats"] == "somewhere:Cats"
     with pytest.raises(ValueError, match=r"'dogs' is registered twice: a:B and somewhere:Dogs"):
         merge({"dogs": "a:B"}, (EntryPoint("dogs", "somewhere:Dogs", "mobilenet_apps.apps"),))
-    with pytest.raises(KeyError, match="there is no application 'cats'; there are: dogs"):
+    with pytest.raises(KeyError, match=r"there is no application 'cats'; there are: .*dogs"):
         load_app("cats")
     assert targets().keys() >= APPS.keys()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,8 @@ def load_oracle(
     """
     if spec.startswith(FACE_NETWORK):
         network = FaceNetwork(spec.removeprefix(FACE_NETWORK))
-        return Oracle(Layout((GENDER,), {AGE: YEARS}), network.backbone.preprocessing, network)
+        whole = replace(network.backbone.preprocessing, crop=1.0)  # crops of faces are not cut again
+        return Oracle(Layout((GENDER,), {AGE: YEARS}), whole, network)
     if spec.endswith(".onnx"):
         return _onnx(Path(spec), names or ())
     from apps.model import answering, load_run
@@ -135,7 +136,7 @@ def _onnx(path: Path, names: Sequence[str]) -> Oracle:
         return found if inside else torch.sigmoid(found)
 
     side = wanted.shape[2] if isinstance(wanted.shape[2], int) else 224
-    return Oracle(Layout(tuple(names), {}), Preprocessing(resolution=side), probabilities)
+    return Oracle(Layout(tuple(names), {}), Preprocessing(resolution=side, crop=1.0), probabilities)
 
 
 @torch.inference_mode()

@@ -102,7 +102,7 @@ class Faces:
         if s.teacher is None or split == "val":
             return TaughtFaces(chosen, people, None)
         vectors, gone = teacher_vectors(
-            s.teacher, [p.path for p in chosen], names, folder=(s.cache or default_cache()) / "teachers",
+            s.teacher, [p.path for p in chosen], names, folder=default_cache() / "teachers",
             screen=Screen(),
         )
         known = vectors[~gone]

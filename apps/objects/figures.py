@@ -64,7 +64,8 @@ class Judged:
         rng, ids = np.random.default_rng(seed), [one["id"] for one in self.truth["images"]]
         drawn = []
         for _ in range(draws):
-            stats = evaluate_coco(*resampled(self.truth, self.results, rng.choice(ids, len(ids)).tolist())).stats
+            chosen = rng.choice(ids, len(ids)).tolist()
+            stats = evaluate_coco(*resampled(self.truth, self.results, chosen)).stats
             drawn.append([stats[0], stats[1]])
         rows = np.asarray(drawn)
         rows = rows[rows[:, 0] > -1]
