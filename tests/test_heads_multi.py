@@ -9,18 +9,33 @@ import torch
 from torch import Tensor, nn
 
 import heads
-from heads import Classifier, Embedding, GeoCells, Head, MultiHead
+from heads import (
+    SSD,
+    Attributes,
+    Classifier,
+    Embedding,
+    FasterRCNN,
+    FasterRCNNPyramid,
+    GeoCells,
+    Head,
+    MultiHead,
+)
 
 HEADS: dict[str, Head] = {
     "classifier": Classifier(8, 5), "cells": GeoCells(8, [5]), "embedding": Embedding(8, 128),
+    "attributes": Attributes(8, ["smiles", "hat"]),
 }
-TARGETS = {"embedding": nn.functional.normalize(torch.rand(3, 128))}
+TARGETS = {
+    "embedding": nn.functional.normalize(torch.rand(3, 128)),
+    "attributes": torch.tensor([[0.0, 1.0], [1.0, float("nan")], [0.5, 0.0]]),
+}
+DETECTORS = {SSD, FasterRCNN, FasterRCNNPyramid}  # their maps fit a size: tests/test_heads_detectors.py
 
 
 def test_every_public_head_is_under_contract_here() -> None:
     public = {v for v in vars(heads).values() if isinstance(v, type) and issubclass(v, Head)} - {Head}
     assert public
-    assert public == {type(head) for head in HEADS.values()}
+    assert public == {type(head) for head in HEADS.values()} | DETECTORS
 
 
 @pytest.mark.parametrize("name", HEADS)
