@@ -27,9 +27,9 @@ class App(Protocol):
 
     An application whose ``predict`` is more than photos to the head's answers brings a static method
     ``predict(paths, *, checkpoint, **options)`` that yields the lines; a command of its own, such as another
-    ``evaluate NAME``, is added in ``apps/commands.py``. One whose head takes something from the backbone brings
-    ``adopt(network, head)``. A dataset may bring ``transforms``, a pair for learning and for judging, whose
-    ``both(pixels, target)`` moves targets, too.
+    ``evaluate NAME``, is added in ``apps/commands.py``. One whose head takes something from the backbone
+    brings ``adopt(network, head)``. A dataset may bring ``transforms``, a pair for learning and for judging,
+    whose ``both(pixels, target)`` moves targets, too.
     """
 
     name: ClassVar[str]
