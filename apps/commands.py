@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from apps.commands_export import COMMANDS as EXPORT_COMMANDS
 from apps.commands_faces import COMMANDS as FACE_COMMANDS
 from apps.commands_faces import evaluate_faces
 from apps.commands_joint import joint
+from apps.commands_lines import emit
 from apps.commands_objects import detect, evaluate_objects
 from apps.commands_places import evaluate_places, locate
 from apps.commands_predict import TTA, TTA_HELP, predict
@@ -26,11 +26,6 @@ from apps.options import FOLDER, config_option, given_settings, settings_options
 from apps.registry import load_app, targets
 
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
-
-
-def emit(values: dict[str, Any]) -> None:
-    """One JSON object on a line of stdout."""
-    click.echo(json.dumps(values))  # in ASCII: a file name may be no UTF-8
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

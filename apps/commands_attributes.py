@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from apps.commands_lines import emit
 from apps.options import FOLDER
 
 
@@ -32,7 +33,6 @@ def evaluate_attributes(
 ) -> None:
     """Judge attributes of faces: a run, face weights with heads, or any system's probabilities."""
     from apps.attributes.evaluate import evaluate_predictions, evaluate_run, evaluate_weights
-    from apps.commands import emit
     from apps.progress import Screen
 
     if sum(one is not None for one in (checkpoint, weights, predictions)) != 1:

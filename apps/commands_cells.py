@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from apps.commands_lines import emit
 from apps.options import FOLDER
 
 _LEVEL = click.IntRange(0, 30)
@@ -41,7 +42,6 @@ def build_command(
     A table has columns lat and lon, and weight if positions count differently; photos tell their position in
     EXIF. A cell is split while it has more than --t-max photos.
     """
-    from apps.commands import emit
     from apps.places.cells import build_cells
     from apps.places.partition import Limits
     from apps.progress import Screen
@@ -61,7 +61,6 @@ def build_command(
 @click.option("--points", type=FOLDER, help="test positions: CSV, Parquet or a folder of photos")
 def report_command(file: Path, points: Path | None) -> None:
     """Number, levels, area and balance of CELLS; with --points also coverage and the best reachable."""
-    from apps.commands import emit
     from apps.places.cells import report_cells
     from apps.progress import Screen
 
@@ -73,7 +72,6 @@ def report_command(file: Path, points: Path | None) -> None:
 @_OUT
 def convert_command(file: Path, out: Path) -> None:
     """Write CELLS in another format; a CSV needs no more than a column of S2 tokens."""
-    from apps.commands import emit
     from apps.places.cells import convert_cells
 
     emit(convert_cells(file, out))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from apps.commands_lines import emit
 from apps.options import FOLDER
 
 WHICH, ALIGNMENTS = ("all", "largest", "one"), ("five-point", "none")
@@ -65,7 +66,6 @@ def embed_faces(
     PATHS are photos, folders, patterns, .tar shards, or - for a list of such on stdin. Photos that the table
     has already are skipped; stopped and started again, it goes on. Under torchrun the work is shared.
     """
-    from apps.commands import emit
     from apps.faces.embed import load_face_model
     from apps.faces.run import Order
     from apps.faces.run import embed_faces as make_table
@@ -90,7 +90,6 @@ def verify_faces(
     threshold: float | None,
 ) -> None:
     """Tell whether the largest faces of two photos are of one person."""
-    from apps.commands import emit
     from apps.faces.embed import load_face_model
     from apps.faces.people import verify
 
@@ -113,7 +112,6 @@ def search_faces(
 
     The model is the one that made the table.
     """
-    from apps.commands import emit
     from apps.faces.gallery import Gallery
     from apps.faces.people import gallery_model, search
 
@@ -140,7 +138,6 @@ def enroll(
 
     A new gallery wants --weights or --checkpoint; one that is there has its own model.
     """
-    from apps.commands import emit
     from apps.faces.people import enroll as put
     from apps.progress import Screen
 
@@ -166,7 +163,6 @@ def enroll(
 @_limit
 def cluster_faces(table: Path, out: Path, min_size: int, far: float | None, threshold: float | None) -> None:
     """Sort a table of faces by person, with a contact sheet to look through."""
-    from apps.commands import emit
     from apps.faces.sheet import cluster_faces as sort
     from apps.progress import Screen
 
@@ -216,7 +212,6 @@ def evaluate_faces(data: Path, **told: Any) -> None:
 
     Several models give a line each, and one table in the report.
     """
-    from apps.commands import emit
     from apps.faces.evaluate import evaluate_faces as judge
     from apps.progress import Screen
 

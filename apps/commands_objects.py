@@ -7,13 +7,8 @@ from typing import Any
 
 import click
 
+from apps.commands_lines import PRECISION, WORKERS, emit, emit_photos
 from apps.options import FOLDER
-
-_PRECISION = click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="of the network's sums",
-)
-_WORKERS = click.option("--workers", type=click.IntRange(0), help="processes that read photos")
 
 
 @click.command("objects")
@@ -25,11 +20,10 @@ _WORKERS = click.option("--workers", type=click.IntRange(0), help="processes tha
 )
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @click.option("--write-predictions", "results", type=FOLDER, help="COCO result file for the run's answers")
-@_WORKERS
-@_PRECISION
+@WORKERS
+@PRECISION
 def evaluate_objects(checkpoint: Path | None, predictions: Path | None, **rest: Any) -> None:
     """Judge a detector, or a result file of any system, by COCO's figures."""
-    from apps.commands import emit
 
     if (checkpoint is None) == (predictions is None):
         raise click.UsageError("give either --checkpoint RUN or --predictions F")
@@ -55,20 +49,12 @@ def evaluate_objects(checkpoint: Path | None, predictions: Path | None, **rest: 
 )
 @click.option("--classes", help="the only ones told, with commas between")
 @click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects a photo")
-@_WORKERS
-@_PRECISION
+@WORKERS
+@PRECISION
 @click.pass_context
 def detect(context: click.Context, /, paths: tuple[Path, ...], classes: str | None, **rest: Any) -> None:
     """Find objects on photos, or on all photos in folders: one JSON line each."""
-    from apps.commands import emit
     from apps.objects.detect import detect as answers
 
     wanted = [one.strip() for one in (classes or "").split(",") if one.strip()]
-    good = bad = 0
-    for line in answers(paths, classes=wanted, **rest):
-        emit(line)
-        bad += "error" in line
-        good += "error" not in line
-    if bad:
-        click.echo(f"{bad} of {good + bad} photos could not be read", err=True)
-    context.exit(0 if good else 1)
+    emit_photos(context, answers(paths, classes=wanted, **rest))

@@ -7,13 +7,9 @@ from typing import Any
 
 import click
 
+from apps.commands_lines import PRECISION, WORKERS, emit, emit_photos
 from apps.options import FOLDER
 
-_PRECISION = click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="of the network's sums",
-)
-_WORKERS = click.option("--workers", type=click.IntRange(0), help="processes that read photos")
 _LEAST = click.option(
     "--min-confidence", "least", type=float, default=0.0, show_default=True,
     help="do not answer where less probability than this, 0 to 1, lies within 200 km of the answer",
@@ -40,11 +36,10 @@ _FLAGS = {
 @click.option("--baselines/--no-baselines", default=True, help="judge two simple answers beside the run")
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @click.option("--write-predictions", "predictions_to", type=FOLDER, help="CSV for the answers")
-@_WORKERS
-@_PRECISION
+@WORKERS
+@PRECISION
 def evaluate_places(checkpoint: Path | None, predictions: Path | None, **rest: Any) -> None:
     """Judge a model of places, or predictions of any system, by kilometres."""
-    from apps.commands import emit
     from apps.places.evaluate import evaluate_predictions, evaluate_run
     from apps.progress import Screen
 
@@ -72,8 +67,8 @@ def evaluate_places(checkpoint: Path | None, predictions: Path | None, **rest: A
 @_TEN
 @click.option("--refine", is_flag=True, help="the place of the likest training photo in the likeliest cells")
 @_LEAST
-@_WORKERS
-@_PRECISION
+@WORKERS
+@PRECISION
 @click.pass_context
 def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path, **rest: Any) -> None:
     """Tell where photos may have been taken: one JSON line each.
@@ -81,16 +76,8 @@ def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path,
     PATHS are photos, or folders that are searched for photos. What the camera wrote about the place is not
     read. Answers are coarse, as a city is, unless --precise.
     """
-    from apps.commands import emit
     from apps.places.locate import Asked
     from apps.places.locate import locate as answers
     from apps.progress import Screen
 
-    good = bad = 0
-    for line in answers(paths, checkpoint, Asked(**rest), Screen()):
-        emit(line)
-        bad += "error" in line
-        good += "error" not in line
-    if bad:
-        click.echo(f"{bad} of {good + bad} photos could not be read", err=True)
-    context.exit(0 if good else 1)
+    emit_photos(context, answers(paths, checkpoint, Asked(**rest), Screen()))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from apps.commands_lines import PRECISION, WORKERS, emit_photos
 from apps.options import FOLDER
 
 TTA = ["none", "mirror", "ten", "scales"]
@@ -24,19 +25,15 @@ Lines = Iterator[dict[str, Any]]
 @click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
 @click.option("--crops", is_flag=True, help="of attributes: the photos are face crops, so find no faces")
-@click.option("--workers", type=click.IntRange(0), help="processes that read photos")
+@WORKERS
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="of the network's sums",
-)
+@PRECISION
 @click.pass_context
 def predict(
     context: click.Context, /, paths: tuple[Path, ...], heads: str | None, model: Path | None,
     allow_separate: bool, **rest: Any,
 ) -> None:
     """Name what is on photos, or on all photos in folders: one JSON line each."""
-    from apps.commands import emit
 
     if [rest["checkpoint"], rest["weights"], heads, model].count(None) != 3:
         raise click.UsageError(
@@ -54,14 +51,7 @@ def predict(
         from apps.predict import predict as answers
 
         lines = answers(paths, **rest)
-    good = bad = 0
-    for line in lines:
-        emit(line)
-        bad += "error" in line
-        good += "error" not in line
-    if bad:
-        click.echo(f"{bad} of {good + bad} photos could not be read", err=True)
-    context.exit(0 if good else 1)
+    emit_photos(context, lines)
 
 
 def _by_heads(paths: tuple[Path, ...], heads: str, separate: bool, rest: dict[str, Any]) -> Lines:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from apps.commands_lines import emit
 from apps.options import FOLDER
 
 
@@ -47,7 +48,6 @@ def import_command(file: Path, out: Path | None, **told: Any) -> None:
     The result is checked against the file's own numbers, and against TensorFlow Lite's interpreter where
     ai-edge-litert is installed.
     """
-    from apps.commands import emit
     from apps.importing.importer import ImportOptions, import_weights
     from apps.progress import Screen
 
@@ -58,7 +58,6 @@ def import_command(file: Path, out: Path | None, **told: Any) -> None:
 @weights.command("list")
 def list_command() -> None:
     """All registered weights, one JSON line each."""
-    from apps.commands import emit
     from apps.weights_registry import list_weights
 
     for line in list_weights():
@@ -69,7 +68,6 @@ def list_command() -> None:
 @click.argument("name")
 def show_command(name: str) -> None:
     """Everything known about one set of weights: address, sum, licence, accuracy, preprocessing."""
-    from apps.commands import emit
     from apps.weights_registry import show_weights
 
     emit(show_weights(name))
@@ -82,7 +80,6 @@ def show_command(name: str) -> None:
 @_calibration
 def fetch_command(name: str, to: Path, base_url: str | None, calibrate: Path | None, photos: int) -> None:
     """Download registered weights, check and import them; go on where a download broke off."""
-    from apps.commands import emit
     from apps.importing.importer import ImportOptions
     from apps.progress import Screen
     from apps.weights_registry import fetch_weights

@@ -108,14 +108,9 @@ class Attributes:
         self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
     ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The head's masked loss; a teacher's answers are in the targets already."""
+        from apps.plain_terms import plain_terms
 
-        def terms(images: Tensor, model: nn.Module, targets: Any) -> dict[str, Tensor]:
-            with cast():
-                output = model(images).float()
-            found: dict[str, Tensor] = head.loss(output, targets)
-            return found
-
-        return terms
+        return plain_terms(head, cast)
 
     def reduce(self, head: Any, output: Tensor) -> Tensor:
         """The logits, as they are."""

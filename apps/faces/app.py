@@ -175,19 +175,15 @@ class Faces:
         self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
     ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
+        from apps.plain_terms import plain_terms
+
         vectors = photos.vectors
         if vectors is not None and vectors.shape[1] != self.settings.dim:
             raise ValueError(
                 f"the teacher's vectors have {vectors.shape[1]} dimensions; give --dim {vectors.shape[1]}"
             )
 
-        def terms(images: Tensor, model: nn.Module, targets: Any) -> dict[str, Tensor]:
-            with cast():
-                output = model(images).float()
-            found: dict[str, Tensor] = head.loss(output, targets)
-            return found
-
-        return terms
+        return plain_terms(head, cast)
 
     def reduce(self, head: Any, output: Tensor) -> Tensor:
         """The vectors, as they are."""

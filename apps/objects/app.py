@@ -115,15 +115,9 @@ class Objects:
         self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
     ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The head's own loss terms."""
-        from apps.engine.nested import mapped
+        from apps.plain_terms import plain_terms
 
-        def terms(images: Tensor, model: nn.Module, targets: Any) -> dict[str, Tensor]:
-            with cast():
-                output = model(images)
-            found: dict[str, Tensor] = head.loss(mapped(lambda one: one.float(), output), targets)
-            return found
-
-        return terms
+        return plain_terms(head, cast)
 
     def reduce(self, head: Any, output: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Boxes on the square, scores and labels a photo."""

@@ -136,18 +136,14 @@ class Places:
         self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
     ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """A cross-entropy for each partition, and the offset's distance."""
+        from apps.plain_terms import plain_terms
+
         if self.settings.sequence:
             from apps.places.sequence import check_albums
 
             check_albums(photos)
 
-        def terms(images: Tensor, model: nn.Module, targets: Any) -> dict[str, Tensor]:
-            with cast():
-                output = model(images).float()
-            found: dict[str, Tensor] = head.loss(output, targets)
-            return found
-
-        return terms
+        return plain_terms(head, cast)
 
     def reduce(self, head: Any, output: Tensor) -> dict[str, Tensor]:
         """Log-probabilities of the finest cells, and the offset."""
