@@ -90,7 +90,9 @@ def draw_pairs(
     for index, label in enumerate(labels):
         of_person.setdefault(label, []).append(index)
     people, rng = sorted(of_person), random.Random(seed)
-    if folds < 2 or len(people) < 2 * folds:
+    if folds < 2:
+        raise ValueError(f"pairs need 2 folds with 2 people each, so 4 people; got {len(people)}: give more")
+    if len(people) < 2 * folds:
         raise ValueError(f"{folds} folds need {max(2, folds) * 2} people, got {len(people)}")
     # people with several photos first, so that every fold gets its share of them
     rng.shuffle(people)

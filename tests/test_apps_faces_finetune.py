@@ -215,3 +215,28 @@ def test_photos_that_the_teacher_does_not_know_are_left_out_and_said(
     answer = cli("finetune", "faces", "--data", people, "--teacher", part, *FAST, "--out", tmp_path / "run")
     assert answer.code == 0, answer.err
     assert "photos have no vector of the teacher: left out" in answer.err
+
+
+def test_judging_by_people_that_were_learned_is_said(cli: Cli, people: Path, student: Path) -> None:
+    answer = cli("evaluate", "faces", "--checkpoint", student, "--data", people)
+    assert answer.code == 0, answer.err
+    assert "learned from people in" in answer.err
+    assert "judge by other faces by --data" in answer.err
+
+
+@pytest.mark.parametrize(("content", "told"), [
+    (b"no archive", "is no .npz file with the arrays name and vector\n"),
+    (None, "has no arrays name and vector, only others"),
+])
+def test_a_damaged_file_of_vectors_is_told_without_the_librarys_words(
+    cli: Cli, people: Path, tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    file = tmp_path / "teacher.npz"
+    if content is None:
+        np.savez(file, vector=np.zeros((3, DIM)))
+    else:
+        file.write_bytes(content)
+    answer = cli("finetune", "faces", "--data", people, "--teacher", file, *FAST, "--out", tmp_path / "run")
+    assert answer.code == 1
+    assert told in answer.err
+    assert "pickle" not in answer.err

@@ -214,3 +214,8 @@ def test_a_broken_picture_in_a_verification_file_is_named_by_its_number(tmp_path
         VerificationBin(tmp_path / "a.bin")[1]
     with pytest.raises(FileNotFoundError, match=r"such as lfw\.bin"):
         VerificationBin(tmp_path / "no.bin")
+
+
+def test_too_few_people_for_pairs_says_how_many_are_needed() -> None:
+    with pytest.raises(ValueError, match="so 4 people; got 2: give more"):
+        draw_pairs([0, 0, 1], folds=1)

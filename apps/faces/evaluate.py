@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from apps.engine.checkpoint import read_config
 from apps.engine.files import writable_folder
 from apps.faces.embed import Align, FaceModel, Vectors, load_face_model
 from apps.faces.intervals import tar_intervals
@@ -113,6 +114,8 @@ def evaluate_faces(
     for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
         model = load_face_model(weights=spec, checkpoint=run)
         screen.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
+        if run is not None:
+            warn_of_learned(run, data, folds, screen)
         model = model.mirrored() if mirror else model
         vectors, gone = embed_trial(trial, model, align=align, workers=threads, screen=screen)
         judged.append(judge(str(run or model.info.name), trial, vectors, gone, cost_of(model)))
@@ -134,6 +137,16 @@ def _line(one: Judged) -> dict[str, Any]:
         "app": "faces", "model": one.name, "n": len(one.vectors), "metrics": one.metrics(),
         "intervals": one.intervals, "cost": one.cost, "skipped": one.left_out,
     }
+
+
+def warn_of_learned(run: Path, data: Path, folds: Sequence[int] | None, screen: Screen) -> None:
+    """Say so where a run is judged on the folder that it learned from, other than by the folds kept apart."""
+    settings = read_config(run, app="faces").settings
+    apart = settings.get("val_folds")
+    same = settings.get("data") == str(data.absolute())
+    if same and (apart is None or ",".join(map(str, sorted(folds or ()))) != apart.replace(" ", "")):
+        better = f"--folds {apart}" if apart else "other faces by --data"
+        screen.warn(f"{run} learned from people in {data}, so these figures flatter it; judge by {better}")
 
 
 def beside(one: Judged, teacher: Judged) -> Judged:
@@ -198,8 +211,10 @@ def read_vectors(file: Path, names: Sequence[str]) -> tuple[Vectors, Bools]:
         with np.load(file, allow_pickle=False) as arrays:
             known, vectors = arrays["name"].tolist(), arrays["vector"].astype(np.float32)
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    except (ValueError, KeyError, OSError, EOFError) as err:
-        raise ValueError(f"{file} is no .npz file with the arrays name and vector ({err})") from err
+    except KeyError as err:
+        raise ValueError(f"{file} has no arrays name and vector, only others; see docs/faces.md") from err
+    except (ValueError, OSError, EOFError) as err:  # numpy's own words speak of options that there are not
+        raise ValueError(f"{file} is no .npz file with the arrays name and vector") from err
     rows = {str(Path(name).with_suffix("")): row for row, name in enumerate(known)}
     found = np.array([rows.get(name, -1) for name in names])
     if len(known) != len(vectors) or (found < 0).all():
