@@ -21,6 +21,7 @@ from apps.options import FOLDER
     "--split", type=click.Choice(["val", "train", "test", "all"]),
     help="which photos  [default: val; all with --predictions]",
 )
+@click.option("--teacher", help="as of `finetune attributes`: tells how well the run repeats it, too")
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @click.option("--workers", type=click.IntRange(0), help="processes that read photos")
 @click.option(
@@ -29,7 +30,7 @@ from apps.options import FOLDER
 )
 def evaluate_attributes(
     checkpoint: Path | None, weights: str | None, predictions: Path | None, split: str | None, precision: str,
-    workers: int | None, data: Path | None, **rest: Any,
+    workers: int | None, data: Path | None, teacher: str | None, **rest: Any,
 ) -> None:
     """Judge attributes of faces: a run, face weights with heads, or any system's probabilities."""
     from apps.attributes.evaluate import evaluate_predictions, evaluate_run, evaluate_weights
@@ -37,10 +38,12 @@ def evaluate_attributes(
 
     if sum(one is not None for one in (checkpoint, weights, predictions)) != 1:
         raise click.UsageError("give one of --checkpoint RUN, --weights W and --predictions F")
+    if teacher is not None and checkpoint is None:
+        raise click.UsageError("--teacher is for a run: give --checkpoint RUN")
     if checkpoint is not None:
         emit(evaluate_run(
-            checkpoint, data=data, split=split or "val", workers=workers, precision=precision,
-            screen=Screen(), **rest,
+            checkpoint, data=data, teacher=teacher, split=split or "val", workers=workers,
+            precision=precision, screen=Screen(), **rest,
         ))
         return
     if data is None:

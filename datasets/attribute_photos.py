@@ -49,6 +49,11 @@ class AttributePhotos(LabelledPhotos):
         """What is to be learned of a photo: a row of float32, NaN where nothing is known."""
         return self.columns[index]
 
+    @property
+    def owners(self) -> dict[str, str]:
+        """The person on each photo, by its path; empty where that is not known."""
+        return {str(photo.path): one for photo, one in zip(self.photos, self.people or (), strict=False)}
+
     def subset(self, indices: Iterable[int]) -> Self:
         """The same attributes of some of the photos, in the order given."""
         rows = list(indices)

@@ -58,7 +58,7 @@ def attribute_names(path: Path) -> tuple[str, ...]:
 
 
 def read_attribute_table(
-    path: Path, *, names: Sequence[str] | None = None, soft: bool = False,
+    path: Path, *, names: Sequence[str] | None = None, soft: bool = False, blanks: bool = False,
     counts: dict[str, int] | None = None,
 ) -> AttributeTable:
     """The images and values of a table.
@@ -67,7 +67,8 @@ def read_attribute_table(
         path: ``.csv`` or ``.parquet`` with an ``image`` column and a column an attribute, or LFW's
             ``lfw_attributes.txt``, in which a score above 0 is a yes.
         names: the attributes wanted, in this order; None takes all columns.
-        soft: cells are probabilities in [0, 1], none blank; else 1, 0, -1 (no, too) or blank (unknown).
+        soft: cells are probabilities in [0, 1]; else 1, 0, -1 (no, too) or blank (unknown).
+        blanks: probabilities may be blank, too: nothing is said of that photo.
         counts: columns that hold a class, 0 to K - 1, or blank: name -> K.
 
     Raises:
@@ -91,7 +92,9 @@ def read_attribute_table(
         absent = ", ".join(lacking) or "of attributes"
         raise ValueError(f"{path} has no column {absent}; it has {', '.join(known) or 'none'}")
     values = np.column_stack([
-        _values(table[name].to_pylist(), name, path, soft=soft, classes=kinds.get(name)) for name in wanted
+        _values(
+            table[name].to_pylist(), name, path, soft=soft, blanks=blanks or not soft, classes=kinds.get(name)
+        ) for name in wanted
     ])
     person = next((name for name in PERSON if name in table.column_names), None)
     people = None if person is None else tuple(str(one) for one in table[person].to_pylist())
@@ -140,12 +143,13 @@ def _scores(path: Path) -> pa.Table:
 
 
 def _values(
-    cells: Sequence[Any], name: str, path: Path, *, soft: bool, classes: int | None
+    cells: Sequence[Any], name: str, path: Path, *, soft: bool, blanks: bool, classes: int | None
 ) -> NDArray[np.float64]:
     found = np.empty(len(cells))
     for row, cell in enumerate(cells):
-        found[row] = _value("" if cell is None else str(cell).strip(), soft, classes)
-        if np.isinf(found[row]) or (soft and np.isnan(found[row])):
+        word = "" if cell is None else str(cell).strip()
+        found[row] = _value(word, soft, classes)
+        if np.isinf(found[row]) or (np.isnan(found[row]) and (not blanks or (soft and word != ""))):
             wanted = (
                 "a probability from 0 to 1" if soft
                 else "0, 1, -1 or blank" if classes is None else f"a whole number from 0 to {classes - 1}"

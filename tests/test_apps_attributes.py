@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from support import Answer, Cli, save_colour
 
 from apps.attributes.app import AttributesSettings
 from apps.attributes.data import attribute_split, mixed
+from apps.attributes.emulation import emulation
 from apps.attributes.names import Layout, weights_of
-from apps.attributes.teachers import load_oracle, teacher_columns
+from apps.attributes.teachers import as_probabilities, load_oracle, teacher_columns
 from apps.progress import Screen
 from datasets.images import find_photos
 
@@ -273,3 +275,73 @@ def test_the_face_network_knows_a_man_and_an_age(shared):
 def test_weights_without_the_heads_are_refused(shared, weights_025):
     with pytest.raises(ValueError, match="has no heads feats, gender_pred, age_pred"):
         load_oracle(f"face-network:{weights_025}")
+
+
+def test_a_run_is_held_against_its_teacher(cli, run, squares):
+    """The paper's measure; a run repeats itself at the cost of its own doubt, and no better."""
+    answer = cli("evaluate", "attributes", "--checkpoint", run, "--teacher", run, "--workers", 0)
+    assert answer.code == 0, answer.err
+    told = answer.lines[0]["teacher"]
+    for name in ("Red", "Bright", "age"):
+        assert told[f"cross_entropy/{name}"] == pytest.approx(told[f"entropy/{name}"], abs=1e-6)
+        assert told[f"agreement/{name}"] == 1
+    of_names = [told[f"cross_entropy/{name}"] for name in ("Red", "Bright", "age")]
+    assert told["cross_entropy"] == pytest.approx(sum(of_names) / 3)
+
+
+def test_emulation_is_the_mean_over_photos_of_what_the_teacher_says():
+    """Written out: two photos, of which the teacher knows one's Red, and a class of three."""
+    layout = Layout.of(["Red", "Old", "age:3"])
+    taught = np.array([[0.8, np.nan, 0.5, 0.5, 0], [np.nan, np.nan, 0, 0, 1]])
+    student = np.array([[0.6, 0.1, 0.4, 0.4, 0.2], [0.2, 0.9, 0.5, 0.25, 0.25]])
+    told = emulation(student, taught, layout)
+    red = -(0.8 * math.log(0.6) + 0.2 * math.log(0.4))
+    age = -(math.log(0.4) + math.log(0.25)) / 2
+    assert told["cross_entropy/Red"] == pytest.approx(red)
+    assert told["cross_entropy/age"] == pytest.approx(age)
+    assert told["cross_entropy"] == pytest.approx((red + age) / 2)
+    assert told["agreement/age"] == 0.5
+    assert "cross_entropy/Old" not in told
+
+
+def test_a_blank_cell_of_a_teacher_says_nothing_and_a_word_is_refused(squares, tmp_path):
+    labels = [line.split(",") for line in (squares / "attributes.csv").read_text().splitlines()[1:]]
+    rows = [f"{image},{'' if n % 2 else 0.9}" for n, (image, *_) in enumerate(labels)]
+    said = tmp_path / "said.csv"
+    said.write_text("\n".join(["image,Bright", *rows]) + "\n")
+    given = AttributesSettings(data=squares, names="Bright", teacher=str(said))
+    assert set(np.round(attribute_split(given, "train").columns[:, 0], 6)) == {0, 1, np.float32(0.9)}
+    said.write_text(said.read_text().replace(",\n", ",nan\n"))
+    with pytest.raises(ValueError, match="column Bright: expected a probability from 0 to 1, got 'nan'"):
+        attribute_split(given, "train")
+
+
+def test_answers_of_an_onnx_file_are_logits_or_probabilities_as_a_whole():
+    """A batch of small positive logits is not read as probabilities when another batch has -3."""
+    logits = np.array([[0.2, 0.9], [-3.0, 1.0], [np.nan, np.nan]], np.float32)
+    np.testing.assert_allclose(as_probabilities(logits)[0], [0.549834, 0.710950], rtol=1e-5)
+    assert np.isnan(as_probabilities(logits)[2]).all()
+    np.testing.assert_array_equal(as_probabilities(logits[:1]), logits[:1])
+
+
+def test_a_run_that_learned_without_labels_is_judged_on_any_split(cli, run, squares, tmp_path):
+    shutil.copytree(squares / "images", tmp_path / "faces")
+    student = tmp_path / "student"
+    assert _finetune(cli, tmp_path / "faces", student, "--teacher", run).code == 0
+    for split, photos in (("val", 8), ("train", 32), ("all", 40)):
+        answer = cli("evaluate", "attributes", "--checkpoint", student, "--split", split, "--workers", 0)
+        assert answer.code == 0, answer.err
+        assert answer.lines[0]["n"] == photos
+
+
+def test_a_stopped_training_goes_on_to_the_same_end(cli, squares, run, tmp_path):
+    """Two epochs and two more are four: the state is that of a training that was never stopped."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    given = ("--names", "Red,Bright", "--teacher", run, "--seed", 3)
+    assert _finetune(cli, squares, whole, *given).code == 0
+    assert _finetune(cli, squares, parts, *given, "--stop-after", 2).code in (0, 1)
+    answer = cli("finetune", "attributes", "--resume", "--out", parts)
+    assert answer.code == 0, answer.err
+    first, second = (json.loads((folder / "config.json").read_text()) for folder in (whole, parts))
+    assert first["model_sha256"] == second["model_sha256"]
+    assert first["metrics"] == second["metrics"]

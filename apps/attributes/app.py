@@ -80,12 +80,15 @@ class Attributes:
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+        self._owners: dict[str, str] = {}  # who is on the photos that were asked for, for the intervals
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> AttributePhotos:
         """The photos of a split; in ``train`` with the teacher's answers where there is one."""
         from apps.attributes.data import attribute_split
 
-        return attribute_split(self.settings, split, classes=classes)
+        found = attribute_split(self.settings, split, classes=classes)
+        self._owners |= found.owners
+        return found
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> AttributesHead:
         """Logits of the deepest map."""
@@ -126,7 +129,10 @@ class Attributes:
 
         layout, thresholds = Layout.of(classes), (calibration or {}).get("thresholds", {})
         head = self.head({32: 1}, classes)
-        return judged(head.probabilities(outputs).numpy(), targets.numpy(), layout, paths, thresholds)
+        return judged(
+            head.probabilities(outputs).numpy(), targets.numpy(), layout, paths, thresholds,
+            owners=self._owners,
+        )
 
     def answers(
         self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,14 @@ def attribute_split(settings: Any, split: str, *, classes: Sequence[str] | None 
         ValueError: the table or the teacher does not fit, or an attribute is the same on all photos.
     """
     asked = list(classes or ([one.strip() for one in settings.names.split(",")] if settings.names else []))
-    root = Path(settings.data)
-    labelled = settings.table is not None or is_celeba(root) or find_table(root) is not None
-    if not labelled:
+    if not is_labelled(settings):
         return _unlabelled(settings, split, asked)
     photos, layout = _labelled(settings, split, asked)
     labels = layout.spread(photos.values)
     photos = _named(photos, layout).learning(labels)
     if split == "train" and settings.teacher is not None:
-        photos = photos.learning(mixed(labels, _taught(settings, photos, layout), settings.teacher_weight))
+        taught = taught_columns(settings, photos, layout)
+        photos = photos.learning(mixed(labels, taught, settings.teacher_weight))
     _check_varied(photos, layout, split)
     return photos
 
@@ -54,7 +53,8 @@ def _labelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributePho
     table: Any = settings.table or find_table(root)
     if is_celeba(root) and settings.table is None:
         photos = celeba(root, split)
-        layout = Layout.of(asked or photos.classes)
+        dull = _constant(photos) if split == "train" and not asked else []
+        layout = Layout.of(asked or [name for name in photos.classes if name not in dull])
         missing = [name for name in layout.names if name not in photos.classes]
         if missing or layout.groups:
             raise ValueError(f"CelebA has no attribute {listed([*missing, *layout.groups])}")
@@ -63,6 +63,10 @@ def _labelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributePho
             [p.path for p in photos.photos], layout.names, photos.values[:, columns], people=photos.people
         )
         chosen.notes = photos.notes
+        if dull:
+            chosen.notes.append(
+                f"the same on all {len(photos)} photos of this part of CelebA, so not learned: {listed(dull)}"
+            )
         return chosen, layout
     layout = Layout.of(asked)
     found = read_attribute_table(
@@ -78,6 +82,12 @@ def _labelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributePho
     return (train if split == "train" else val), layout
 
 
+def _constant(photos: AttributePhotos) -> list[str]:
+    """The attributes that a part of CelebA cannot teach; all of them stay where there is no other."""
+    same = (photos.values == photos.values[0]).all(axis=0)
+    return [] if same.all() else [name for name, one in zip(photos.classes, same, strict=True) if one]
+
+
 def _unlabelled(settings: Any, split: str, asked: list[str]) -> AttributePhotos:
     """A folder without a table: the teacher's answers are all there is."""
     root = Path(settings.data)
@@ -91,7 +101,8 @@ def _unlabelled(settings: Any, split: str, asked: list[str]) -> AttributePhotos:
         raise FileNotFoundError(f"{root} has {len(paths)} photos; give a folder with 2 or more")
     if not asked:
         if Path(settings.teacher).suffix in (".csv", ".parquet"):
-            asked = list(read_attribute_table(Path(settings.teacher), soft=True).names)
+            columns = read_attribute_table(Path(settings.teacher), soft=True, blanks=True).names
+            asked = list(Layout.of_columns(columns).classes)
         else:
             asked = list(load_oracle(settings.teacher).layout.classes)
     layout = Layout.of(asked)
@@ -100,16 +111,24 @@ def _unlabelled(settings: Any, split: str, asked: list[str]) -> AttributePhotos:
     every = AttributePhotos(
         paths, layout.classes, unknown, people=folders if len(set(folders)) > 1 else None
     )
-    parts = every.split_by_people(settings.val_share, settings.seed)
-    photos = parts[0 if split == "train" else 1]
-    taught = _taught(settings, photos, layout)
+    if split not in ("train", "val", "all"):
+        raise ValueError(f"{root} has no split {split!r}; give train, val or all")
+    photos = every
+    if split != "all":
+        photos = every.split_by_people(settings.val_share, settings.seed)[0 if split == "train" else 1]
+    taught = taught_columns(settings, photos, layout)
     if split == "train":
         found = photos.learning(taught)
         found.notes.append(TAUGHT)
         return found
-    decided = np.where(np.isnan(taught), np.nan, taught >= 0.5).astype(np.float32)
-    decided[:, len(layout.names):] = taught[:, len(layout.names):]
-    return photos.learning(decided)
+    return photos.learning(decided(taught, layout))
+
+
+def decided(taught: Values, layout: Layout) -> Values:
+    """A teacher's answers as labels: yes and no at 0.5; groups as they are."""
+    found = np.where(np.isnan(taught), np.nan, taught >= 0.5).astype(np.float32)
+    found[:, len(layout.names):] = taught[:, len(layout.names):]
+    return found
 
 
 def labelled_names(data: Path, table: Path | None) -> tuple[str, ...]:
@@ -133,7 +152,19 @@ def _named(photos: AttributePhotos, layout: Layout) -> AttributePhotos:
     return found
 
 
-def _taught(settings: Any, photos: AttributePhotos, layout: Layout) -> Values:
+def is_labelled(settings: Any) -> bool:
+    """Whether there is a table of labels, or CelebA's."""
+    root = Path(settings.data)
+    return settings.table is not None or is_celeba(root) or find_table(root) is not None
+
+
+def taught_columns(settings: Any, photos: AttributePhotos, layout: Layout) -> Values:
+    """What the teacher of the settings says of photos, in the columns of a layout; NaN where it says nothing.
+
+    Raises:
+        OSError: there is no such teacher.
+        ValueError: it knows none of the attributes.
+    """
     from datasets.attribute_tables import FOLDERS
 
     root = Path(settings.data)
@@ -175,7 +206,7 @@ def _check_varied(photos: AttributePhotos, layout: Layout, split: str) -> None:
 
 def judged(
     probabilities: NDArray[Any], targets: NDArray[Any], layout: Layout, paths: Sequence[str],
-    thresholds: dict[str, float] | None = None,
+    thresholds: dict[str, float] | None = None, *, owners: Mapping[str, str] | None = None,
 ) -> Judged:
     """Answers and labels in the columns of a layout, as what figures are counted from."""
     count = start = len(layout.names)
@@ -188,4 +219,5 @@ def judged(
     return Judged(
         probabilities[:, :count].astype(float), targets[:, :count].astype(float), layout.names, tuple(paths),
         thresholds or {}, values,
+        tuple(owners[path] for path in paths) if owners and all(path in owners for path in paths) else (),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apps.attributes.app import Attributes, AttributesSettings
-from apps.attributes.data import attribute_split, judged, labelled_names
+from apps.attributes.data import attribute_split, decided, is_labelled, judged, labelled_names, taught_columns
+from apps.attributes.emulation import emulation
 from apps.attributes.judged import Judged
 from apps.attributes.names import Layout, listed
 from apps.attributes.report import write_report
@@ -24,7 +27,8 @@ ALL = "all"
 
 def evaluate_run(
     checkpoint: Path, *, data: Path | None = None, table: Path | None = None, split: str = "val",
-    report: Path | None = None, workers: int | None = None, precision: str = "auto", screen: Screen,
+    teacher: str | None = None, report: Path | None = None, workers: int | None = None,
+    precision: str = "auto", screen: Screen,
 ) -> dict[str, Any]:
     """The figures of a run on one split.
 
@@ -33,29 +37,38 @@ def evaluate_run(
         data: photos; the run's own by default.
         table: of their attributes; the run's, or the one in ``data``, by default.
         split: ``val``, ``train`` or, of other data, ``all``.
+        teacher: as of ``finetune``: the run's answers are held against its, too.
         report: folder to write ``report.html`` into.
         workers: reading processes.
         precision: ``auto``, ``fp32`` or ``bf16``.
         screen: where words and progress go.
 
     Returns:
-        ``{"app", "n", "metrics", "intervals", "groups", "skipped"}``.
+        ``{"app", "n", "metrics", "intervals", "groups", "skipped"}``, and with a teacher ``"teacher"``, see
+        :func:`emulation`.
 
     Raises:
-        OSError: data or run are missing.
-        ValueError: the table has other columns than the checkpoint.
+        OSError: data, run or teacher are missing.
+        ValueError: the table has other columns than the checkpoint, or the teacher knows none of them.
     """
     config = read_config(checkpoint, app=Attributes.name)
     known = AttributesSettings.__dataclass_fields__
     kept = {key: value for key, value in config.settings.items() if key in known}
     changes = {} if data is None else {"data": data, "table": table}
     changes |= {} if table is None else {"table": table}
-    settings = AttributesSettings(**(kept | changes | {"teacher": None}))
+    settings = AttributesSettings(**(kept | changes))
+    settings = replace(settings, teacher=None if is_labelled(settings) else teacher or settings.teacher)
     oracle = load_oracle(str(checkpoint), precision=precision)
     photos = _photos(settings, split, config.classes, screen)
     thresholds = config.calibration.get("thresholds", {})
-    found, skipped = _judged(oracle, photos, thresholds, workers, screen)
-    return _answer(found, report, f"attributes: {config.backbone.name}", skipped)
+    found, skipped, said = _judged(oracle, photos, thresholds, workers, screen)
+    answer = _answer(found, report, f"attributes: {config.backbone.name}", skipped)
+    if teacher is not None:
+        layout = Layout.of(photos.classes)
+        taught = taught_columns(replace(settings, teacher=teacher), photos, layout)
+        rows = {str(photo.path): n for n, photo in enumerate(photos.photos)}
+        answer["teacher"] = emulation(said, taught[[rows[path] for path in found.paths]], layout)
+    return answer
 
 
 def evaluate_weights(
@@ -72,7 +85,7 @@ def evaluate_weights(
     if not shared:
         raise ValueError(f"{weights} knows {listed(oracle.layout.classes)}, the labels {listed(columns)}")
     photos = _photos(AttributesSettings(data=data, table=table), split, shared, screen)
-    found, skipped = _judged(oracle, photos, {}, workers, screen)
+    found, skipped, _ = _judged(oracle, photos, {}, workers, screen)
     return _answer(found, report, f"attributes: {Path(weights).name}", skipped)
 
 
@@ -101,7 +114,7 @@ def evaluate_predictions(
     columns = [said.names.index(name) for name in names]
     values = said.values[[rows[key] for key in keys if key is not None]][:, columns]
     paths = [str(photo.path) for photo in photos.photos]
-    found = judged(values, photos.columns, Layout(tuple(names)), paths)
+    found = judged(values, photos.columns, Layout(tuple(names)), paths, owners=photos.owners)
     return _answer(found, report, f"attributes: {predictions.name}", 0, found.crossed())
 
 
@@ -115,13 +128,15 @@ def _photos(settings: Any, split: str, classes: tuple[str, ...], screen: Screen)
     found = attribute_split(settings, split, classes=classes)
     for note in found.notes:
         screen.warn(note)
+    if split == "train" and not is_labelled(settings):
+        return found.learning(decided(found.columns, Layout.of(found.classes)))
     return found
 
 
 def _judged(
     oracle: Oracle, photos: AttributePhotos, thresholds: dict[str, float], workers: int | None, screen: Screen
-) -> tuple[Judged, int]:
-    """A network's answers beside the labels; photos that cannot be read are left out."""
+) -> tuple[Judged, int, NDArray[np.float32]]:
+    """Answers beside the labels, photos that cannot be read left out, how many, and the answers."""
     paths = [photo.path for photo in photos.photos]
     layout = Layout.of(photos.classes)
     with screen.track("photos", -(-len(paths) // 32)) as update:
@@ -129,11 +144,11 @@ def _judged(
     there = np.array([bool(np.isfinite(row).all()) for row in said], bool)
     moved = layout.taken(said, oracle.layout, "the network")
     kept = [str(path) for path, ok in zip(paths, there.tolist(), strict=True) if ok]
-    found = judged(moved[there], photos.columns[there], layout, kept, thresholds)
+    found = judged(moved[there], photos.columns[there], layout, kept, thresholds, owners=photos.owners)
     skipped = int((~there).sum())
     if skipped:
         screen.warn(f"skipped: {skipped} photos that cannot be read")
-    return found, skipped
+    return found, skipped, moved[there]
 
 
 def _answer(

@@ -83,9 +83,10 @@ class Judged:
         probabilities: (N, A), [0, 1].
         labels: (N, A), 0, 1 or NaN for unknown.
         names: of the A attributes.
-        paths: N files; people are told apart by their folder, where there are several.
+        paths: N files.
         thresholds: name -> threshold chosen on validation.
         values: name of a group -> (expected, true) classes, (N,) each; NaN is unknown.
+        owners: N names of people; empty tells them apart by the photos' folders, where there are several.
     """
 
     probabilities: Floats
@@ -94,6 +95,7 @@ class Judged:
     paths: tuple[str, ...]
     thresholds: dict[str, float] = field(default_factory=dict)
     values: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
+    owners: tuple[str, ...] = ()
 
     def known(self, name: str) -> tuple[Floats, Floats, NDArray[np.intp]]:
         """Probabilities, labels and rows of the photos of which an attribute is known."""
@@ -103,8 +105,8 @@ class Judged:
 
     @cached_property
     def people(self) -> NDArray[np.intp]:
-        """(N,) the number of the person on each photo, by its folder; of the photo, where all share one."""
-        owners = [str(Path(path).parent) for path in self.paths]
+        """(N,) the number of the person on each photo; of the photo itself where nobody is known."""
+        owners = self.owners or tuple(str(Path(path).parent) for path in self.paths)
         if len(set(owners)) < 2:
             return np.arange(len(owners))
         found: NDArray[np.intp] = np.unique(owners, return_inverse=True)[1]

@@ -24,6 +24,7 @@ from datasets.photos import LabelledPhotos, Photo
 FACE_NETWORK = "face-network:"
 GENDER, AGE, YEARS = "Male", "age", 100
 BATCH = 32
+Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Oracle:
     Args:
         layout: which attribute, and which group, each column is of.
         seen: how photos are prepared for it.
-        probabilities: images (B, 3, S, S) in [0, 1] to (B, columns).
+        answers: images (B, 3, S, S) in [0, 1] to (B, columns).
+        finished: all answers (N, columns) to probabilities; NaN stays NaN.
     """
 
     layout: Layout
     seen: Preprocessing
-    probabilities: Callable[[Tensor], Tensor]
+    answers: Callable[[Tensor], Tensor]
+    finished: Callable[[Values], Values] = lambda every: every
 
 
 class FaceNetwork(nn.Module):
@@ -130,20 +133,30 @@ def _onnx(path: Path, names: Sequence[str]) -> Oracle:
             f"[0, 1] and give a column for each of {', '.join(names) or 'the attributes: give --names'}"
         )
 
-    def probabilities(images: Tensor) -> Tensor:
-        found = torch.from_numpy(session.run(None, {wanted.name: images.numpy()})[0])
-        inside = bool((found.min() >= 0) & (found.max() <= 1))
-        return found if inside else torch.sigmoid(found)
+    def answers(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {wanted.name: images.numpy()})[0])
 
     side = wanted.shape[2] if isinstance(wanted.shape[2], int) else 224
-    return Oracle(Layout(tuple(names), {}), Preprocessing(resolution=side, crop=1.0), probabilities)
+    seen = Preprocessing(resolution=side, crop=1.0)
+    return Oracle(Layout(tuple(names), {}), seen, answers, as_probabilities)
+
+
+def as_probabilities(every: Values) -> Values:
+    """Answers (N, columns) as they are where all lie in [0, 1]; else they are taken for logits.
+
+    All photos decide together, so that a batch whose logits happen to be small is not read in another way.
+    """
+    known = every[~np.isnan(every)]
+    if not len(known) or (known.min() >= 0 and known.max() <= 1):
+        return every
+    return torch.sigmoid(torch.from_numpy(every)).numpy()
 
 
 @torch.inference_mode()
 def asked(
     oracle: Oracle, paths: Sequence[Path], *, workers: int | None = None,
     on_step: Callable[[int], None] = lambda _: None,
-) -> NDArray[np.float32]:
+) -> Values:
     """What a network says of photos: (N, columns) probabilities; a row of NaN for one that cannot be read.
 
     Raises:
@@ -154,7 +167,7 @@ def asked(
     loader = looking_loader(photos, oracle.seen, batch_size=BATCH, workers=workers)
     for done, batch in enumerate(loader.epoch(0), 1):
         if batch.indices:
-            answers = oracle.probabilities(as_floats(batch.images)).numpy()
+            answers = oracle.answers(as_floats(batch.images)).numpy()
             bad = ~np.isfinite(answers).all(axis=1)
             if bad.any():
                 raise FloatingPointError(
@@ -163,7 +176,7 @@ def asked(
                 )
             found[batch.indices] = answers
         on_step(done)
-    return found
+    return oracle.finished(found)
 
 
 def teacher_columns(
@@ -212,7 +225,7 @@ def _files(spec: str) -> list[Path]:
 
 
 def _of_table(path: Path, layout: Layout, images: Sequence[str]) -> NDArray[np.float32]:
-    every = read_attribute_table(path, soft=True)
+    every = read_attribute_table(path, soft=True, blanks=True)
     rows = {one: n for n, one in enumerate(every.images)}
     lacking = [one for one in images if one not in rows]
     if lacking:
