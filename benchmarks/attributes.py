@@ -34,6 +34,12 @@ STUDENTS = (
 )
 
 
+def student_name(student: tuple[float, int, str]) -> str:
+    """As its folder is called: ``0.25-128-teacher``."""
+    width, resolution, source = student
+    return f"{width:g}-{resolution}-{source}"
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m benchmarks attributes``."""
     parser.add_argument("--data", type=Path, required=True, help="photos with a table of attributes")
@@ -42,6 +48,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--names", default="Male,Smiling", help="attributes  [default: Male,Smiling]")
     parser.add_argument("--photos", type=int, default=1500, help="of whole people  [default: 1500]")
     parser.add_argument("--epochs", type=int, default=2, help="of each student  [default: 2]")
+    parser.add_argument(
+        "--only", default=",".join(map(student_name, STUDENTS)),
+        help="students to train  [default: %(default)s]",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draw and the trainings  [default: 0]")
 
 
@@ -57,17 +67,32 @@ def run(options: argparse.Namespace) -> None:
     teacher = options.out / "teacher"
     trained(teacher, common | {"weights": str(options.weights / FACES), "freeze": True})
     found = [row("labels, backbone frozen", 1.0, 224, teacher)]
-    for width, resolution, source in STUDENTS:
-        folder = options.out / f"{width:g}-{resolution}-{source}"
+    for student in chosen(options.only):
+        width, resolution, source = student
+        folder = options.out / student_name(student)
         given = common | {
             "weights": str(options.weights / WEIGHTS[width]), "resolution": resolution,
             "train_resolution": resolution, "epochs": options.epochs, "lr": 1e-3, "backbone_lr": 0.5,
             "warmup_epochs": 0.5, "preset": "paper",
         }
         trained(folder, given | ({"teacher": str(teacher)} if source == "teacher" else {}))
-        found.append(row(source, width, resolution, folder))
+        found.append(row(source, width, resolution, folder) | {"emulation": emulated(folder, teacher)})
         write_bytes(options.out / "study.json", json.dumps(found, indent=1).encode())
     sys.stdout.write("\n".join(markdown(found)) + "\n")
+
+
+def chosen(only: str) -> list[tuple[float, int, str]]:
+    """The students that are named.
+
+    Raises:
+        ValueError: there is no such student.
+    """
+    known = {student_name(one): one for one in STUDENTS}
+    names = [name.strip() for name in only.split(",")]
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise ValueError(f"--only knows no {strange[0]!r}; it knows {', '.join(known)}")
+    return [one for name, one in known.items() if name in names]
 
 
 def drawn_table(data: Path, table: Path, photos: int, seed: int) -> None:
@@ -98,6 +123,19 @@ def trained(folder: Path, given: dict[str, Any]) -> None:
     finetune("attributes", {} if begun else given, out=folder, resume=begun, screen=Screen())
 
 
+def emulated(folder: Path, teacher: Path) -> dict[str, float | None]:
+    """How well a student repeats the teacher on the photos to judge by; kept in ``emulation.json``."""
+    from apps.attributes.evaluate import evaluate_run
+    from apps.progress import Screen
+
+    kept = folder / "emulation.json"
+    if not kept.is_file():
+        told = evaluate_run(folder, teacher=str(teacher), screen=Screen())["teacher"]
+        write_bytes(kept, json.dumps(told, indent=1).encode())
+    found: dict[str, float | None] = json.loads(kept.read_text())
+    return found
+
+
 def row(source: str, width: float, resolution: int, folder: Path) -> dict[str, Any]:
     """What a finished run gives to the table, with its cost and the paper's figure."""
     config = json.loads((folder / CONFIG).read_text())
@@ -124,16 +162,19 @@ def printed(width: float, resolution: int) -> float | None:
 def markdown(rows: Iterable[dict[str, Any]]) -> list[str]:
     """The rows as a table, percents."""
     lines = [
-        "| network | taught by | M mult-adds | M parameters | mean AP (95 %) | paper | AP of each |",
-        "|---|---|---|---|---|---|---|",
+        "| network | taught by | M mult-adds | M parameters | mean AP (95 %) | paper | AP of each | to teacher |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for one in rows:
         each = ", ".join(f"{k[3:]} {_percent(v)}" for k, v in one["metrics"].items() if k.startswith("ap/"))
         low, high = one["interval"]
+        nats = one.get("emulation", {}).get("cross_entropy")
+        told = "-" if nats is None else f"{nats:.3f}"
         lines.append(
             f"| {one['width']:g}-{one['resolution']} | {one['source']} | {one['mult_adds'] / 1e6:.1f} | "
             f"{one['parameters'] / 1e6:.2f} | {_percent(one['metrics']['mean_ap'])} "
-            f"({_percent(low)} to {_percent(high)}) | {_percent(one['paper_mean_ap'])} | {each} |"
+            f"({_percent(low)} to {_percent(high)}) | {_percent(one['paper_mean_ap'])} | {each} | "
+            f"{told} |"
         )
     return lines
 

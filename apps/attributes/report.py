@@ -73,8 +73,8 @@ def write_report(
 def _table(judged: Judged, figures: Mapping[str, Any], spread: Mapping[str, list[float]]) -> Html:
     columns = [
         Column("Attribute"), Column("AP", numeric=True), Column("95 % interval", numeric=True, optional=True),
-        Column("prevalence", numeric=True), Column("balanced accuracy at 0.5", numeric=True),
-        Column("at its threshold", numeric=True), Column("threshold", numeric=True, optional=True),
+        Column("prevalence", numeric=True), Column("balanced at 0.5", numeric=True),
+        Column("at threshold", numeric=True), Column("threshold", numeric=True, optional=True),
         Column("ECE", numeric=True, optional=True), Column("photos known", numeric=True, optional=True),
     ]
     rows = []
@@ -88,8 +88,8 @@ def _table(judged: Judged, figures: Mapping[str, Any], spread: Mapping[str, list
             "\u2013" if threshold is None else f"{threshold:.3f}", percent(figures[f"ece/{name}"]),
             f"{len(judged.known(name)[0]):,}",
         ))
-    caption = "Average precision with 95 % intervals by bootstrap over people; a dash is undefined: all " \
-        "photos are yes, or all are no."
+    caption = "Average precision with 95 % intervals by bootstrap over people; balanced accuracy at 0.5 and " \
+        "at the threshold. A dash is undefined: all photos are yes, or all are no."
     return html.table(caption, columns, rows)
 
 
