@@ -10,7 +10,7 @@ from importlib import import_module
 BENCHMARKS = {
     "family": "benchmarks.family", "speed": "benchmarks.speed", "precision": "benchmarks.precision",
     "places": "benchmarks.places", "attributes": "benchmarks.attributes",
-    "objects": "benchmarks.objects",
+    "objects": "benchmarks.objects", "detectors": "benchmarks.detectors",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
     "heads": "benchmarks.heads",
 }

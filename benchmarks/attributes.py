@@ -162,7 +162,7 @@ def printed(width: float, resolution: int) -> float | None:
 def markdown(rows: Iterable[dict[str, Any]]) -> list[str]:
     """The rows as a table, percents."""
     lines = [
-        "| network | taught by | M mult-adds | M parameters | mean AP (95 %) | paper | AP of each | to teacher |",
+        "| network | taught by | M mult-adds | M parameters | mean AP (95 %) | paper | AP each | nats |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for one in rows:

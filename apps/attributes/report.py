@@ -88,8 +88,8 @@ def _table(judged: Judged, figures: Mapping[str, Any], spread: Mapping[str, list
             "\u2013" if threshold is None else f"{threshold:.3f}", percent(figures[f"ece/{name}"]),
             f"{len(judged.known(name)[0]):,}",
         ))
-    caption = "Average precision with 95 % intervals by bootstrap over people; balanced accuracy at 0.5 and " \
-        "at the threshold. A dash is undefined: all photos are yes, or all are no."
+    caption = "Average precision with 95 % intervals by bootstrap over people; balanced accuracy at 0.5 " \
+        "and at the threshold. A dash is undefined: all photos are yes, or all are no."
     return html.table(caption, columns, rows)
 
 
