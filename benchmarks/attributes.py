@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.csv
 
 from apps.cost import network_cost
-from apps.engine.checkpoint import CONFIG, TRAINING
+from apps.engine.checkpoint import CONFIG
 from apps.engine.files import write_bytes
 from apps.paper_tables import TABLE_12, Network
+from benchmarks.studies import trained
 from datasets.attribute_tables import IMAGE, find_table
 
 WEIGHTS = {
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
         "data": options.data, "table": table, "names": options.names, "val_share": 0.3, "seed": options.seed,
     }
     teacher = options.out / "teacher"
-    trained(teacher, common | {"weights": str(options.weights / FACES), "freeze": True})
+    trained("attributes", teacher, common | {"weights": str(options.weights / FACES), "freeze": True})
     found = [row("labels, backbone frozen", 1.0, 224, teacher)]
     for student in chosen(options.only):
         width, resolution, source = student
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
             "train_resolution": resolution, "epochs": options.epochs, "lr": 1e-3, "backbone_lr": 0.5,
             "warmup_epochs": 0.5, "preset": "paper",
         }
-        trained(folder, given | ({"teacher": str(teacher)} if source == "teacher" else {}))
+        trained("attributes", folder, given | ({"teacher": str(teacher)} if source == "teacher" else {}))
         found.append(row(source, width, resolution, folder) | {"emulation": emulated(folder, teacher)})
         write_bytes(options.out / "study.json", json.dumps(found, indent=1).encode())
     sys.stdout.write("\n".join(markdown(found)) + "\n")
@@ -110,17 +111,6 @@ def drawn_table(data: Path, table: Path, photos: int, seed: int) -> None:
     for person in order:
         chosen += people[person] if len(chosen) < photos else []
     pa.csv.write_csv(every.take(sorted(chosen)), table)
-
-
-def trained(folder: Path, given: dict[str, Any]) -> None:
-    """A finished run in a folder: done already, gone on with, or begun."""
-    from apps.finetune import finetune
-    from apps.progress import Screen
-
-    if (folder / CONFIG).is_file():
-        return
-    begun = (folder / TRAINING).is_file()
-    finetune("attributes", {} if begun else given, out=folder, resume=begun, screen=Screen())
 
 
 def emulated(folder: Path, teacher: Path) -> dict[str, float | None]:

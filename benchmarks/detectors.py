@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from apps.engine.checkpoint import CONFIG, TRAINING
+from apps.engine.checkpoint import CONFIG
 from apps.engine.files import write_bytes
+from benchmarks.studies import trained
 from datasets.coco import read_json
 
 BOXES = (1, 6)  # that a photo of the few has
@@ -35,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of detectors.json")
     parser.add_argument("--heads", default=",".join(RECIPES), help="[default: %(default)s]")
     parser.add_argument(
-        "--photos", type=int, default=16, help="to learn, of one to six boxes; 0 is all of train [default: 16]"
+        "--photos", type=int, default=16, help="to learn, of 1 to 6 boxes; 0 is all of train  [default: 16]"
     )
     parser.add_argument("--augment", default="none", help="as of finetune objects  [default: none]")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's: 150 of SSD, 80 of the others")
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
             "data": data, "weights": str(options.weights), "head": name, "augment": options.augment,
             "seed": options.seed,
         }
-        trained(folder, given | ({} if options.epochs is None else {"epochs": options.epochs}))
+        trained("objects", folder, given | ({} if options.epochs is None else {"epochs": options.epochs}))
         rows.append(row(name, folder, ("train",) if options.photos else ("train", "val")))
         write_bytes(options.out / "detectors.json", json.dumps(rows, indent=1).encode())
     sys.stdout.write("\n".join(markdown(rows)) + "\n")
@@ -91,16 +92,6 @@ def few(data: Path, folder: Path, count: int) -> Path:
             source = data / "train2017" / one["file_name"]
             write_bytes(folder / split / one["file_name"], source.read_bytes())
     return folder
-
-
-def trained(folder: Path, given: dict[str, Any]) -> None:
-    """A finished run in a folder: done already, gone on with, or begun."""
-    from apps.finetune import finetune
-    from apps.progress import Screen
-
-    if not (folder / CONFIG).is_file():
-        begun = (folder / TRAINING).is_file()
-        finetune("objects", {} if begun else given, out=folder, resume=begun, screen=Screen())
 
 
 def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
