@@ -74,10 +74,13 @@ class Task:
                 raise ValueError(f"{flag} {self.name}={value:g} must be above 0 and finite")
         if self.data is not None:
             object.__setattr__(self, "data", Path(self.data).absolute())
+        own = {k: v.absolute() if isinstance(v, Path) else v for k, v in self.given.items()}
+        object.__setattr__(self, "given", own)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""
-        return asdict(self) | {"data": None if self.data is None else str(self.data)}
+        given = {k: str(v) if isinstance(v, Path) else v for k, v in self.given.items()}
+        return asdict(self) | {"data": None if self.data is None else str(self.data), "given": given}
 
     def settings(self, common: Mapping[str, Any]) -> dict[str, Any]:
         """What the user gave for this task: the options of all tasks that it knows, then its own."""

@@ -1,0 +1,122 @@
+"""Tasks of different applications on one backbone, and a joint training that is killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from support import ROOT, Cli, save_colour
+
+from apps.engine import checkpoint
+from apps.joint.settings import Task
+
+COMMON = ("--resolution", 64, "--batch-size", 4, "--workers", 0)
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight photos with a red box each, as a table."""
+    root = tmp_path_factory.mktemp("boxes")
+    for split in ("train", "val"):
+        rows = ["path,x1,y1,x2,y2,class"]
+        for number in range(4):
+            image = Image.new("RGB", (90, 70), (90, 120, 90))
+            ImageDraw.Draw(image).rectangle((10, 15, 50, 60), fill=(200, 30, 30))
+            image.save(root / f"{split}{number}.jpg")
+            rows.append(f"{split}{number}.jpg,10,15,50,60,red")
+        (root / f"{split}.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos and a table of one attribute that lies elsewhere."""
+    root = tmp_path_factory.mktemp("faces")
+    rows = ["image,Red"]
+    for number in range(12):
+        colour = (200, 40, 40) if number % 4 < 2 else (40, 40, 200)
+        save_colour(root / "photos" / f"p{number // 2}" / f"{number}.png", colour, seed=number)
+        rows.append(f"p{number // 2}/{number}.png,{int(number % 4 < 2)}")
+    (root / "table.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def words(boxes: Path, faces: Path) -> tuple[object, ...]:
+    return (
+        "joint", "objects", "attributes",
+        "--data", f"objects={boxes}", "--data", f"attributes={faces / 'photos'}",
+        "--set", f"attributes.table={faces / 'table.csv'}", "--set", "objects.head=ssd300", *COMMON,
+    )
+
+
+def test_boxes_and_attributes_are_taught_on_one_backbone(
+    cli: Cli, boxes: Path, faces: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    answer = cli(*words(boxes, faces), "--epochs", 2, "--batch-norm", "learn", "--out", run)
+    assert answer.code == 0, answer.err
+    assert {"objects/ap50", "attributes/mean_ap"} <= set(answer.lines[0]["metrics"])
+    prints = {checkpoint.read_config(run / name).fingerprint for name in ("objects", "attributes")}
+    assert prints == {answer.lines[0]["fingerprint"]}
+    for name in ("objects", "attributes"):
+        judged = cli("evaluate", name, "--checkpoint", run / name, "--workers", 0)
+        assert judged.code == 0, judged.err
+        kept = answer.lines[0]["tasks"][name]["metrics"]
+        shared = [key for key in judged.lines[0]["metrics"] if kept.get(key) is not None]
+        assert len(shared) > 1
+        for key in shared:
+            assert judged.lines[0]["metrics"][key] == pytest.approx(kept[key], abs=1e-5), key
+
+
+def test_a_path_among_a_tasks_own_options_is_kept_whole(tmp_path: Path, monkeypatch) -> None:
+    """Given from one folder and resumed from another: it is the same file."""
+    monkeypatch.chdir(tmp_path)
+    task = Task("faces", "attributes", given={"table": Path("t.csv"), "names": "Red"})
+    kept = json.loads(json.dumps(task.to_dict()))
+    assert kept["given"] == {"table": str(tmp_path / "t.csv"), "names": "Red"}
+    assert Task(**kept).to_dict() == kept
+
+
+def test_several_processes_are_refused(
+    cli: Cli, boxes: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    answer = cli(*words(boxes, faces), "--epochs", 1, "--out", tmp_path / "run")
+    assert answer.code == 1
+    assert answer.last_error == "error: joint runs in one process; start it without torchrun"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_joint_training_that_is_killed_ends_as_if_it_had_not_been(
+    cli: Cli, boxes: Path, faces: Path, tmp_path: Path
+) -> None:
+    """SIGKILL in the middle of an epoch leaves no time to tidy up; the state of seconds before goes on."""
+    more = ("--epochs", 6, "--batch-norm", "learn", "--save-every", 0.05)
+    common = [str(word) for word in (*words(boxes, faces), *more)]
+    assert cli(*common, "--out", tmp_path / "whole").code == 0
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), *common, "--out", str(run)], stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (run / checkpoint.TRAINING).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    again = cli("joint", "--resume", "--out", run)
+    assert again.code == 0, again.err
+    for name in ("objects", "attributes"):
+        one, other = (checkpoint.read_config(tmp_path / end / name) for end in ("whole", "run"))
+        assert one.fingerprint == other.fingerprint
+        assert one.metrics == other.metrics
+    whole, resumed = (checkpoint.load_training_state(tmp_path / end) for end in ("whole", "run"))
+    assert all(torch.equal(value, resumed["model"][key]) for key, value in whole["model"].items())
