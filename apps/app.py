@@ -26,10 +26,11 @@ class App(Protocol):
     the one of its ``figures`` that tells the best epoch; an instance holds its settings.
 
     An application whose ``predict`` is more than photos to the head's answers brings a static method
-    ``predict(paths, *, checkpoint, **options)`` that yields the lines; a command of its own, such as another
-    ``evaluate NAME``, is added in ``apps/commands.py``. One whose head takes something from the backbone
-    brings ``adopt(network, head)``. A dataset may bring ``transforms``, a pair for learning and for judging,
-    whose ``both(pixels, target)`` moves targets, too.
+    ``predict(paths, *, checkpoint, **options)`` that yields the lines, and where these are of the faces on a
+    photo, ``looks = "faces"``: ``predict --heads`` then finds them once for all such runs. A command of its
+    own, such as another ``evaluate NAME``, is added in ``apps/commands.py``. One whose head takes something
+    from the backbone brings ``adopt(network, head)``. A dataset may bring ``transforms``, a pair for learning
+    and for judging, whose ``both(pixels, target)`` moves targets, too.
     """
 
     name: ClassVar[str]

@@ -24,7 +24,7 @@ Lines = Iterator[dict[str, Any]]
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
 @click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
-@click.option("--crops", is_flag=True, help="of attributes: the photos are face crops, so find no faces")
+@click.option("--crops", is_flag=True, help="of attributes, faces: the photos are face crops, so find none")
 @WORKERS
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
 @PRECISION
@@ -42,7 +42,7 @@ def predict(
     if allow_separate and heads is None:
         raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
     if rest["crops"] and rest["checkpoint"] is None:
-        raise click.UsageError("--crops goes with --checkpoint RUN of attributes")
+        raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces")
     if heads is not None:
         lines = _by_heads(paths, heads, allow_separate, rest)
     elif model is not None:

@@ -24,7 +24,7 @@ COMMON: dict[str, Any] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "ssd300": {"epochs": 150, "lr": 3e-3, "batch_norm": "learn"},
     "frcnn300": {"epochs": 80, "lr": 1e-3},
-    "frcnn600": {"epochs": 80, "lr": 1e-3},
+    "frcnn600": {"epochs": 140, "lr": 1e-3, "batch_size": 4},
     "frcnn-fpn": {"epochs": 80, "lr": 1e-3},
 }
 
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--photos", type=int, default=16, help="to learn, of 1 to 6 boxes; 0 is all of train  [default: 16]"
     )
     parser.add_argument("--augment", default="none", help="as of finetune objects  [default: none]")
-    parser.add_argument("--epochs", type=int, help="in place of the recipe's: 150 of SSD, 80 of the others")
+    parser.add_argument("--epochs", type=int, help="in place of the recipe's")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings  [default: 0]")
 
 

@@ -120,3 +120,58 @@ def test_a_joint_training_that_is_killed_ends_as_if_it_had_not_been(
         assert one.metrics == other.metrics
     whole, resumed = (checkpoint.load_training_state(tmp_path / end) for end in ("whole", "run"))
     assert all(torch.equal(value, resumed["model"][key]) for key, value in whole["model"].items())
+
+
+@pytest.fixture(scope="module")
+def face_heads(
+    cli: Cli, faces: Path, colours: Path, weights_025: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Two heads for faces and one for whole photos, all fitted to the same frozen backbone."""
+    root = tmp_path_factory.mktemp("heads")
+    common = ("--weights", weights_025, "--freeze", "--workers", 0)
+    table = (faces / "table.csv").read_text()
+    (root / "t.csv").write_text(table.replace("image,Red", "image,Scarlet"))
+    for name, source in (("one", faces / "table.csv"), ("two", root / "t.csv")):
+        answer = cli(
+            "finetune", "attributes", "--data", faces / "photos", "--table", source, *common,
+            "--out", root / name,
+        )
+        assert answer.code == 0, answer.err
+    answer = cli("finetune", "dogs", "--data", colours, *common, "--resolution", 128, "--out", root / "dogs")
+    assert answer.code == 0, answer.err
+    return {name: root / name for name in ("one", "two", "dogs")}
+
+
+def test_heads_for_faces_share_one_look_and_one_pass(
+    cli: Cli, face_heads: dict[str, Path], shared: Path, colours: Path
+) -> None:
+    """Every face of a photo is in its line, as the run alone sees it; no face is an answer, no error."""
+    group = shared / "data" / "faces_colour" / "group" / "data_multiface.jpg"
+    empty = next((colours / "val").rglob("*.png"))
+    runs = ",".join(str(face_heads[name]) for name in ("one", "two"))
+    answer = cli("predict", group, empty, "--heads", runs)
+    assert answer.code == 0, answer.err
+    several, none = (line["answers"] for line in answer.lines)
+    assert none == {"one": {"faces": []}, "two": {"faces": []}}
+    alone = cli("predict", group, "--checkpoint", face_heads["one"]).lines
+    assert len(alone) == len(several["one"]["faces"]) == len(several["two"]["faces"]) > 3
+    for line, face in zip(alone, several["one"]["faces"], strict=True):
+        assert face["box"] == line["box"]
+        expected, got = line["attributes"]["Red"], face["attributes"]["Red"]
+        assert got["probability"] == pytest.approx(expected["probability"], abs=1e-5)
+
+
+def test_faces_and_whole_photos_need_a_pass_each(
+    cli: Cli, face_heads: dict[str, Path], shared: Path
+) -> None:
+    group = shared / "data" / "faces_colour" / "group" / "data_multiface.jpg"
+    runs = f"{face_heads['one']},{face_heads['dogs']}"
+    refused = cli("predict", group, "--heads", runs)
+    assert refused.code == 1
+    assert "looks at the faces on photos" in refused.last_error
+    assert "dogs at whole photos, so one pass does not serve both; give --allow-sep" in refused.last_error
+    answer = cli("predict", group, "--heads", runs, "--allow-separate")
+    assert answer.code == 0, answer.err
+    (line,) = answer.lines
+    assert set(line["answers"]) == {"attributes", "dogs"}
+    assert len(line["answers"]["attributes"]["faces"]) > 3

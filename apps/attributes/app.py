@@ -73,6 +73,7 @@ class Attributes:
     """Photos of faces to the probabilities of their attributes."""
 
     name: ClassVar[str] = "attributes"
+    looks: ClassVar[str] = "faces"
     Settings: ClassVar[type[Settings]] = AttributesSettings
     has_sample: ClassVar[bool] = False
     monitor: ClassVar[str] = "mean_ap"
@@ -197,8 +198,9 @@ class Attributes:
         precision: str = "auto", **_: Any,
     ) -> Iterator[dict[str, Any]]:
         """A line a face that is found on the photos; with ``crops``, a line a photo."""
-        from apps.attributes.predict import predict_faces
+        from apps.faces.each import predict_faces
 
         return predict_faces(
-            paths, checkpoint=checkpoint, crops=crops, workers=workers, precision=precision
+            paths, checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
+            precision=precision,
         )

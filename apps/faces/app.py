@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +71,7 @@ class Faces:
     """Photos of faces to unit vectors."""
 
     name: ClassVar[str] = "faces"
+    looks: ClassVar[str] = "faces"
     Settings: ClassVar[type[Settings]] = FacesSettings
     has_sample: ClassVar[bool] = False
     monitor: ClassVar[str] = "auc"  # rates of rare accepts need many photos
@@ -202,7 +203,7 @@ class Faces:
         self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
         top: int = 5,
     ) -> list[dict[str, Any]]:
-        """``{"vector": [...]}`` a photo, which is taken for a face crop."""
+        """``{"vector": [...]}`` a face."""
         return [{"vector": [round(v, 6) for v in row]} for row in head.decode(outputs)]
 
     def calibrate(self, raw: Embedded) -> tuple[Embedded, dict[str, Any], dict[str, float]]:
@@ -238,6 +239,18 @@ class Faces:
 
         return write_report(folder, [parts["predictions"].judged(parts["config"].backbone.name)],
                             Path(self.settings.data))
+
+    @staticmethod
+    def predict(
+        paths: Sequence[Path], *, checkpoint: Path, crops: bool = False, workers: int | None = None,
+        precision: str = "auto", **_: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """A line with a vector for each face that is found; with ``crops``, a line a photo."""
+        from apps.faces.each import predict_faces
+
+        return predict_faces(
+            paths, checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers, precision=precision
+        )
 
 
 def centred(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

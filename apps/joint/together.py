@@ -24,6 +24,8 @@ from datasets.photos import LabelledPhotos, Photo
 from heads import MultiHead
 
 BATCH = 32
+PHOTOS, FACES, OWN_WAY = "photos", "faces", "own"
+WORDS = {PHOTOS: "whole photos", FACES: "the faces on photos"}
 Forward = Callable[[Tensor], dict[str, Any]]
 
 
@@ -47,14 +49,16 @@ class Member:
         return self.config.backbone.preprocessing
 
     @property
-    def own_way(self) -> bool:
-        """Whether its application looks at photos in a way of its own, such as for faces first."""
-        return getattr(load_app(self.config.app), "predict", None) is not None
+    def looks(self) -> str:
+        """What its application looks at: whole photos, the faces on them, or it has a way of its own."""
+        app = load_app(self.config.app)
+        own = getattr(app, "predict", None) is not None
+        return str(getattr(app, "looks", OWN_WAY if own else PHOTOS))
 
     def shares(self, other: Member) -> bool:
         """Whether one pass of one backbone serves both."""
         same = self.config.fingerprint == other.config.fingerprint and self.seen == other.seen
-        return same and not self.own_way and not other.own_way
+        return same and self.looks == other.looks != OWN_WAY
 
 
 def members_of(runs: Sequence[Path]) -> list[Member]:
@@ -96,11 +100,16 @@ def passes_of(members: Sequence[Member], *, separate: bool) -> list[list[Member]
 def _why(one: Member, other: Member) -> str:
     """Why two runs cannot answer from one pass, and what to do."""
     for looking in (one, other):
-        if looking.own_way:
+        if looking.looks == OWN_WAY:
             return (
                 f"{looking.run} looks at photos in a way of its own ({looking.config.app}), so one pass does "
                 "not serve it; give --allow-separate"
             )
+    if one.looks != other.looks:
+        return (
+            f"{one.run} looks at {WORDS[one.looks]}, {other.run} at {WORDS[other.looks]}, so one pass does "
+            "not serve both; give --allow-separate"
+        )
     prints = one.config.fingerprint, other.config.fingerprint
     if prints[0] != prints[1]:
         return (
@@ -153,7 +162,8 @@ def predict_heads(
         precision: ``auto``, ``fp32`` or ``bf16``.
 
     Returns:
-        ``{"path", "answers": {NAME: {...}}}`` a photo, or ``{"path", "error"}``.
+        ``{"path", "answers": {NAME: {...}}}`` a photo, or ``{"path", "error"}``. Of an application that
+        answers for faces, ``{"faces": [{"face", "box", ...}, ...]}``, none where no face is found.
 
     Raises:
         FileNotFoundError: a path or a run is missing.
@@ -163,11 +173,14 @@ def predict_heads(
     found = list(find_photos(paths))
     if not found:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
-    lines = [
-        _own_lines(group[0], found, top=top, workers=workers, precision=precision) if group[0].own_way
-        else _shared_lines(group, found, top=top, workers=workers, tta=tta, precision=precision)
-        for group in passes
-    ]
+    lines = []
+    for group in passes:
+        if group[0].looks == OWN_WAY:
+            lines.append(_own_lines(group[0], found, top=top, workers=workers, precision=precision))
+        elif group[0].looks == FACES:
+            lines.append(_face_lines(group, found, top=top, workers=workers, precision=precision))
+        else:
+            lines.append(_shared_lines(group, found, top=top, workers=workers, tta=tta, precision=precision))
     for parts in zip(*lines, strict=True):
         yield _merged(parts)
 
@@ -192,17 +205,51 @@ def _own_lines(member: Member, photos: list[Path], **options: Any) -> Iterator[d
             yield {"path": line["path"], "answers": {member.name: answer}}
 
 
-def _shared_lines(
-    group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, tta: str | None,
-    precision: str,
+def _face_lines(
+    group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, precision: str
 ) -> Iterator[dict[str, Any]]:
-    """The lines of the runs that one pass serves."""
+    """The lines of the runs that answer for faces: these are found once, and one pass serves all runs."""
+    from apps.faces.each import faces_of
+    from apps.faces.look import NO_FACE
+    from apps.faces.sources import Source
+
+    apps, forward, heads = _loaded(group, precision)
+
+    def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        outputs = forward(pixels)
+        said = [apps[m.name].answers(heads[m.name], outputs[m.name], m.config, sizes, top=top) for m in group]
+        return [dict(zip((m.name for m in group), one, strict=True)) for one in zip(*said, strict=True)]
+
+    sources = [Source(str(path.absolute()), path) for path in paths]
+    side = group[0].seen.resolution
+    for path, problem, faces in faces_of(sources, answer, side=side, workers=workers):
+        if problem not in ("", NO_FACE):
+            yield {"path": path, "error": problem}
+            continue
+        yield {"path": path, "answers": {
+            m.name: {"faces": [{"face": f["face"], "box": f["box"]} | f[m.name] for f in faces]}
+            for m in group
+        }}
+
+
+def _loaded(
+    group: Sequence[Member], precision: str
+) -> tuple[dict[str, App], Forward, dict[str, Any]]:
+    """The applications, one pass for all heads, and the heads, by the members' names."""
     apps: dict[str, App] = {}
     heads: dict[str, Any] = {}
     for one in group:
         apps[one.name], model, _ = load_run(one.run)
         heads[one.name] = model.heads[one.config.app]
-    forward = one_pass(MultiHead(model.backbone, heads), choose_precision(precision))
+    return apps, one_pass(MultiHead(model.backbone, heads), choose_precision(precision)), heads
+
+
+def _shared_lines(
+    group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, tta: str | None,
+    precision: str,
+) -> Iterator[dict[str, Any]]:
+    """The lines of the runs that one pass serves."""
+    apps, forward, heads = _loaded(group, precision)
     kinds = {one.name: tta_of(one.config, tta) for one in group}
     photos = LabelledPhotos([Photo(path, 0) for path in paths], ["any"])
     loader = looking_loader(photos, group[0].seen, batch_size=BATCH, workers=workers)
