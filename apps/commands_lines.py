@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from apps.faces import NO_FACE
+
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
     help="of the network's sums",
@@ -21,12 +23,23 @@ def emit(values: dict[str, Any]) -> None:
 
 
 def emit_photos(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:
-    """A line a photo; those with an ``error`` are counted on stderr; exit code 1 where nothing else came."""
-    good = bad = 0
+    """A line a photo, or a face; photos with an ``error`` are counted on stderr; exit code 1 if all are bad.
+
+    A photo on which no face is found was read: it has a line that says so, and is counted apart.
+    """
+    good: set[str] = set()
+    bad = faceless = 0
     for line in lines:
         emit(line)
-        bad += "error" in line
-        good += "error" not in line
+        if "error" not in line:
+            good.add(str(line.get("path", len(good))))
+        elif line["error"] == NO_FACE:
+            faceless += 1
+        else:
+            bad += 1
+    total = len(good) + bad + faceless
+    if faceless:
+        click.echo(f"{NO_FACE} on {faceless} of {total} photos", err=True)
     if bad:
-        click.echo(f"{bad} of {good + bad} photos could not be read", err=True)
-    context.exit(0 if good else 1)
+        click.echo(f"{bad} of {total} photos could not be read", err=True)
+    context.exit(0 if good or faceless else 1)

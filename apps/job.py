@@ -106,7 +106,7 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
     weights = find_weights(settings)
     info = describe(settings, weights, sample=sample)
     check_early(kind, settings)
-    for note in without_effect(settings):
+    for note in without_effect(settings, probe_is_taught=getattr(kind, "probe_is_taught", False)):
         screen.warn(note)
     chosen: Any = resolve(
         settings, info, photos=len(train), pretrained=weights is not None, sample=sample
@@ -152,8 +152,13 @@ def check_early(kind: type[App], settings: Settings) -> None:
         )
 
 
-def without_effect(settings: Settings) -> list[str]:
-    """A sentence on each option that the others leave without effect."""
+def without_effect(settings: Settings, *, probe_is_taught: bool = False) -> list[str]:
+    """A sentence on each option that the others leave without effect.
+
+    Args:
+        settings: of a training.
+        probe_is_taught: the application's ``fit_head`` learns a teacher's answers, too.
+    """
     s: Any = settings
     taught = not s.freeze or s.epochs is not None
     found = {
@@ -163,7 +168,7 @@ def without_effect(settings: Settings) -> list[str]:
         "--step-epochs": s.step_epochs is not None and s.schedule != "step",
         "--ema": s.ema > 0 and not taught,
         "--patience": s.patience is not None and not taught,
-        "--teacher": s.teacher is not None and not taught,
+        "--teacher": s.teacher is not None and not taught and not probe_is_taught,
     }
     return [f"{flag} has no effect with the other options given" for flag, vain in found.items() if vain]
 

@@ -47,6 +47,8 @@ def predict(
     if checkpoint is not None:
         own = getattr(load_app(read_config(checkpoint).app), "predict", None)
         if own is not None:
+            if tta not in (None, "none"):
+                raise ValueError(f"--tta {tta}: runs of this application answer from one view; leave it out")
             yield from own(
                 paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision, crops=crops
             )

@@ -31,7 +31,7 @@ class AttributeTable:
         images: names of photos, as the table has them.
         names: of the attributes.
         values: (images, names), NaN where a cell is blank.
-        people: who is on each, where the table tells.
+        people: who is on each, where the table tells; blank is unknown.
         counts: name -> classes of each column that holds class numbers, not yes and no.
     """
 
@@ -78,10 +78,15 @@ def read_attribute_table(
     """
     table, kinds = _table(path), dict(counts or {})
     if IMAGE not in table.column_names:
-        raise ValueError(f"{path} has no column {IMAGE!r}; it has {', '.join(table.column_names)}")
-    images = tuple(str(one) for one in table[IMAGE].to_pylist())
+        raise ValueError(
+            f"{path} has no column {IMAGE!r}; it has {', '.join(table.column_names)}; columns are parted by "
+            "commas"
+        )
+    images = tuple("" if one is None else str(one).replace("\\", "/") for one in table[IMAGE].to_pylist())
     if not images:
         raise ValueError(f"{path} has no rows")
+    if "" in images:
+        raise ValueError(f"{path}, row {images.index('') + 1}: its cell {IMAGE} is blank; name a photo")
     if len(set(images)) < len(images):
         twice = next(one for n, one in enumerate(images) if one in images[:n])
         raise ValueError(f"{path} names {twice} more than once; leave one row")
@@ -97,7 +102,9 @@ def read_attribute_table(
         ) for name in wanted
     ])
     person = next((name for name in PERSON if name in table.column_names), None)
-    people = None if person is None else tuple(str(one) for one in table[person].to_pylist())
+    people = None
+    if person is not None:
+        people = tuple("" if one is None else str(one).strip() for one in table[person].to_pylist())
     return AttributeTable(images, tuple(wanted), values.astype(np.float32), people, kinds)
 
 
@@ -110,13 +117,23 @@ def _table(path: Path) -> pa.Table:
 def _columns(path: Path) -> pa.Table:
     try:
         if path.suffix == ".parquet":
-            return pa.parquet.read_table(path)
+            return _once(pa.parquet.read_table(path), path)
         head = path.open(encoding="utf-8-sig").readline().strip().split(",")
         kinds = {name.strip().strip('"'): pa.string() for name in head}
         convert = pa.csv.ConvertOptions(column_types=kinds, strings_can_be_null=False)
-        return pa.csv.read_csv(path, convert_options=convert)
+        return _once(pa.csv.read_csv(path, convert_options=convert), path)
     except (pa.ArrowException, UnicodeDecodeError) as err:
-        raise ValueError(f"{path} is no table that can be read: {err}") from err
+        raise ValueError(
+            f"{path} is no table that can be read: {err}; save it as CSV in UTF-8, with commas, or as Parquet"
+        ) from err
+
+
+def _once(table: pa.Table, path: Path) -> pa.Table:
+    names = table.column_names
+    twice = next((name for n, name in enumerate(names) if name in names[:n]), None)
+    if twice is not None:
+        raise ValueError(f"{path} has two columns {twice!r}; leave one")
+    return table
 
 
 def _scores(path: Path) -> pa.Table:
@@ -147,14 +164,17 @@ def _values(
 ) -> NDArray[np.float64]:
     found = np.empty(len(cells))
     for row, cell in enumerate(cells):
-        word = "" if cell is None else str(cell).strip()
+        word = "" if cell is None else str(int(cell) if isinstance(cell, bool) else cell).strip()
         found[row] = _value(word, soft, classes)
         if np.isinf(found[row]) or (np.isnan(found[row]) and (not blanks or (soft and word != ""))):
             wanted = (
                 "a probability from 0 to 1" if soft
                 else "0, 1, -1 or blank" if classes is None else f"a whole number from 0 to {classes - 1}"
             )
-            raise ValueError(f"{path}, row {row + 1}, column {name}: expected {wanted}, got {cell!r}")
+            raise ValueError(
+                f"{path}, row {row + 1}, column {name}: expected {wanted}, got {cell!r}; if it is no "
+                "attribute, choose the others by --names (NAME:K is a class, 0 to K - 1)"
+            )
     return found
 
 
@@ -188,17 +208,33 @@ def photos_of_table(root: Path, table: AttributeTable, where: Path) -> Attribute
             f"none of the {len(table.images)} photos of {where} is there, such as {base / table.images[0]}; "
             "its column image names them from the folder --data, or from images/ in it"
         )
-    folders = [str(Path(image).parent) for image in table.images]
-    people = table.people or (tuple(folders) if len(set(folders)) > 1 else None)
+    people = _people(table)
     found = AttributePhotos(
         [base / table.images[n] for n in there], table.names, table.values[there],
         people=None if people is None else [people[n] for n in there],
     )
+    nameless = sum(not one for one in table.people or ())
+    if nameless:
+        found.notes.append(
+            f"{where} does not say who is on {nameless} photos: people are told apart by folders there, or "
+            "each photo is a person of its own"
+        )
     lost = [image for image in table.images if not (base / image).is_file()]
     if lost:
         found.notes.append(f"{where} names {len(lost)} photos that are missing, such as {lost[0]}: left out")
     listed = {base / image for image in table.images}
     more = [path for path in find_photos([base]) if path not in listed]
     if more:
-        found.notes.append(f"{len(more)} photos are not in {where}, such as {more[0].name}: left out")
+        one = more[0].relative_to(base)
+        found.notes.append(f"{len(more)} photos are not in {where}, such as {one}: left out")
     return found
+
+
+def _people(table: AttributeTable) -> tuple[str, ...] | None:
+    """Who is on each photo: as the table says, else its folder where there are several, else itself."""
+    folders = [str(Path(image).parent) for image in table.images]
+    several = len(set(folders)) > 1
+    if table.people is None or not any(table.people):
+        return tuple(folders) if several else None
+    rest = [f"folder {one}" for one in folders] if several else [f"photo {one}" for one in table.images]
+    return tuple(said or other for said, other in zip(table.people, rest, strict=True))

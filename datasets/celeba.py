@@ -37,11 +37,11 @@ def celeba(root: Path, split: str) -> AttributePhotos:
     if split not in SPLITS:
         raise ValueError(f"CelebA's splits are {', '.join(SPLITS)}, got {split!r}")
     listing, partition = _must(root, ATTRIBUTES), _must(root, PARTITION)
-    lines = listing.read_text(encoding="utf-8").splitlines()
+    lines = listing.read_text(encoding="utf-8-sig").splitlines()
     names = lines[1].split() if len(lines) > 1 else []
     if not names or not lines[0].strip().isdecimal():
         raise ValueError(f"{listing}: lines 1 and 2 must be the number of photos and the attributes' names")
-    rows = {words[0]: words for words in map(str.split, partition.read_text().splitlines()) if words}
+    rows = {words[0]: words for words in _words(partition) if words}
     paths: list[Path] = []
     missing: list[Path] = []
     values: list[list[float]] = []
@@ -67,9 +67,9 @@ def celeba(root: Path, split: str) -> AttributePhotos:
             f"CelebA's {split} lists {len(paths) + len(missing)} photos, {len(paths)} are there: the rest is "
             "left out"
         )
-    told = int(lines[0])
-    if told != sum(bool(line.strip()) for line in lines[2:]):
-        found.notes.append(f"{listing} announces {told} photos and lists another number: is it cut off?")
+    told, count = int(lines[0]), sum(bool(line.strip()) for line in lines[2:])
+    if told != count and split != "val":  # said once of a training
+        found.notes.append(f"{listing} announces {told} photos and lists {count}: is it cut off?")
     return found
 
 
@@ -88,7 +88,11 @@ def _people(root: Path) -> dict[str, str]:
     listing = _find(root, IDENTITY)
     if listing is None:
         return {}
-    return dict(words for words in map(str.split, listing.read_text().splitlines()) if len(words) == 2)
+    return {words[0]: words[1] for words in _words(listing) if len(words) == 2}
+
+
+def _words(listing: Path) -> list[list[str]]:
+    return [line.split() for line in listing.read_text(encoding="utf-8-sig").splitlines()]
 
 
 def _find(root: Path, name: str) -> Path | None:

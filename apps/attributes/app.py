@@ -65,6 +65,8 @@ class AttributesSettings(Settings):
         super().__post_init__()
         if self.sampling == "balanced":
             raise ValueError("--sampling balanced needs one class a photo; give --weights-of NAME=WEIGHT")
+        if self.teacher is None and self.teacher_weight != 1:
+            raise ValueError("--teacher-weight is a teacher's share: give --teacher, or leave it out")
         if self.table is not None:
             object.__setattr__(self, "table", Path(self.table).absolute())
 
@@ -74,6 +76,7 @@ class Attributes:
 
     name: ClassVar[str] = "attributes"
     looks: ClassVar[str] = "faces"
+    probe_is_taught: ClassVar[bool] = True
     Settings: ClassVar[type[Settings]] = AttributesSettings
     has_sample: ClassVar[bool] = False
     monitor: ClassVar[str] = "mean_ap"

@@ -10,26 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.attributes.judged import Judged
-from apps.attributes.names import Layout, listed
-from apps.attributes.teachers import load_oracle, teacher_columns
+from apps.attributes.labels import is_labelled, labelled, unlabelled
+from apps.attributes.names import Layout
+from apps.attributes.teachers import teacher_columns
 from apps.progress import Screen
 from datasets.attribute_photos import AttributePhotos
-from datasets.attribute_tables import attribute_names, find_table, photos_of_table, read_attribute_table
-from datasets.celeba import celeba, is_celeba
 from datasets.drawn_dogs import default_cache
-from datasets.images import find_photos
 
 Values = NDArray[np.float32]
 TAUGHT = "the folder has no labels: the student is judged by how well it repeats the teacher's decisions"
 
 
-def attribute_split(settings: Any, split: str, *, classes: Sequence[str] | None = None) -> AttributePhotos:
+def attribute_split(
+    settings: Any, split: str, *, classes: Sequence[str] | None = None, lenient: bool = False
+) -> AttributePhotos:
     """The photos of ``train``, with what is to be learned, or of ``val``, with labels.
 
     Args:
         settings: of the application.
         split: ``train`` or ``val``; CelebA has ``test``, and a table ``all``, too.
         classes: names as a checkpoint keeps them; None takes those of the settings, else of the data.
+        lenient: labels may lack some of the names, even without a teacher that knows them.
 
     Raises:
         OSError: photos, table or teacher are missing.
@@ -37,91 +38,20 @@ def attribute_split(settings: Any, split: str, *, classes: Sequence[str] | None 
     """
     asked = list(classes or ([one.strip() for one in settings.names.split(",")] if settings.names else []))
     if not is_labelled(settings):
-        return _unlabelled(settings, split, asked)
-    photos, layout = _labelled(settings, split, asked)
-    labels = layout.spread(photos.values)
-    photos = _named(photos, layout).learning(labels)
-    if split == "train" and settings.teacher is not None:
+        photos, layout = unlabelled(settings, split, asked)
         taught = taught_columns(settings, photos, layout)
-        photos = photos.learning(mixed(labels, taught, settings.teacher_weight))
+        photos = photos.learning(taught if split == "train" else decided(taught, layout))
+        if split != "train":
+            photos.notes.append(TAUGHT)
+    else:
+        photos, layout = labelled(settings, split, asked, lenient=lenient or settings.teacher is not None)
+        labels = layout.spread(photos.values)
+        photos = _named(photos, layout).learning(labels)
+        if split == "train" and settings.teacher is not None:
+            taught = taught_columns(settings, photos, layout)
+            photos = photos.learning(mixed(labels, taught, settings.teacher_weight))
     _check_varied(photos, layout, split)
     return photos
-
-
-def _labelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributePhotos, Layout]:
-    root = Path(settings.data)
-    table: Any = settings.table or find_table(root)
-    if is_celeba(root) and settings.table is None:
-        photos = celeba(root, split)
-        dull = _constant(photos) if split == "train" and not asked else []
-        layout = Layout.of(asked or [name for name in photos.classes if name not in dull])
-        missing = [name for name in layout.names if name not in photos.classes]
-        if missing or layout.groups:
-            raise ValueError(f"CelebA has no attribute {listed([*missing, *layout.groups])}")
-        columns = [photos.classes.index(name) for name in layout.names]
-        chosen = AttributePhotos(
-            [p.path for p in photos.photos], layout.names, photos.values[:, columns], people=photos.people
-        )
-        chosen.notes = photos.notes
-        if dull:
-            chosen.notes.append(
-                f"the same on all {len(photos)} photos of this part of CelebA, so not learned: {listed(dull)}"
-            )
-        return chosen, layout
-    layout = Layout.of(asked)
-    found = read_attribute_table(
-        table, names=[*layout.names, *layout.groups] or None, counts=layout.groups
-    )
-    layout = Layout.of(asked or found.names)
-    every = photos_of_table(root, found, table)
-    if split == "all":
-        return every, layout
-    if split not in ("train", "val"):
-        raise ValueError(f"{table} has no split {split!r}; give train, val or all")
-    train, val = every.split_by_people(settings.val_share, settings.seed)
-    return (train if split == "train" else val), layout
-
-
-def _constant(photos: AttributePhotos) -> list[str]:
-    """The attributes that a part of CelebA cannot teach; all of them stay where there is no other."""
-    same = (photos.values == photos.values[0]).all(axis=0)
-    return [] if same.all() else [name for name, one in zip(photos.classes, same, strict=True) if one]
-
-
-def _unlabelled(settings: Any, split: str, asked: list[str]) -> AttributePhotos:
-    """A folder without a table: the teacher's answers are all there is."""
-    root = Path(settings.data)
-    if settings.teacher is None:
-        raise FileNotFoundError(
-            f"{root} has no table of attributes (attributes.csv, attributes.parquet, lfw_attributes.txt or "
-            "CelebA's); give --table FILE, or --teacher to learn from its answers"
-        )
-    paths = list(find_photos([root]))
-    if len(paths) < 2:
-        raise FileNotFoundError(f"{root} has {len(paths)} photos; give a folder with 2 or more")
-    if not asked:
-        if Path(settings.teacher).suffix in (".csv", ".parquet"):
-            columns = read_attribute_table(Path(settings.teacher), soft=True, blanks=True).names
-            asked = list(Layout.of_columns(columns).classes)
-        else:
-            asked = list(load_oracle(settings.teacher).layout.classes)
-    layout = Layout.of(asked)
-    folders = [str(path.parent) for path in paths]
-    unknown = np.full((len(paths), len(layout.classes)), np.nan, np.float32)
-    every = AttributePhotos(
-        paths, layout.classes, unknown, people=folders if len(set(folders)) > 1 else None
-    )
-    if split not in ("train", "val", "all"):
-        raise ValueError(f"{root} has no split {split!r}; give train, val or all")
-    photos = every
-    if split != "all":
-        photos = every.split_by_people(settings.val_share, settings.seed)[0 if split == "train" else 1]
-    taught = taught_columns(settings, photos, layout)
-    if split == "train":
-        found = photos.learning(taught)
-        found.notes.append(TAUGHT)
-        return found
-    return photos.learning(decided(taught, layout))
 
 
 def decided(taught: Values, layout: Layout) -> Values:
@@ -131,31 +61,11 @@ def decided(taught: Values, layout: Layout) -> Values:
     return found
 
 
-def labelled_names(data: Path, table: Path | None) -> tuple[str, ...]:
-    """The columns that a table, or CelebA's list, has a label in.
-
-    Raises:
-        FileNotFoundError: there is neither.
-    """
-    where = table or (None if is_celeba(data) else find_table(data))
-    if where is not None:
-        return attribute_names(where)
-    if is_celeba(data):
-        return celeba(data, "val").classes
-    raise FileNotFoundError(f"{data} has no table of attributes; give --table FILE")
-
-
 def _named(photos: AttributePhotos, layout: Layout) -> AttributePhotos:
     """The photos with the names as a checkpoint keeps them."""
     found = photos.subset(range(len(photos)))
     found.classes, found.notes = layout.classes, list(photos.notes)
     return found
-
-
-def is_labelled(settings: Any) -> bool:
-    """Whether there is a table of labels, or CelebA's."""
-    root = Path(settings.data)
-    return settings.table is not None or is_celeba(root) or find_table(root) is not None
 
 
 def taught_columns(settings: Any, photos: AttributePhotos, layout: Layout) -> Values:
@@ -190,18 +100,28 @@ def mixed(labels: Values, taught: Values, weight: float) -> Values:
 
 
 def _check_varied(photos: AttributePhotos, layout: Layout, split: str) -> None:
-    """Refuse an attribute that is the same on all photos to learn from; tell of one to judge by."""
+    """Refuse what is the same, or unknown, on all photos to learn from; tell of what is to judge by."""
+    faults = []
     for n, name in enumerate(layout.names):
         column = photos.columns[:, n]
         known = column[~np.isnan(column)]
-        if len(known) and known.min() < known.max():
-            continue
-        what = f"is {known[0]:g} on all {len(known)} photos" if len(known) else "is known of no photo"
-        if split == "train":
-            raise ValueError(
-                f"attribute {name} {what} to learn from: nothing can be learned; leave it out by --names"
-            )
-        photos.notes.append(f"attribute {name} {what} of {split}: its figures are undefined")
+        if not len(known):
+            faults.append((name, "is known of no photo"))
+        elif known.min() == known.max():
+            faults.append((name, f"is {known[0]:g} on all {len(known)} photos"))
+    start = len(layout.names)
+    for name, count in layout.groups.items():
+        if np.isnan(photos.columns[:, start : start + count]).any(axis=1).all():
+            faults.append((name, "is known of no photo"))
+        start += count
+    if not faults:
+        return
+    if split == "train":
+        told = "; ".join(f"attribute {name} {what}" for name, what in faults)
+        raise ValueError(f"{told} to learn from: nothing can be learned; leave it out by --names")
+    photos.notes += [
+        f"attribute {name} {what} of {split}: its figures are undefined" for name, what in faults
+    ]
 
 
 def judged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.attributes.app import Attributes, AttributesSettings
-from apps.attributes.data import attribute_split, decided, is_labelled, judged, labelled_names, taught_columns
+from apps.attributes.data import attribute_split, decided, judged, taught_columns
 from apps.attributes.emulation import emulation
 from apps.attributes.judged import Judged
+from apps.attributes.labels import is_labelled, labelled_names
 from apps.attributes.names import Layout, listed
 from apps.attributes.report import write_report
 from apps.attributes.teachers import FACE_NETWORK, Oracle, asked, load_oracle
@@ -20,7 +22,7 @@ from apps.engine.checkpoint import read_config
 from apps.engine.files import writable_folder
 from apps.progress import Screen
 from datasets.attribute_photos import AttributePhotos
-from datasets.attribute_tables import read_attribute_table
+from datasets.attribute_tables import attribute_names, read_attribute_table
 
 ALL = "all"
 
@@ -44,7 +46,8 @@ def evaluate_run(
         screen: where words and progress go.
 
     Returns:
-        ``{"app", "n", "metrics", "intervals", "groups", "skipped"}``, and with a teacher ``"teacher"``, see
+        ``{"app", "n", "metrics", "intervals", "groups", "skipped", "judged_by"}``, the last ``labels``, or
+        ``teacher`` where there are none, and with a teacher ``"teacher"``, see
         :func:`emulation`.
 
     Raises:
@@ -59,10 +62,14 @@ def evaluate_run(
     settings = AttributesSettings(**(kept | changes))
     settings = replace(settings, teacher=None if is_labelled(settings) else teacher or settings.teacher)
     oracle = load_oracle(str(checkpoint), precision=precision)
-    photos = _photos(settings, split, config.classes, screen)
+    photos = _photos(settings, split, config.classes, screen, lenient=bool(config.settings.get("teacher")))
     thresholds = config.calibration.get("thresholds", {})
     found, skipped, said = _judged(oracle, photos, thresholds, workers, screen)
-    answer = _answer(found, report, f"attributes: {config.backbone.name}", skipped)
+    title = f"attributes: {config.backbone.name}"
+    if settings.teacher is not None:
+        title += ", judged by its teacher's decisions"
+    answer = _answer(found, report, title, skipped)
+    answer["judged_by"] = "labels" if settings.teacher is None else "teacher"
     if teacher is not None:
         layout = Layout.of(photos.classes)
         taught = taught_columns(replace(settings, teacher=teacher), photos, layout)
@@ -100,22 +107,34 @@ def evaluate_predictions(
     Raises:
         ValueError: the tables share no attribute, or a photo has no prediction.
     """
-    said = read_attribute_table(predictions, soft=True)
-    columns_there = labelled_names(data, table)
-    names = [name for name in columns_there if name in said.names]
-    if not names:
-        raise ValueError(f"{predictions} has {listed(said.names)}, the labels {listed(columns_there)}")
-    photos = _photos(AttributesSettings(data=data, table=table), split, tuple(names), screen)
+    layout, columns = _shared(predictions, labelled_names(data, table))
+    said = read_attribute_table(predictions, names=columns, soft=True)
+    photos = _photos(AttributesSettings(data=data, table=table), split, layout.classes, screen)
     rows = {image: n for n, image in enumerate(said.images)}
     keys = [_key(photo.path, rows) for photo in photos.photos]
     lacking = [photo.path for photo, key in zip(photos.photos, keys, strict=True) if key is None]
     if lacking:
         raise ValueError(f"{predictions} has no row for {len(lacking)} photos, such as {lacking[0]}")
-    columns = [said.names.index(name) for name in names]
-    values = said.values[[rows[key] for key in keys if key is not None]][:, columns]
+    values = said.values[[rows[key] for key in keys if key is not None]]
     paths = [str(photo.path) for photo in photos.photos]
-    found = judged(values, photos.columns, Layout(tuple(names)), paths, owners=photos.owners)
+    found = judged(values, photos.columns, layout, paths, owners=photos.owners)
     return _answer(found, report, f"attributes: {predictions.name}", 0, found.crossed())
+
+
+def _shared(predictions: Path, labels: Sequence[str]) -> tuple[Layout, list[str]]:
+    """What a table of probabilities and the labels both have, and its columns in the table.
+
+    Raises:
+        ValueError: there is nothing.
+    """
+    told = Layout.of_columns(attribute_names(predictions))
+    layout = Layout(
+        tuple(name for name in told.names if name in labels),
+        {name: count for name, count in told.groups.items() if name in labels},
+    )
+    if not layout.width:
+        raise ValueError(f"{predictions} has {listed(told.classes)}, the labels {listed(labels)}")
+    return layout, list(layout.columns)
 
 
 def _key(path: Path, rows: dict[str, int]) -> str | None:
@@ -124,8 +143,10 @@ def _key(path: Path, rows: dict[str, int]) -> str | None:
     return next((end for end in ends if end in rows), None)
 
 
-def _photos(settings: Any, split: str, classes: tuple[str, ...], screen: Screen) -> AttributePhotos:
-    found = attribute_split(settings, split, classes=classes)
+def _photos(
+    settings: Any, split: str, classes: tuple[str, ...], screen: Screen, *, lenient: bool = False
+) -> AttributePhotos:
+    found = attribute_split(settings, split, classes=classes, lenient=lenient)
     for note in found.notes:
         screen.warn(note)
     if split == "train" and not is_labelled(settings):

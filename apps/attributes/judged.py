@@ -120,7 +120,7 @@ class Judged:
             clipped = np.clip(scores, 1e-7, 1 - 1e-7)
             some = len(scores) > 0
             found |= {
-                f"ap/{name}": average_precision(scores, labels),
+                f"ap/{name}": average_precision(scores, labels) if (labels == 0).any() else None,
                 f"balanced_accuracy/{name}": balanced_accuracy(scores >= 0.5, labels),
                 f"ece/{name}": calibration_error(scores, labels) if some else None,
                 f"prevalence/{name}": float(labels.mean()) if some else None,
@@ -154,8 +154,9 @@ class Judged:
             one = []
             for name in self.names:
                 scores, labels, rows = self.known(name)
-                found = average_precision(scores, labels, weights[rows])
-                if found is not None:
+                drawn_here = weights[rows]
+                found = average_precision(scores, labels, drawn_here)
+                if found is not None and drawn_here[labels == 0].any():
                     drawn[name].append(found)
                     one.append(found)
             means.append(float(np.mean(one)) if one else np.nan)

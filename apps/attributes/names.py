@@ -86,6 +86,12 @@ class Layout:
         if sized:
             one = sized[0]
             raise ValueError(f"{whose} has {other.groups[one]} classes of {one}, not {self.groups[one]}")
+        for name in self.names:
+            if name in other.groups:
+                raise ValueError(
+                    f"{whose} knows {name} as a class of {other.groups[name]}, not as yes and no: name it "
+                    f"{name}:{other.groups[name]}"
+                )
         if not set(places) & set(self.columns):
             raise ValueError(f"{whose} knows {listed(other.classes)}, and none of {listed(self.classes)}")
         moved = np.full((len(found), self.width), np.nan, np.float32)
@@ -118,4 +124,6 @@ def weights_of(text: str | None, names: Sequence[str]) -> list[float]:
                 f"--weights-of takes NAME=WEIGHT of 0 or more for {listed(tuple(names))}, got {part!r}"
             )
         found[name] = value
+    if found and not any(found.values()):
+        raise ValueError(f"--weights-of gives all of {listed(tuple(names))} no weight; give one more than 0")
     return list(found.values())

@@ -24,6 +24,7 @@ from datasets.photos import LabelledPhotos, Photo
 FACE_NETWORK = "face-network:"
 GENDER, AGE, YEARS = "Male", "age", 100
 BATCH = 32
+SUM_OFF = 0.02  # that the probabilities of a class may miss 1 by, as rounded ones do
 Values = NDArray[np.float32]
 
 
@@ -100,11 +101,16 @@ def load_oracle(
         FileNotFoundError: there is no such file or run.
         ValueError: it answers something else.
     """
+    if not spec.startswith(FACE_NETWORK) and not Path(spec).exists():
+        raise FileNotFoundError(
+            f"--teacher {spec} does not exist; give a run of finetune attributes, {FACE_NETWORK}FILE, an "
+            ".onnx file, or a .csv or .parquet table of probabilities"
+        )
     if spec.startswith(FACE_NETWORK):
         network = FaceNetwork(spec.removeprefix(FACE_NETWORK))
         whole = replace(network.backbone.preprocessing, crop=1.0)  # crops of faces are not cut again
         return Oracle(Layout((GENDER,), {AGE: YEARS}), whole, network)
-    if spec.endswith(".onnx"):
+    if spec.endswith(".onnx") and not Path(spec).is_dir():
         return _onnx(Path(spec), names or ())
     from apps.model import answering, load_run
 
@@ -121,24 +127,38 @@ def _onnx(path: Path, names: Sequence[str]) -> Oracle:
     """An ONNX classifier: images (B, 3, H, W) in [0, 1] to (B, N) logits or probabilities of ``names``."""
     import onnxruntime
 
-    if not path.is_file():
-        raise FileNotFoundError(f"--teacher {path} is missing")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as err:  # onnxruntime has no common class for its errors
+        why = str(err).splitlines()[0]
+        raise ValueError(
+            f"--teacher {path} is no model that ONNX Runtime runs ({why}); export it anew"
+        ) from err
     wanted, made = session.get_inputs()[0], session.get_outputs()[0]
-    if len(wanted.shape) != 4 or made.shape[-1] != len(names):
+    channels = wanted.shape[1] if len(wanted.shape) == 4 else 0
+    if (channels not in (3, None) and not isinstance(channels, str)) or made.shape[-1] != len(names):
         raise ValueError(
             f"--teacher {path} takes {wanted.shape} and gives {made.shape}; it must take (B, 3, H, W) in "
             f"[0, 1] and give a column for each of {', '.join(names) or 'the attributes: give --names'}"
         )
 
+    fixed = wanted.shape[0] if isinstance(wanted.shape[0], int) else None
+
     def answers(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {wanted.name: images.numpy()})[0])
+        parts = [images] if fixed is None else [_filled(part, fixed) for part in torch.split(images, fixed)]
+        said = [session.run([made.name], {wanted.name: part.numpy()})[0] for part in parts]
+        return torch.from_numpy(np.concatenate(said)[: len(images)])
 
     side = wanted.shape[2] if isinstance(wanted.shape[2], int) else 224
     seen = Preprocessing(resolution=side, crop=1.0)
     return Oracle(Layout(tuple(names), {}), seen, answers, as_probabilities)
+
+
+def _filled(images: Tensor, count: int) -> Tensor:
+    """As many images as a model of a fixed batch wants; the last is repeated."""
+    return torch.cat([images, images[-1:].expand(count - len(images), -1, -1, -1)])
 
 
 def as_probabilities(every: Values) -> Values:
@@ -179,6 +199,11 @@ def asked(
     return oracle.finished(found)
 
 
+def is_table(spec: str) -> bool:
+    """Whether a ``--teacher`` is a table of probabilities."""
+    return Path(spec).suffix in (".csv", ".parquet") and not Path(spec).is_dir()
+
+
 def teacher_columns(
     spec: str, layout: Layout, paths: Sequence[Path], images: Sequence[str], *, folder: Path, screen: Any,
     workers: int | None = None,
@@ -199,7 +224,7 @@ def teacher_columns(
     Raises:
         ValueError: the teacher knows none of the attributes, or a table lacks a photo or holds a NaN.
     """
-    if Path(spec).suffix in (".csv", ".parquet"):
+    if is_table(spec):
         return _of_table(Path(spec), layout, images)
     oracle = load_oracle(spec, layout.names)
     digest = hashlib.sha256(repr((str(Path(spec.removeprefix(FACE_NETWORK)).absolute()), layout)).encode())
@@ -233,5 +258,19 @@ def _of_table(path: Path, layout: Layout, images: Sequence[str]) -> NDArray[np.f
             f"--teacher {path} says nothing of {len(lacking)} of {len(images)} photos, such as {lacking[0]}; "
             f"its column {IMAGE} must name them as the table of labels does"
         )
-    names = Layout.of_columns(every.names)
-    return layout.taken(every.values[[rows[one] for one in images]], names, f"--teacher {path}")
+    told = Layout.of_columns(every.names)
+    values = every.values[:, [every.names.index(column) for column in told.columns if column in every.names]]
+    if values.shape[1] != told.width:
+        raise ValueError(f"--teacher {path}: the columns of a class are NAME=0, NAME=1, ..., none left out")
+    start = len(told.names)
+    for name, count in told.groups.items():
+        block = values[:, start : start + count]
+        total = block.sum(axis=1)
+        off = np.flatnonzero(abs(total - 1) > SUM_OFF)
+        if len(off):
+            raise ValueError(
+                f"--teacher {path}, row {off[0] + 1}: the probabilities of {name} add up to "
+                f"{total[off[0]]:.3g}, not 1"
+            )
+        start += count
+    return layout.taken(values[[rows[one] for one in images]], told, f"--teacher {path}")

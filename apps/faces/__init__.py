@@ -1,1 +1,3 @@
 """Faces: found, aligned, turned into unit vectors; verified, searched, clustered, judged."""
+
+NO_FACE = "no face found"  # what is said of a photo without one

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from apps.engine.machine import choose_precision
-from apps.faces.look import NO_FACE, Looked, Looker, in_order
+from apps.faces import NO_FACE
+from apps.faces.look import Looked, Looker, in_order
 from apps.faces.sources import Source, find_sources
 from apps.model import answering, load_run
 

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar, get_args
 import torch
 from PIL import Image
 
+from apps.faces import NO_FACE
 from apps.faces.align import Quality, align_face, pose, sharpness, square_crop
 from apps.faces.detect import DetectionError, Detector, Face
 from apps.faces.embed import Align
@@ -19,7 +20,6 @@ from datasets.images import BadPhotoError
 
 Which = Literal["all", "largest", "one"]
 WHICH: tuple[Which, ...] = get_args(Which)
-NO_FACE = "no face found"
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -209,8 +209,8 @@ def _face_lines(
     group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, precision: str
 ) -> Iterator[dict[str, Any]]:
     """The lines of the runs that answer for faces: these are found once, and one pass serves all runs."""
+    from apps.faces import NO_FACE
     from apps.faces.each import faces_of
-    from apps.faces.look import NO_FACE
     from apps.faces.sources import Source
 
     apps, forward, heads = _loaded(group, precision)
