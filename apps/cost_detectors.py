@@ -6,11 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import vgg16
+from torchvision.models.detection import ssd300_vgg16
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.rpn import RPNHead
 
 from backbone import MobileNetV1
 from heads import SSD, FasterRCNN
 
-PROPOSALS = 300
+PROPOSALS, ANCHORS = 300, 12
+VGG_CHANNELS, VGG_HIDDEN = 512, 4096
 
 
 class CountedTwoStage(nn.Module):
@@ -57,3 +62,46 @@ def detector(kind: str, width: float, resolution: int, classes: int) -> nn.Modul
         if kind == "ssd":
             return CountedSSD(trunk, SSD(channels, classes, size=resolution))
         return CountedTwoStage(trunk, FasterRCNN(channels, classes, size=resolution))
+
+
+class CountedVGGSSD(nn.Module):
+    """torchvision's SSD 300 on VGG-16, without default boxes and suppression."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        whole: Any = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=classes + 1)
+        self.trunk, self.head = whole.backbone, whole.head
+
+    def forward(self, images: Tensor) -> Any:
+        """Raw output."""
+        return self.head(list(self.trunk(images).values()))
+
+
+class CountedVGGTwoStage(nn.Module):
+    """Faster R-CNN on VGG-16: its convolutions without the last pooling, and its two hidden layers a region.
+
+    Source: Ren et al. 2015, "Faster R-CNN", section 3, with 12 anchors a place as on MobileNet.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.trunk = vgg16(weights=None, init_weights=False).features[:-1]
+        self.proposer = RPNHead(VGG_CHANNELS, ANCHORS)
+        self.regions = TwoMLPHead(VGG_CHANNELS * 7 * 7, VGG_HIDDEN)
+        self.last = FastRCNNPredictor(VGG_HIDDEN, classes + 1)
+
+    def forward(self, images: Tensor) -> Any:
+        """What is computed for one image, proposals being what they may."""
+        deep = self.trunk(images)
+        regions = deep.new_empty(PROPOSALS, VGG_CHANNELS, 7, 7)
+        return self.proposer([deep]), self.last(self.regions(regions))
+
+
+def vgg_detector(kind: str, classes: int) -> nn.Module:
+    """A comparator of Table 13 to be counted.
+
+    Args:
+        kind: ``ssd`` or ``frcnn``.
+        classes: without the background.
+    """
+    return CountedVGGSSD(classes) if kind == "ssd" else CountedVGGTwoStage(classes)

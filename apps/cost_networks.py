@@ -50,8 +50,10 @@ def build_network(network: Network) -> nn.Module:
     if network.arch == OURS and not network.detector:
         return hollow(lambda: _mobilenet(network))
     if network.detector:
-        from apps.cost_detectors import detector
+        from apps.cost_detectors import detector, vgg_detector
 
+        if network.arch == "vgg16":
+            return hollow(lambda: vgg_detector(network.detector, network.classes))
         return hollow(lambda: detector(network.detector, network.width, network.resolution, network.classes))
     return hollow(lambda: _comparator(network))
 

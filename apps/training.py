@@ -19,7 +19,7 @@ from apps.course import (
     tell_progress,
 )
 from apps.engine import checkpoint
-from apps.engine.depth import apply_unfreezing, backbone_layers, unfrozen_at
+from apps.engine.depth import apply_unfreezing, learning_layers, unfrozen_at
 from apps.engine.loader import reading_deaths
 from apps.engine.nested import all_finite
 from apps.engine.stop import Stopped
@@ -118,7 +118,7 @@ def one_epoch(job: Job, course: Course, module: nn.Module, watch: Watching) -> N
     s = job.settings
     job.model.train()
     if s.unfreeze_every is not None:
-        stages = backbone_layers(job.backbone, coarse=True)
+        stages = learning_layers(job.backbone, coarse=True)
         apply_unfreezing(job.backbone, unfrozen_at(course.epoch, every=s.unfreeze_every, stages=stages))
     course.learner.model = shared_module(job, module)
 

@@ -67,6 +67,7 @@ class Backbone(nn.Module, ABC):
     def __init__(self, preprocessing: Preprocessing | None = None) -> None:
         super().__init__()
         self.frozen = self.still_batch_norm = False
+        self.idle: frozenset[str] = frozenset()
         self.set_preprocessing(preprocessing or Preprocessing())
 
     def set_preprocessing(self, preprocessing: Preprocessing) -> None:
@@ -108,8 +109,15 @@ class Backbone(nn.Module, ABC):
     def unfreeze(self) -> None:
         """Let the network learn again."""
         self.frozen = False
-        self.requires_grad_(True)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name not in self.idle)
         self.train()
+
+    def retire(self, part: nn.Module) -> None:
+        """Let a part that no head reads never learn, also after :meth:`unfreeze`; ``idle`` has its names."""
+        gone = {id(parameter) for parameter in part.parameters()}
+        self.idle |= {name for name, parameter in self.named_parameters() if id(parameter) in gone}
+        part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Backbone:
         """As ``nn.Module.train``, but what is frozen stays in evaluation mode.

@@ -15,7 +15,7 @@ from typing import Any
 from apps.engine.checkpoint import CONFIG
 from apps.engine.files import write_bytes
 from benchmarks.studies import trained
-from datasets.coco import read_json
+from datasets.checked import read_json
 
 BOXES = (1, 6)  # that a photo of the few has
 COMMON: dict[str, Any] = {

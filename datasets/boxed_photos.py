@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.images import SIDEWAYS, BadPhotoError, stored_size
 from datasets.photos import LabelledPhotos, Photo
 
 BoxTarget = tuple[
     NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]
 ]
+Corners = tuple[float, float, float, float]
+LARGEST_SIDE = 1_000_000  # px
+BACK = {6: 8, 8: 6}  # the orientation that undoes another; each other one undoes itself
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,13 @@ class Marked:
     """One marked object.
 
     Args:
-        box: (x1, y1, x2, y2) pixels of the photo as stored.
+        box: (x1, y1, x2, y2) pixels of the photo as shown, upright.
         label: 0 to K - 1.
         ignored: a crowd or a difficult object: neither learned nor counted as missed.
         area: of the object in square pixels; None takes the box's.
     """
 
-    box: tuple[float, float, float, float]
+    box: Corners
     label: int
     ignored: bool = False
     area: float | None = None
@@ -37,12 +41,20 @@ class Marked:
 
 @dataclass(frozen=True)
 class BoxedPhoto(Photo):
-    """A photo, its objects, its size as annotated, and its number in COCO files."""
+    """A photo with its objects.
+
+    Args:
+        objects: marked on it, in pixels of the photo as shown.
+        width, height: as annotated, of the photo as shown.
+        image_id: its number in COCO files.
+        turn: EXIF's orientation where the annotations are of the pixels as stored, else 1.
+    """
 
     objects: tuple[Marked, ...] = ()
     width: int = 0
     height: int = 0
     image_id: int = 0
+    turn: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,11 +95,11 @@ class BoxedPhotos(LabelledPhotos):
         names = [one.name for one in found.categories]
         order = list(classes) if classes is not None else names
         photos = [relabelled(one, names, order) for one in found.photos] if order != names else found.photos
+        if not any(photo.objects for photo in photos):
+            raise ValueError(f"none of the {len(photos)} photos has a box; give a set with annotations")
         super().__init__(photos, order)
         self.categories, self.notes = tuple(found.categories), list(found.notes)
         self.transforms: Any = None
-        if not any(photo.objects for photo in photos):
-            raise ValueError(f"none of the {len(photos)} photos has a box; give a set with annotations")
 
     def target(self, index: int) -> BoxTarget:
         """Boxes (N, 4), labels, ignored (0 or 1), the photo's size, areas."""
@@ -103,7 +115,7 @@ class BoxedPhotos(LabelledPhotos):
         )
 
 
-def area_of(box: tuple[float, float, float, float]) -> float:
+def area_of(box: Corners) -> float:
     """Square pixels of a box."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
@@ -122,14 +134,12 @@ def relabelled(photo: BoxedPhoto, names: Sequence[str], order: Sequence[str]) ->
                 f"it knows {', '.join(order[:5])}{', ...' if len(order) > 5 else ''}"
             )
         objects.append(Marked(one.box, order.index(names[one.label]), one.ignored, one.area))
-    return BoxedPhoto(
-        photo.path, 0, objects=tuple(objects), width=photo.width, height=photo.height, image_id=photo.image_id
-    )
+    return replace(photo, objects=tuple(objects))
 
 
 def inside(
     box: Sequence[float], width: float, height: float, where: str
-) -> tuple[float, float, float, float] | None:
+) -> Corners | None:
     """A box (x1, y1, x2, y2) cut to its photo; None where nothing is left of it.
 
     Raises:
@@ -155,3 +165,60 @@ def existing(path: Path, what: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: {what}")
     return path
+
+
+def a_file(path: Path, what: str) -> Path:
+    """A file that is there.
+
+    Raises:
+        FileNotFoundError: it is not, or it is a folder.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{' '.join(str(path).split())} is missing: {what}")
+    return path
+
+
+def left_out(path: Path, outside: int) -> list[str]:
+    """A sentence on boxes of a file that nothing is left of, if there are any."""
+    if not outside:
+        return []
+    return [f"{path}: {outside} boxes lie outside their photo or have no area, and are left out"]
+
+
+def as_shown(photo: BoxedPhoto) -> BoxedPhoto:
+    """The photo with its boxes turned upright, where its annotated size is that of the pixels as stored.
+
+    Photos are read upright. Only sizes can tell what an annotation means, so only those that EXIF lays on
+    their side, and that are no squares, are looked at; all others are taken to be annotated as shown.
+    """
+    try:
+        width, height, turn = stored_size(photo.path)
+    except BadPhotoError:  # told by whoever reads the pixels
+        return photo
+    if turn not in SIDEWAYS or width == height or (photo.width, photo.height) != (width, height):
+        return photo
+    objects = tuple(replace(one, box=turned(one.box, turn, width, height)) for one in photo.objects)
+    return replace(photo, objects=objects, width=height, height=width, turn=turn)
+
+
+def turned(box: Corners, turn: int, width: float, height: float) -> Corners:
+    """A box of the pixels as stored on the photo as shown.
+
+    Args:
+        box: (x1, y1, x2, y2) pixels.
+        turn: EXIF's orientation: 5 to 8, which change width and height; every other leaves the box.
+        width, height: as stored.
+    """
+    if turn not in SIDEWAYS:
+        return box
+    y1, x1, y2, x2 = box
+    if turn in (6, 7):
+        x1, x2 = height - x2, height - x1
+    if turn in (7, 8):
+        y1, y2 = width - y2, width - y1
+    return x1, y1, x2, y2
+
+
+def turned_back(box: Corners, photo: BoxedPhoto) -> Corners:
+    """A box of the photo as shown where the annotations have it."""
+    return turned(box, BACK.get(photo.turn, photo.turn), photo.width, photo.height)

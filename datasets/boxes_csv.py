@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
+from typing import Any
 
-from datasets.boxed_photos import BoxedPhoto, Category, Found, Marked, existing, inside
+from datasets.boxed_photos import BoxedPhoto, Category, Found, Marked, a_file, existing, inside, left_out
+from datasets.checked import LARGEST_PX, finite, read_text
 from datasets.images import photo_size
 
 COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")
@@ -29,29 +32,43 @@ def read_boxes_csv(root: Path, split: str) -> Found:
     of_photo: dict[str, list[tuple[int, dict[str, str]]]] = {}
     for number, row in enumerate(tables[path], start=2):
         of_photo.setdefault(row["path"], []).append((number, row))
-    photos = []
+    photos, outside = [], 0
     for image_id, (name, rows) in enumerate(of_photo.items(), start=1):
-        photo = existing(root / name, f"a photo of {path}")
+        photo = a_file(root / name, f"a photo of {path}, line {rows[0][0]}")
         width, height = photo_size(photo)
         told = [_marked(row, width, height, f"{path}:{n}", names) for n, row in rows if row["class"]]
         objects = tuple(one for one in told if one is not None)
+        outside += len(told) - len(objects)
         photos.append(BoxedPhoto(photo, 0, objects=objects, width=width, height=height, image_id=image_id))
-    return Found(photos, [Category(n, name) for n, name in enumerate(names, start=1)])
+    categories = [Category(n, name) for n, name in enumerate(names, start=1)]
+    return Found(photos, categories, left_out(path, outside))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} has no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-        return list(reader)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
+    rows: list[dict[str, str]] = []
+    try:
+        for number_of, row in enumerate(reader, start=2):
+            _check_row(row, f"{path}:{number_of}")
+            rows.append(row)
+    except csv.Error as err:
+        raise ValueError(f"{path} is no table with commas ({err}); write it again") from err
+    return rows
+
+
+def _check_row(row: dict[Any, Any], where: str) -> None:
+    if None in row or None in row.values():
+        raise ValueError(f"{where}: a row must have as many columns as the first line")
+    if not row["path"].strip():
+        raise ValueError(f"{where}: a row must name its photo in the column path")
+    if not row["class"].strip() and any(row[name].strip() for name in COLUMNS[1:5]):
+        raise ValueError(f"{where}: a box must have a class; leave all five empty for a photo without boxes")
 
 
 def _marked(row: dict[str, str], width: int, height: int, where: str, names: list[str]) -> Marked | None:
-    try:
-        sides = [float(row[name]) for name in COLUMNS[1:5]]
-    except (TypeError, ValueError) as err:
-        raise ValueError(f"{where}: x1, y1, x2 and y2 must be numbers of pixels") from err
+    sides = [finite(row[name], f"{where}: {name}", -LARGEST_PX, LARGEST_PX) for name in COLUMNS[1:5]]
     box = inside(sides, width, height, where)
     return None if box is None else Marked(box, names.index(row["class"]))

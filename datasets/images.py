@@ -27,8 +27,8 @@ from datasets.jpeg import (
 )
 
 __all__ = [
-    "DECODER", "MAX_PIXELS", "PHOTO_SUFFIXES", "BadPhotoError", "Box", "Pixels", "find_photos", "photo_size",
-    "read_bytes", "read_photo", "read_pixels",
+    "DECODER", "MAX_PIXELS", "PHOTO_SUFFIXES", "SIDEWAYS", "BadPhotoError", "Box", "Pixels", "find_photos",
+    "photo_size", "read_bytes", "read_photo", "read_pixels", "stored_size",
 ]
 
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
@@ -163,10 +163,19 @@ def photo_size(path: Path) -> tuple[int, int]:
     Raises:
         BadPhotoError: the file is missing or no photo.
     """
+    width, height, turn = stored_size(path)
+    return (height, width) if turn in SIDEWAYS else (width, height)
+
+
+def stored_size(path: Path) -> tuple[int, int, int]:
+    """(width, height) in pixels of a photo as stored, and EXIF's orientation: how it comes upright.
+
+    Raises:
+        BadPhotoError: the file is missing or no photo.
+    """
     with _one_line_errors(path), Image.open(_regular_file(path), formats=_FORMATS) as image:
-        width, height = image.size
-        turned = image.format != "TIFF" and orientation(image) in SIDEWAYS  # Pillow turns a TIFF by itself
-        return (height, width) if turned else (width, height)
+        width, height = image.size  # Pillow turns a TIFF by itself
+        return width, height, 1 if image.format == "TIFF" else orientation(image)
 
 
 def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,7 @@ class SSD(Head):
         """Logits and offsets of all default boxes."""
         found = list(maps)
         for extra in self.extras:
-            found.append(extra(found[-1]))
+            found.append(_through(extra, found[-1]))
         logits = [_flat(layer(x), self.outputs) for layer, x in zip(self.classes, found, strict=True)]
         offsets = [_flat(layer(x), 4) for layer, x in zip(self.places, found, strict=True)]
         return {"logits": torch.cat(logits, 1), "offsets": torch.cat(offsets, 1)}
@@ -131,6 +132,16 @@ def _layer(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
     conv = nn.Conv2d(inputs, outputs, kernel, stride=2 if kernel == 3 else 1, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return [conv, nn.BatchNorm2d(outputs, eps=1e-3), nn.ReLU6()]
+
+
+def _through(layers: Any, x: Tensor) -> Tensor:
+    """The layers in turn; where a lone photo leaves one value a channel, the statistics so far serve."""
+    for layer in layers:
+        lone = type(layer) is nn.BatchNorm2d and layer.training and x[:, 0].numel() == 1
+        x = F.batch_norm(
+            x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps
+        ) if lone else layer(x)
+    return x
 
 
 def _flat(x: Tensor, last: int) -> Tensor:

@@ -13,7 +13,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from apps.objects.figures import FIGURES, Judged, check_results, confusion, error_counts, evaluate_coco
+from apps.objects.figures import FIGURES, Judged, check_results, evaluate_coco
 
 KINDS = ["perfect", "random", "crowd", "one photo's results only"]
 
@@ -98,25 +98,6 @@ def test_figures_have_names_and_undefined_ones_are_left_out() -> None:
     figures = Judged(truth, perfect(truth), ("",) * 8).figures
     assert set(FIGURES) - figures.keys() == {"ap_small", "ar_small"}
     assert figures["ap/cat"] == figures["ap/dog"] == figures["ap"] == pytest.approx(1)
-
-
-def test_each_kind_of_error_is_told_from_the_others() -> None:
-    mark = {"image_id": 1, "iscrowd": 0}
-    truth = {"images": [{"id": 1}], "annotations": [
-        mark | {"category_id": 1, "bbox": [0, 0, 100, 100]},
-        mark | {"category_id": 2, "bbox": [200, 0, 100, 100]},
-    ]}
-    answers = [
-        (1, [0, 0, 100, 100], 0.9), (1, [2, 0, 100, 100], 0.8), (1, [200, 0, 100, 100], 0.7),
-        (2, [200, 60, 100, 100], 0.6), (1, [500, 500, 10, 10], 0.5), (1, [500, 0, 9, 9], 0.1),
-    ]
-    results = [{"image_id": 1, "category_id": c, "bbox": b, "score": s} for c, b, s in answers]
-    assert error_counts(truth, results) == {
-        "right": 1, "twice": 1, "class": 1, "place": 1, "background": 1, "missed": 1,
-    }
-    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
-    named = Judged(truth | {"categories": categories}, results, ("",))
-    assert confusion(named) == [(("dog", "cat"), 1)]
 
 
 def test_intervals_hold_the_figure_and_are_the_same_each_time() -> None:

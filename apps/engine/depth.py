@@ -82,6 +82,12 @@ def _block(parts: Sequence[str], coarse: bool) -> str:
     return ".".join(parts[:end])
 
 
+def learning_layers(backbone: nn.Module, *, coarse: bool = False) -> Layers:
+    """The layers without those that are retired (``Backbone.retire``), which lie below no head."""
+    idle: frozenset[str] = getattr(backbone, "idle", frozenset())
+    return tuple(one for one in backbone_layers(backbone, coarse=coarse) if not idle.issuperset(one))
+
+
 def unfrozen_at(epoch: int, *, every: int, stages: Layers) -> Layers:
     """The stages that learn in an epoch: none at first, then one more from the top each ``every`` epochs.
 
@@ -127,6 +133,7 @@ def apply_unfreezing(backbone: nn.Module, learning: Layers) -> None:
         raise ValueError(
             f"{type(backbone).__name__} has no parameter {unknown[0]!r}; take the names from backbone_layers"
         )
+    wanted -= getattr(backbone, "idle", frozenset())
     for name, parameter in named.items():
         parameter.requires_grad_(name in wanted)
         if name not in wanted:

@@ -12,7 +12,7 @@ from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
-from apps.engine.depth import backbone_layers
+from apps.engine.depth import learning_layers
 
 PAPER_EPS = 1.0  # of the paper's RMSprop; its decay and momentum of 0.9 are timm's own for rmsproptf
 ON_GPU_ONLY = ("apex", "bitsandbytes")
@@ -46,7 +46,7 @@ def parameter_groups(
         weight_decay: for the weights of :func:`decays`.
         layer_decay: rate of a layer as a share of that of the layer above, (0, 1].
         stages: the backbone's parameters or modules by depth, from the image upwards, named without
-            ``backbone.``; by default those of :func:`apps.engine.depth.backbone_layers`.
+            ``backbone.``; by default those of :func:`apps.engine.depth.learning_layers`.
 
     Returns:
         Groups with ``params``, ``lr``, ``weight_decay`` and ``name``.
@@ -84,9 +84,11 @@ def _group_name(inside: bool, below: int, decayed: bool) -> str:
 def _depths(model: nn.Module, stages: Sequence[Sequence[str]] | None) -> dict[str, int]:
     """Of each parameter of the backbone: how many layers below the heads, from 1."""
     backbone: nn.Module = model.get_submodule(BACKBONE.rstrip("."))
-    layers = backbone_layers(backbone) if stages is None else stages
+    layers = learning_layers(backbone) if stages is None else stages
     depths: dict[str, int] = {}
     for name, _ in backbone.named_parameters():
+        if name in getattr(backbone, "idle", ()):
+            continue
         owners = {name[:end] for end in range(len(name) + 1) if name[end : end + 1] in ("", ".")}
         places = [n for n, layer in enumerate(layers) if not owners.isdisjoint(layer)]
         if len(places) != 1:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datasets.boxed_photos import BoxedPhotos
     from heads import Head
 
+USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
 SIDES = {"ssd300": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
 
 
@@ -46,6 +47,14 @@ class ObjectsSettings(Settings):
             raise ValueError("--train-resolution must be --resolution for objects; leave it out")
         if self.sampling == "balanced":
             raise ValueError("--sampling balanced needs one class a photo; leave it out for objects")
+        own = {
+            "--erase": self.erase > 0, "--randaugment": self.randaugment is not None,
+            "--jitter": self.jitter != 0.2, "--min-crop": self.min_crop not in (None, *USUAL_CROPS),
+        }
+        for flag in (flag for flag, given in own.items() if given):
+            raise ValueError(f"{flag} would move no box with its photo; use --augment for objects")
+        if self.teacher is not None:
+            raise ValueError("--teacher needs class logits; leave it out for objects")
         if self.freeze and self.epochs is None:
             raise ValueError("--freeze fits no detector at once; give --epochs, too")
         if self.freeze:
@@ -105,7 +114,7 @@ class Objects:
         if state.keys() != own.blocks.state_dict().keys():
             raise ValueError("--head frcnn300 and frcnn600 need MobileNetV1; use --head frcnn-fpn")
         own.blocks.load_state_dict(state)
-        stage.requires_grad_(False)
+        network.retire(stage)
 
     def fit_head(self, head: Any, features: Any, targets: Any) -> str:
         """Detectors have no closed-form start."""
@@ -168,10 +177,12 @@ class Objects:
 
     def intervals(self, predictions: Judged) -> dict[str, list[float]]:
         """95 % bootstrap intervals over photos."""
-        return predictions.intervals()
+        return predictions.spread
 
     def report(self, folder: Path, **parts: Any) -> list[Path]:
         """``report.html``: figures, precision against recall, errors, best and worst photos."""
         from apps.objects.report import write_objects_report
 
-        return write_objects_report(folder, parts["title"], parts["predictions"], parts["facts"])
+        return write_objects_report(
+            folder, parts["title"], parts["predictions"], parts["facts"], history=parts["history"]
+        )

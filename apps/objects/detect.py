@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw
 
 from apps.engine.loader import Loader
 from apps.engine.machine import choose_precision
 from apps.model import answering, load_run
+from apps.objects.drawings import drawn
 from datasets.images import find_photos, photo_size, read_photo
 from datasets.photos import LabelledPhotos, Photo
 
 BATCH = 16
-LINE = (230, 60, 40)
 
 
 def detect(
@@ -73,20 +72,3 @@ def detect(
             if draw is not None:
                 drawn(read_photo(found[index]), kept).save(draw / f"{index:04d}-{found[index].stem}.jpg")
         yield from (lines[index] for index in sorted(lines))
-
-
-def drawn(
-    image: Image.Image, objects: Sequence[dict[str, Any]], colour: tuple[int, int, int] = LINE
-) -> Image.Image:
-    """The picture with a frame and a name for each object."""
-    canvas = image.convert("RGB")
-    pen, width = ImageDraw.Draw(canvas), max(2, round(min(canvas.size) / 200))
-    size = max(11, round(min(canvas.size) / 35))
-    for one in objects:
-        x1, y1, x2, y2 = one["box"]
-        pen.rectangle((x1, y1, x2, y2), outline=colour, width=width)
-        words = f"{one['name']} {one['score']:.2f}" if "score" in one else one["name"]
-        place = (x1, max(y1 - size - 2, 0))
-        pen.rectangle(pen.textbbox(place, words, font_size=size), fill=colour)
-        pen.text(place, words, fill=(255, 255, 255), font_size=size)
-    return canvas

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from apps.engine.checkpoint import read_metrics
 from apps.engine.files import writable_folder, write_bytes
 from apps.engine.machine import choose_precision
 from apps.evaluate import judge
 from apps.finish import facts
 from apps.model import answering, load_run
 from apps.objects.figures import Judged, check_results
-from apps.objects.judging import sides
+from apps.objects.judging import cornered, sides
 from apps.objects.layouts import read_boxes
 from apps.objects.report import write_objects_report
 from apps.progress import Screen
-from datasets.boxed_photos import BoxedPhotos
-from datasets.coco import read_json
+from datasets.boxed_photos import BoxedPhotos, a_file, turned, turned_back
+from datasets.checked import read_json
 
 
 def evaluate_run(
@@ -43,7 +44,10 @@ def evaluate_run(
         photos: Any = app.dataset(split, classes=config.classes)
         write_bytes(results, json.dumps(numbered(judged, photos)).encode())
     if report is not None:
-        write_objects_report(report, f"objects: {run.name} on {app.settings.data}", judged, facts(config))
+        write_objects_report(
+            report, f"objects: {run.name} on {app.settings.data}", judged, facts(config),
+            history=read_metrics(run),
+        )
     return answer(judged) | {"skipped": skipped}
 
 
@@ -54,9 +58,10 @@ def evaluate_predictions(path: Path, *, data: Path, split: str, report: Path | N
         OSError: data or results are missing, or the report cannot be written.
         ValueError: the file is cut off, no result file, or of other images.
     """
+    a_file(path, "a COCO result file")
     photos = BoxedPhotos(read_boxes(data, split))
     truth = truth_of(photos)
-    results = check_results(read_json(path), truth, str(path))
+    results = as_photos_are_shown(check_results(read_json(path), truth, str(path)), photos)
     judged = Judged(truth, results, tuple(str(one.path) for one in photos.photos))
     if report is not None:
         writable_folder(report, "--report")
@@ -67,7 +72,7 @@ def evaluate_predictions(path: Path, *, data: Path, split: str, report: Path | N
 def answer(judged: Judged) -> dict[str, Any]:
     """What the command prints."""
     return {
-        "app": "objects", "n": len(judged.paths), "metrics": judged.figures, "intervals": judged.intervals(),
+        "app": "objects", "n": len(judged.paths), "metrics": judged.figures, "intervals": judged.spread,
     }
 
 
@@ -94,12 +99,27 @@ def truth_of(photos: BoxedPhotos) -> dict[str, Any]:
 def numbered(judged: Judged, photos: BoxedPhotos) -> list[dict[str, Any]]:
     """Results with the numbers of images and categories that the layout gives them."""
     every: Any = photos.photos
-    images = {str(one.path): one.image_id for one in every}
+    of_path = {str(one.path): one for one in every}
     numbers = {one.name: one.number for one in photos.categories}
-    kept = [one for one in judged.results if photos.classes[one["category_id"] - 1] in numbers]
-    return [
-        one | {
-            "image_id": images[judged.paths[one["image_id"] - 1]],
-            "category_id": numbers[photos.classes[one["category_id"] - 1]],
-        } for one in kept
-    ]
+    told = []
+    for one in judged.results:
+        name, photo = photos.classes[one["category_id"] - 1], of_path[judged.paths[one["image_id"] - 1]]
+        if name in numbers:
+            box = sides(turned_back(cornered(one["bbox"]), photo))
+            told.append(one | {"image_id": photo.image_id, "category_id": numbers[name], "bbox": box})
+    return told
+
+
+def as_photos_are_shown(results: list[dict[str, Any]], photos: BoxedPhotos) -> list[dict[str, Any]]:
+    """Results of a file, which has boxes where the annotations have them, on the photos as shown."""
+    every: Any = photos.photos
+    laid = {one.image_id: one for one in every if one.turn != 1}
+
+    def upright(one: dict[str, Any]) -> dict[str, Any]:
+        photo = laid.get(one["image_id"])
+        if photo is None:
+            return one
+        box = turned(cornered(one["bbox"]), photo.turn, photo.height, photo.width)
+        return one | {"bbox": sides(box)}
+
+    return [upright(one) for one in results]

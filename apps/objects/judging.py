@@ -47,6 +47,12 @@ def sides(box: Sequence[float]) -> list[float]:
     return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 
 
+def cornered(bbox: Sequence[float]) -> tuple[float, float, float, float]:
+    """COCO's x, y, width, height as (x1, y1, x2, y2)."""
+    x, y, width, height = bbox
+    return x, y, x + width, y + height
+
+
 def described(
     found: Found, classes: Sequence[str], square: ToSquare, size: tuple[int, int]
 ) -> list[dict[str, Any]]:

@@ -1,0 +1,155 @@
+"""What kind of error each detection is, and which class is taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.ops import box_area, box_iou
+
+SEEN = 0.3  # least score of a detection that is looked at
+RIGHT, NEAR = 0.5, 0.1  # intersection over union
+KINDS = ("right", "class", "twice", "place", "both", "background", "missed")
+Entry = dict[str, Any]
+
+
+@dataclass
+class Matched:
+    """What became of the objects and of the detections of one photo.
+
+    Args:
+        counts: of each of :data:`KINDS`.
+        pairs: (true category, category said), None for no object or no detection; each object once.
+    """
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    pairs: list[tuple[int | None, int | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Objects by their class (rows) and by the class that was said (columns); the last are "nothing".
+
+    Shape:
+        matrix: (K + 1, K + 1); a row sums to the objects of a class, a column to the detections of it.
+    """
+
+    names: tuple[str, ...]
+    matrix: NDArray[np.int64]
+
+    def largest(self, most: int) -> Confusion:
+        """The classes that occur; above ``most``, those that occur least are one row and one column."""
+        weight = self.matrix[:-1].sum(1) + self.matrix[:, :-1].sum(0)
+        order = [n for n in np.argsort(-weight, kind="stable").tolist() if weight[n]]
+        shown, rest = sorted(order[:most]), order[most:]
+        groups = [[n] for n in shown] + [rest] * bool(rest) + [[len(self.names)]]
+        matrix = [[int(self.matrix[np.ix_(rows, columns)].sum()) for columns in groups] for rows in groups]
+        others = (f"{len(rest)} others",) * bool(rest)
+        return Confusion((*(self.names[n] for n in shown), *others), np.asarray(matrix, np.int64))
+
+
+def matched(truth: dict[str, Any], results: Sequence[Entry]) -> list[Matched]:
+    """The kind of every detection of 0.3 and more, and the objects that are missed, photo by photo.
+
+    In the order of the scores, a detection is ``right`` on a free object of its class (IoU 0.5 up, the
+    largest first: COCO's rule). Others that lie on a crowd of their class (half of the detection) are left
+    out, as by COCO. Else it is ``twice`` on a taken object of its class (0.5 up), ``class`` on one of another
+    class (0.5 up), ``place`` near one of its class (0.1 up), ``both`` near one of another, or ``background``.
+    Objects that no detection is right on are ``missed``, whatever lies near them.
+
+    Source: Bolya et al. 2020, "TIDE", section 2.2; there, objects that another error covers are not missed.
+    """
+    marks = grouped(truth["annotations"])
+    found = grouped([one for one in results if one["score"] >= SEEN])
+    return [
+        _of_photo(marks.get(one["id"], []), sorted(found.get(one["id"], []), key=lambda r: -r["score"]))
+        for one in truth["images"]
+    ]
+
+
+def _of_photo(marks: list[Entry], answers: list[Entry]) -> Matched:
+    objects, crowds = ([one for one in marks if bool(one["iscrowd"]) == kind] for kind in (False, True))
+    overlaps = box_iou(corners(answers), corners(objects)).numpy()
+    on_crowd = _covered(answers, crowds)
+    own = np.asarray([one["category_id"] for one in objects], np.int64)
+    told, said, taken = Matched(), [None] * len(objects), np.zeros(len(objects), bool)
+    others: list[int] = []
+    for row, answer in enumerate(answers):
+        same, over = own == answer["category_id"], overlaps[row]
+        fits = same & ~taken & (over >= RIGHT)
+        if fits.any():
+            best = int(np.where(fits, over, -1).argmax())
+            taken[best], said[best] = True, answer["category_id"]
+            told.counts["right"] += 1
+        elif not on_crowd[row]:
+            told.counts[_kind(over, same)] += 1
+            others.append(row)
+    told.counts["missed"] = int((~taken).sum())
+    for row in others:
+        _confused(answers[row]["category_id"], own, overlaps[row], said, told)
+    told.pairs += list(zip(own.tolist(), said, strict=True))
+    return told
+
+
+def _kind(over: NDArray[np.float32], same: NDArray[np.bool_]) -> str:
+    own, other = (float(over[mask].max(initial=0.0)) for mask in (same, ~same))
+    if own >= RIGHT:
+        return "twice"
+    if other >= RIGHT:
+        return "class"
+    if own >= NEAR:
+        return "place"
+    return "both" if other >= NEAR else "background"
+
+
+def _confused(
+    category: int, own: NDArray[np.int64], over: NDArray[np.float32], said: list[Any], told: Matched
+) -> None:
+    """Give a wrong detection the object of another class that it lies on best and that has none yet."""
+    free = np.asarray([one is None for one in said], bool) & (own != category) & (over >= RIGHT)
+    if free.any():
+        said[int(np.where(free, over, -1).argmax())] = category
+    else:
+        told.pairs.append((None, category))
+
+
+def _covered(answers: list[Entry], crowds: list[Entry]) -> NDArray[np.bool_]:
+    """Which detections lie at least by half in a crowd of their class."""
+    first, second = corners(answers), corners(crowds)
+    low = torch.maximum(first[:, None, :2], second[None, :, :2])
+    high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
+    common = (high - low).clamp(min=0).prod(2)
+    share = common / box_area(first).clamp(min=1e-9)[:, None]
+    classes = [[one["category_id"] == crowd["category_id"] for crowd in crowds] for one in answers]
+    same = torch.tensor(classes, dtype=torch.bool).reshape(len(answers), len(crowds))
+    covered: NDArray[np.bool_] = ((share >= RIGHT) & same).any(1).numpy()
+    return covered
+
+
+def confusion(categories: Sequence[Entry], photos: Sequence[Matched]) -> Confusion:
+    """The pairs of all photos as one matrix, classes in the order of their numbers."""
+    order = sorted(categories, key=lambda one: one["id"])
+    places: dict[int | None, int] = {one["id"]: n for n, one in enumerate(order)} | {None: len(order)}
+    matrix = np.zeros((len(order) + 1,) * 2, np.int64)
+    for photo in photos:
+        for true, said in photo.pairs:
+            matrix[places[true], places[said]] += 1
+    return Confusion(tuple(one["name"] for one in order), matrix)
+
+
+def grouped(entries: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Entries by their ``image_id``."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for one in entries:
+        found.setdefault(one["image_id"], []).append(one)
+    return found
+
+
+def corners(entries: Sequence[dict[str, Any]]) -> torch.Tensor:
+    """(N, 4) corners of COCO entries."""
+    boxes = torch.tensor([one["bbox"] for one in entries], dtype=torch.float32).reshape(-1, 4)
+    return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
