@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from support import ROOT, Cli, save_colour
 
 from apps.engine import checkpoint
+from apps.joint.run import compared, table
 from apps.joint.settings import Task
 
 COMMON = ("--resolution", 64, "--batch-size", 4, "--workers", 0)
@@ -73,6 +74,14 @@ def test_boxes_and_attributes_are_taught_on_one_backbone(
         assert len(shared) > 1
         for key in shared:
             assert judged.lines[0]["metrics"][key] == pytest.approx(kept[key], abs=1e-5), key
+
+
+def test_a_figure_that_is_undefined_counts_in_no_mean_and_no_comparison() -> None:
+    one = {"attributes": {"metrics": {"mean_ap": None, "ece": 0.25}}}
+    other = {"attributes": {"metrics": {"mean_ap": 0.5, "ece": 0.5}}}
+    found = compared(one, other)
+    assert found == {"attributes": {"ece": [0.25, 0.5]}}
+    assert "mean_ap" not in table(found)
 
 
 def test_a_path_among_a_tasks_own_options_is_kept_whole(tmp_path: Path, monkeypatch) -> None:

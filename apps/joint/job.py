@@ -37,19 +37,24 @@ class JointApp:
     def __init__(self, tasks: Mapping[str, Job], model: JointModel) -> None:
         self.tasks, self.model = tasks, model
 
-    def metrics(self, predictions: Mapping[str, Any]) -> dict[str, float]:
-        """The figures of each task, and ``mean``, that of the figures which the tasks are watched by."""
+    def metrics(self, predictions: Mapping[str, Any]) -> dict[str, Any]:
+        """The figures of each task, and ``mean``, that of the figures which the tasks are watched by.
+
+        One that is undefined on the photos at hand is None, and does not count.
+        """
         own = {name: job.app.metrics(predictions[name]) for name, job in self.tasks.items()}
-        watched = [
-            own[name][job.app.monitor] / GREATEST.get(job.app.monitor, 1.0)
-            for name, job in self.tasks.items() if higher_is_better(job.app.monitor)
+        watched = [name for name, job in self.tasks.items() if higher_is_better(job.app.monitor)]
+        told = {name: own[name][self.tasks[name].app.monitor] for name in watched}
+        shares = [
+            value / GREATEST.get(self.tasks[name].app.monitor, 1.0)
+            for name, value in told.items() if value is not None  # None is undefined on these photos
         ]
         flat = {f"{name}/{key}": value for name, figures in own.items() for key, value in figures.items()}
-        return ({MEAN: mean(watched)} if watched else {}) | flat
+        return ({MEAN: mean(shares) if shares else None} if watched else {}) | flat
 
     def row(self, figures: Mapping[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells: the tasks' rows, their mean and their weights."""
-        found = {f"val/{MEAN}": figures[MEAN]} if MEAN in figures else {}
+        found = {} if figures.get(MEAN) is None else {f"val/{MEAN}": figures[MEAN]}
         for name, job in self.tasks.items():
             start = f"{name}/"
             own = {key.removeprefix(start): v for key, v in figures.items() if key.startswith(start)}

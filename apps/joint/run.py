@@ -199,11 +199,12 @@ def rows_of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def compared(joint_tasks: Mapping[str, Any], alone: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """Each figure of each task, [taught jointly, taught alone]."""
+    """Each figure of each task that is defined in both, [taught jointly, taught alone]."""
     return {
         name: {
             key: [value, alone[name]["metrics"][key]]
-            for key, value in one["metrics"].items() if key in alone[name]["metrics"]
+            for key, value in one["metrics"].items()
+            if value is not None and alone[name]["metrics"].get(key) is not None
         }
         for name, one in joint_tasks.items()
     }
