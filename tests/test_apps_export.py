@@ -17,10 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import COLOURS, ROOT, Cli
 
+from apps.engine.machine import usable_cores
 from apps.engine.transforms import eval_transform
 from apps.export.export import check_drop, export
-from apps.export.model_file import load_model, predict
+from apps.export.graph import Deployed
+from apps.export.model_file import load_model, openvino_settings, predict
 from apps.export.photos import square
+from backbone import MobileNetV1, Preprocessing
+from heads import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,16 @@ def test_several_workers_keep_the_order_of_the_paths(model: Path, colours: Path)
     assert [one["path"] for one in alone] == sorted(one["path"] for one in alone)
 
 
+@pytest.mark.parametrize("calls", sorted({1, min(2, usable_cores())}))
+def test_an_openvino_model_serves_as_many_workers_at_once_as_there_are(model: Path, calls: int) -> None:
+    """With one stream, as its settings for latency have it, all workers would wait for one core."""
+    openvino = pytest.importorskip("openvino")
+    made = openvino.convert_model(model)
+    compiled = openvino.Core().compile_model(made, "CPU", openvino_settings("fp32", 1, calls))
+    assert compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") == calls
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == calls
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(32, 200), st.integers(32, 200), st.sampled_from([0.875, 1.0]), st.integers(0, 9))
 def test_photos_are_read_to_the_pixels_that_training_judges_by(
@@ -124,6 +138,25 @@ def test_photos_are_read_to_the_pixels_that_training_judges_by(
     wanted = eval_transform(32, crop)(pixels).permute(1, 2, 0).numpy().astype(int)
     got = square(pixels, 32, crop).astype(int)
     assert np.abs(got - wanted).max() <= 2
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+@pytest.mark.parametrize(
+    "seen", [Preprocessing(), Preprocessing((0.4, 0.45, 0.5), (0.2, 0.3, 1 / 255), "bgr")],
+)
+def test_the_first_convolution_takes_scale_and_order_of_the_channels_in(
+    layout: str, seen: Preprocessing
+) -> None:
+    torch.manual_seed(0)
+    backbone = MobileNetV1(0.25, preprocessing=seen).eval()
+    head = Classifier(backbone.channels[32], 5).eval()
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    module = Deployed(backbone, {"one": head}, layout)
+    assert module.scale is None
+    with torch.no_grad():
+        (got,) = module(images.permute(0, 2, 3, 1) if layout == "nhwc" else images)
+        wanted = head(backbone(images)[32])
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_two_heads_on_one_backbone_are_one_model_with_named_outputs(
@@ -171,7 +204,11 @@ def test_int8_answers_nearly_as_well_and_its_loss_is_told(
     assert told["drop"]["dogs/top1"] <= 0.03
     assert told["figures"]["dogs/photos"] == 12
     assert re.search(r"dogs/top1: \d\.\d{4} in fp32, \d\.\d{4} in int8, on 12 photos", answer.err)
-    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in onnx.load(out).graph.node}
+    nodes = onnx.load(out).graph.node
+    made_by = {name: node.op_type for node in nodes for name in node.output}
+    kinds = [made_by.get(node.input[1]) for node in nodes if node.op_type == "Conv"]
+    assert kinds == [None, None, *["DequantizeLinear"] * 25], "the first two are quicker in fp32"
+    assert made_by["relu6_1_QuantizeLinear_Output"] == "QuantizeLinear"
     assert "on 12 validation photos: dogs/top1" in out.with_suffix(".md").read_text()
 
 

@@ -35,7 +35,7 @@ class Deployed(nn.Module):
         returns: a tuple of all heads' outputs, in order.
     """
 
-    scale: Tensor
+    scale: Tensor | None
     shift: Tensor
 
     def __init__(self, backbone: Backbone, heads: dict[str, Any], layout: str) -> None:
@@ -47,8 +47,14 @@ class Deployed(nn.Module):
         seen = backbone.preprocessing
         self.flips = seen.order == "bgr"
         scale = torch.tensor([1 / (255 * std) for std in seen.std])
-        shift = torch.tensor([-mean / std for mean, std in zip(seen.mean, seen.std, strict=True)])
-        self.register_buffer("scale", _small(scale))
+        shift = torch.tensor([-255 * mean for mean in seen.mean])
+        stem = getattr(self.backbone, "stem", None)
+        if stem is not None:  # the first convolution takes the scale and the order of the channels in
+            weight = stem.weight * scale.view(1, 3, 1, 1)
+            stem.weight = weight.flip(1) if self.flips else weight
+            shift = shift.flip(0) if self.flips else shift
+            self.flips = False
+        self.register_buffer("scale", _small(scale) if stem is None else None)
         self.register_buffer("shift", _small(shift))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -56,7 +62,8 @@ class Deployed(nn.Module):
         if self.layout == "nhwc":
             images = images.permute(0, 3, 1, 2)
         images = images.flip(1) if self.flips else images
-        maps = self.backbone.features(images.float() * self.scale + self.shift)
+        centred = images.float() + self.shift
+        maps = self.backbone.features(centred if self.scale is None else centred * self.scale)
         outputs: list[Tensor] = []
         for name, head in self.heads.items():
             outputs += flat(head(*(maps[stride] for stride in self.strides[name])))

@@ -57,12 +57,14 @@ class ModelFile:
         return {"path": str(path), **answers(self.spec, self.run(images), top=top)[0]}
 
 
-def load_model(path: Path, *, threads: int = 1) -> ModelFile:
+def load_model(path: Path, *, threads: int = 1, calls: int = 1) -> ModelFile:
     """An ONNX file, or the .xml of an OpenVINO model, that ``export`` wrote.
 
     Args:
         path: of the file.
         threads: that one call runs on, 1 or more.
+        calls: that run at the same time, 1 or more; ONNX Runtime takes any number, OpenVINO would have
+            further ones wait.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -72,7 +74,7 @@ def load_model(path: Path, *, threads: int = 1) -> ModelFile:
     if not path.is_file():
         raise FileNotFoundError(f"there is no model file {path}; {HOW}")
     if path.suffix == ".xml":
-        return _load_openvino(path, threads)
+        return _load_openvino(path, threads, calls)
     return load_onnx(path, path, threads=threads)
 
 
@@ -110,7 +112,17 @@ def load_onnx(content: Path | bytes, path: Path, *, threads: int = 1) -> ModelFi
     return ModelFile(spec, run)
 
 
-def _load_openvino(path: Path, threads: int) -> ModelFile:
+def openvino_settings(precision: str, threads: int, calls: int) -> dict[str, Any]:
+    """How OpenVINO is to run a model: a stream a call, on no core of its own, as others share them."""
+    settings: dict[str, Any] = {
+        "INFERENCE_NUM_THREADS": threads * calls, "NUM_STREAMS": calls, "ENABLE_CPU_PINNING": False,
+    }
+    if precision == "fp32":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    return settings
+
+
+def _load_openvino(path: Path, threads: int, calls: int) -> ModelFile:
     try:
         import openvino
     except ImportError as err:
@@ -122,10 +134,7 @@ def _load_openvino(path: Path, threads: int) -> ModelFile:
     except Exception as err:  # one kind for a damaged file and for one without our note
         raise ValueError(f"{path} is not an OpenVINO model of ours, or is damaged; {HOW}") from err
     spec = ModelSpec.from_json(told, path)
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    if spec.precision == "fp32":
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
-    compiled = core.compile_model(model, "CPU", settings)
+    compiled = core.compile_model(model, "CPU", openvino_settings(spec.precision, threads, calls))
     places = [compiled.output(name) for name in spec.outputs]
 
     def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -156,11 +165,11 @@ def predict(
         FileNotFoundError: a path or the model is missing.
         ValueError: the model is not one of ours, or the folders hold no photo.
     """
-    one = load_model(model)
+    threads = workers or usable_cores()
+    one = load_model(model, calls=threads)
     found = list(find_photos(paths))
     if not found:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
-    threads = workers or usable_cores()
     if threads == 1 or len(found) == 1:
         yield from (one.line(path, top) for path in found)
         return

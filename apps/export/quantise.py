@@ -16,6 +16,7 @@ from apps.export.spec import INPUT
 from datasets.images import BadPhotoError, find_photos
 
 PHOTOS = 200  # that the ranges are taken from
+PLAIN = 2  # first convolutions that stay in fp32
 
 
 def calibration_photos(folder: Path, most: int = PHOTOS) -> list[Path]:
@@ -69,11 +70,24 @@ def readable(model: ModelFile, paths: list[Path]) -> list[Path]:
     return good
 
 
+def first_nodes(proto: Any, convolutions: int = PLAIN) -> list[str]:
+    """Names of all nodes before the convolution that follows the first ones; all where there is none."""
+    names: list[str] = []
+    for node in proto.graph.node:
+        convolutions -= node.op_type == "Conv"
+        if convolutions < 0:
+            break
+        names.append(node.name)
+    return names
+
+
 def quantised(proto: Any, model: ModelFile, photos: list[Path]) -> Any:
     """The model in int8: weights a channel, activations by their range over the photos.
 
     Weights have 7 bits: x86 processors without VNNI add products of bytes in pairs of 16 bits, which 8-bit
     weights overflow (five points of top-1 were lost so), and the file is to give one answer everywhere.
+    The first two convolutions stay in fp32: they have few channels on large maps, where a runtime's int8
+    is slower than its fp32.
 
     Args:
         proto: the fp32 ``ModelProto``.
@@ -95,6 +109,7 @@ def quantised(proto: Any, model: ModelFile, photos: list[Path]) -> Any:
             quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
             quantize_static(
                 str(ready), str(made), _Reader(model, readable(model, photos)),
+                nodes_to_exclude=first_nodes(onnx.load(ready)),
                 quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,

@@ -1,0 +1,262 @@
+"""Every kind of exported model beside timm eager: latency, throughput, bytes, accuracy, folders, browser."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.rounds import Record, Side, interleave, rates, ratios
+from benchmarks.speed import available
+
+ROUNDS = 5
+LATENCY_STEPS, BATCH = 10, 32
+TIMM, OURS = "timm eager", "ours, torch"
+PEAK = "matrix product"
+CLASSES = 1000
+PAGE_PHOTOS = 40
+
+
+@dataclass(frozen=True)
+class Form:
+    """A kind of exported file: ``--to``, ``--precision``, and the end of its name."""
+
+    to: str
+    precision: str
+    suffix: str
+
+    @property
+    def name(self) -> str:
+        """As the tables show it."""
+        kind = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "torch": "torch .pt2"}[self.to]
+        return f"{kind} {self.precision}"
+
+
+FORMS = (
+    *(Form("onnx", one, ".onnx") for one in ("fp32", "fp16", "int8")),
+    *(Form("openvino", one, ".xml") for one in ("fp32", "fp16", "int8")),
+    Form("torch", "fp32", ".pt2"),
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m benchmarks export``."""
+    parser.add_argument("--weights", type=Path, help="safetensors with a classifier (random ones)")
+    parser.add_argument("--width", type=float, default=1.0, help="of random weights (1.0)")
+    parser.add_argument("--resolution", type=int, default=224, help="of random weights, in px (224)")
+    parser.add_argument("--data", type=Path, help="train/CLASS to calibrate with, val/CLASS to judge by")
+    parser.add_argument("--only", action="append", choices=[one.name for one in FORMS], help="a form; repeat")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of all in turn ({ROUNDS})")
+    parser.add_argument("--core", type=int, default=max(available()), help="that all are pinned to")
+    parser.add_argument("--browser", action="store_true", help="time the page in Chromium too")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder (build/bench)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write ``export-NAME.json`` and ``.md`` to ``--out``; the JSON goes to stdout, the table to stderr.
+
+    Raises:
+        ValueError: an option is out of range, or the photos are not of ImageNet's classes.
+        OSError: photos or weights are missing, or a side failed.
+    """
+    from apps.engine.files import writable_folder, write_json, write_text
+    from benchmarks.export_page import page
+    from benchmarks.pictures import photos_for
+
+    if options.rounds < 1:
+        raise ValueError(f"--rounds must be 1 or more, got {options.rounds}")
+    out = writable_folder(options.out)
+    data = photos_for(options.data, out / "photos").absolute()
+    with tempfile.TemporaryDirectory() as folder:
+        for found in measure(options, data, Path(folder)):  # what is measured is kept if a later part fails
+            file = out / f"export-{found['model']['name']}.json"
+            write_json(file, found)
+            write_text(file.with_suffix(".md"), page(found))
+    sys.stderr.write(page(found))
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def measure(options: argparse.Namespace, data: Path, folder: Path) -> Iterator[dict[str, Any]]:
+    """The figures, in plain types, more of them each time; files are made in ``folder``."""
+    weights = options.weights or random_weights(options, folder)
+    forms = [one for one in FORMS if options.only is None or one.name in options.only]
+    files = write_forms(weights, forms, data, folder)
+    told = describe(weights)
+    base = Side(
+        "export-file", str(data / "val"), told["width"], told["resolution"], core=options.core,
+    )
+    found: dict[str, Any] = {
+        "model": told, "machine": machine.facts(), "date": date.today().isoformat(),
+        "command": command(options), "bytes": {name: size_of(path) for name, path in files.items()},
+        "latency": timed(latency_sides(base, files, 1), options.rounds, LATENCY_STEPS, told["mult_adds"]),
+        "throughput": timed(latency_sides(base, files, BATCH), options.rounds, 1, told["mult_adds"]),
+        "folder": timed(folder_sides(base, files), options.rounds, 1, told["mult_adds"]),
+    }
+    yield found
+    if options.browser:
+        found["browser"] = in_browser(weights, data, folder)
+        yield found
+    if options.weights is not None and options.data is not None:
+        found["top1"] = accuracy(weights, files, data)
+        yield found
+
+
+def random_weights(options: argparse.Namespace, folder: Path) -> Path:
+    """A file of weights that no photo taught anything."""
+    from safetensors.torch import save_file
+
+    from benchmarks.inference import seeded_network
+
+    path = folder / f"random-{options.width}-{options.resolution}.safetensors"
+    network = seeded_network(Side("", width=options.width, resolution=options.resolution))
+    save_file(network.state_dict(), path, {"padding": "symmetric", "resolution": str(options.resolution)})
+    return path
+
+
+def describe(weights: Path) -> dict[str, Any]:
+    """What network the weights are of."""
+    from backbone import MobileNetV1
+    from backbone.cost import cost
+    from backbone.weights import load_weights
+
+    info = load_weights(weights).info
+    width, resolution = info.arguments["width"], info.preprocessing.resolution
+    return {
+        "name": weights.stem, "width": width, "resolution": resolution,
+        "mult_adds": cost(MobileNetV1(width), resolution).mult_adds + int(1024 * width) * CLASSES,
+    }
+
+
+def write_forms(weights: Path, forms: list[Form], data: Path, folder: Path) -> dict[str, Path]:
+    """Each kind of file by its name, as ``export`` writes it; OpenVINO's come from the ONNX files."""
+    from apps.export.export import export
+
+    files: dict[str, Path] = {}
+    for form in forms:
+        out = folder / f"{form.to}-{form.precision}{form.suffix}"
+        if form.to == "openvino":
+            _openvino(onnx_file(weights, form.precision, data, folder), out)
+        elif form.to == "onnx":
+            out = onnx_file(weights, form.precision, data, folder)
+        else:
+            export((), out=out, to=form.to, weights=str(weights))
+        files[form.name] = out
+    return files
+
+
+def onnx_file(weights: Path, precision: str, data: Path, folder: Path) -> Path:
+    """The ONNX file of a precision; written once."""
+    from apps.export.export import export
+
+    out = folder / f"onnx-{precision}.onnx"
+    if not out.is_file():
+        export((), out=out, weights=str(weights), precision=precision, calibrate=data / "train")
+    return out
+
+
+def _openvino(source: Path, out: Path) -> None:
+    import onnx
+
+    from apps.export.formats import write_openvino
+    from apps.export.model_file import load_model
+
+    write_openvino(onnx.load(source), load_model(source).spec, out)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a model, with its weights where they lie beside it."""
+    return sum(one.stat().st_size for one in (path, path.with_suffix(".bin")) if one.is_file())
+
+
+def latency_sides(base: Side, files: Mapping[str, Path], batch: int) -> dict[str, Side]:
+    """Every form, timm and ours on photos in memory, and the processor's peak."""
+    made = {
+        TIMM: replace(base, runner="timm-inference", batch=batch),
+        OURS: replace(base, runner="ours-inference", batch=batch),
+    }
+    for name, path in files.items():
+        made[name] = replace(base, batch=batch, options={"file": str(path)})
+    return made | {PEAK: replace(base, runner="matrix")}
+
+
+def folder_sides(base: Side, files: Mapping[str, Path]) -> dict[str, Side]:
+    """Pillow and timm, one and many photos at a time, and ``predict --model`` with every file."""
+    made = {
+        f"Pillow + {TIMM}, {batch} at a time": replace(base, runner="folder-timm", batch=batch)
+        for batch in (1, BATCH)
+    }
+    for name, path in files.items():
+        if path.suffix != ".pt2":  # which predict does not take
+            made[name] = replace(base, runner="folder-file", options={"file": str(path)})
+    return made
+
+
+def timed(sides: Mapping[str, Side], rounds: int, steps: int, mult_adds: int) -> dict[str, Any]:
+    """By side: CPU milliseconds a photo, over the first side's, and the share of the fp32 peak.
+
+    The first is a median with the least and the greatest; the ratio is taken in each round before.
+    """
+    records = interleave(sides, rounds=rounds, steps=steps, warm_up=steps)
+    peak = records.pop(PEAK, None)
+    first = next(iter(records.values()))
+    found: dict[str, Any] = {name: one_row(record, first) for name, record in records.items()}
+    if peak is not None:
+        gflop_s = rates(peak, "cpu")[0]
+        for row in found.values():
+            row["peak_share"] = round(2 * mult_adds / 1e6 / row["cpu_ms"][0] / gflop_s, 3)
+        found[PEAK] = {"gflop_s": round(gflop_s, 1)}
+    return found
+
+
+def one_row(record: Record, first: Record) -> dict[str, Any]:
+    """The times of one side."""
+    middle, least, most = rates(record, "cpu")
+    return {
+        "cpu_ms": [round(1e3 / one, 3) for one in (middle, most, least)],
+        "over_first": [round(one, 3) for one in ratios(first, record, "cpu")],
+    }
+
+
+def accuracy(weights: Path, files: Mapping[str, Path], data: Path) -> dict[str, float]:
+    """Top-1 of every form on the same pixels, each by its own file; and the photos' number."""
+    from benchmarks.export_accuracy import judged
+
+    return judged(weights, files, data)
+
+
+def in_browser(weights: Path, data: Path, folder: Path) -> dict[str, Any]:
+    """What the page costs with these weights in fp32 and int8."""
+    import onnx
+
+    from apps.export.model_file import load_model
+    from apps.export.web import write_page
+    from benchmarks.export_browser import page_figures
+    from datasets.images import find_photos
+
+    photos = sorted(find_photos([data / "val"]))[:PAGE_PHOTOS]
+    found = {}
+    for precision in ("fp32", "int8"):
+        source, page = onnx_file(weights, precision, data, folder), folder / f"page-{precision}"
+        page.mkdir()
+        write_page(onnx.load(source), load_model(source).spec, page)
+        found[precision] = page_figures(page, photos)
+    return found
+
+
+def command(options: argparse.Namespace) -> str:
+    """The command, with folders and files by their last name alone."""
+    parts = ["python -m benchmarks export"]
+    for name in ("weights", "data"):
+        path = getattr(options, name)
+        parts += [] if path is None else [f"--{name} {path.name}"]
+    if options.weights is None:
+        parts.append(f"--width {options.width} --resolution {options.resolution}")
+    parts += [f"--only '{name}'" for name in options.only or ()]
+    return " ".join([*parts, f"--rounds {options.rounds}", *["--browser"] * options.browser])

@@ -1,0 +1,67 @@
+"""Top-1 of timm's network, ours, and every exported file of the same weights, on the same pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from timm import create_model
+from torch import nn
+
+from apps.export.graph import Plan, plan
+from apps.export.judge import figures
+from apps.export.model_file import ModelFile
+from backbone.registered import register
+from backbone.weights import load_weights
+from benchmarks.export import OURS, TIMM
+from benchmarks.export_sides import load_form
+from benchmarks.peers import NAMES
+
+
+def timm_network_of(weights: Path) -> nn.Module:
+    """timm's own network with a file's weights and the padding that they were trained with."""
+    arguments = load_weights(weights).info.arguments
+    register()
+    how: dict[str, Any] = {"pad_type": "same" if arguments["padding"] == "same" else ""}
+    if "eps" in arguments:
+        how["bn_eps"] = arguments["eps"]
+    network: nn.Module = create_model(NAMES[arguments["width"]], num_classes=1000, **how)
+    counted = {name: value for name, value in network.state_dict().items() if "num_batches" in name}
+    network.load_state_dict(counted | load_file(weights))
+    return network.eval()
+
+
+def judged(weights: Path, files: Mapping[str, Path], data: Path) -> dict[str, float]:
+    """By name the top-1, and under ``photos`` how many there were.
+
+    Raises:
+        OSError: the photos are missing.
+        ValueError: their folders are not named after ImageNet's classes.
+    """
+    torch.set_num_threads(1)
+    made = plan((), str(weights), layout="nhwc", precision="fp32")
+    models = {TIMM: _timm(made, weights), OURS: _trained(made)}
+    models |= {name: load_form(path) for name, path in files.items()}
+    found = figures(made.parts, list(models.values()), data)
+    (name,) = (one.name for one in made.spec.heads)
+    top1 = {form: round(one[f"{name}/top1"], 4) for form, one in zip(models, found, strict=True)}
+    return top1 | {"photos": found[0][f"{name}/photos"]}
+
+
+def _timm(made: Plan, weights: Path) -> ModelFile:
+    network = timm_network_of(weights)
+
+    @torch.inference_mode()
+    def run(images: Any) -> list[Any]:
+        pixels = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
+        return [network((pixels - 0.5) / 0.5).numpy()]
+
+    return ModelFile(made.spec, run)
+
+
+def _trained(made: Plan) -> ModelFile:
+    reference = made.reference()
+    return ModelFile(made.spec, lambda images: [one.numpy() for one in reference(torch.tensor(images))])
