@@ -6,11 +6,14 @@ import contextlib
 import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from faces_support import EACH, FAST, PEOPLE, draw_crops, names_of, write_face_weights, write_teacher
+from page_support import chromium
 from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour
 
 from apps.commands import main
@@ -86,6 +89,13 @@ def colour_run(cli: Cli, colours: Path, tmp_path_factory: pytest.TempPathFactory
     )
     assert answer.code == 0, answer.err
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The machine's Chromium, without a window."""
+    with chromium() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +10,11 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
+from page_support import Visit, served, web_page
 from PIL import Image
 from support import ROOT, Cli
 
-from apps.export.serve import HEADERS, HOST, server
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from apps.export.serve import HEADERS
 
 
 @pytest.fixture
@@ -30,21 +27,6 @@ def small(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "secret.txt").write_text("no")
     with served(folder) as address:
         yield address
-
-
-class served:
-    """A folder behind ``serve``, for as long as the block lasts."""
-
-    def __init__(self, folder: Path) -> None:
-        self.server = server(folder, 0)
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://{HOST}:{self.server.server_address[1]}/"
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def get(address: str, **headers: str) -> Any:
@@ -93,60 +75,9 @@ def test_a_folder_without_a_page_and_a_taken_port_are_told(cli: Cli, tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """The machine's Chromium, without a window."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as play:
-        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
-
-
-def web_page(cli: Cli, out: Path, *what: object) -> Path:
-    answer = cli("export", *what, "--to", "web", "--out", out)
-    if answer.code and "npm" in answer.err:
-        pytest.skip(f"onnxruntime-web cannot be fetched: {answer.err.splitlines()[-1]}")
-    assert answer.code == 0, answer.err
-    return out
-
-
-@pytest.fixture(scope="module")
 def colour_page(cli: Cli, colour_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with served(web_page(cli, tmp_path_factory.mktemp("web") / "page", colour_run)) as address:
         yield address
-
-
-class Visit:
-    """A page that is open, with what it said on the console and asked of the network."""
-
-    def __init__(self, browser: Any, address: str, **options: Any) -> None:
-        self.page = browser.new_page(**options)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.context.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(address)
-
-    def ready(self) -> Visit:
-        self.page.locator("body[data-ready]").wait_for(timeout=60_000)
-        return self
-
-    def upload(self, *photos: Path, timeout_ms: float = 60_000) -> list[dict[str, float]]:
-        """The answers to photos, in their order."""
-        before = self.page.locator("article[data-state]").count()
-        self.page.set_input_files("#files", [str(photo) for photo in photos])
-        self.page.locator("article[data-state]").nth(before + len(photos) - 1).wait_for(timeout=timeout_ms)
-        cards = self.page.locator("article").all()[: len(photos)]
-        return [
-            {
-                row.get_attribute("data-name"): float(row.get_attribute("data-probability"))
-                for row in card.locator("li").all()
-            }
-            for card in reversed(cards)
-        ]
 
 
 def python_answers(cli: Cli, photos: list[Path], *model: object) -> list[dict[str, float]]:
@@ -221,6 +152,17 @@ def test_where_webassembly_is_blocked_the_page_says_so(colour_page: str, browser
     visit.page.locator("#problem:not([hidden])").wait_for()
     assert "WebAssembly is blocked in this browser" in visit.page.inner_text("#problem")
     assert visit.page.locator("#files").is_disabled()
+    context.close()
+
+
+@pytest.mark.slow
+def test_a_browser_without_webassembly_is_told_how_to_go_on(colour_page: str, browser: Any) -> None:
+    context = browser.new_context()
+    context.add_init_script("delete globalThis.WebAssembly")
+    visit = Visit(context, colour_page)
+    visit.page.locator("#problem:not([hidden])").wait_for()
+    assert "python cli.py predict PHOTO --model model.onnx" in visit.page.inner_text("#problem")
+    assert visit.said == []
     context.close()
 
 

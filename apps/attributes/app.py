@@ -195,6 +195,10 @@ class Attributes:
             facts=parts.get("facts") or {},
         )
 
+    def exported(self, head: Any, config: RunConfig) -> dict[str, Any]:
+        """Of an exported model: logits, which the names among the classes say how to read."""
+        return {"kind": "attributes"}
+
     @staticmethod
     def predict(
         paths: Sequence[Path], *, checkpoint: Path, crops: bool = False, workers: int | None = None,

@@ -36,8 +36,7 @@ def card(spec: ModelSpec, answer: Mapping[str, Any]) -> str:
         "",
         "## Use",
         "",
-        f"- Input `images`: uint8 RGB, {_shape(spec)}, any number of photos. Resize the short side to "
-        f"{int(spec.resolution / spec.crop)} px (bilinear, antialiased), then cut the middle. Nothing else: "
+        f"- Input `images`: uint8 RGB, {_shape(spec)}, any number of photos. {_resize(spec)} Nothing else: "
         "normalisation is inside.",
         *(f"- Output `{name}`" for name in spec.outputs),
         f"- Backbone `{backbone['name']}` ({backbone['arch']}), fingerprint `{spec.fingerprint}`; "
@@ -49,6 +48,8 @@ def card(spec: ModelSpec, answer: Mapping[str, Any]) -> str:
         f"- Licence of the backbone's weights: {backbone['licence']}. Source: {backbone['source']}.",
         "- The heads were trained by whoever made this file; the licence of their photos holds for them.",
     ]
+    if answer["to"] == "web" and spec.of_faces:
+        lines.append("- The page finds faces by the MTCNN networks that come with facenet-pytorch (MIT).")
     for head in spec.heads:
         lines += ["", f"## {head.name}", "", *_head(head, answer)]
     return "\n".join([*lines, "", f"Written with {_versions(spec)}.", ""])
@@ -59,11 +60,21 @@ def _shape(spec: ModelSpec) -> str:
     return f"(N, {side}, {side}, 3)" if spec.layout == "nhwc" else f"(N, 3, {side}, {side})"
 
 
+def _resize(spec: ModelSpec) -> str:
+    if spec.resize == "squash":
+        return f"Resize the whole photo to {spec.resolution} x {spec.resolution} px (bilinear, antialiased)."
+    side = int(spec.resolution / spec.crop)
+    return f"Resize the short side to {side} px (bilinear, antialiased), then cut the middle."
+
+
 def _head(head: HeadSpec, answer: Mapping[str, Any]) -> list[str]:
     lines = [f"Answers for `{head.app}`: {_classes(head)}.", "", "**Data.** " + _data(head), ""]
     if head.metrics:
         lines += ["| figure of the run, on its validation photos | value |", "|---|---|"]
-        lines += [f"| {name} | {value:.4g} |" for name, value in head.metrics.items()]
+        lines += [
+            f"| {name} | {'undefined' if value is None else f'{value:.4g}'} |"
+            for name, value in head.metrics.items()
+        ]
         lines.append("")
     figures, own = answer.get("figures", {}), f"{head.name}/"
     mine = {name: value for name, value in figures.items() if name.startswith(own)}

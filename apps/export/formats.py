@@ -43,7 +43,7 @@ def onnx_model(plan: Plan, opset: int = OPSET) -> Any:
         ValueError: see :func:`check_opset`.
     """
     check_opset(opset)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             plan.module, (plan.example(2),), dynamo=True, dynamic_shapes=(_dynamic(),), opset_version=opset,
             input_names=[INPUT], output_names=list(plan.spec.outputs), verbose=False,
@@ -76,7 +76,7 @@ def half(proto: Any) -> Any:
 
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    with _quiet():
+    with quiet():
         return convert_float_to_float16(copy.deepcopy(proto), keep_io_types=True)
 
 
@@ -106,7 +106,7 @@ def write_openvino(proto: Any, spec: ModelSpec, out: Path) -> Path:
 
 def write_torch(plan: Plan, out: Path) -> Path:
     """The plan as a program for ``torch.export.load``; the extra file ``mobilenet_apps`` describes it."""
-    with _quiet():
+    with quiet():
         program = torch.export.export(plan.module, (plan.example(2),), dynamic_shapes=(_dynamic(),))
         buffer = io.BytesIO()
         torch.export.save(program, buffer, extra_files={KEY: plan.spec.to_json()})
@@ -128,7 +128,7 @@ def _dynamic() -> dict[int, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporters' chatter unheard; their errors are exceptions."""
     kept = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from apps.engine.checkpoint import RunConfig
-from apps.export.spec import HeadSpec, ModelSpec
+from apps.export.spec import RESIZES, HeadSpec, ModelSpec
 from apps.model import load_pretrained, load_run
 from backbone import Backbone
 from backbone.fold import folded
-from heads import Classifier, Embedding, GeoCells
+from heads import SSD, Classifier, Embedding, GeoCells
 
 LIBRARIES = ("torch", "onnx", "onnxruntime")
 Loaded = tuple[Any, Any, RunConfig]
@@ -131,10 +131,11 @@ def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
                 "one backbone; train the heads with --freeze on the same weights, or export them apart"
             )
         if config.backbone.preprocessing != first.backbone.preprocessing:
+            wanted = [one.backbone.preprocessing for one in (first, config)]
+            told = " and ".join(f"resolution {one.resolution}, crop {one.crop:g}" for one in wanted)
             raise ValueError(
-                f"{runs[0]} and {run} want different inputs (resolution "
-                f"{first.backbone.preprocessing.resolution} and {config.backbone.preprocessing.resolution}); "
-                "train the heads at one --resolution, or export them apart"
+                f"{runs[0]} and {run} want different inputs ({told}); train the heads at one --resolution "
+                "and --judged-crop, or export them apart"
             )
     return parts
 
@@ -157,9 +158,23 @@ def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: s
     seen = config.backbone.preprocessing
     spec = ModelSpec(
         config.fingerprint, seen.resolution, seen.crop, layout, precision, _backbone(config), tuple(specs),
-        {one: version(one) for one in LIBRARIES},
+        {one: version(one) for one in LIBRARIES}, resize_of(specs),
     )
     return Plan(Deployed(model.backbone, heads, layout), spec, parts)
+
+
+def resize_of(heads: Sequence[HeadSpec]) -> str:
+    """How all heads want a photo to come onto the input's square.
+
+    Raises:
+        ValueError: they do not want it alike.
+    """
+    wanted = {head.extra.get("resize", RESIZES[0]): head.name for head in heads}
+    if len(wanted) > 1:
+        told = ", ".join(f"{name} wants {mode}" for mode, name in wanted.items())
+        raise ValueError(f"the heads want photos on the square differently ({told}); export them apart")
+    (mode,) = wanted
+    return str(mode)
 
 
 def free_name(name: str, taken: dict[str, Any]) -> str:
@@ -176,6 +191,10 @@ def ready(head: Any) -> Any:
         from apps.export.cells import FinestCells
 
         return FinestCells(head)
+    if isinstance(head, SSD):
+        from apps.export.boxes import DecodedSSD
+
+        return DecodedSSD(head)
     return head
 
 

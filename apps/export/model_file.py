@@ -40,7 +40,16 @@ class ModelFile:
         Raises:
             BadPhotoError: it cannot be read.
         """
-        return self.laid_out(read_square(path, self.spec.resolution, self.spec.crop)[0])
+        return self.laid_out(self.read(path)[0])
+
+    def read(self, path: Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """(R, R, 3) the photo on its square, and its (width, height).
+
+        Raises:
+            BadPhotoError: it cannot be read.
+        """
+        spec = self.spec
+        return read_square(path, spec.resolution, spec.crop, spec.resize)
 
     def laid_out(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(R, R, 3) -> (1, R, R, 3) or (1, 3, R, R)."""
@@ -51,10 +60,10 @@ class ModelFile:
     def line(self, path: Path, top: int = 5) -> dict[str, Any]:
         """The answer to one photo, or why there is none."""
         try:
-            images = self.photo(path)
+            pixels, size = self.read(path)
         except BadPhotoError as err:
             return {"path": str(path), "error": err.reason}
-        return {"path": str(path), **answers(self.spec, self.run(images), top=top)[0]}
+        return {"path": str(path), **answers(self.spec, self.run(self.laid_out(pixels)), [size], top=top)[0]}
 
 
 def load_model(path: Path, *, threads: int = 1, calls: int = 1) -> ModelFile:

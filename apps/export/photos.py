@@ -13,13 +13,16 @@ from datasets.images import Pixels, read_pixels
 MAX_ASPECT = 8  # longer photos keep their middle; as in transforms.tame
 
 
-def read_square(path: Path, resolution: int, crop: float) -> tuple[Pixels, tuple[int, int]]:
-    """The middle of a photo, and its size as read.
+def read_square(
+    path: Path, resolution: int, crop: float, resize: str = "crop"
+) -> tuple[Pixels, tuple[int, int]]:
+    """The middle of a photo, or all of it, and its size as read.
 
     Args:
         path: of the photo.
         resolution: side of the result in pixels.
         crop: share of the resized short side that is kept, (0, 1].
+        resize: ``crop`` or ``squash``; the latter reads a photo at its full size, which boxes are told in.
 
     Shape:
         returns: (resolution, resolution, 3) uint8 RGB, and (width, height).
@@ -27,19 +30,22 @@ def read_square(path: Path, resolution: int, crop: float) -> tuple[Pixels, tuple
     Raises:
         BadPhotoError: it cannot be read.
     """
-    pixels = read_pixels(path, min_side=2 * math.ceil(resolution / crop))
-    return square(pixels, resolution, crop), (pixels.shape[1], pixels.shape[0])
+    whole = resize == "squash"
+    pixels = read_pixels(path, min_side=None if whole else 2 * math.ceil(resolution / crop))
+    return square(pixels, resolution, crop, resize), (pixels.shape[1], pixels.shape[0])
 
 
-def square(pixels: Pixels, resolution: int, crop: float) -> Pixels:
+def square(pixels: Pixels, resolution: int, crop: float, resize: str = "crop") -> Pixels:
     """Resize the short side to resolution / crop, bilinear with antialiasing, then the central square.
 
-    Only those pixels are made that the square shows.
+    Only those pixels are made that the square shows. ``squash`` brings the whole photo onto the square.
 
     Shape:
         pixels: (H, W, 3) uint8.
         returns: (resolution, resolution, 3) uint8.
     """
+    if resize == "squash":
+        return _resized(pixels, resolution, (0, 0, pixels.shape[1], pixels.shape[0]))
     pixels = _tame(pixels)
     height, width = pixels.shape[:2]
     side, short = math.floor(resolution / crop), min(height, width)
@@ -49,8 +55,21 @@ def square(pixels: Pixels, resolution: int, crop: float) -> Pixels:
         left * width / wide, top * height / high,
         (left + resolution) * width / wide, (top + resolution) * height / high,
     )
+    return _resized(pixels, resolution, box)
+
+
+def _resized(pixels: Pixels, side: int, box: tuple[float, float, float, float]) -> Pixels:
+    """A part of a photo at side x side pixels: rows are shortened first, as torch and the page do it.
+
+    Pillow in one call begins with the columns of some tall photos from version 13 on, and rounds otherwise.
+    """
+    left, top, right, low = box
+    reach = max((low - top) / side, 1) + 1  # of the filter along a column
+    first, last = max(math.floor(top - reach), 0), min(math.ceil(low + reach), len(pixels))
     picture = Image.fromarray(pixels)
-    return np.asarray(picture.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box))
+    narrow = picture.resize((side, last - first), Image.Resampling.BILINEAR, (left, first, right, last))
+    inner = (0, top - first, side, low - first)
+    return np.asarray(narrow.resize((side, side), Image.Resampling.BILINEAR, inner))
 
 
 def _tame(pixels: Pixels) -> Pixels:

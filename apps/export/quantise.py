@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from apps.export.model_file import ModelFile
 from apps.export.spec import INPUT
+from apps.export.tail import tail
 from datasets.images import BadPhotoError, find_photos
 
 PHOTOS = 200  # that the ranges are taken from
@@ -107,12 +108,13 @@ def quantised(proto: Any, model: ModelFile, photos: list[Path]) -> Any:
             plain, ready, made = (Path(folder) / f"{name}.onnx" for name in ("plain", "ready", "made"))
             onnx.save(proto, plain)
             quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
+            prepared = onnx.load(ready)
             quantize_static(
                 str(ready), str(made), _Reader(model, readable(model, photos)),
-                nodes_to_exclude=first_nodes(onnx.load(ready)),
                 quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
+                nodes_to_exclude=[*first_nodes(prepared), *tail(prepared.graph)],
             )
             return onnx.load(made)
     finally:

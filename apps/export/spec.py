@@ -10,6 +10,8 @@ from typing import Any
 KEY = "mobilenet_apps"  # of the model's metadata
 VERSION = 1
 LAYOUTS = ("nhwc", "nchw")
+RESIZES = ("crop", "squash")
+FACE_APPS = ("faces", "attributes")  # whose photos are searched for faces
 INPUT = "images"
 
 
@@ -58,6 +60,7 @@ class ModelSpec:
         backbone: name, architecture, arguments, source and licence.
         heads: what it answers.
         versions: of the libraries that wrote it.
+        resize: how a photo comes onto the square: ``crop`` cuts its middle, ``squash`` forgets its shape.
     """
 
     fingerprint: str
@@ -68,6 +71,7 @@ class ModelSpec:
     backbone: Mapping[str, Any]
     heads: tuple[HeadSpec, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
+    resize: str = RESIZES[0]
 
     def to_json(self) -> str:
         """As it is kept in the file."""
@@ -96,6 +100,11 @@ class ModelSpec:
             f"{path} was exported by another version of this program (format {version}, not {VERSION}); "
             "export it again"
         )
+
+    @property
+    def of_faces(self) -> bool:
+        """Whether all heads answer for faces, so that the page looks for some first."""
+        return all(head.app in FACE_APPS for head in self.heads)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.files import only_process, write_bytes, write_text
+from apps.export.detector import networks, usage
 from apps.export.formats import write_onnx
 from apps.export.spec import ModelSpec
 
@@ -17,7 +18,7 @@ PAGE = WEB / "page"
 ENGINE = WEB / "node_modules" / "onnxruntime-web" / "dist"
 LAND_DEGREES = 0.5  # that the outlines may be off
 ENGINE_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-SHOWN = ("classes", "cells", "embedding")  # kinds of heads that web/page/render.js shows
+SHOWN = ("classes", "attributes", "cells", "embedding", "boxes")  # by web/page/render.js
 
 
 def engine() -> Path:
@@ -91,7 +92,11 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
     (out / "ort").mkdir(parents=True, exist_ok=True)
     files = [write_bytes(out / path.name, path.read_bytes()) for path in sorted(PAGE.iterdir())]
     files += [write_bytes(out / "ort" / name, (source / name).read_bytes()) for name in ENGINE_FILES]
-    write_text(out / "model.json", spec.to_json())
+    told = json.loads(spec.to_json())
+    if spec.of_faces:
+        told["faces"] = usage()
+        files += [write_bytes(out / name, content) for name, content in networks().items()]
+    write_text(out / "model.json", json.dumps(told))
     files.append(out / "model.json")
     if any(head.kind == "cells" for head in spec.heads):
         write_text(out / "land.json", json.dumps(_land()))

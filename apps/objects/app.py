@@ -152,6 +152,20 @@ class Objects:
             for found, size in zip(self.reduce(head, outputs), sizes, strict=True)
         ]
 
+    def exported(self, head: Any, config: RunConfig) -> dict[str, Any]:
+        """Of an exported model: all boxes and scores of an SSD, before any is suppressed.
+
+        Raises:
+            ValueError: the head is another detector.
+        """
+        if not hasattr(head, "told"):
+            raise ValueError(
+                f"objects of --head {self.settings.head} cannot be exported, those of ssd300 can: leave this "
+                "run out, or finetune objects with --head ssd300"
+            )
+        told: dict[str, Any] = head.told()
+        return told
+
     @staticmethod
     def predict(paths: Iterable[Path], *, checkpoint: Path, **options: Any) -> Iterator[dict[str, Any]]:
         """The lines of ``detect``, for ``predict``."""

@@ -1,5 +1,7 @@
 // A head's outputs as answers: the same sums as apps/export/answers.py.
 
+import { suppressed } from "./boxes.js";
+
 export function softmax(logits, temperature) {
   const scaled = Array.from(logits, (value) => value / temperature);
   const most = Math.max(...scaled), powers = scaled.map((value) => Math.exp(value - most));
@@ -26,6 +28,26 @@ export function classes(head, outputs, top = 5) {
   return { predictions, unknown };
 }
 
+// Probability, threshold and decision of each attribute; the expected class of each group, such as an age.
+export function attributes(head, outputs) {
+  const logits = Array.from(outputs[head.outputs[0]].data), thresholds = head.calibration.thresholds ?? {};
+  const answer = { attributes: {}, values: {} };
+  let place = 0;
+  for (const entry of head.classes) {
+    const [name, count] = entry.split(":");
+    if (count === undefined) {
+      const probability = 1 / (1 + Math.exp(-logits[place])), threshold = thresholds[name] ?? 0.5;
+      answer.attributes[name] = { probability, threshold, decision: probability >= threshold };
+      place += 1;
+    } else {
+      const chances = softmax(logits.slice(place, place + Number(count)), 1);
+      answer.values[name] = chances.reduce((sum, chance, index) => sum + chance * index, 0);
+      place += Number(count);
+    }
+  }
+  return answer;
+}
+
 export function embedding(head, outputs) {
   const vector = Array.from(outputs[head.outputs[0]].data), length = Math.hypot(...vector);
   return { embedding: vector.map((value) => value / length) };
@@ -39,4 +61,15 @@ export function cells(head, outputs, top = 5) {
     .sort((one, other) => other.probability - one.probability).slice(0, top);
 }
 
-export const READERS = { classes, cells, embedding };
+const MOST_OBJECTS = 20; // that a card lists
+
+// Objects with their boxes in pixels of the photo.
+export function boxes(head, outputs, top, [width, height]) {
+  const [places, scores] = head.outputs.map((name) => outputs[name].data), told = head.extra;
+  const [x, y] = [width / told.size, height / told.size];
+  const objects = suppressed(places, scores, told).filter(({ score }) => score >= told.shown)
+    .map(({ label, score, box: [x1, y1, x2, y2] }) => ({ name: head.classes[label], score, box: [x1 * x, y1 * y, x2 * x, y2 * y] }));
+  return { objects: objects.slice(0, MOST_OBJECTS), more: Math.max(objects.length - MOST_OBJECTS, 0) };
+}
+
+export const READERS = { classes, attributes, cells, embedding, boxes };

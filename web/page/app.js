@@ -2,7 +2,7 @@
 
 import { READERS } from "./answers.js";
 import { MAX_PIXELS } from "./pixels.js";
-import { RENDERERS } from "./render.js";
+import { RENDERERS, frames, note, thumbnail } from "./render.js";
 
 const at = (id) => document.getElementById(id);
 const inputs = [at("files"), at("camera")];
@@ -15,11 +15,11 @@ function fail(text) {
   at("status").textContent = "";
 }
 
-function ask(file) {
+function ask(file, crops) {
   return new Promise((resolve, reject) => {
     number += 1;
     waiting.set(number, { resolve, reject });
-    worker.postMessage({ id: number, file });
+    worker.postMessage({ id: number, file, crops });
   });
 }
 
@@ -56,7 +56,14 @@ async function start() {
   at("about").textContent = `${spec.backbone.name}, ${spec.precision}, ${spec.resolution} px. Answers: ${names}.`;
   at("status").textContent = `Ready after ${((performance.now() - begun) / 1000).toFixed(1)} s.`;
   for (const input of inputs) input.disabled = false;
+  at("crops-line").hidden = !spec.faces;
+  explain();
   document.body.dataset.ready = "true";
+}
+
+function explain() {
+  const aligned = Boolean(spec.faces) && !at("crops").checked;
+  at("notes").textContent = spec.heads.map((head) => note(head, aligned)).join(" ");
 }
 
 function element(tag, text, name) {
@@ -81,6 +88,28 @@ async function preview(file) {
   return image;
 }
 
+// What each head says, as parts of the page.
+function told(outputs, size, name, frame, aligned = false) {
+  return spec.heads.flatMap((head) => {
+    const answer = READERS[head.kind](head, outputs, 5, size);
+    const title = spec.heads.length > 1 ? [element("h4", head.name)] : [];
+    return [...title, ...RENDERERS[head.kind](answer, { head, frame, size, name, aligned })];
+  });
+}
+
+function tellFaces(faces, size, file, card, frame) {
+  if (faces.length === 0) card.append(element("p", "No face found. If the photo is a face crop, tick the box above and add it again."));
+  if (faces.length > 0) frame.append(frames(faces.map(({ box }) => box), size));
+  faces.forEach(({ box, crop, outputs }, index) => {
+    const part = element("section", undefined, "face"), name = `Face ${index + 1}`;
+    part.dataset.box = box;
+    const head = element("h3", name);
+    head.prepend(thumbnail(crop, spec.resolution));
+    part.append(head, ...told(outputs, size, `${name.toLowerCase()} of ${file.name}`, frame, true));
+    card.append(part);
+  });
+}
+
 async function show(file) {
   const card = element("article");
   card.append(element("h2", file.name));
@@ -88,14 +117,13 @@ async function show(file) {
   let image;
   try {
     image = await preview(file);
-    const { outputs, size, times } = await ask(file);
-    card.prepend(image);
-    for (const head of spec.heads) {
-      const answer = READERS[head.kind](head, outputs, 5, size);
-      if (spec.heads.length > 1) card.append(element("h3", head.name));
-      card.append(...RENDERERS[head.kind](answer, { head, image, size, file }));
-    }
-    card.append(element("p", `Read in ${times.read.toFixed(0)} ms, network ${times.network.toFixed(1)} ms.`, "times"));
+    const { outputs, faces, size, times } = await ask(file, at("crops").checked);
+    const frame = element("div", undefined, "photo");
+    frame.append(image);
+    card.prepend(frame);
+    if (faces === undefined) card.append(...told(outputs, size, file.name, frame));
+    else tellFaces(faces, size, file, card, frame);
+    card.append(element("p", `${faces === undefined ? "Read" : "Read and searched"} in ${times.read.toFixed(0)} ms, network ${times.network.toFixed(1)} ms.`, "times"));
     card.dataset.network = times.network;
     card.dataset.state = "done";
     return true;
@@ -128,5 +156,6 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     if (kind === "drop") take([...event.dataTransfer.files]);
   });
 }
+at("crops").addEventListener("change", explain);
 document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
 start();

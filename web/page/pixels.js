@@ -4,9 +4,11 @@
 export const MAX_PIXELS = 178_956_970;
 const MAX_ASPECT = 8;
 const STRIP_PIXELS = 4_000_000;
+const ONE = 2 ** 22;
 
 // The part of a photo that is seen, in its own pixels: {x, y, width, height}, as apps/export/photos.py has it.
-export function seen(width, height, resolution, crop) {
+export function seen(width, height, resolution, crop, resize) {
+  if (resize === "squash") return whole(width, height);
   let [x0, y0, w, h] = [0, 0, width, height];
   if (h > MAX_ASPECT * w) { y0 = Math.floor((h - MAX_ASPECT * w) / 2); h = MAX_ASPECT * w; }
   if (w > MAX_ASPECT * h) { x0 = Math.floor((w - MAX_ASPECT * h) / 2); w = MAX_ASPECT * h; }
@@ -27,41 +29,62 @@ function even(value) {
   return low % 2 === 0 ? low : low + 1;
 }
 
-// For each output place the first source place and the weights of a triangle filter, low to high - 1.
-export function filters(start, length, out, low, high) {
-  const scale = length / out, reach = Math.max(scale, 1), found = [];
+// For each output place the first source place and the weights of a triangle filter, in Pillow's whole numbers of
+// which ONE is 1: the part from start to end of `size` places, as single-precision numbers; `shift` is added to places.
+function filters(start, end, out, size, shift) {
+  const from = Math.fround(start), scale = Math.fround(Math.fround(end) - from) / out, reach = Math.max(scale, 1);
+  const found = [];
   for (let place = 0; place < out; place += 1) {
-    const centre = start + (place + 0.5) * scale;
-    const first = Math.max(Math.trunc(centre - reach + 0.5), low);
-    const end = Math.min(Math.trunc(centre + reach + 0.5), high);
-    const weights = new Float64Array(end - first);
+    const centre = from + (place + 0.5) * scale;
+    const first = Math.max(Math.trunc(centre - reach + 0.5), 0);
+    const weights = new Float64Array(Math.min(Math.trunc(centre + reach + 0.5), size) - first);
     let total = 0;
-    for (let k = first; k < end; k += 1) {
-      const weight = Math.max(0, 1 - Math.abs((k - centre + 0.5) / reach));
-      weights[k - first] = weight;
-      total += weight;
+    for (let k = 0; k < weights.length; k += 1) {
+      weights[k] = Math.max(0, 1 - Math.abs((first + k - centre + 0.5) / reach));
+      total += weights[k];
     }
-    for (let k = 0; k < weights.length; k += 1) weights[k] /= total;
-    found.push({ first, weights });
+    for (let k = 0; k < weights.length; k += 1) weights[k] = Math.floor(weights[k] / total * ONE + 0.5);
+    found.push({ first: first + shift, weights });
   }
   return found;
 }
 
 // (resolution, resolution, 3) bytes of a decoded photo.
-export function square(bitmap, resolution, crop) {
-  const part = seen(bitmap.width, bitmap.height, resolution, crop), edge = part.bounds;
-  const across = filters(part.x, part.width, resolution, edge.x0, edge.x1);
-  const down = filters(part.y, part.height, resolution, edge.y0, edge.y1);
-  const x0 = across[0].first, last = across[resolution - 1];
-  const y0 = down[0].first, end = down[resolution - 1];
-  const width = last.first + last.weights.length - x0, height = end.first + end.weights.length - y0;
-  const rows = narrowed(bitmap, { x0, y0, width, height }, across);
-  return shortened(rows, y0, down, resolution);
+export function square(bitmap, resolution, crop, resize) {
+  return resized(bitmap, seen(bitmap.width, bitmap.height, resolution, crop, resize), resolution, resolution);
 }
 
-function narrowed(bitmap, { x0, y0, width, height }, across) {
-  const out = across.length, rows = new Uint8ClampedArray(height * out * 3);
-  const strip = Math.max(1, Math.min(height, Math.floor(STRIP_PIXELS / width)));
+// (high, wide, 3) bytes of a part of a photo.
+export function resized(bitmap, { x, y, width, height, bounds }, wide, high) {
+  const left = x - bounds.x0, top = y - bounds.y0, rows = bounds.y1 - bounds.y0;
+  const across = filters(left, left + width, wide, bounds.x1 - bounds.x0, bounds.x0);
+  const reach = Math.max(height / high, 1) + 1; // as apps/export/photos.py cuts the rows before they are shortened
+  const first = Math.max(Math.floor(top - reach), 0), past = Math.min(Math.ceil(top + height + reach), rows);
+  const down = filters(top - first, top + height - first, high, past - first, bounds.y0 + first);
+  const x0 = across[0].first, last = across[wide - 1];
+  const y0 = down[0].first, end = down[high - 1];
+  const area = { x0, y0, width: last.first + last.weights.length - x0, height: end.first + end.weights.length - y0 };
+  return shortened(narrowed(bitmap, area, across), y0, down, wide);
+}
+
+// The whole of a photo, for `seen` and `resized`.
+export function whole(width, height) {
+  return { x: 0, y: 0, width, height, bounds: { x0: 0, y0: 0, x1: width, y1: height } };
+}
+
+function narrowed(bitmap, area, across) {
+  const out = across.length, rows = new Uint8ClampedArray(area.height * out * 3);
+  strips(bitmap, area, 1, (data, top, count) => {
+    for (let y = 0; y < count; y += 1) {
+      narrowRow(data, y * area.width * 4, area.x0, across, rows, (top + y) * out * 3);
+    }
+  });
+  return rows;
+}
+
+// Calls `use(data, top, count)` with RGBA bytes of `count` rows at a time, a multiple of `step` but for the last.
+export function strips(bitmap, { x0, y0, width, height }, step, use) {
+  const most = step * Math.max(1, Math.floor(STRIP_PIXELS / width / step)), strip = Math.min(height, most);
   const canvas = new OffscreenCanvas(width, strip);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (context === null) throw new Error("this device has no room for a photo of that size");
@@ -70,10 +93,8 @@ function narrowed(bitmap, { x0, y0, width, height }, across) {
     context.fillStyle = "#fff"; // what shows through a transparent photo, as in Python
     context.fillRect(0, 0, width, count);
     context.drawImage(bitmap, x0, y0 + top, width, count, 0, 0, width, count);
-    const { data } = context.getImageData(0, 0, width, count);
-    for (let y = 0; y < count; y += 1) narrowRow(data, y * width * 4, x0, across, rows, (top + y) * out * 3);
+    use(context.getImageData(0, 0, width, count).data, top, count);
   }
-  return rows;
 }
 
 function narrowRow(data, base, x0, across, rows, to) {
@@ -85,20 +106,20 @@ function narrowRow(data, base, x0, across, rows, to) {
       green += weight * data[from + 1];
       blue += weight * data[from + 2];
     }
-    rows[to] = Math.floor(red + 0.5);
-    rows[to + 1] = Math.floor(green + 0.5);
-    rows[to + 2] = Math.floor(blue + 0.5);
+    rows[to] = Math.floor(red / ONE + 0.5);
+    rows[to + 1] = Math.floor(green / ONE + 0.5);
+    rows[to + 2] = Math.floor(blue / ONE + 0.5);
     to += 3;
   }
 }
 
-function shortened(rows, y0, down, resolution) {
-  const line = resolution * 3, pixels = new Uint8Array(resolution * line);
+function shortened(rows, y0, down, wide) {
+  const line = wide * 3, pixels = new Uint8Array(down.length * line);
   down.forEach(({ first, weights }, y) => {
     for (let x = 0; x < line; x += 1) {
       let sum = 0;
       for (let k = 0; k < weights.length; k += 1) sum += weights[k] * rows[(first - y0 + k) * line + x];
-      pixels[y * line + x] = Math.min(255, Math.floor(sum + 0.5));
+      pixels[y * line + x] = Math.min(255, Math.floor(sum / ONE + 0.5));
     }
   });
   return pixels;
