@@ -230,3 +230,19 @@ def test_a_photo_without_a_face_was_read(cli: Cli, folder, tmp_path, weights_025
     assert "no face found on 1 of 2 photos" in answer.err
     assert "1 of 2 photos could not be read" in answer.err
     assert cli("predict", tmp_path / "text.jpg", "--checkpoint", run).code == 1
+
+
+def test_a_crop_that_is_not_square_is_seen_as_in_training():
+    """CelebA's are 178 x 218: the middle is seen, not all of it squashed."""
+    from PIL import Image
+
+    from apps.engine.transforms import eval_transform
+    from apps.faces.align import square_crop
+
+    pixels = np.zeros((218, 178, 3), np.uint8)
+    pixels[:20] = pixels[-20:] = 255
+    pixels[60:80, 40:60] = 200
+    seen = eval_transform(64, 1.0)(pixels).permute(1, 2, 0).numpy()
+    crop = np.asarray(square_crop(Image.fromarray(pixels), 64))
+    assert abs(crop.astype(int) - seen.astype(int)).max() <= 8
+    assert crop.max() < 210, "the white bands are outside"

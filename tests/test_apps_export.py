@@ -13,17 +13,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support import COLOURS, ROOT, Cli
 
 from apps.engine.machine import usable_cores
-from apps.engine.transforms import eval_transform
 from apps.export.export import check_drop, export
 from apps.export.graph import Deployed
 from apps.export.model_file import load_model, openvino_settings, predict
-from apps.export.photos import square
-from apps.objects.transforms import ToSquare
 from backbone import MobileNetV1, Preprocessing
 from heads import Classifier
 
@@ -130,17 +125,6 @@ def test_an_openvino_model_serves_as_many_workers_at_once_as_there_are(model: Pa
     assert compiled.get_property("INFERENCE_NUM_THREADS") == calls
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.integers(32, 200), st.integers(32, 200), st.sampled_from([0.875, 1.0]), st.integers(0, 9))
-def test_photos_are_read_to_the_pixels_that_training_judges_by(
-    height: int, width: int, crop: float, seed: int
-) -> None:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    wanted = eval_transform(32, crop)(pixels).permute(1, 2, 0).numpy().astype(int)
-    got = square(pixels, 32, crop).astype(int)
-    assert np.abs(got - wanted).max() <= 2
-
-
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 @pytest.mark.parametrize(
     "seen", [Preprocessing(), Preprocessing((0.4, 0.45, 0.5), (0.2, 0.3, 1 / 255), "bgr")],
@@ -160,16 +144,6 @@ def test_the_first_convolution_takes_scale_and_order_of_the_channels_in(
     torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("width", "height"), [(100, 300), (60, 400), (300, 100)])
-def test_tall_photos_come_out_as_in_training_to_the_last_level(width: int, height: int) -> None:
-    """Pillow 13 begins with the columns of such photos, and every fifth value is off by one then."""
-    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    wanted = eval_transform(64, 0.875)(pixels).permute(1, 2, 0).numpy()
-    assert (square(pixels, 64, 0.875) != wanted).mean() < 0.03
-    squashed = ToSquare(64, keep_aspect=False)(pixels).permute(1, 2, 0).numpy()
-    assert (square(pixels, 64, 1.0, "squash") != squashed).mean() < 0.03
-
-
 def test_two_heads_on_one_backbone_are_one_model_with_named_outputs(
     cli: Cli, colour_run: Path, colours: Path, tmp_path: Path
 ) -> None:
@@ -185,35 +159,6 @@ def test_two_heads_on_one_backbone_are_one_model_with_named_outputs(
     for name in ("dogs", "dogs_2"):
         got = {one["name"]: one["probability"] for one in line["answers"][name]["predictions"]}
         assert got == pytest.approx(own, abs=1e-2)
-
-
-def test_heads_of_different_backbones_are_refused_by_both_fingerprints(
-    cli: Cli, colour_run: Path, tmp_path: Path
-) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(colour_run, other)
-    config = json.loads((other / "config.json").read_text())
-    mine, config["fingerprint"] = config["fingerprint"], "0123456789abcdef"
-    (other / "config.json").write_text(json.dumps(config))
-    answer = cli("export", colour_run, other, "--out", tmp_path / "a.onnx")
-    assert answer.code == 1
-    assert mine in answer.err
-    assert "0123456789abcdef" in answer.err
-    assert "--freeze" in answer.err
-
-
-def test_heads_that_see_another_share_of_a_photo_are_refused(
-    cli: Cli, colour_run: Path, tmp_path: Path
-) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(colour_run, other)
-    config = json.loads((other / "config.json").read_text())
-    config["backbone"]["preprocessing"]["crop"] = 1.0
-    (other / "config.json").write_text(json.dumps(config))
-    answer = cli("export", colour_run, other, "--out", tmp_path / "a.onnx")
-    assert answer.code == 1
-    told = "(resolution 32, crop 0.875 and resolution 32, crop 1); train the heads at one --resolution"
-    assert told in answer.last_error
 
 
 def test_int8_answers_nearly_as_well_and_its_loss_is_told(
@@ -283,40 +228,6 @@ def test_a_torch_program_answers_alike(colour_run: Path, model: Path, tmp_path: 
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     (got,) = program.module()(torch.from_numpy(images))
     np.testing.assert_allclose(got.detach().numpy(), load_model(model).run(images)[0], rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "words"),
-    [
-        (["--opset", "11", "--out", "a.onnx"], 1, "opset 11 is too old: these models need 18 or newer"),
-        (["--opset", "99", "--out", "a.onnx"], 1, "opset 99 is not known here; give 18 to 25"),
-        (["--precision", "int8", "--out", "a.onnx"], 2, "give --calibrate DIR"),
-        (["--to", "openvino", "--out", "a.onnx"], 1, "--out a.onnx must end in .xml"),
-        (["--out", "a.bin"], 1, "--out a.bin must end in .onnx"),
-        (["--to", "torch", "--precision", "fp16", "--out", "a.pt2"], 1, "--to torch writes fp32"),
-    ],
-)
-def test_options_that_do_not_fit_are_told(
-    cli: Cli, colour_run: Path, options: list[str], code: int, words: str
-) -> None:
-    answer = cli("export", colour_run, *options)
-    assert (answer.code, words in answer.err) == (code, True), answer.err
-    assert "Traceback" not in answer.err
-
-
-def test_nothing_and_both_of_runs_and_weights_are_refused(cli: Cli, colour_run: Path) -> None:
-    for given_options in ([], [colour_run, "--weights", "w"]):
-        answer = cli("export", *given_options, "--out", "a.onnx")
-        assert answer.code == 2
-        assert "give RUN folders, or --weights W" in answer.err
-
-
-def test_an_empty_calibration_folder_is_told(cli: Cli, colour_run: Path, tmp_path: Path) -> None:
-    answer = cli(
-        "export", colour_run, "--precision", "int8", "--calibrate", tmp_path, "--out", tmp_path / "a.onnx"
-    )
-    assert answer.code == 1
-    assert f"no photo in {tmp_path}; --calibrate wants a folder with some hundred photos" in answer.err
 
 
 def test_files_that_are_no_models_of_ours_are_told(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 Array = NDArray[np.float64]
 
@@ -86,8 +86,11 @@ def align_face(image: Image.Image, landmarks: Array, size: int) -> Image.Image:
 
 
 def square_crop(image: Image.Image, size: int) -> Image.Image:
-    """A ready crop, such as of a data set of faces, at ``size`` x ``size`` pixels."""
-    return image.resize((size, size), Image.Resampling.BILINEAR)
+    """A ready crop, such as of a data set of faces, at ``size`` x ``size`` pixels.
+
+    Of one that is not square, such as CelebA's, the middle is taken, as training and judging see it.
+    """
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
 
 
 def sharpness(crop: Image.Image) -> float:
