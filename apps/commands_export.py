@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from apps.options import FOLDER
+from apps.options import FOLDER, SHARE
 
 
 @click.command()
@@ -30,7 +30,7 @@ from apps.options import FOLDER
 @click.option("--calibrate", type=FOLDER, help="photos like yours, for the ranges of int8")
 @click.option("--validate", type=FOLDER, help="labelled photos, to measure the loss of accuracy")
 @click.option(
-    "--max-drop", type=click.FloatRange(0, 1), default=0.03, show_default=True,
+    "--max-drop", type=SHARE, default=0.03, show_default=True,
     help="write nothing where accuracy falls by more",
 )
 @click.option("--opset", type=int, default=18, show_default=True, help="of ONNX's operators, 18 to 25")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.commands_lines import PRECISION, WORKERS, emit, emit_photos
-from apps.options import FOLDER
+from apps.options import FOLDER, SHARE
 
 
 @click.command("objects")
@@ -37,7 +37,8 @@ def evaluate_objects(checkpoint: Path | None, predictions: Path | None, **rest: 
     if checkpoint is not None:
         emit(evaluate_run(checkpoint, screen=Screen(), **rest))
     elif predictions is not None:
-        emit(evaluate_predictions(predictions, **{name: rest[name] for name in ("data", "split", "report")}))
+        how = {name: rest[name] for name in ("data", "split", "report")}
+        emit(evaluate_predictions(predictions, screen=Screen(), **how))
 
 
 @click.command("detect")
@@ -45,7 +46,7 @@ def evaluate_objects(checkpoint: Path | None, predictions: Path | None, **rest: 
 @click.option("--checkpoint", type=FOLDER, required=True, help="a run's folder, made by `finetune objects`")
 @click.option("--draw", type=FOLDER, help="folder for the photos with boxes drawn")
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True, help="least score"
+    "--threshold", type=SHARE, default=0.3, show_default=True, help="least score"
 )
 @click.option("--classes", help="the only ones told, with commas between")
 @click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects a photo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 import types
 from collections.abc import Sequence
@@ -18,6 +19,23 @@ WANTED: dict[str, tuple[type, ...]] = {
     "boolean": (bool,), "integer": (int,), "integer range": (int,), "float": (int, float),
 }
 FOLDER = click.Path(path_type=Path)
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1; nan, which is in no range and beyond none, is refused, too."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        """The number."""
+        found: float = super().convert(value, param, context)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not in the range 0<=x<=1.", param, context)
+        return found
+
+
+SHARE = Share()
 
 
 def settings_options(kind: type[Settings]) -> list[click.Option]:

@@ -238,6 +238,15 @@ def test_bad_usage_is_refused_in_one_line(cli: Cli, colours: Path, tmp_path: Pat
     assert cli("predict", colours, "--heads", ",").code == 2
 
 
+def test_a_task_without_data_beside_one_with_data_is_refused(cli: Cli, colours: Path, tmp_path: Path) -> None:
+    """It would be taught the drawn sample, which nobody meant."""
+    run = tmp_path / "run"
+    answer = cli("joint", "a=dogs", "b=dogs", "--data", f"a={colours}", *COMMON, "--out", run)
+    assert answer.code == 2
+    assert "task b has no data; give --data b=DIR" in answer.last_error
+    assert not run.exists()
+
+
 def test_an_epoch_has_as_many_batches_as_all_data_and_spreads_each_task_evenly() -> None:
     sizes = {"a": 6, "b": 2}
     assert batches_of(sizes, "size", {}) == sizes
@@ -309,7 +318,7 @@ def test_a_task_named_as_pytorch_names_its_own_things_is_told() -> None:
 
 def test_a_task_gets_the_options_that_it_knows_and_its_own_win() -> None:
     first, second = make_tasks(
-        ["a=dogs", "b=imagenet"], data={"a": Path("x")}, share={}, weight={"b": 2.0},
+        ["a=dogs", "b=imagenet"], data={"a": Path("x"), "b": Path("y")}, share={}, weight={"b": 2.0},
         given={"a": {"smoothing": 0.3}},
     )
     common = {"smoothing": 0.2, "batch_norm": "apart", "monitor": "mean", "task_sampling": "size"}

@@ -102,12 +102,13 @@ def test_a_broken_coco_file_is_told_in_one_line(content: str, said: str, cli: Cl
     ([RESULT, RESULT | {"score": "high"}], "result 1: score must be a number, got 'high'"),
     ([RESULT | {"bbox": [1, float("nan"), 1, 1]}], "result 0: bbox: each number must be a number of"),
     ([RESULT | {"bbox": [1, 1, 1e308, 1e308]}], "to 10,000,000, got 1e+308"),
+    ([RESULT | {"score": "0.5"}], "result 0: score must be a number, got '0.5'"),
     ([RESULT | {"bbox": "abcd"}], "bbox must be four numbers, got 'abcd'"),
     ([RESULT | {"bbox": [1, 1, -1, 1]}], "sides of 0 or more, got [1, 1, -1, 1]"),
     ([RESULT | {"image_id": "5"}, RESULT | {"image_id": 9}], "image_id must be a whole number, got '5'"),
     ([RESULT | {"image_id": [5]}], "image_id must be a whole number, got [5]"),
-    ([RESULT | {"image_id": 777}], "results for 1 images that are not in the data, such as 777"),
-    ([RESULT | {"category_id": 4}], "results for 1 categories that are not in the data, such as 4"),
+    ([RESULT | {"image_id": 777}], "results for images that are not in the data, 1 in number, such as 777"),
+    ([RESULT | {"category_id": 4}], "such as 4; the data has 2 categories: 3 cat, 7 dog"),
     ({"annotations": [RESULT]}, "is no COCO result file: a list of"), (["a"], "is no COCO result file"),
     (None, "is no COCO result file"), (json.dumps([RESULT])[:-5], "is no whole JSON file"),
     ("", "is no whole JSON file"),
@@ -237,3 +238,19 @@ def test_a_value_in_a_message_is_short_whatever_it_is() -> None:
         whole(True, "n")
     with pytest.raises(ValueError, match="x must be a number, got False"):
         finite(False, "x")
+
+
+def test_results_that_look_like_a_mistake_are_judged_and_told(cli: Cli, tmp_path: Path) -> None:
+    """Corners in place of sides, and percents in place of shares, are the commonest mistakes."""
+    root = write_coco(tmp_path / "data", json.dumps(coco()))
+    (tmp_path / "r.json").write_text(json.dumps([RESULT | {"bbox": [10, 40, 79, 59], "score": 90}, RESULT]))
+    answer = cli("evaluate", "objects", "--predictions", tmp_path / "r.json", "--data", root)
+    assert answer.code == 0, answer.err
+    assert "1 of 2 boxes reach out of their photos; a bbox is x, y, width, height in pixels" in answer.err
+    assert "1 of 2 scores are not from 0 to 1" in answer.err
+
+
+def test_a_threshold_that_is_no_number_and_a_file_to_draw_into_are_refused(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("detect", tmp_path, "--checkpoint", tmp_path, "--threshold", "nan")
+    assert answer.code == 2
+    assert "'nan' is not in the range 0<=x<=1." in answer.last_error

@@ -98,7 +98,8 @@ def make_tasks(
     """The tasks that the words name, ``APP`` or ``NAME=APP``, with what was said of each by name.
 
     Raises:
-        ValueError: two tasks have one name, there is but one, or an option names a task that is not there.
+        ValueError: two tasks have one name, there is but one, an option names a task that is not there, or
+            some tasks have data and others none.
         KeyError: there is no such application.
     """
     pairs = [(left, right or left) for left, _, right in (word.partition("=") for word in words)]
@@ -112,6 +113,9 @@ def make_tasks(
         strange = sorted(set(told) - set(names))
         if strange:
             raise ValueError(f"{flag_name(flag)} {strange[0]}: there is no such task; {', '.join(names)}")
+    without = [name for name in names if name not in data]
+    if data and without:  # without any, applications that have one take their sample
+        raise ValueError(f"task {without[0]} has no data; give --data {without[0]}=DIR")
     for _, app in pairs:
         load_app(app)
     return [

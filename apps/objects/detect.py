@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from apps.engine.files import writable_folder
 from apps.engine.loader import Loader
 from apps.engine.machine import choose_precision
 from apps.model import answering, load_run
@@ -54,7 +55,7 @@ def detect(
     loader = Loader(photos, own.square(), batch_size=BATCH, workers=workers)
     forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
     if draw is not None:
-        draw.mkdir(parents=True, exist_ok=True)
+        writable_folder(draw, "--draw")
     for batch in loader.epoch(0):
         lines: dict[int, dict[str, Any]] = {
             one.index: {"path": str(found[one.index]), "error": one.reason} for one in batch.bad

@@ -14,7 +14,7 @@ from apps.engine.machine import choose_precision
 from apps.evaluate import judge
 from apps.finish import facts
 from apps.model import answering, load_run
-from apps.objects.figures import Judged, check_results
+from apps.objects.figures import Judged, check_results, doubts
 from apps.objects.judging import cornered, sides
 from apps.objects.layouts import read_boxes
 from apps.objects.report import write_objects_report
@@ -51,7 +51,9 @@ def evaluate_run(
     return answer(judged) | {"skipped": skipped}
 
 
-def evaluate_predictions(path: Path, *, data: Path, split: str, report: Path | None) -> dict[str, Any]:
+def evaluate_predictions(
+    path: Path, *, data: Path, split: str, report: Path | None, screen: Screen
+) -> dict[str, Any]:
     """The figures of a COCO result file.
 
     Raises:
@@ -62,6 +64,8 @@ def evaluate_predictions(path: Path, *, data: Path, split: str, report: Path | N
     photos = BoxedPhotos(read_boxes(data, split))
     truth = truth_of(photos)
     results = as_photos_are_shown(check_results(read_json(path), truth, str(path)), photos)
+    for note in doubts(results, truth):
+        screen.warn(note)
     judged = Judged(truth, results, tuple(str(one.path) for one in photos.photos))
     if report is not None:
         writable_folder(report, "--report")

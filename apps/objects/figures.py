@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.objects.errors import Confusion, Matched, confusion, grouped, matched
-from datasets.checked import finite, four, whole
+from datasets.checked import finite, four, short, whole
 
 FIGURES = (
     "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar100", "ar_small",
@@ -140,6 +140,26 @@ def resampled(
     return dict(truth, images=images, annotations=annotations), answers
 
 
+def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> list[str]:
+    """What is likely a mistake in results that can be judged: a sentence each."""
+    sizes = {one["id"]: (one["width"], one["height"]) for one in truth["images"]}
+    outside = odd = 0
+    for one in results:
+        x, y, width, height = one["bbox"]
+        right, bottom = sizes[one["image_id"]]
+        outside += x < -1 or y < -1 or x + width > right + 1 or y + height > bottom + 1
+        odd += not 0 <= one["score"] <= 1
+    found = []
+    if outside:
+        found.append(
+            f"{outside} of {len(results)} boxes reach out of their photos; a bbox is x, y, width, height in "
+            "pixels"
+        )
+    if odd:
+        found.append(f"{odd} of {len(results)} scores are not from 0 to 1; errors count those of 0.3 up")
+    return found
+
+
 def check_results(results: Any, truth: dict[str, Any], where: str) -> list[dict[str, Any]]:
     """Results of any system, held against the images and categories that are judged.
 
@@ -153,17 +173,20 @@ def check_results(results: Any, truth: dict[str, Any], where: str) -> list[dict[
         place = f"{where}: result {n}"
         for key in ("image_id", "category_id"):
             whole(one[key], f"{place}: {key}")
+        if isinstance(one["score"], str):
+            raise ValueError(f"{place}: score must be a number, got {short(one['score'])}")
         finite(one["score"], f"{place}: score")
         if min(four(one["bbox"], f"{place}: bbox")[2:]) < 0:
             raise ValueError(
                 f"{place}: bbox is x, y, width, height with sides of 0 or more, got {one['bbox']}"
             )
     for kind, key in (("images", "image_id"), ("categories", "category_id")):
-        known = {one["id"] for one in truth[kind]}
-        strange = sorted({one[key] for one in results} - known)
+        known = {one["id"]: one.get("name", "") for one in truth[kind]}
+        strange = sorted({one[key] for one in results} - set(known))
         if strange:
+            some = ", ".join(f"{number} {name}".strip() for number, name in list(known.items())[:3])
             raise ValueError(
-                f"{where} has results for {len(strange)} {kind} that are not in the data, such as "
-                f"{strange[0]}; give the results of these {len(known)} {kind}"
+                f"{where} has results for {kind} that are not in the data, {len(strange)} in number, such as "
+                f"{strange[0]}; the data has {len(known)} {kind}: {some}{', ...' if len(known) > 3 else ''}"
             )
     return results

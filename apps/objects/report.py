@@ -191,5 +191,5 @@ def _tile(
     said = f"{counts['right']} right, {wrong} wrong, {counts['missed']} missed"
     uri = html.data_uri(html.jpeg(photo, TILE_PX), "image/jpeg")
     alt = html.text(f"{Path(path).name}: {said}")
-    img = Html(f'<img src="{uri}" alt="{alt}" loading="lazy" style="object-fit:contain">')
+    img = Html(f'<img src="{uri}" alt="{alt}" style="object-fit:contain">')
     return tag("figure", img, tag("figcaption", tag("span", Path(path).name, class_="file"), said))

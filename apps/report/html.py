@@ -157,7 +157,7 @@ def jpeg(image: Image.Image, side_px: int = THUMBNAIL_PX) -> bytes:
 def picture(image: Image.Image, alt: str, side_px: int = THUMBNAIL_PX) -> Html:
     """A photo inside the page."""
     uri = data_uri(jpeg(_square(image), side_px), "image/jpeg")
-    return Html(f'<img src="{uri}" alt="{text(alt)}" loading="lazy" width="{side_px}" height="{side_px}">')
+    return Html(f'<img src="{uri}" alt="{text(alt)}" width="{side_px}" height="{side_px}">')
 
 
 def _square(image: Image.Image) -> Image.Image:
