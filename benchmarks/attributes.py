@@ -47,8 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, required=True, help="folder with ImageNet and face weights")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of study.json")
     parser.add_argument("--names", default="Male,Smiling", help="attributes  [default: Male,Smiling]")
-    parser.add_argument("--photos", type=int, default=1500, help="of whole people  [default: 1500]")
-    parser.add_argument("--epochs", type=int, default=2, help="of each student  [default: 2]")
+    parser.add_argument("--photos", type=int, default=4000, help="of whole people  [default: 4000]")
+    parser.add_argument("--epochs", type=int, default=5, help="of each student  [default: 5]")
     parser.add_argument(
         "--only", default=",".join(map(student_name, STUDENTS)),
         help="students to train  [default: %(default)s]",

@@ -24,7 +24,7 @@ COMMON: dict[str, Any] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "ssd300": {"epochs": 150, "lr": 3e-3, "batch_norm": "learn"},
     "frcnn300": {"epochs": 80, "lr": 1e-3},
-    "frcnn600": {"epochs": 100, "lr": 1e-3, "batch_size": 4},
+    "frcnn600": {"epochs": 140, "lr": 1e-3, "batch_size": 4},
     "frcnn-fpn": {"epochs": 80, "lr": 1e-3},
 }
 
