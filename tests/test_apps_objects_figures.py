@@ -108,7 +108,7 @@ def test_intervals_hold_the_figure_and_are_the_same_each_time() -> None:
 
 @pytest.mark.parametrize(("results", "said"), [
     ({"boxes": []}, "no COCO result file"),
-    ([{"image_id": 99, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}], "such as 99; the data has 8 images"),
+    ([{"image_id": 99, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}], "such as 99; the data has 8"),
     ([{"image_id": 1, "category_id": 9, "bbox": [0, 0, 1, 1], "score": 1}], "such as 9; the data has 3 cat"),
     ([{"image_id": 1, "category_id": 1, "bbox": [0, 0, -1, 1], "score": 1}], "sides of 0 or more"),
 ])
