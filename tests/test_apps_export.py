@@ -173,6 +173,7 @@ def test_int8_answers_nearly_as_well_and_its_loss_is_told(
     told = json.loads(answer.out)
     assert told["drop"]["dogs/top1"] <= 0.03
     assert told["figures"]["dogs/photos"] == 12
+    assert re.search(r"only \d+ photos to calibrate by: int8 wants some hundred of yours", answer.err)
     assert re.search(r"dogs/top1: \d\.\d{4} in fp32, \d\.\d{4} in int8, on 12 photos", answer.err)
     nodes = onnx.load(out).graph.node
     made_by = {name: node.op_type for node in nodes for name in node.output}

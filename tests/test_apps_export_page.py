@@ -64,6 +64,12 @@ def test_the_server_gives_nothing_but_the_files_of_the_folder(small: str, path: 
         get(small + path)
 
 
+def test_a_path_with_a_null_byte_is_a_bad_request(small: str) -> None:
+    """No file has such a name; opening it ended in a traceback and no answer."""
+    with pytest.raises(HTTPError, match="400"):
+        get(small + "%00")
+
+
 def test_a_folder_without_a_page_and_a_taken_port_are_told(cli: Cli, tmp_path: Path, small: str) -> None:
     answer = cli("serve", tmp_path)
     assert answer.code == 1

@@ -19,6 +19,7 @@ from apps.export.web import check_shown, engine, write_page
 
 TARGETS = ("onnx", "openvino", "torch", "web")
 PRECISIONS = ("fp32", "fp16", "int8")
+FEW = 50  # photos that are too few to take ranges from
 MAX_DROP = 0.03  # of the figure that the best epoch is told by
 
 
@@ -55,6 +56,8 @@ def export(
     formats.check_opset(opset)
     _check(to, precision, calibrate, out)
     photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
+    if precision == "int8" and len(photos) < FEW:
+        say(f"only {len(photos)} photos to calibrate by: int8 wants some hundred of yours, of every kind")
     writable_folder(out if to == "web" else out.parent)
     made = plan(runs, weights, layout=layout, precision=precision)
     if to == "web":

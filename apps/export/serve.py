@@ -40,6 +40,15 @@ class _Handler(SimpleHTTPRequestHandler):
             self.send_header(name, value)
         super().end_headers()
 
+    def parse_request(self) -> bool:
+        """As usual; a path with a null byte, which no file has, is refused."""
+        if not super().parse_request():
+            return False
+        if "\0" in self.path or "%00" in self.path:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return False
+        return True
+
     def do_GET(self) -> None:
         """A file, compressed where the browser takes it so."""
         body = self._packed()
