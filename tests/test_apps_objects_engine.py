@@ -133,9 +133,14 @@ def test_batches_of_one_photo_train_on_weights(
     head: str, cli: Cli, data: Path, weights: Path, tmp_path: Path
 ) -> None:
     """SSD's last maps are 1 x 1: with one photo, batch-norm would have one value to take a variance of."""
-    taught(
+    run = taught(
         cli, tmp_path / "run", "--data", data, "--head", head, "--weights", weights, "--batch-size", 1
     )
+    assert all(math.isfinite(row["train/loss"]) for row in rows(run))
+    learned = state(run)
+    given = load_file(weights)
+    assert any(not torch.equal(learned[f"backbone.{name}"], value) for name, value in given.items())
+    assert all(value.isfinite().all() for value in learned.values())
 
 
 def test_a_lone_photo_takes_the_statistics_so_far_and_leaves_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -335,8 +336,8 @@ def on_terminal(*arguments: object, columns: int = 100) -> str:
     try:
         while part := os.read(master, 65536):
             text += part
-    except OSError:  # Linux: the other end is closed
-        pass
+    except OSError as err:  # how Linux tells that the other end is closed
+        assert err.errno == errno.EIO, err
     os.close(master)
     assert done.stderr == b""
     return re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).replace("\r\n", "\n")
