@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 # Threads that spin for a core which reading processes hold make a step many times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from apps.commands import main
-from apps.engine.machine import keep_memory
+from apps.cli.main import main
+from apps.engine.core.machine import keep_memory
 
 keep_memory()  # before torch is imported and allocates
 

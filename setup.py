@@ -31,8 +31,8 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
-    packages=["backbone", "heads"],
-    package_data={"backbone": ["py.typed", "kernels.c"], "heads": ["py.typed"]},
+    packages=["backbone", "backbone._cpu", "heads"],
+    package_data={"backbone": ["py.typed"], "backbone._cpu": ["kernels.c"], "heads": ["py.typed"]},
     install_requires=LIBRARY,
     extras_require={
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "export": EXPORT,

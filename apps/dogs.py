@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from apps.one_label import OneLabel, OneLabelSettings
-from apps.settings import Settings, option
+from apps.classification.task import OneLabel, OneLabelSettings
+from apps.engine.core.settings import Settings, option
 
 if TYPE_CHECKING:
-    from datasets.photos import LabelledPhotos
+    from datasets.base import LabelledPhotos
 
 VAL_SHARE = 0.2  # of each class, where a folder has no val/
 
@@ -32,8 +32,8 @@ class Dogs(OneLabel):
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
         """Stanford Dogs where its lists or Images/ are seen, class folders otherwise."""
-        from datasets.folders import ImageFolders, has_split
-        from datasets.stanford_dogs import StanfordDogs, is_stanford_dogs
+        from datasets.classification.folders import ImageFolders, has_split
+        from datasets.classification.stanford_dogs import StanfordDogs, is_stanford_dogs
 
         root = Path(self.settings.data)
         if is_stanford_dogs(root):

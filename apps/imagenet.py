@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from apps.one_label import OneLabel, OneLabelSettings
-from apps.settings import Settings
+from apps.classification.task import OneLabel, OneLabelSettings
+from apps.engine.core.settings import Settings
 
 if TYPE_CHECKING:
-    from datasets.photos import LabelledPhotos
+    from datasets.base import LabelledPhotos
 
 NEEDS = "--data DIR with train/WNID/*.JPEG and val/WNID/*.JPEG"
 
@@ -38,7 +38,7 @@ class ImageNet(OneLabel):
             OSError: the photos, or the list of their labels, are missing.
             ValueError: photos or list do not fit, or the model has other classes.
         """
-        from datasets.imagenet import ImageNetTrain, ImageNetVal
+        from datasets.classification.imagenet import ImageNetTrain, ImageNetVal
 
         if classes is not None and tuple(classes) != imagenet_classes():
             raise ValueError(
@@ -53,13 +53,13 @@ class ImageNet(OneLabel):
 
 def imagenet_classes() -> tuple[str, ...]:
     """The 1000 names in the order of the weights (by WordNet number), each different."""
-    from datasets.imagenet import imagenet_classes as names
+    from datasets.classification.imagenet import imagenet_classes as names
 
     return names()
 
 
 def _is_sample(data: Path) -> bool:
     """Whether photos are the drawn sample, which training takes where no ``--data`` is given."""
-    from datasets.drawn_dogs import drawn_dogs_root
+    from datasets.synthetic.drawn_dogs import drawn_dogs_root
 
     return (data / "README.txt").is_file() and data == drawn_dogs_root()

@@ -2,7 +2,7 @@
 
 from backbone.base import Backbone, Preprocessing
 from backbone.mobilenet import MobileNetV1
-from backbone.registered import offer_to_timm
+from backbone.timm_models import offer_to_timm
 from backbone.weights import Weights, WeightsInfo, load_state, load_weights
 
 __all__ = [

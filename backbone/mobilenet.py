@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from backbone._cpu.depthwise import Pads, depthwise
+from backbone._cpu.dispatch import cast, laid_out, learning
+from backbone._cpu.norm_relu6 import norm_relu6
+from backbone._cpu.pointwise import pointwise
 from backbone.base import Backbone, Preprocessing
-from backbone.depthwise import Pads, depthwise
-from backbone.fast import cast, laid_out, learning
-from backbone.norm_relu6 import norm_relu6
-from backbone.pointwise import pointwise
 
 Padding = Literal["same", "symmetric"]
 

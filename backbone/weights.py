@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backbone.base import Backbone, Preprocessing
-from backbone.weights_registry import FACES_INPUT, HALF_INPUT, IMAGENET_INPUT, REGISTRY, TIMM_DEFAULT
+from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET_INPUT, REGISTRY, TIMM_DEFAULT
 
 _DAMAGE = (
     RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,

@@ -16,12 +16,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from apps.cost import network_cost
-from apps.engine.checkpoint import CONFIG
-from apps.engine.files import write_bytes
-from apps.paper_tables import TABLE_12, Network
+from apps.cost.count import network_cost
+from apps.cost.paper_tables import TABLE_12, Network
+from apps.engine.core.files import write_bytes
+from apps.engine.core.run_dir import CONFIG
 from benchmarks.studies import trained
-from datasets.attribute_tables import IMAGE, find_table
+from datasets.faces.attribute_tables import IMAGE, find_table
 
 WEIGHTS = {
     1.0: "mobilenetv1_1.0_224.safetensors", 0.5: "mobilenetv1_0.5_160.safetensors",
@@ -116,7 +116,7 @@ def drawn_table(data: Path, table: Path, photos: int, seed: int) -> None:
 def emulated(folder: Path, teacher: Path) -> dict[str, float | None]:
     """How well a student repeats the teacher on the photos to judge by; kept in ``emulation.json``."""
     from apps.attributes.evaluate import evaluate_run
-    from apps.progress import Screen
+    from apps.engine.core.console import Screen
 
     kept = folder / "emulation.json"
     if not kept.is_file():

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from apps.engine.checkpoint import CONFIG
-from apps.engine.files import write_bytes
+from apps.engine.core.files import write_bytes
+from apps.engine.core.run_dir import CONFIG
 from benchmarks.studies import trained
-from datasets.checked import read_json
+from datasets.validation import read_json
 
 BOXES = (1, 6)  # that a photo of the few has
 COMMON: dict[str, Any] = {
@@ -96,8 +96,8 @@ def few(data: Path, folder: Path, count: int) -> Path:
 
 def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
     """What a finished run is worth on some splits."""
+    from apps.engine.core.console import Screen
     from apps.objects.evaluate import evaluate_run
-    from apps.progress import Screen
 
     config = json.loads((folder / CONFIG).read_text())
     figures = {}

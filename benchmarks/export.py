@@ -15,11 +15,10 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.rounds import Record, Side, interleave, rates, ratios
 from benchmarks.speed import available
+from benchmarks.tables import BATCH, OURS, PEAK, TIMM
 
 ROUNDS = 5
-LATENCY_STEPS, BATCH = 10, 32
-TIMM, OURS = "timm eager", "ours, torch"
-PEAK = "matrix product"
+LATENCY_STEPS = 10
 CLASSES = 1000
 PAGE_PHOTOS = 40
 
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
         ValueError: an option is out of range, or the photos are not of ImageNet's classes.
         OSError: photos or weights are missing, or a side failed.
     """
-    from apps.engine.files import writable_folder, write_json, write_text
+    from apps.engine.core.files import writable_folder, write_json, write_text
     from benchmarks.export_page import page
     from benchmarks.pictures import photos_for
 
@@ -112,7 +111,7 @@ def random_weights(options: argparse.Namespace, folder: Path) -> Path:
     """A file of weights that no photo taught anything."""
     from safetensors.torch import save_file
 
-    from benchmarks.inference import seeded_network
+    from benchmarks.peers import seeded_network
 
     path = folder / f"random-{options.width}-{options.resolution}.safetensors"
     network = seeded_network(Side("", width=options.width, resolution=options.resolution))
@@ -123,7 +122,7 @@ def random_weights(options: argparse.Namespace, folder: Path) -> Path:
 def describe(weights: Path) -> dict[str, Any]:
     """What network the weights are of."""
     from backbone import MobileNetV1
-    from backbone.cost import cost
+    from backbone.complexity import cost
     from backbone.weights import load_weights
 
     info = load_weights(weights).info
@@ -236,9 +235,9 @@ def in_browser(weights: Path, data: Path, folder: Path) -> dict[str, Any]:
     import onnx
 
     from apps.export.model_file import load_model
-    from apps.export.web import write_page
+    from apps.export.page.write import write_page
     from benchmarks.export_browser import page_figures
-    from datasets.images import find_photos
+    from datasets.image_io import find_photos
 
     photos = sorted(find_photos([data / "val"]))[:PAGE_PHOTOS]
     found = {}

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 from timm import create_model
 from torch import nn
 
-from apps.export.graph import Plan, plan
-from apps.export.judge import figures
+from apps.export.graph.model import Plan, plan
 from apps.export.model_file import ModelFile
-from backbone.registered import register
+from apps.export.parity import figures
+from backbone.timm_models import register
 from backbone.weights import load_weights
-from benchmarks.export import OURS, TIMM
 from benchmarks.export_sides import load_form
 from benchmarks.peers import NAMES
+from benchmarks.tables import OURS, TIMM
 
 
 def timm_network_of(weights: Path) -> nn.Module:

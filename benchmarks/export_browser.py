@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from apps.export.serve import HOST, server
+from apps.export.page.serve import HOST, server
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WARM_UP = 3  # photos that are not counted

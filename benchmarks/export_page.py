@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.cases import MET, MISSED
-from benchmarks.export import BATCH, PEAK, TIMM
-from benchmarks.tables import table
+from benchmarks.tables import BATCH, PEAK, TIMM, table
 
 INT8 = ("ONNX Runtime int8", "OpenVINO int8")
 FP32 = ("ONNX Runtime fp32", "OpenVINO fp32")

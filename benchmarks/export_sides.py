@@ -14,9 +14,9 @@ from PIL import Image
 from apps.export.model_file import ModelFile, load_model
 from apps.export.spec import KEY, ModelSpec
 from benchmarks.gate import Gate
-from benchmarks.inference import seeded_network
+from benchmarks.peers import seeded_network
 from benchmarks.rounds import Side
-from datasets.images import find_photos
+from datasets.image_io import find_photos
 
 CHUNK = 32  # photos of a step through a folder
 CROP = 0.875

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
 
     Each route runs in a process of its own, so that its peak memory is its own.
     """
-    from datasets.images import find_photos
+    from datasets.image_io import find_photos
 
     photos = list(find_photos([options.photos]))[: options.count]
     found: dict[str, list[dict[str, float]]] = {"facenet": [], "ours": []}
@@ -93,10 +93,10 @@ def facenet_route(photos: list[Path], _: argparse.Namespace) -> dict[str, float]
 
 def our_route(photos: list[Path], options: argparse.Namespace) -> dict[str, float]:
     """As ``embed-faces --faces largest`` does it, without the table."""
-    from apps.faces.embed import load_face_model
-    from apps.faces.look import Looker
-    from apps.faces.sources import Source
-    from datasets.images import read_photo
+    from apps.faces.extraction.embedder import load_face_model
+    from apps.faces.extraction.extractor import Looker
+    from apps.faces.extraction.sources import Source
+    from datasets.image_io import read_photo
 
     model = load_face_model(weights=options.weights, checkpoint=options.checkpoint)
     size = model.info.resolution

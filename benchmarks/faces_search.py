@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from apps.faces.cluster import cluster_vectors
-from apps.faces.embed import ModelInfo, Vectors
-from apps.faces.gallery import Gallery
-from apps.faces.table import About, face_schema
+from apps.faces.extraction.embedder import ModelInfo, Vectors
+from apps.faces.extraction.table import About, face_schema
+from apps.faces.people.cluster import cluster_vectors
+from apps.faces.people.gallery import Gallery
 
 DIM, TOP = 128, 5
 AT_ONCE = 50_000  # faces written at once

@@ -7,8 +7,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from backbone.cost import CONVENTION
-from benchmarks.family import BASE, COMPARATOR, FAMILY, VARIANT, WIDTHS, Accuracy, family_name
+from backbone.complexity import CONVENTION
+from benchmarks.family_members import BASE, COMPARATOR, FAMILY, VARIANT, WIDTHS, Accuracy, family_name
 from benchmarks.machine import machine
 from benchmarks.tables import line, table
 
@@ -30,7 +30,7 @@ def page(rows: Sequence[dict[str, Any]], judged: Sequence[Accuracy], rounds: int
     command = "python -m benchmarks family" + " --data DIR --weights-folder DIR" * bool(judged)
     return "\n".join([
         "# The family: accuracy against cost and latency", "",
-        f"Made by `{command}`; do not edit: a test holds the counts against `backbone.cost`.", "",
+        f"Made by `{command}`; do not edit: a test holds the counts against `backbone.complexity`.", "",
         "![Top-1 against mult-adds and against latency](family.png)", "", *table(HEAD, map(_row, rows)), "",
         "## Whose figures these are", "", *_sources(rounds), "", *_judged(judged),
     ])
@@ -66,8 +66,8 @@ def _sources(rounds: int) -> list[str]:
         "prints 8 of the 16, and no ImageNet figure for Inception V3. Not measured here.",
         "- *TensorFlow's checkpoint*: ImageNet top-1 of the published float weights, as TF-slim's "
         "mobilenet_v1.md states it. Not measured here.",
-        f"- *mult-adds*, *parameters*: counted here, by `backbone.cost`, with 1000 classes. {CONVENTION} "
-        "[tables.md](tables.md) holds them against the paper's own.",
+        f"- *mult-adds*, *parameters*: counted here, by `backbone.complexity`, with 1000 classes. "
+        f"{CONVENTION} [tables.md](tables.md) holds them against the paper's own.",
         f"- Times: measured here on {date.today().isoformat()}, in one run. One photo, one thread, "
         "evaluation without gradients, eager, fp32, channels-last, batch-norm not folded, random weights "
         "(the time does not hang on their values; seed 0). The five other networks are torchvision's. A name "

@@ -6,28 +6,12 @@ from itertools import repeat
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.gate import Gate
 from benchmarks.ours import answerer
-from benchmarks.peers import timm_network
+from benchmarks.peers import CLASSES, seeded_network
 from benchmarks.rounds import Side
-
-CLASSES = 1000
-
-
-def seeded_network(side: Side) -> nn.Module:
-    """timm's network in evaluation mode with weights and statistics that let no channel die."""
-    torch.manual_seed(side.seed)
-    network = timm_network(side.width, CLASSES)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.8, 1.6)
-            nn.init.normal_(module.bias, 0.2, 0.2)
-            nn.init.normal_(torch.as_tensor(module.running_mean), 0.0, 0.2)
-            nn.init.uniform_(torch.as_tensor(module.running_var), 0.8, 1.6)
-    nn.init.normal_(network.get_submodule("classifier").weight, std=0.05)  # type: ignore[arg-type]
-    return network.eval()
 
 
 def timm_eager(gate: Gate, side: Side) -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from apps.engine.machine import cpu_flags
+from apps.engine.core.machine import cpu_flags
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow")

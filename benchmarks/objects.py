@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import ssd300_vgg16, ssdlite320_mobilenet_v3_large
 
-from apps.model import answering
+from apps.engine.core.model import answering
 from apps.objects.transforms import ToSquare
 from backbone import MobileNetV1
-from datasets.images import find_photos, read_pixels
+from datasets.image_io import find_photos, read_pixels
 from heads import SSD, MultiHead
 
 CLASSES = 91  # with the background

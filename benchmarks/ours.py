@@ -17,17 +17,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from apps.course import Course
 from apps.dogs import DogsSettings
-from apps.engine.loader import Batch
-from apps.engine.machine import choose_precision, keep_memory
-from apps.engine.train import Tally
-from apps.engine.world import World
-from apps.job import Job, prepare
-from apps.model import answering
-from apps.progress import Screen
-from apps.training import one_epoch, prepare_course
-from apps.watching import Watching, watching
+from apps.engine.core.console import Screen
+from apps.engine.core.distributed import World
+from apps.engine.core.machine import choose_precision, keep_memory
+from apps.engine.core.model import answering
+from apps.engine.data.loader import Batch
+from apps.engine.tracking.monitor import Watching, watching
+from apps.engine.training.fit import one_epoch, prepare_course
+from apps.engine.training.loop import Tally
+from apps.engine.training.setup import Job, prepare
+from apps.engine.training.state import Course
 from backbone import MobileNetV1
 from benchmarks.gate import Gate
 from benchmarks.rounds import Side
@@ -118,7 +118,7 @@ def _one_more(job: Job, course: Course, module: nn.Module, watch: Watching) -> N
 
 def frozen(gate: Gate, side: Side) -> None:
     """A step is some epochs over a frozen backbone: on kept features with ``options["cached"]``."""
-    from benchmarks.inference import seeded_network
+    from benchmarks.peers import seeded_network
 
     epochs: int = side.options["epochs"]
     with tempfile.TemporaryDirectory() as folder:

@@ -27,12 +27,13 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from backbone.registered import register
+from backbone.timm_models import register
 from benchmarks.gate import Gate
 from benchmarks.rounds import Side
 
 TIMM_WORKERS, TORCHVISION_WORKERS = 4, 16  # the scripts' defaults
 LOG_EVERY, PRINT_EVERY = 50, 10
+CLASSES = 1000
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NAMES = {1.0: "mobilenetv1_100", 0.75: "mobilenetv1_075", 0.5: "mobilenetv1_050", 0.25: "mobilenetv1_025"}
 
@@ -166,3 +167,17 @@ def _torchvision_epoch(
         speed.update(len(images) / (time.time() - start))
         if number % PRINT_EVERY == 0:
             print(f"[{number}] loss {losses.avg:.4f} acc1 {top1.avg:.1f} img/s {speed.val:.1f}")  # noqa: T201
+
+
+def seeded_network(side: Side) -> nn.Module:
+    """timm's network in evaluation mode with weights and statistics that let no channel die."""
+    torch.manual_seed(side.seed)
+    network = timm_network(side.width, CLASSES)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.8, 1.6)
+            nn.init.normal_(module.bias, 0.2, 0.2)
+            nn.init.normal_(torch.as_tensor(module.running_mean), 0.0, 0.2)
+            nn.init.uniform_(torch.as_tensor(module.running_var), 0.8, 1.6)
+    nn.init.normal_(network.get_submodule("classifier").weight, std=0.05)  # type: ignore[arg-type]
+    return network.eval()

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from datasets.images import find_photos, read_photo
+from datasets.image_io import find_photos, read_photo
 
 QUALITY = 90
 VAL_PER_CLASS = 2  # ours wants photos to judge by; none is judged while the clock runs
@@ -49,7 +49,7 @@ def photos_for(
 
 
 def _drawn() -> Path:
-    from datasets.drawn_dogs import drawn_dogs_root
+    from datasets.synthetic.drawn_dogs import drawn_dogs_root
 
     return drawn_dogs_root()
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from apps.places import s2
-from apps.places.partition import Limits, build
-from apps.places.s2 import Floats
+from apps.places.cells import s2
+from apps.places.cells.partition import Limits, build
+from apps.places.cells.s2 import Floats
 
 Pairs = list[tuple[float, float]]
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from apps.engine.files import write_json
+from apps.engine.core.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = 16
@@ -59,10 +59,10 @@ def gradient_error(data: Path, weights: str, *, still: bool) -> dict[str, float]
     """The whole network's gradient in bf16 against fp32, on real photos: relative norm and cosine."""
     import torch
 
-    from apps.engine.loader import looking_loader
-    from apps.engine.machine import autocast
-    from apps.model import load_pretrained
-    from datasets.folders import ImageFolders
+    from apps.engine.core.machine import autocast
+    from apps.engine.core.model import load_pretrained
+    from apps.engine.data.loader import looking_loader
+    from datasets.classification.folders import ImageFolders
 
     _, model, config = load_pretrained(weights)
     backbone: Any = model.backbone

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from apps.engine.machine import BF16_FLAGS, has_bf16_units
+from apps.engine.core.machine import BF16_FLAGS, has_bf16_units
 from benchmarks import cases, machine
 from benchmarks.cases import CASES, PROCESSES, QUICK, READ, TRAIN, Case, Result
 from benchmarks.pictures import photo_count, photos_for
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         ValueError: an option is out of range, or there are too few photos.
         OSError: photos are missing, the output cannot be written, or timm's or torchvision's side failed.
     """
-    from apps.engine.files import writable_folder, write_json, write_text
+    from apps.engine.core.files import writable_folder, write_json, write_text
     from benchmarks.performance_page import page
 
     if options.rounds < 1:
@@ -157,7 +157,7 @@ def enough(name: str, case: Case, rounds: int, root: Path) -> None:
 def mult_adds(case: Case) -> int:
     """Of one photo through the network without its classifier."""
     from backbone import MobileNetV1
-    from backbone.cost import cost
+    from backbone.complexity import cost
 
     return cost(MobileNetV1(case.width), case.resolution).mult_adds
 

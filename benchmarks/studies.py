@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from apps.engine.checkpoint import CONFIG, TRAINING
+from apps.engine.core.run_dir import CONFIG, TRAINING
 
 
 def trained(app: str, folder: Path, given: dict[str, Any]) -> None:
@@ -16,8 +16,8 @@ def trained(app: str, folder: Path, given: dict[str, Any]) -> None:
         folder: of the run.
         given: settings; those of a run that was begun are kept.
     """
-    from apps.finetune import finetune
-    from apps.progress import Screen
+    from apps.engine.core.console import Screen
+    from apps.engine.training.finetune import finetune
 
     if not (folder / CONFIG).is_file():
         begun = (folder / TRAINING).is_file()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+BATCH = 32
+TIMM, OURS = "timm eager", "ours, torch"
+PEAK = "matrix product"
+
 
 def line(cells: Sequence[str]) -> str:
     """One line of a table."""

@@ -1,13 +1,13 @@
 """Heads that turn a backbone's maps into answers: ``from heads import Classifier, MultiHead``."""
 
-from heads.attributes import AttributeAnswer, Attributes
 from heads.base import Head
 from heads.classifier import Classifier, Ranking
 from heads.detections import Detections
 from heads.embedding import Embedding
 from heads.faster_rcnn import FasterRCNN, FasterRCNNPyramid
-from heads.geo_cells import CellRanking, GeoCells
-from heads.multi import MultiHead
+from heads.geo import CellRanking, GeoCells
+from heads.multi_head import MultiHead
+from heads.multilabel import AttributeAnswer, Attributes
 from heads.ssd import SSD
 
 __all__ = [

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from heads.arcface import AngularMargin
 from heads.base import Head
-from heads.margin import AngularMargin
 
 LEAST_DIM, MOST_DIM = 128, 512
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from apps.engine.cache import PhotoCache
-from datasets.images import Pixels, read_pixels
+from apps.engine.data.cache import PhotoCache
+from datasets.image_io import Pixels, read_pixels
 
 
 class Reading:

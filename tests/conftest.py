@@ -16,7 +16,7 @@ from faces_support import EACH, FAST, PEOPLE, draw_crops, names_of, write_face_w
 from page_support import chromium
 from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour
 
-from apps.commands import main
+from apps.cli.main import main
 
 torch.set_num_threads(1)  # tensors are small here, and threads that spin for a busy core cost minutes
 

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from support import Cli
 
-from apps.faces.embed import ModelInfo
-from apps.faces.table import About, face_schema
+from apps.faces.extraction.embedder import ModelInfo
+from apps.faces.extraction.table import About, face_schema
 from backbone import MobileNetV1, Preprocessing, WeightsInfo
 
 PEOPLE, EACH, DIM = 8, 6, 128  # of the drawn people that students learn from

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support import Cli
 
-from apps.export.serve import HOST, server
+from apps.export.page.serve import HOST, server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

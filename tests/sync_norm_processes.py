@@ -12,7 +12,7 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from apps.engine.sync_norm import synchronise_batch_norm
+from apps.engine.training.sync_batchnorm import synchronise_batch_norm
 
 SIZES = (3, 5)
 EVERY = {"each process has photos": SIZES, "one process has none": (0, 8)}

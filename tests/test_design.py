@@ -4,53 +4,115 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from support import ROOT
 
-from apps.commands import cli
-from apps.registry import APPS, load_app, merge, targets
+from apps.cli.main import cli
+from apps.engine.core.registry import APPS, load_app, merge, targets
 
 ROOMS = ("apps", "backbone", "heads", "datasets", "benchmarks")
-MAY_IMPORT = {"apps": {"backbone", "heads", "datasets"}, "backbone": set(), "heads": set(), "datasets": set()}
+LAYERS = (  # a package imports only from layers below its own, or from its own layer
+    ("backbone", "heads", "datasets"),
+    ("apps.engine.core", "apps.engine.data"),
+    ("apps.engine", "apps.zoo"),
+    ("apps.classification", "apps.attributes", "apps.faces", "apps.objects", "apps.places", "apps.cost"),
+    ("apps.dogs", "apps.imagenet", "apps.joint", "apps.export"),
+    ("apps.cli",),
+    ("benchmarks", "cli"),
+)
+LIBRARY = LAYERS[0]
 
 
 def sources(room: str) -> list[Path]:
     return sorted((ROOT / room).rglob("*.py"))
 
 
+def module_of(path: Path) -> str:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def every_module() -> dict[str, Path]:
+    paths = [path for room in ROOMS for path in sources(room)] + [ROOT / "cli.py"]
+    return {module_of(path): path for path in paths}
+
+
 def imports_of(path: Path) -> set[str]:
-    found: set[str] = set()
+    """The dotted names that a file imports, inside functions and for types, too."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
-    return found
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_rooms_import_only_downwards(room: str) -> None:
-    assert sources(room)
+def packages_of(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports_of(path)}
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Module -> the modules of this project that it imports; a package only where a name of it is meant."""
+    modules = every_module()
+    graph = {}
+    for name, path in modules.items():
+        named = imports_of(path) & modules.keys()
+        graph[name] = {one for one in named if not any(other.startswith(f"{one}.") for other in named)}
+    return graph
+
+
+def layer_of(module: str) -> int:
+    """The number of the layer with the longest name that the module's begins with."""
+    owners = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    fits = [name for name in owners if f"{module}.".startswith(f"{name}.")]
+    return owners[max(fits, key=len)] if fits else 0
+
+
+def test_modules_import_only_downwards() -> None:
+    graph = import_graph()
+    assert len(graph) > 250
+    upward = [f"{a} -> {b}" for a, used in graph.items() for b in used if layer_of(b) > layer_of(a)]
+    assert not upward, upward
+
+
+@pytest.mark.parametrize("room", LIBRARY)
+def test_the_three_libraries_know_nothing_of_each_other(room: str) -> None:
     for path in sources(room):
-        foreign = imports_of(path) & set(ROOMS) - {room} - MAY_IMPORT[room]
-        assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+        assert not packages_of(path) & set(ROOMS) - {room}, path
+
+
+def test_there_is_no_cycle_of_imports_not_even_inside_functions() -> None:
+    try:
+        order = tuple(TopologicalSorter(import_graph()).static_order())
+    except CycleError as err:
+        pytest.fail(" -> ".join(err.args[1]))
+    assert order.index("backbone.base") < order.index("apps.cli.main")
 
 
 @pytest.mark.parametrize("room", ["backbone", "heads", "datasets"])
 def test_nothing_below_apps_imports_click_or_prints(room: str) -> None:
     for path in sources(room):
-        assert not imports_of(path) & {"click", "rich"}, path
+        assert not packages_of(path) & {"click", "rich"}, path
         calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
         assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"], path
 
 
-def test_click_lives_in_the_command_files_alone() -> None:
-    users = {path.name for path in sources("apps") if "click" in imports_of(path)}
-    assert users
-    assert all(name.startswith(("commands", "options")) for name in users)
+def test_click_lives_in_the_command_line_alone() -> None:
+    users = {path.parent for path in sources("apps") if "click" in packages_of(path)}
+    assert users == {ROOT / "apps" / "cli"}
+
+
+def test_a_folder_holds_fifteen_modules_at_most() -> None:
+    rooms = {path.parent for room in ROOMS[:4] for path in sources(room)}
+    for room in rooms:
+        modules = [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
+        assert len(modules) <= 15, f"{room.relative_to(ROOT)}: {len(modules)}"
+    assert len(list((ROOT / "apps").glob("*.py"))) <= 3
 
 
 def test_files_and_functions_stay_short() -> None:

@@ -8,7 +8,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["apps.commands", "apps.finetune", "apps.report.classification"])
+_CONTEXT.set_forkserver_preload(
+    ["apps.cli.main", "apps.engine.training.finetune", "apps.classification.report"]
+)
 
 
 def _run(arguments: list[str], log: str) -> None:
@@ -17,7 +19,7 @@ def _run(arguments: list[str], log: str) -> None:
     os.dup2(handle, 2)
     import torch
 
-    from apps.commands import main
+    from apps.cli.main import main
 
     torch.set_num_threads(1)
     os._exit(main(arguments))

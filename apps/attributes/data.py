@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.attributes.judged import Judged
+from apps.attributes.evaluator import Judged
 from apps.attributes.labels import is_labelled, labelled, unlabelled
 from apps.attributes.names import Layout
 from apps.attributes.teachers import teacher_columns
-from apps.progress import Screen
-from datasets.attribute_photos import AttributePhotos
-from datasets.drawn_dogs import default_cache
+from apps.engine.core.console import Screen
+from datasets.faces.attributes import AttributePhotos
+from datasets.synthetic.drawn_dogs import default_cache
 
 Values = NDArray[np.float32]
 TAUGHT = "the folder has no labels: the student is judged by how well it repeats the teacher's decisions"
@@ -75,7 +75,7 @@ def taught_columns(settings: Any, photos: AttributePhotos, layout: Layout) -> Va
         OSError: there is no such teacher.
         ValueError: it knows none of the attributes.
     """
-    from datasets.attribute_tables import FOLDERS
+    from datasets.faces.attribute_tables import FOLDERS
 
     root = Path(settings.data)
     base = next((root / f for f in FOLDERS if f != "." and (root / f).is_dir()), root)

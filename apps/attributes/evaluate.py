@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.attributes.app import Attributes, AttributesSettings
 from apps.attributes.data import attribute_split, decided, judged, taught_columns
 from apps.attributes.emulation import emulation
-from apps.attributes.judged import Judged
+from apps.attributes.evaluator import Judged
 from apps.attributes.labels import is_labelled, labelled_names
 from apps.attributes.names import Layout, listed
 from apps.attributes.report import write_report
+from apps.attributes.task import Attributes, AttributesSettings
 from apps.attributes.teachers import FACE_NETWORK, Oracle, asked, load_oracle
-from apps.engine.checkpoint import read_config
-from apps.engine.files import writable_folder
-from apps.progress import Screen
-from datasets.attribute_photos import AttributePhotos
-from datasets.attribute_tables import attribute_names, read_attribute_table
+from apps.engine.core.console import Screen
+from apps.engine.core.files import writable_folder
+from apps.engine.core.run_dir import read_config
+from datasets.faces.attribute_tables import attribute_names, read_attribute_table
+from datasets.faces.attributes import AttributePhotos
 
 ALL = "all"
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from apps.attributes.names import Layout, listed
 from apps.attributes.teachers import is_table, load_oracle
-from datasets.attribute_photos import AttributePhotos
-from datasets.attribute_tables import attribute_names, find_table, photos_of_table, read_attribute_table
-from datasets.celeba import celeba, is_celeba
-from datasets.images import find_photos
+from datasets.faces.attribute_tables import attribute_names, find_table, photos_of_table, read_attribute_table
+from datasets.faces.attributes import AttributePhotos
+from datasets.faces.celeba import celeba, is_celeba
+from datasets.image_io import find_photos
 
 NO_TABLE = "attributes.csv, attributes.parquet, lfw_attributes.txt or CelebA's lists"
 

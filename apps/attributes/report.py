@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from apps.attributes.judged import Judged, average_precision, calibration_bins
-from apps.engine.files import write_bytes
-from apps.report import html, plots
-from apps.report.html import Column, Html, Section, percent
-from apps.report.looks import thumbnail
+from apps.attributes.evaluator import Judged, average_precision, calibration_bins
+from apps.engine.core.files import write_bytes
+from apps.engine.reporting import html, plots
+from apps.engine.reporting.html import Column, Html, Section, percent
+from apps.engine.reporting.thumbnails import thumbnail
 
 SHOWN = 12  # attributes that have a plot of their own: the rarest tell the most
 WORST = 6  # mistakes shown of each attribute

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from apps.attributes.names import Layout
-from apps.engine.batches import as_floats
-from apps.engine.loader import looking_loader
-from apps.engine.machine import choose_precision
+from apps.engine.core.machine import choose_precision
+from apps.engine.data.loader import looking_loader
+from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing, build, load_state, load_weights
-from datasets.attribute_tables import IMAGE, read_attribute_table
-from datasets.photos import LabelledPhotos, Photo
+from datasets.base import LabelledPhotos, Photo
+from datasets.faces.attribute_tables import IMAGE, read_attribute_table
 
 FACE_NETWORK = "face-network:"
 GENDER, AGE, YEARS = "Male", "age", 100
@@ -112,7 +112,7 @@ def load_oracle(
         return Oracle(Layout((GENDER,), {AGE: YEARS}), whole, network)
     if spec.endswith(".onnx") and not Path(spec).is_dir():
         return _onnx(Path(spec), names or ())
-    from apps.model import answering, load_run
+    from apps.engine.core.model import answering, load_run
 
     app, model, config = load_run(Path(spec), app="attributes")
     head: Any = model.heads[app.name]

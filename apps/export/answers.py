@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.calibration import UnknownRule
+from apps.engine.evaluation.calibration import UnknownRule
+from apps.engine.evaluation.classification import softmax
 from apps.export.spec import HeadSpec, ModelSpec
 from apps.export.suppress import described, suppressed
-from apps.metrics import softmax
 
 Outputs = Sequence[NDArray[np.float32]]
 Sizes = Sequence[tuple[int, int]]  # (width, height) of the photos in pixels
@@ -122,7 +122,7 @@ def _boxes(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[dic
 
 @cache
 def _grid(classes: tuple[str, ...]) -> Any:
-    from apps.places.cell_names import grids_of
+    from apps.places.cells.names import grids_of
 
     return grids_of(classes)[-1]
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from apps.engine.files import writable_folder, write_text
+from apps.engine.core.files import writable_folder, write_text
 from apps.export import formats
 from apps.export.card import card
-from apps.export.graph import Plan, plan
-from apps.export.judge import figures, parity
+from apps.export.graph.model import Plan, plan
 from apps.export.model_file import ModelFile, load_model, load_onnx
+from apps.export.page.write import check_shown, engine, write_page
+from apps.export.parity import figures, parity
 from apps.export.quantise import calibration_photos, quantised
-from apps.export.web import check_shown, engine, write_page
 
 TARGETS = ("onnx", "openvino", "torch", "web")
 PRECISIONS = ("fp32", "fp16", "int8")

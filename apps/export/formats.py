@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from apps.engine.files import write_bytes, write_whole
-from apps.export.graph import Plan
+from apps.engine.core.files import write_bytes, write_whole
+from apps.export.graph.model import Plan
 from apps.export.spec import INPUT, KEY, ModelSpec
 
 LEAST_OPSET, OPSET, MOST_OPSET = 18, 18, 25

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.engine.machine import usable_cores
+from apps.engine.core.machine import usable_cores
 from apps.export.answers import answers
 from apps.export.photos import read_square
 from apps.export.spec import INPUT, KEY, ModelSpec
-from datasets.images import BadPhotoError, find_photos
+from datasets.image_io import BadPhotoError, find_photos
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 Runner = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]

@@ -1,4 +1,4 @@
-"""Photos as a model's input, without torch: pixels of ``apps/engine/transforms.py`` to within one level."""
+"""Photos as the input of a model, without torch: the pixels of ``engine.data.transforms`` to one level."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.images import Pixels, read_pixels
+from datasets.image_io import Pixels, read_pixels
 
 MAX_ASPECT = 8  # longer photos keep their middle; as in transforms.tame
 

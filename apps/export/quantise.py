@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.export.graph.tail import tail
 from apps.export.model_file import ModelFile
 from apps.export.spec import INPUT
-from apps.export.tail import tail
-from datasets.images import BadPhotoError, find_photos
+from datasets.image_io import BadPhotoError, find_photos
 
 PHOTOS = 200  # that the ranges are taken from
 PLAIN = 2  # first convolutions that stay in fp32

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from apps.engine.checkpoint import CONFIG
-from apps.engine.files import write_whole
-from apps.faces.align import square_crop
-from apps.faces.embed import BATCH, Vectors, load_face_model
-from apps.faces.evaluate import read_vectors
-from apps.faces.protocol import Bools
-from apps.progress import Screen
-from datasets.images import BadPhotoError, read_photo
+from apps.engine.core.console import Screen
+from apps.engine.core.files import write_whole
+from apps.engine.core.run_dir import CONFIG
+from apps.faces.extraction.align import square_crop
+from apps.faces.extraction.embedder import BATCH, Vectors, load_face_model
+from apps.faces.verification.evaluate import read_vectors
+from apps.faces.verification.protocol import Bools
+from datasets.image_io import BadPhotoError, read_photo
 
 FACENET, FACENET_SIDE = "facenet:", 160
 FACENETS = ("vggface2", "casia-webface")

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from apps.registry import load_app
-from apps.settings import Settings, flag_name, option
+from apps.engine.core.registry import load_app
+from apps.engine.core.settings import Settings, flag_name, option
 
 SEPARATE = "separate"  # folder of the runs that --compare trains
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")

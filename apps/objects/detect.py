@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from apps.engine.files import writable_folder
-from apps.engine.loader import Loader
-from apps.engine.machine import choose_precision
-from apps.model import answering, load_run
-from apps.objects.drawings import drawn
-from datasets.images import find_photos, photo_size, read_photo
-from datasets.photos import LabelledPhotos, Photo
+from apps.engine.core.files import writable_folder
+from apps.engine.core.machine import choose_precision
+from apps.engine.core.model import answering, load_run
+from apps.engine.data.loader import Loader
+from apps.objects.plots import drawn
+from datasets.base import LabelledPhotos, Photo
+from datasets.image_io import find_photos, photo_size, read_photo
 
 BATCH = 16
 

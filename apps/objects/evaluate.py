@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from apps.engine.checkpoint import read_metrics
-from apps.engine.files import writable_folder, write_bytes
-from apps.engine.machine import choose_precision
-from apps.evaluate import judge
-from apps.finish import facts
-from apps.model import answering, load_run
-from apps.objects.figures import Judged, check_results, doubts
-from apps.objects.judging import cornered, sides
+from apps.engine.core.console import Screen
+from apps.engine.core.files import writable_folder, write_bytes
+from apps.engine.core.machine import choose_precision
+from apps.engine.core.model import answering, load_run
+from apps.engine.core.run_dir import read_metrics
+from apps.engine.evaluation.evaluate import judge
+from apps.engine.training.finalize import facts
+from apps.objects.coco_metrics import Judged, check_results, doubts
+from apps.objects.evaluator import cornered, sides
 from apps.objects.layouts import read_boxes
 from apps.objects.report import write_objects_report
-from apps.progress import Screen
-from datasets.boxed_photos import BoxedPhotos, a_file, turned, turned_back
-from datasets.checked import read_json
+from datasets.detection.base import BoxedPhotos, a_file, turned, turned_back
+from datasets.validation import read_json
 
 
 def evaluate_run(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.boxed_photos import Found
-from datasets.boxes_csv import is_boxes_csv, read_boxes_csv
-from datasets.coco import is_coco, read_coco
-from datasets.voc import is_voc, read_voc
-from datasets.yolo import is_yolo, read_yolo
+from datasets.detection.base import Found
+from datasets.detection.boxes_csv import is_boxes_csv, read_boxes_csv
+from datasets.detection.coco import is_coco, read_coco
+from datasets.detection.voc import is_voc, read_voc
+from datasets.detection.yolo import is_yolo, read_yolo
 
 LAYOUTS = ((is_coco, read_coco), (is_voc, read_voc), (is_yolo, read_yolo), (is_boxes_csv, read_boxes_csv))
 

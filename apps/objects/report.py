@@ -8,15 +8,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from apps.engine.files import write_bytes
-from apps.objects.drawings import FOUND, TRUE, drawn, history_figure, recall_figure
+from apps.engine.core.files import write_bytes
+from apps.engine.reporting import html, plots
+from apps.engine.reporting.html import Column, Html, Section, tag
+from apps.engine.reporting.plots import Row, Theme
+from apps.objects.coco_metrics import FIGURES, Judged
 from apps.objects.errors import SEEN, Matched, grouped
-from apps.objects.figures import FIGURES, Judged
-from apps.objects.judging import cornered
-from apps.report import html, plots
-from apps.report.html import Column, Html, Section, tag
-from apps.report.plots import Row, Theme
-from datasets.images import read_photo
+from apps.objects.evaluator import cornered
+from apps.objects.plots import FOUND, TRUE, drawn, history_figure, recall_figure
+from datasets.image_io import read_photo
 
 SHOWN, TILE_PX = 6, 480
 MATRIX_CLASSES = 13  # with the others and nothing 15: then each cell carries its number

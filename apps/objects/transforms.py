@@ -14,8 +14,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from datasets.boxed_photos import BoxTarget
-from datasets.images import Pixels
+from datasets.detection.base import BoxTarget
+from datasets.image_io import Pixels
 
 GREY = 128
 LEAST_PX = 1.0  # boxes with a shorter side on the square are not learned

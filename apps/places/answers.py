@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.places import s2, s2_shapes
-from apps.places.partition import Grid
-from apps.places.s2 import Floats, Ints
-from apps.places.sphere import distance_km
+from apps.places.cells import s2, s2_shapes
+from apps.places.cells.partition import Grid
+from apps.places.cells.s2 import Floats, Ints
+from apps.places.cells.sphere import distance_km
 
 SHARES = (0.5, 0.9)
 SURE_WITHIN_KM = 200.0  # a region
@@ -120,7 +120,7 @@ def describe(
         precise: tell positions and cells as they are; otherwise to a tenth of a degree and cells of level 9
             at the finest.
     """
-    from apps.places.gazetteer import gazetteer
+    from apps.places.maps.gazetteer import gazetteer
 
     order = np.argsort(-probabilities, kind="stable")[:top]
     places = gazetteer().places(grid.lat[order], grid.lon[order])

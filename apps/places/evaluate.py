@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from apps.engine import checkpoint as runs
-from apps.engine.checkpoint import RunConfig
-from apps.engine.files import writable_folder
-from apps.engine.loader import Loader, looking_loader
-from apps.engine.machine import choose_precision
-from apps.engine.tta import tta_logits
-from apps.evaluate import BATCH, judge
-from apps.finish import facts
-from apps.model import answering, load_run
-from apps.places.cell_files import check_same_cells, fingerprint, read_cells
-from apps.places.cell_names import grids_of
+from apps.engine.core import run_dir as runs
+from apps.engine.core.console import Screen
+from apps.engine.core.files import writable_folder
+from apps.engine.core.machine import choose_precision
+from apps.engine.core.model import answering, load_run
+from apps.engine.core.run_dir import RunConfig
+from apps.engine.data.loader import Loader, looking_loader
+from apps.engine.evaluation.evaluate import BATCH, judge
+from apps.engine.inference.tta import tta_logits
+from apps.engine.training.finalize import facts
+from apps.places.cells.files import check_same_cells, fingerprint, read_cells
+from apps.places.cells.names import grids_of
+from apps.places.data import read_photo_positions
+from apps.places.evaluator import PlaceAnswers, country_figure
 from apps.places.geo_metrics import GeoPredictions, geo_intervals, geo_metrics
-from apps.places.judged import PlaceAnswers, country_figure
-from apps.places.photos import read_photo_positions
 from apps.places.prediction_files import read_predictions, write_predictions
-from apps.progress import Screen
 from heads import MultiHead
 
 SPLITS = ("val", "train", "all")
@@ -149,8 +149,8 @@ def features_of(
     app: Any, model: MultiHead, config: RunConfig, split: str, workers: int | None, screen: Screen
 ) -> tuple[Any, Any, Any, tuple[str, ...]]:
     """Features (N, C) of length 1, latitudes, longitudes and paths of the photos of a split."""
-    from apps.engine.features import pooled_features
-    from apps.engine.train import rate
+    from apps.engine.training.frozen.features import pooled_features
+    from apps.engine.training.loop import rate
 
     photos = app.dataset(split, classes=config.classes)
     loader: Loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.places.s2 import Floats, Ints
-from apps.places.sphere import EARTH_RADIUS_KM, distance_km
+from apps.places.cells.s2 import Floats, Ints
+from apps.places.cells.sphere import EARTH_RADIUS_KM, distance_km
 
 DISTANCES_KM = (1, 25, 200, 750, 2500)  # street, city, region, country, continent
 GEOSCORE_FULL, GEOSCORE_KM = 5000.0, 1492.7

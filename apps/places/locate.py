@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from apps.engine.checkpoint import RunConfig
-from apps.engine.loader import looking_loader
-from apps.engine.machine import choose_precision
-from apps.engine.tta import tta_logits
-from apps.model import answering, load_run
+from apps.engine.core.console import Screen
+from apps.engine.core.machine import choose_precision
+from apps.engine.core.model import answering, load_run
+from apps.engine.core.run_dir import RunConfig
+from apps.engine.data.loader import looking_loader
+from apps.engine.inference.tta import tta_logits
 from apps.places.answers import album_log_probabilities, coarse, describe
-from apps.places.cell_names import grids_of
+from apps.places.cells.names import grids_of
+from apps.places.cells.partition import Grid
+from apps.places.cells.s2 import Floats
 from apps.places.evaluate import features_of
-from apps.places.gazetteer import gazetteer
-from apps.places.judged import tempered
-from apps.places.maps import check_map, write_map
-from apps.places.partition import Grid
-from apps.places.s2 import Floats
+from apps.places.evaluator import tempered
+from apps.places.maps.gazetteer import gazetteer
+from apps.places.maps.render import check_map, write_map
 from apps.places.sequence import AlbumNetwork, in_album, load_sequence
 from apps.places.targets import move
-from apps.progress import Screen
-from datasets.geotags import taken_at
-from datasets.images import find_photos
-from datasets.photos import LabelledPhotos, Photo
+from datasets.base import LabelledPhotos, Photo
+from datasets.geo.geotags import taken_at
+from datasets.image_io import find_photos
 from heads import MultiHead
 
 BATCH = 32
@@ -42,7 +42,7 @@ class Asked:
     Args:
         top: cells a photo.
         album: the photos of a folder are one trip: one answer for them together, too.
-        map: file for a heat map of all photos together; see :func:`apps.places.maps.write_map`.
+        map: file for a heat map of all photos together; see :func:`apps.places.maps.render.write_map`.
         precise: tell positions as they are, not to a city.
         ten_crop: average over ten views of each photo.
         refine: take the position of the nearest training photo inside the likeliest cells.

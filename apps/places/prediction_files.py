@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from apps.engine.files import write_whole
+from apps.engine.core.files import write_whole
 from apps.places.geo_metrics import GeoPredictions
-from datasets.positions import Positions
+from datasets.geo.positions import Positions
 
 NAMES = {
     "path": ("path", "photo", "image", "file", "filename", "img_id", "img_path"),

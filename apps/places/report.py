@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from apps.engine.files import write_bytes
+from apps.engine.core.files import write_bytes
+from apps.engine.reporting import html, plots
+from apps.engine.reporting.html import Column, Html, Section, percent
+from apps.engine.reporting.thumbnails import thumbnail
+from apps.places.cells.s2 import Floats
+from apps.places.cells.s2_shapes import areas_km2
 from apps.places.geo_metrics import (
     DISTANCES_KM,
     GeoPredictions,
@@ -18,14 +23,9 @@ from apps.places.geo_metrics import (
     geo_intervals,
     geo_metrics,
 )
-from apps.places.s2 import Floats
-from apps.places.s2_shapes import areas_km2
-from apps.report import html, plots
-from apps.report.html import Column, Html, Section, percent
-from apps.report.looks import thumbnail
 
 if TYPE_CHECKING:
-    from apps.places.judged import PlaceAnswers
+    from apps.places.evaluator import PlaceAnswers
 
 WORST = 12
 EARTH_KM2 = 510_064_471.9

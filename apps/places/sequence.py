@@ -21,15 +21,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from apps.engine.checkpoint import RunConfig
-from apps.engine.features import pooled_features
-from apps.engine.files import write_whole
-from apps.engine.loader import looking_loader
-from apps.places.cell_files import fingerprint
-from apps.places.cell_names import grids_of
-from apps.places.judged import tempered
-from apps.places.s2 import Floats
-from datasets.placed_photos import PlacedPhotos
+from apps.engine.core.files import write_whole
+from apps.engine.core.run_dir import RunConfig
+from apps.engine.data.loader import looking_loader
+from apps.engine.training.frozen.features import pooled_features
+from apps.places.cells.files import fingerprint
+from apps.places.cells.names import grids_of
+from apps.places.cells.s2 import Floats
+from apps.places.evaluator import tempered
+from datasets.geo.geotagged import PlacedPhotos
 
 BATCH = 64
 FILE = "sequence.safetensors"

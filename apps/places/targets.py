@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from apps.places import s2, s2_shapes
-from apps.places.partition import Grid
-from apps.places.s2 import Floats, Ints
-from apps.places.sphere import EARTH_RADIUS_KM, distance_km
+from apps.places.cells import s2, s2_shapes
+from apps.places.cells.partition import Grid
+from apps.places.cells.s2 import Floats, Ints
+from apps.places.cells.sphere import EARTH_RADIUS_KM, distance_km
 
 
 def neighbour_weights(grid: Grid, tau_km: float, count: int = 32) -> tuple[Ints, Floats]:

@@ -1,4 +1,4 @@
-// A face brought to one position by its five landmarks, to the pixels of apps/faces/align.py.
+// A face brought to one position by its five landmarks, to the pixels of apps/faces/extraction/align.py.
 
 import { strips } from "./pixels.js";
 

@@ -9,7 +9,7 @@ export function softmax(logits, temperature) {
   return powers.map((value) => value / total);
 }
 
-// Scores of apps/calibration.py: high for what the network knows.
+// Scores of apps/engine/evaluation/calibration.py: high for what the network knows.
 const SCORES = {
   energy: (logits, t) => {
     const scaled = Array.from(logits, (value) => value / t), most = Math.max(...scaled);

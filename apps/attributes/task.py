@@ -1,0 +1,213 @@
+"""The application ``attributes``: many yes/no answers a face, from labels, from a teacher, or from both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from apps.engine.core.settings import Settings, option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from apps.attributes.evaluator import Judged
+    from apps.engine.core.run_dir import RunConfig
+    from datasets.faces.attributes import AttributePhotos
+    from heads.multilabel import Attributes as AttributesHead
+
+
+@dataclass(frozen=True)
+class AttributesSettings(Settings):
+    """Options of a student of attributes."""
+
+    judged_finer: ClassVar[bool] = False  # crops of faces are of one scale
+
+    data: Path | None = option(None, "CelebA, or a folder of face crops, with a table of attributes in it")
+    table: Path | None = option(
+        None, "CSV or Parquet with a column image and one an attribute; default: that in --data"
+    )
+    names: str | None = option(
+        None, "attributes to learn, as in Male,Smiling,age:100; NAME:K is a class of K; default: all yes/no"
+    )
+    val_share: float = option(0.2, "share of the people to judge by, where no split is given",
+                              above=0, below=1)
+    teacher: str | None = option(
+        None, "a run of attributes, face-network:FILE, an .onnx file, or a table of probabilities"
+    )
+    teacher_weight: float = option(
+        1.0, "share of the teacher where it and the labels speak; 1: the paper's emulation", low=0, high=1
+    )
+    weights_of: str | None = option(None, "weights in the loss, as in Smiling=2,Sad=5; the others weigh 1")
+    preset: str = option(
+        "none", "paper: no weight decay, no early stopping", choices=("none", "paper")
+    )
+    dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
+    judged_crop: float = option(
+        1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
+    )
+    min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
+
+    def __post_init__(self) -> None:
+        if self.preset == "paper":
+            if self.patience is not None or self.weight_decay:
+                raise ValueError(
+                    "--preset paper has no weight decay and no early stopping; leave --weight-decay and "
+                    "--patience out, or the preset"
+                )
+            object.__setattr__(self, "weight_decay", 0.0)
+        super().__post_init__()
+        if self.sampling == "balanced":
+            raise ValueError("--sampling balanced needs one class a photo; give --weights-of NAME=WEIGHT")
+        if self.teacher is None and self.teacher_weight != 1:
+            raise ValueError("--teacher-weight is a teacher's share: give --teacher, or leave it out")
+        if self.table is not None:
+            object.__setattr__(self, "table", Path(self.table).absolute())
+
+
+class Attributes:
+    """Photos of faces to the probabilities of their attributes."""
+
+    name: ClassVar[str] = "attributes"
+    looks: ClassVar[str] = "faces"
+    probe_is_taught: ClassVar[bool] = True
+    Settings: ClassVar[type[Settings]] = AttributesSettings
+    has_sample: ClassVar[bool] = False
+    monitor: ClassVar[str] = "mean_ap"
+    figures: ClassVar[tuple[str, ...]] = ("mean_ap", "ece", "cross_entropy")
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+        self._owners: dict[str, str] = {}  # who is on the photos that were asked for, for the intervals
+
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> AttributePhotos:
+        """The photos of a split; in ``train`` with the teacher's answers where there is one."""
+        from apps.attributes.data import attribute_split
+
+        found = attribute_split(self.settings, split, classes=classes)
+        self._owners |= found.owners
+        return found
+
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> AttributesHead:
+        """Logits of the deepest map."""
+        from apps.attributes.names import Layout, weights_of
+        from heads.multilabel import Attributes as AttributesHead
+
+        layout, stride = Layout.of(classes), max(channels)
+        return AttributesHead(
+            channels[stride], layout.names, groups=layout.groups, dropout=self.settings.dropout,
+            weights=weights_of(self.settings.weights_of, layout.names), stride=stride,
+        )
+
+    def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:
+        """Logistic regression on pooled features, hard or soft targets, put into the head."""
+        from apps.attributes.probe import fit_logistic
+
+        return fit_logistic(head, features, targets, seed=self.settings.seed)
+
+    def terms(
+        self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
+    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+        """The head's masked loss; a teacher's answers are in the targets already."""
+        from apps.engine.training.losses import plain_terms
+
+        return plain_terms(head, cast)
+
+    def reduce(self, head: Any, output: Tensor) -> Tensor:
+        """The logits, as they are."""
+        return output
+
+    def predictions(
+        self, outputs: Tensor, targets: Tensor, paths: tuple[str, ...], classes: Sequence[str],
+        calibration: dict[str, Any] | None = None,
+    ) -> Judged:
+        """Probabilities beside the labels, with the thresholds of the calibration."""
+        from apps.attributes.data import judged
+        from apps.attributes.names import Layout
+
+        layout, thresholds = Layout.of(classes), (calibration or {}).get("thresholds", {})
+        head = self.head({32: 1}, classes)
+        return judged(
+            head.probabilities(outputs).numpy(), targets.numpy(), layout, paths, thresholds,
+            owners=self._owners,
+        )
+
+    def answers(
+        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
+        top: int = 5,
+    ) -> list[dict[str, Any]]:
+        """``{"attributes": {NAME: {"probability", "threshold", "decision"}}, "values": {...}}`` a face."""
+        thresholds = config.calibration.get("thresholds", {})
+        return [
+            {
+                "attributes": {
+                    name: {
+                        "probability": round(p, 6), "threshold": round(thresholds.get(name, 0.5), 6),
+                        "decision": p >= thresholds.get(name, 0.5),
+                    }
+                    for name, p in one.probabilities.items()
+                },
+                "values": {name: round(value, 2) for name, value in one.values.items()},
+            }
+            for one in head.decode(outputs)
+        ]
+
+    def calibrate(self, raw: Judged) -> tuple[Judged, dict[str, Any], dict[str, float]]:
+        """The threshold of each attribute that gives the best balanced accuracy.
+
+        The honest figures, ``balanced_accuracy@chosen/NAME``, use for each half of the people the
+        thresholds chosen on the other.
+        """
+        thresholds = raw.chosen_thresholds()
+        kept = {"thresholds": thresholds, "fitted_on": "val", "photos": len(raw.paths)}
+        return replace(raw, thresholds=thresholds), kept, raw.crossed()
+
+    def metrics(self, predictions: Judged) -> dict[str, float]:
+        """``mean_ap``, ``ap/NAME``, ``balanced_accuracy/NAME``, ``ece/NAME`` and more; None is undefined."""
+        return predictions.metrics()
+
+    def row(self, figures: dict[str, float]) -> dict[str, float]:
+        """What a line of ``metrics.jsonl`` tells of an epoch."""
+        told = {name: value for name, value in figures.items() if name == "mean_ap" or name.startswith("ap/")}
+        told["loss"] = figures["cross_entropy"]
+        return {f"val/{name}": value for name, value in told.items() if value is not None}
+
+    def count(self, predictions: Judged) -> int:
+        """Photos judged."""
+        return len(predictions.paths)
+
+    def intervals(self, predictions: Judged) -> dict[str, list[float]]:
+        """95 % intervals of the average precisions, by bootstrap over people."""
+        return predictions.intervals()
+
+    def report(self, folder: Path, **parts: Any) -> list[Path]:
+        """Figures, precision over recall, calibration, groups and the worst mistakes."""
+        from apps.attributes.report import write_report
+
+        return write_report(
+            folder, parts["predictions"], title=parts["title"], honest=parts.get("honest"),
+            facts=parts.get("facts") or {},
+        )
+
+    def exported(self, head: Any, config: RunConfig) -> dict[str, Any]:
+        """Of an exported model: logits, which the names among the classes say how to read."""
+        return {"kind": "attributes"}
+
+    @staticmethod
+    def predict(
+        paths: Sequence[Path], *, checkpoint: Path, crops: bool = False, workers: int | None = None,
+        precision: str = "auto", **_: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """A line a face that is found on the photos; with ``crops``, a line a photo."""
+        from apps.faces.extraction.crops import predict_faces
+
+        return predict_faces(
+            paths, checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
+            precision=precision,
+        )

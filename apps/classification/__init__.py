@@ -1,0 +1,1 @@
+"""One label an image: what dogs and imagenet share."""

@@ -1,0 +1,193 @@
+"""What applications that name one class a photo have in common: head, terms, figures, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from apps.engine.core.settings import Settings, option
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.evaluation.classification import Predictions
+    from datasets.base import LabelledPhotos
+    from heads import Classifier
+
+
+@dataclass(frozen=True)
+class OneLabelSettings(Settings):
+    """Options of the head and its loss."""
+
+    smoothing: float = option(0.1, "label smoothing, 0 to 1", low=0, high=0.99)
+    dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
+    mixup: float = option(0.0, "strength of mixup: blends of two photos and their labels", low=0)
+    cutmix: float = option(0.0, "strength of cutmix: a rectangle of one photo in another", low=0)
+    class_weights: str = option(
+        "none", "balanced: rare classes weigh more in the loss", choices=("none", "balanced")
+    )
+    tta: str = option(
+        "none", "views of a photo whose answers are averaged when it is judged",
+        choices=("none", "mirror", "ten", "scales"),
+    )
+    teacher_weight: float = option(0.5, "share of the loss that --teacher gives", low=0, high=1)
+    teacher_temperature: float = option(2.0, "how soft the teacher's answers are taken", above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.class_weights == "balanced" and self.sampling == "balanced":
+            raise ValueError("--class-weights balanced and --sampling balanced do the same twice; give one")
+
+
+class OneLabel:
+    """The parts of the contract of an application that such applications share."""
+
+    has_sample: ClassVar[bool] = False
+    monitor: ClassVar[str] = "top1"
+    name: ClassVar[str]
+    figures: ClassVar[tuple[str, ...]] = ("top1", "top5", "ece", "cross_entropy")
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> Classifier:
+        """A classifier on the deepest map."""
+        from heads import Classifier
+
+        stride = max(channels)
+        return Classifier(
+            channels[stride], len(classes), stride=stride, dropout=self.settings.dropout,
+            smoothing=self.settings.smoothing,
+        )
+
+    def fit_head(self, head: Any, features: NDArray[np.float32], targets: NDArray[np.int64]) -> str:
+        """A linear probe on pooled features, put into the head; says how good it was."""
+        from apps.engine.training.frozen.linear_probe import fit_probe
+
+        probe = fit_probe(head, features, targets, seed=self.settings.seed)
+        if not probe.accuracy_by_strength:
+            return "linear probe: too few photos to validate it"
+        best = probe.accuracy_by_strength[probe.strength]
+        return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
+
+    def terms(
+        self, head: Any, photos: LabelledPhotos, cast: Callable[[], AbstractContextManager[Any]]
+    ) -> Callable[[Tensor, nn.Module, Tensor], dict[str, Tensor]]:
+        """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
+        from apps.engine.data.class_weights import class_weights
+        from apps.engine.data.samplers import as_floats
+        from apps.engine.training.distillation import load_teacher, with_teacher
+        from apps.engine.training.mixup import Mixer
+
+        s = self.settings
+        if s.class_weights != "none":
+            head.weigh(class_weights(photos.counts(), s.class_weights))
+        mix = Mixer(len(photos.classes), mixup=s.mixup, cutmix=s.cutmix) if s.mixup or s.cutmix else None
+        teacher = None if s.teacher is None else load_teacher(Path(s.teacher), classes=photos.classes)
+
+        def terms(images: Tensor, model: nn.Module, targets: Tensor) -> dict[str, Tensor]:
+            if mix is not None:
+                images, targets = mix(as_floats(images), targets)
+            with cast():
+                output = model(images).float()
+                answers = None if teacher is None else teacher(images).float()
+            own: dict[str, Tensor] = head.loss(output, targets)
+            if answers is None:
+                return own
+            return with_teacher(
+                own, output, answers, temperature=s.teacher_temperature, weight=s.teacher_weight
+            )
+
+        return terms
+
+    def reduce(self, head: Any, output: Tensor) -> Tensor:
+        """The logits, as they are."""
+        return output
+
+    def predictions(
+        self, outputs: Tensor, targets: Tensor, paths: tuple[str, ...], classes: Sequence[str],
+        calibration: dict[str, Any] | None = None,
+    ) -> Predictions:
+        """Answers with the truth beside them, at the temperature of the calibration."""
+        from apps.engine.evaluation.classification import Predictions
+
+        temperature = (calibration or {}).get("temperature", 1.0)
+        return Predictions(outputs.numpy(), targets.numpy(), paths, tuple(classes), temperature)
+
+    def answers(
+        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
+        top: int = 5,
+    ) -> list[dict[str, Any]]:
+        """``{"predictions": [{"name", "probability"}, ...], "unknown"}`` a photo."""
+        from apps.engine.evaluation.calibration import UnknownRule
+
+        rankings = head.decode(outputs, top=top, temperature=config.calibration.get("temperature", 1.0))
+        rule = config.calibration.get("unknown")
+        unknown = (
+            UnknownRule.from_dict(rule).is_unknown(outputs.numpy()) if rule else [False] * len(outputs)
+        )
+        return [
+            {
+                "predictions": [
+                    {"name": config.classes[i], "probability": round(p, 6)}
+                    for i, p in zip(ranking.indices, ranking.probabilities, strict=True)
+                ],
+                "unknown": bool(strange),
+            }
+            for ranking, strange in zip(rankings, unknown, strict=True)
+        ]
+
+    def calibrate(self, raw: Predictions) -> tuple[Predictions, dict[str, Any], dict[str, float]]:
+        """Temperature and the rule for the unknown, fitted on these photos.
+
+        Returns:
+            The predictions at that temperature, what ``config.json`` keeps, and the figures that would
+            flatter if they were taken from the fitted predictions: ``ece`` is cross-fitted, each fold
+            judged with the temperature of the others.
+        """
+        from apps.engine.evaluation.calibration import cross_fitted_ece, fit_temperature, fit_unknown_rule
+
+        temperature = fit_temperature(raw.logits, raw.targets)
+        rule = fit_unknown_rule(raw.logits, raw.targets, temperature)
+        kept = {
+            "temperature": temperature, "unknown": rule.to_dict(), "fitted_on": "val",
+            "photos": len(raw.targets),
+        }
+        honest = {"ece": cross_fitted_ece(raw.logits, raw.targets)} if len(raw.targets) > 1 else {}
+        return replace(raw, temperature=temperature), kept, honest
+
+    def metrics(self, predictions: Predictions) -> dict[str, float]:
+        """``top1``, ``top5``, ``ece``, ``cross_entropy``."""
+        from apps.engine.evaluation.classification import classification_metrics
+
+        return classification_metrics(predictions)
+
+    def row(self, figures: dict[str, float]) -> dict[str, float]:
+        """What a line of ``metrics.jsonl`` tells of an epoch."""
+        return {"val/loss": figures["cross_entropy"], "val/top1": figures["top1"]}
+
+    def count(self, predictions: Predictions) -> int:
+        """Photos judged."""
+        return len(predictions.targets)
+
+    def intervals(self, predictions: Predictions) -> dict[str, list[float]]:
+        """95 % Wilson intervals of the accuracies."""
+        from apps.engine.evaluation.classification import intervals
+
+        return intervals(predictions)
+
+    def report(self, folder: Path, **parts: Any) -> list[Path]:
+        """The report of a classifier, with where the network looked."""
+        from apps.classification.report import write_classification_report
+        from apps.engine.reporting.thumbnails import looks, thumbnail
+
+        model, config, honest = (parts.pop(name, None) for name in ("model", "config", "honest"))
+        cams = looks(model, self.name, config, parts["predictions"])
+        ece = (honest or {}).get("ece")
+        return write_classification_report(folder, thumbnail=thumbnail, cams=cams, ece=ece, **parts)

@@ -1,0 +1,125 @@
+"""``joint``: several applications taught on one backbone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from apps.cli.options import FOLDER, config_option, given_settings, settings_options
+from apps.engine.core.registry import load_app
+from apps.joint.settings import JointSettings, Task, make_tasks
+
+OWN = ("data", "teacher")  # of one task each: --data NAME=DIR, --set NAME.teacher=RUN
+
+
+def _pairs(words: Sequence[str], flag: str) -> dict[str, str]:
+    """``NAME=VALUE`` words as a dict."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise click.UsageError(f"{flag} wants NAME=VALUE, got {word!r}")
+        if name in found:
+            raise click.UsageError(f"{flag} {name} is given twice")
+        found[name] = value
+    return found
+
+
+def _numbers(words: Sequence[str], flag: str) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in _pairs(words, flag).items()}
+    except ValueError as err:
+        raise click.UsageError(f"{flag} wants NAME=NUMBER: {err}") from err
+
+
+def _set(words: Sequence[str], apps: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """``NAME.OPTION=VALUE`` words as the options of each task, in their types."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in _pairs(words, "--set").items():
+        name, _, flag = key.partition(".")
+        if name not in apps:
+            raise click.UsageError(f"--set {key}: there is no such task; {', '.join(apps)}")
+        known = {str(one.name): one for one in settings_options(load_app(apps[name]).Settings)}
+        option = known.get(flag.replace("-", "_"))
+        if option is None or option.name == "data":
+            raise click.UsageError(f"--set {key}: {apps[name]} has no option {flag!r}")
+        try:
+            found.setdefault(name, {})[str(option.name)] = option.type.convert(value, option, None)
+        except click.BadParameter as err:
+            raise click.UsageError(f"--set {key}: {err.message}") from err
+    return found
+
+
+def _tasks(words: Sequence[str], rest: dict[str, Any]) -> list[Task]:
+    apps = {left: right or left for left, _, right in (word.partition("=") for word in words)}
+    data = {name: Path(value) for name, value in _pairs(rest["data"], "--data").items()}
+    try:
+        for app in apps.values():
+            load_app(app)
+        return make_tasks(
+            words, data=data, share=_numbers(rest["share"], "--share"),
+            weight=_numbers(rest["weight"], "--weight"), given=_set(rest["set_"], apps),
+        )
+    except (ValueError, KeyError) as err:
+        raise click.UsageError(str(err.args[0])) from err
+
+
+def _run(
+    context: click.Context, /, apps: tuple[str, ...], out: Path, resume: bool, compare: bool,
+    stop_after: int | None, **rest: Any,
+) -> None:
+    given = {key: value for key, value in given_settings(context, JointSettings).items() if key not in OWN}
+    tasks = _tasks(apps, rest) if apps or not resume else []
+    try:
+        JointSettings(**given)
+        for task in tasks:
+            load_app(task.app).Settings(**task.settings(given))
+    except ValueError as err:
+        raise click.UsageError(str(err)) from err
+    from apps.engine.core.console import Screen
+    from apps.joint.train import joint as teach
+
+    answer = teach(
+        tasks, given, out=out, resume=resume, stop_after=stop_after, compare=compare, screen=Screen()
+    )
+    click.echo(json.dumps(answer))
+
+
+def _joint_command() -> click.Command:
+    """``joint`` with an option for each setting that all tasks share."""
+    own: list[click.Parameter] = [
+        click.Option(["--data"], multiple=True, metavar="NAME=DIR", help="a task's folder of photos"),
+        click.Option(["--out"], type=FOLDER, required=True, help="folder; RUN/NAME becomes each task's run"),
+        click.Option(["--resume"], is_flag=True, help="go on with the run in --out where it stopped"),
+        click.Option(
+            ["--stop-after"], type=click.IntRange(1),
+            help="end after this many of the planned --epochs, to go on with --resume",
+        ),
+        click.Option(["--compare"], is_flag=True, help="train each task alone, too, and compare in a table"),
+        click.Option(
+            ["--share"], multiple=True, metavar="NAME=X",
+            help="of the batches, with --task-sampling weighted  [default: 1]",
+        ),
+        click.Option(
+            ["--weight"], multiple=True, metavar="NAME=X",
+            help="of a task's loss, with --loss-weights fixed  [default: 1]",
+        ),
+        click.Option(
+            ["--set", "set_"], multiple=True, metavar="NAME.OPTION=VALUE", help="an option of one task alone"
+        ),
+    ]
+    shared = [one for one in settings_options(JointSettings) if one.name not in OWN]
+    config = config_option(shared)
+    return click.Command(
+        "joint", params=[click.Argument(["apps"], nargs=-1), *own, *shared, config],
+        callback=click.pass_context(_run),
+        help="Teach several applications on one backbone, each from data of its own, and write a run each. "
+        "APPS are two or more of APP or NAME=APP: `joint dogs imagenet`, `joint terriers=dogs hounds=dogs`.",
+    )
+
+
+joint = _joint_command()

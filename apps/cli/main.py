@@ -1,0 +1,220 @@
+"""The click commands; torch is imported inside those that run it, never for help."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from apps.cli.attributes import evaluate_attributes
+from apps.cli.cells import cells
+from apps.cli.cost import cost
+from apps.cli.export import COMMANDS as EXPORT_COMMANDS
+from apps.cli.faces import COMMANDS as FACE_COMMANDS
+from apps.cli.faces import evaluate_faces
+from apps.cli.joint import joint
+from apps.cli.objects import detect, evaluate_objects
+from apps.cli.options import FOLDER, config_option, given_settings, settings_options
+from apps.cli.output import emit
+from apps.cli.places import evaluate_places, locate
+from apps.cli.predict import TTA, TTA_HELP, predict
+from apps.cli.runs import runs
+from apps.cli.weights import weights as weights_group
+from apps.engine.core.registry import load_app, targets
+
+DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mobilenet-apps", message="%(version)s")
+def cli() -> None:
+    """One MobileNet backbone, many heads: train, judge and use them on your own photos.
+
+    Results are JSON on stdout; words and progress are on stderr.
+    """
+
+
+class AppGroup(click.Group):
+    """A command a registered application, made when it is asked for."""
+
+    def __init__(self, *args: Any, make: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.make = make
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the applications, and of the commands of their own that some bring."""
+        return sorted({*targets(), *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of one application; its own where it brings one."""
+        own = super().get_command(ctx, cmd_name)
+        made: click.Command | None = self.make(cmd_name) if own is None and cmd_name in targets() else own
+        return made
+
+
+def _finetune_command(name: str) -> click.Command:
+    """``finetune NAME`` with an option for each field of its settings."""
+    kind = load_app(name).Settings
+
+    @click.pass_context
+    def run(
+        context: click.Context, /, out: Path | None, resume: bool, find_lr: bool, **rest: Any
+    ) -> None:
+        if out is None and resume:
+            raise click.UsageError("--resume goes on with the run in --out; give --out RUN")
+        if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise click.UsageError("several processes need one folder that all of them know; give --out RUN")
+        folder = out or free_folder(Path("runs"), name)
+        given = given_settings(context, kind)
+        try:
+            kind(**given)
+        except ValueError as err:
+            raise click.UsageError(str(err)) from err
+        from apps.engine.core.console import Screen
+
+        if find_lr:
+            from apps.engine.training.lr_range_test import find_rate
+
+            emit(find_rate(name, given, out=folder, screen=Screen()))
+            return
+        from apps.engine.training.finetune import finetune
+
+        own = {key: rest[key] for key in ("stop_after", "any_world")}
+        answer = finetune(name, given, out=folder, resume=resume, screen=Screen(), **own)
+        if answer is not None:
+            emit(answer)
+
+    own = [
+        click.Option(["--out"], type=FOLDER, help="the run's folder  [default: runs/NAME, numbered]"),
+        click.Option(["--resume"], is_flag=True, help="go on with the run in --out where it stopped"),
+        click.Option(
+            ["--stop-after"], type=click.IntRange(1),
+            help="end after this many of the planned --epochs, to go on with --resume",
+        ),
+        click.Option(
+            ["--any-world"], is_flag=True,
+            help="let --resume go on with another number of processes; equal within rounding only",
+        ),
+        click.Option(
+            ["--find-lr"], is_flag=True,
+            help="try rising rates, suggest one for --lr, and draw the curve into --out; trains nothing",
+        ),
+    ]
+    options = settings_options(kind)
+    config = config_option([*options, *own])
+    return click.Command(
+        name, params=[*options, *own, config], callback=run,
+        help=f"Train {name} and write a run's folder: model, figures, report.html.",
+    )
+
+
+def _evaluate_command(name: str) -> click.Command:
+    """``evaluate NAME``."""
+
+    def run(checkpoint: Path | None, weights: str | None, **rest: Any) -> None:
+        from apps.engine.core.console import Screen
+        from apps.engine.evaluation.evaluate import evaluate
+
+        if (checkpoint is None) == (weights is None):
+            raise click.UsageError("give either --checkpoint RUN or --weights W")
+        emit(evaluate(name, checkpoint=checkpoint, weights=weights, screen=Screen(), **rest))
+
+    params = [
+        click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
+        click.Option(["--weights"], help="pretrained weights with a classifier: a path or a name"),
+        click.Option(["--data"], type=FOLDER, help="folder of photos  [default: the run's]"),
+        click.Option(
+            ["--split"], type=click.Choice(["val", "train"]), default="val", show_default=True,
+            help="which photos",
+        ),
+        click.Option(["--report"], type=FOLDER, help="write report.html and its plots into this folder"),
+        click.Option(["--workers"], type=click.IntRange(0), help="processes that read photos"),
+        click.Option(["--tta"], type=click.Choice(TTA), help=TTA_HELP),
+        click.Option(
+            ["--precision"], type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+            help="of the network's sums",
+        ),
+    ]
+    return click.Command(
+        name, params=list(params), callback=run, help=f"Judge a model of {name} on labelled photos."
+    )
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """``parent/name``, or the first of ``name-2``, ``name-3``, ... that is not there."""
+    folder, number = parent / name, 2
+    while folder.exists():
+        folder, number = parent / f"{name}-{number}", number + 1
+    return folder
+
+
+cli.add_command(cells)
+cli.add_command(cost)
+cli.add_command(detect)
+cli.add_command(joint)
+cli.add_command(locate)
+cli.add_command(predict)
+cli.add_command(runs)
+cli.add_command(weights_group)
+for command in (*FACE_COMMANDS, *EXPORT_COMMANDS):
+    cli.add_command(command)
+cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
+evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos.")
+evaluate_group.add_command(evaluate_attributes)
+evaluate_group.add_command(evaluate_faces)
+evaluate_group.add_command(evaluate_objects)
+evaluate_group.add_command(evaluate_places)
+cli.add_command(evaluate_group)
+
+
+@cli.command()
+@click.argument("dataset")
+@click.option("--root", type=FOLDER, required=True, help="folder to put the data into")
+@click.option("--base-url", help="fetch from a mirror instead of the official place")
+def fetch(dataset: str, root: Path, base_url: str | None) -> None:
+    """Download a data set, check it and unpack it; go on where a download broke off."""
+    from apps.engine.core.console import Screen
+    from apps.zoo.datasets import fetch as get
+
+    with Screen().downloads() as update:
+        emit(get(dataset, root, base_url=base_url, on_progress=update))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 1 (the run failed) or 2 (usage)."""
+    try:
+        code = cli.main(arguments, prog_name="cli.py", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as err:
+        if _speaks():
+            err.show()
+        return err.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell reports a closed pipe
+    except Exception as err:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        code = getattr(err, "code", None)  # of a training that a signal stopped
+        if _speaks() or not code:
+            click.echo(str(err) if code else f"error: {_one_line(err)}", err=True)
+        return int(code or 1)
+
+
+def _speaks() -> bool:
+    """Whether this is the process of a distributed run that says what all of them would."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _one_line(err: Exception) -> str:
+    """What went wrong, as one line; a kind of error that nobody foresaw says so."""
+    text = " ".join(str(err.args[0] if isinstance(err, KeyError) and err.args else err).split())
+    if isinstance(err, OSError | ValueError | FloatingPointError | KeyError):
+        return text or type(err).__name__
+    return f"{type(err).__name__}: {text} (unforeseen; {DEBUG_VARIABLE}=1 shows where)"

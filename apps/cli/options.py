@@ -1,0 +1,123 @@
+"""Command-line options made from the fields of an application's settings."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+import types
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import click
+from click.core import ParameterSource
+
+from apps.engine.core.settings import Settings, flag_name
+
+WANTED: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,), "integer": (int,), "integer range": (int,), "float": (int, float),
+}
+FOLDER = click.Path(path_type=Path)
+
+
+class Share(click.FloatRange):
+    """A number from 0 to 1; nan, which is in no range and beyond none, is refused, too."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
+        """The number."""
+        found: float = super().convert(value, param, context)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not in the range 0<=x<=1.", param, context)
+        return found
+
+
+SHARE = Share()
+
+
+def settings_options(kind: type[Settings]) -> list[click.Option]:
+    """One option a field: its type, help and choices; booleans as ``--x/--no-x``."""
+    hints = get_type_hints(kind)
+    return [_option(one.name, hints[one.name], one.default, one.metadata) for one in fields(kind)]
+
+
+def _option(name: str, hint: Any, default: Any, limits: Any) -> click.Option:
+    plain = _plain_type(hint)
+    flag = flag_name(name)
+    if plain is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=default, help=limits["help"])
+    kind: Any = {Path: FOLDER}.get(plain, plain)
+    if limits["choices"]:
+        kind = click.Choice(limits["choices"])
+    shown = default is not None
+    help_text = " ".join([limits["help"], *_range(limits)])
+    return click.Option([flag], type=kind, default=default, help=help_text, show_default=shown)
+
+
+def _range(limits: Any) -> list[str]:
+    """The range of a number in brackets, as ``[0 to below 1]``; nothing where there is none."""
+    low, above, high, below = (limits.get(name) for name in ("low", "above", "high", "below"))
+    least = f"{low:g} up" if low is not None else f"above {above:g}" if above is not None else ""
+    most = f"to {high:g}" if high is not None else f"to below {below:g}" if below is not None else ""
+    words = f"{least.removesuffix(' up') if most else least} {most}".strip()
+    return [f"[{words}]"] if words else []
+
+
+def _plain_type(hint: Any) -> Any:
+    """``int`` of ``int | None``."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(one for one in get_args(hint) if one is not type(None))
+    return hint
+
+
+def given_settings(context: click.Context, kind: type[Settings]) -> dict[str, Any]:
+    """The settings that the user gave, on the command line or in the file."""
+    sources = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
+    return {
+        one.name: context.params[one.name]
+        for one in fields(kind)
+        if context.get_parameter_source(one.name) in sources
+    }
+
+
+def config_option(known: Sequence[click.Option]) -> click.Option:
+    """``--config run.toml``: keys are options' names; a flag on the command line wins."""
+
+    def load(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            context.default_map = {**(context.default_map or {}), **read_config_file(path, known)}
+        return path
+
+    return click.Option(
+        ["--config"], type=FOLDER, is_eager=True, expose_value=False, callback=load,
+        help="TOML file of options; a flag on the command line wins",
+    )
+
+
+def read_config_file(path: Path, known: Sequence[click.Option]) -> dict[str, Any]:
+    """The options in a TOML file.
+
+    Raises:
+        click.BadParameter: the file is missing, is not TOML, or has a key or a value that is no option's.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise click.BadParameter(f"{path}: {err.strerror}") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise click.BadParameter(f"{path} is not TOML: {err}") from err
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    options = {str(one.name): one for one in known}
+    strange = sorted(set(values) - set(options))
+    if strange:
+        known_keys = ", ".join(sorted(options))
+        raise click.BadParameter(f"{path}: unknown keys {', '.join(strange)}; known: {known_keys}")
+    for key, value in values.items():
+        wanted = WANTED.get(options[key].type.name, (str,))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            kinds = " or ".join(kind.__name__ for kind in wanted)
+            raise click.BadParameter(f"{path}: {key} must be {kinds}, got {value!r}")
+    return values

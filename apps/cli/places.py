@@ -1,0 +1,83 @@
+"""``locate`` and ``evaluate places``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from apps.cli.options import FOLDER
+from apps.cli.output import PRECISION, WORKERS, emit, emit_photos
+
+_LEAST = click.option(
+    "--min-confidence", "least", type=float, default=0.0, show_default=True,
+    help="do not answer where less probability than this, 0 to 1, lies within 200 km of the answer",
+)
+_TEN = click.option("--ten-crop", is_flag=True, help="average over ten views of each photo: slower")
+
+_FLAGS = {
+    "split": "--split", "cells": "--cells", "least": "--min-confidence", "ten_crop": "--ten-crop",
+    "predictions_to": "--write-predictions",
+}
+
+
+@click.command("places")
+@click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
+@click.option("--predictions", type=FOLDER, help="CSV with path, lat, lon of any system, instead of a run")
+@click.option("--data", type=FOLDER, help="photos with GPS, or a table  [default: the run's]")
+@click.option(
+    "--split", type=click.Choice(["val", "train", "all"]),
+    help="which photos  [default: val of the run's data, all of other data]",
+)
+@click.option("--cells", type=FOLDER, help="refuse a run that was trained on other cells than these")
+@_LEAST
+@_TEN
+@click.option("--baselines/--no-baselines", default=True, help="judge two simple answers beside the run")
+@click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
+@click.option("--write-predictions", "predictions_to", type=FOLDER, help="CSV for the answers")
+@WORKERS
+@PRECISION
+def evaluate_places(checkpoint: Path | None, predictions: Path | None, **rest: Any) -> None:
+    """Judge a model of places, or predictions of any system, by kilometres."""
+    from apps.engine.core.console import Screen
+    from apps.places.evaluate import evaluate_predictions, evaluate_run
+
+    if (checkpoint is None) == (predictions is None):
+        raise click.UsageError("give either --checkpoint RUN or --predictions F")
+    if checkpoint is not None:
+        emit(evaluate_run(checkpoint, screen=Screen(), **rest))
+        return
+    assert predictions is not None
+    vain = [name for name in ("split", "cells", "least", "ten_crop", "predictions_to") if rest[name]]
+    if vain:
+        raise click.UsageError(
+            f"{', '.join(_FLAGS[name] for name in vain)} is for --checkpoint: predictions are judged as is"
+        )
+    emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"]))
+
+
+@click.command("locate")
+@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.option("--checkpoint", type=FOLDER, required=True, help="a run's folder, made by `finetune places`")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="cells a photo")
+@click.option("--album", is_flag=True, help="the photos of a folder are one trip: answer for it, too")
+@click.option("--map", type=FOLDER, help="draw where the photos may be from: .png, .html or .geojson")
+@click.option("--precise", is_flag=True, help="tell positions as they are, not to a city")
+@_TEN
+@click.option("--refine", is_flag=True, help="the place of the likest training photo in the likeliest cells")
+@_LEAST
+@WORKERS
+@PRECISION
+@click.pass_context
+def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path, **rest: Any) -> None:
+    """Tell where photos may have been taken: one JSON line each.
+
+    PATHS are photos, or folders that are searched for photos. What the camera wrote about the place is not
+    read. Answers are coarse, as a city is, unless --precise.
+    """
+    from apps.engine.core.console import Screen
+    from apps.places.locate import Asked
+    from apps.places.locate import locate as answers
+
+    emit_photos(context, answers(paths, checkpoint, Asked(**rest), Screen()))

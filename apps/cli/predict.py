@@ -1,0 +1,72 @@
+"""``predict``: photos to names by a run, weights, several heads in one pass, or an exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from apps.cli.options import FOLDER
+from apps.cli.output import PRECISION, WORKERS, emit_photos
+
+TTA = ["none", "mirror", "ten", "scales"]
+TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
+Lines = Iterator[dict[str, Any]]
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
+@click.option("--weights", help="pretrained weights with a classifier, instead of a run")
+@click.option("--heads", metavar="RUN,RUN,...", help="runs of one backbone: one pass, all answers")
+@click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
+@click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
+@click.option("--crops", is_flag=True, help="of attributes, faces: the photos are face crops, so find none")
+@WORKERS
+@click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
+@PRECISION
+@click.pass_context
+def predict(
+    context: click.Context, /, paths: tuple[Path, ...], heads: str | None, model: Path | None,
+    allow_separate: bool, **rest: Any,
+) -> None:
+    """Name what is on photos, or on all photos in folders: one JSON line each."""
+
+    if [rest["checkpoint"], rest["weights"], heads, model].count(None) != 3:
+        raise click.UsageError(
+            "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE"
+        )
+    if allow_separate and heads is None:
+        raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
+    if rest["crops"] and rest["checkpoint"] is None:
+        raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces")
+    if heads is not None:
+        lines = _by_heads(paths, heads, allow_separate, rest)
+    elif model is not None:
+        lines = _by_file(paths, model, rest)
+    else:
+        from apps.engine.inference.predict import predict as answers
+
+        lines = answers(paths, **rest)
+    emit_photos(context, lines)
+
+
+def _by_heads(paths: tuple[Path, ...], heads: str, separate: bool, rest: dict[str, Any]) -> Lines:
+    from apps.joint.multi_head import predict_heads
+
+    runs = [Path(one) for one in heads.split(",") if one]
+    if not runs:
+        raise click.UsageError("--heads names no run; give --heads RUN,RUN")
+    how = {name: rest[name] for name in ("top", "workers", "tta", "precision")}
+    return predict_heads(paths, runs, separate=separate, **how)
+
+
+def _by_file(paths: tuple[Path, ...], model: Path, rest: dict[str, Any]) -> Lines:
+    from apps.export.model_file import predict as answers
+
+    if rest["tta"] is not None or rest["precision"] != "auto":
+        raise click.UsageError("--model settles --tta and --precision; leave them out")
+    return answers(paths, model=model, top=rest["top"], workers=rest["workers"])

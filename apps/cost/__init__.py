@@ -1,0 +1,1 @@
+"""What networks cost, beside the tables of the paper."""

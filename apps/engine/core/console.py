@@ -1,0 +1,117 @@
+"""What a person sees while work goes on: words and a bar on stderr, nothing on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from apps.engine.core.live import TrainingView
+
+Update = Callable[[int, str], None]
+
+
+class Screen:
+    """Words and progress on stderr; a bar on a terminal, a line a stage elsewhere."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.view: TrainingView | None = None
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(escape(text))
+
+    def warn(self, text: str) -> None:
+        """One line that stands out."""
+        self.console.print(f"[yellow]{escape(text)}[/yellow]")
+
+    @contextmanager
+    def downloads(self) -> Iterator[Callable[[str, int, int | None], None]]:
+        """A bar a download; call the update with its name, the bytes done and, if known, in all."""
+        if not self.console.is_terminal:
+            yield lambda _name, _done, _total: None
+            return
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            tasks: dict[str, TaskID] = {}
+
+            def update(name: str, done: int, total: int | None) -> None:
+                if name not in tasks:
+                    tasks[name] = progress.add_task(escape(name), total=total)
+                progress.update(tasks[name], completed=done, total=total)
+
+            yield update
+
+    @contextmanager
+    def track(self, label: str, total: int) -> Iterator[Update]:
+        """A bar over ``total`` steps; call the update with the steps done and a few words."""
+        if self.view is not None:
+            with self.view.stage(label, total) as update:
+                yield update
+            return
+        if not self.console.is_terminal:
+            yield lambda _done, _words: None
+            return
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}"),
+        )
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task(escape(label), total=total, words="")
+            yield lambda done, words: progress.update(task, completed=done, words=escape(words))
+
+    @contextmanager
+    def training(
+        self, total_epochs: int, steps_per_epoch: int, start_step: int = 0, *, metric: str = "val/top1",
+        history: Sequence[Mapping[str, Any]] = (),
+    ) -> Iterator[TrainingView]:
+        """A view of a whole training: drawn live on a terminal, a line an epoch elsewhere.
+
+        Words said meanwhile stand above it; a :meth:`track` meanwhile is a line in it.
+
+        Args:
+            total_epochs: planned in all.
+            steps_per_epoch: 1 up.
+            start_step: steps that were done before, in a run that goes on.
+            metric: the figure to name the best epoch by.
+            history: rows of the epochs before, as in ``metrics.jsonl``.
+        """
+        self.view = TrainingView(
+            self.say, total_epochs, steps_per_epoch, start_step, metric=metric, history=history
+        )
+        try:
+            if not self._can_draw():
+                yield self.view
+                return
+            with Live(
+                self.view, console=self.console, auto_refresh=False, redirect_stdout=False
+            ) as self.view.live:
+                yield self.view
+        finally:
+            self.view = None
+
+    def _can_draw(self) -> bool:
+        """Whether stderr is a terminal that can go back over its lines, whatever FORCE_COLOR says."""
+        console = self.console
+        return (
+            console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
+            and not console.quiet
+        )

@@ -1,0 +1,174 @@
+"""From settings or a run's folder to a model, and the settings that follow from the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apps.engine.core.registry import load_app
+from apps.engine.core.run_dir import RunConfig, load_model_state, read_config
+from apps.engine.core.settings import Settings
+from apps.engine.core.task import App
+from backbone import Backbone, Preprocessing, Weights, WeightsInfo, build, load_state, load_weights
+from backbone.inference import folded
+from backbone.weights import IMAGENET
+from heads import MultiHead
+
+SCRATCH_WIDTH, SCRATCH_RESOLUTION, SAMPLE_RESOLUTION = 0.25, 128, 96
+OURS = "mobilenetv1"
+
+
+def find_weights(settings: Settings) -> Weights | None:
+    """The weights that the settings name, held against the other settings.
+
+    Raises:
+        ValueError: ``--width`` or ``--backbone`` says something else than the weights.
+    """
+    if settings.weights is None:
+        return None
+    weights = load_weights(settings.weights)
+    has_width = weights.info.arguments.get("width")
+    if settings.width is not None and settings.width != has_width:
+        raise ValueError(
+            f"--width {settings.width:g}, but the weights {weights.info.name} are of width {has_width}; "
+            "leave --width out, or give other --weights"
+        )
+    if settings.backbone not in (OURS, weights.info.arch.removeprefix("timm:")):
+        raise ValueError(
+            f"--backbone {settings.backbone}, but the weights {weights.info.name} are of "
+            f"{weights.info.arch}; leave --backbone out, or give other --weights"
+        )
+    return weights
+
+
+def describe(settings: Settings, weights: Weights | None, *, sample: bool = False) -> WeightsInfo:
+    """What the backbone is: that of the weights, or a new one as the settings say.
+
+    The drawings of the sample fill their frame, so they are seen whole, and smaller.
+    """
+    if weights is not None:
+        return weights.info
+    if settings.backbone != OURS:
+        if settings.width is not None:
+            raise ValueError(f"--width is for mobilenetv1, not for {settings.backbone}; leave it out")
+        return WeightsInfo(
+            settings.backbone, arch=f"timm:{settings.backbone}", source="trained from scratch here"
+        )
+    arguments = {"width": settings.width or SCRATCH_WIDTH, "padding": "same"}
+    resolution = settings.resolution or (SAMPLE_RESOLUTION if sample else SCRATCH_RESOLUTION)
+    seen = Preprocessing(resolution=resolution, crop=1.0 if sample else 0.875)
+    return WeightsInfo(
+        f"mobilenetv1_{arguments['width']:g}", arguments=arguments, source="trained from scratch here",
+        preprocessing=seen,
+    )
+
+
+def make_backbone(
+    info: WeightsInfo, weights: Weights | None, resolution: int, crop: float | None = None
+) -> tuple[Backbone, WeightsInfo]:
+    """The network with its weights, and its description with the resolution, and the crop, in use."""
+    network = build(info)
+    if weights is not None:
+        load_state(network, weights)
+    preprocessing = replace(network.preprocessing, resolution=resolution)
+    if crop is not None:
+        preprocessing = replace(preprocessing, crop=crop)
+    network.set_preprocessing(preprocessing)
+    return network, replace(info, preprocessing=preprocessing)
+
+
+def make_model(app: App, network: Backbone, classes: Sequence[str]) -> MultiHead:
+    """The backbone with a new head of the application, in channels-last memory."""
+    head = app.head(network.channels, classes)
+    adopt = getattr(app, "adopt", None)
+    if adopt is not None:
+        adopt(network, head)
+    model = MultiHead(network, {app.name: head})
+    return model.to(memory_format=torch.channels_last)
+
+
+def answering(
+    model: MultiHead, name: str, dtype: torch.dtype = torch.float32
+) -> Callable[[Tensor], Any]:
+    """One head's output on a copy of the backbone that is made for answering: batch-norm is folded in.
+
+    Args:
+        model: as trained; the copy does not follow when it learns on.
+        name: of the head.
+        dtype: in which the backbone computes.
+    """
+    backbone: Any = model.backbone
+    network, head = folded(backbone, dtype), model.heads[name].eval()
+
+    def forward(images: Tensor) -> Any:
+        maps = network(images)
+        return head(*(maps[stride].float() for stride in model.strides[name]))
+
+    return forward
+
+
+def tta_of(config: RunConfig, asked: str | None) -> str:
+    """The views whose answers are averaged: as asked, else as the run was calibrated with."""
+    return asked or str(config.settings.get("tta", "none"))
+
+
+def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[App, MultiHead, RunConfig]:
+    """The application, the model in evaluation mode and the configuration of a finished run.
+
+    Args:
+        run: the folder that ``finetune`` wrote.
+        app: the application that it must be of; None for any.
+        changes: settings to read the application with, such as ``data``.
+
+    Raises:
+        FileNotFoundError: the run or a file of it is missing.
+        ValueError: it is damaged, or of another application.
+    """
+    config = read_config(run, app=app)
+    kind = load_app(config.app)
+    fields = kind.Settings.__dataclass_fields__
+    known = {key: value for key, value in config.settings.items() if key in fields}
+    one = kind(kind.Settings(**(known | changes)))
+    model = make_model(one, build(config.backbone), config.classes)
+    load_model_state(run, model)
+    model.eval()
+    return one, model, config
+
+
+def load_pretrained(
+    weights: str, *, app: str = "imagenet", **changes: Any
+) -> tuple[App, MultiHead, RunConfig]:
+    """A model from weights that bring a classifier of the 1000 ImageNet classes.
+
+    Args:
+        weights: a path or a registered name.
+        app: must be ``imagenet``: the other applications' heads come from a run.
+        changes: settings to read the application with, such as ``data``.
+
+    Raises:
+        FileNotFoundError: there are no such weights.
+        ValueError: the weights bring no such classifier, or another application was asked for.
+    """
+    if app != "imagenet":
+        raise ValueError(
+            f"--weights bring the 1000 ImageNet classes, not a head of {app!r}: "
+            f"give --checkpoint RUN, or use `evaluate imagenet`"
+        )
+    loaded = load_weights(weights)
+    if IMAGENET not in loaded.info.classes or not loaded.classifier:
+        raise ValueError(f"weights {loaded.info.name} bring no classifier of the 1000 ImageNet classes")
+    from datasets.classification.imagenet import imagenet_classes
+
+    kind = load_app(app)
+    one, classes = kind(kind.Settings(weights=weights, **changes)), imagenet_classes()
+    network, info = make_backbone(loaded.info, loaded, loaded.info.preprocessing.resolution)
+    model = make_model(one, network, classes)
+    head: Any = model.heads[app]
+    head.linear.load_state_dict(loaded.classifier)
+    model.eval()
+    return one, model, RunConfig(app, classes, one.settings.to_dict(), info, network.fingerprint())

@@ -1,0 +1,56 @@
+"""The applications by name, as strings, so that help never imports torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apps.engine.core.task import App
+
+GROUP = "mobilenet_apps.apps"
+APPS = {
+    "attributes": "apps.attributes.task:Attributes",
+    "dogs": "apps.dogs:Dogs",
+    "faces": "apps.faces.task:Faces",
+    "imagenet": "apps.imagenet:ImageNet",
+    "objects": "apps.objects.task:Objects",
+    "places": "apps.places.task:Places",
+}
+
+
+@cache
+def targets() -> dict[str, str]:
+    """Name -> ``module:Class`` of every application, ours and other packages'.
+
+    Raises:
+        ValueError: another package registers a name that is taken.
+    """
+    return merge(APPS, tuple(entry_points(group=GROUP)))
+
+
+def merge(own: dict[str, str], others: tuple[EntryPoint, ...]) -> dict[str, str]:
+    """Our applications and those of the entry points; a name that comes twice raises."""
+    merged = dict(own)
+    for point in others:
+        if point.name in merged:
+            raise ValueError(
+                f"application {point.name!r} is registered twice: {merged[point.name]} and {point.value}"
+            )
+        merged[point.name] = point.value
+    return merged
+
+
+def load_app(name: str) -> type[App]:
+    """The class of an application.
+
+    Raises:
+        KeyError: there is none of that name; the message names those that there are.
+    """
+    if name not in targets():
+        raise KeyError(f"there is no application {name!r}; there are: {', '.join(targets())}")
+    module, _, attribute = targets()[name].partition(":")
+    found: type[App] = getattr(import_module(module), attribute)
+    return found

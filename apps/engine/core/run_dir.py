@@ -1,0 +1,206 @@
+"""A run's folder: the model, what it is, and what training needs to go on."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from apps.engine.core.files import sha256_of, write_bytes, write_json
+from backbone import WeightsInfo
+from backbone.weights import read_safetensors
+
+MODEL, CONFIG, TRAINING, METRICS = "model.safetensors", "config.json", "training.pt", "metrics.jsonl"
+BEST, PROGRESS = "best.safetensors", "progress.json"
+STATE_VERSION = 2  # of training.pt
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What ``config.json`` holds: all that is needed to use the model rightly.
+
+    Args:
+        app: name of the application that made the run.
+        classes: names of the classes, in the order of the outputs.
+        settings: the settings as resolved, plain types.
+        backbone: architecture, preprocessing and provenance of the backbone.
+        fingerprint: of the backbone's state; heads with the same one share a backbone.
+        calibration: temperature, rule for the unknown, and on what they were fitted.
+        metrics: of the validation photos.
+        data: which photos it learned from, in words and counts.
+        versions: of the libraries.
+        intervals: 95 % intervals of the metrics that have one.
+        seconds: that the training took.
+    """
+
+    app: str
+    classes: tuple[str, ...]
+    settings: dict[str, Any]
+    backbone: WeightsInfo
+    fingerprint: str
+    calibration: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only."""
+        return asdict(self) | {"classes": list(self.classes), "backbone": self.backbone.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+        """The inverse of :meth:`to_dict`; keys of later versions are left aside."""
+        known = {key: values[key] for key in cls.__dataclass_fields__ if key in values}
+        return cls(**{**known, "classes": tuple(known["classes"]),
+                      "backbone": WeightsInfo.from_dict(known["backbone"])})
+
+
+def save_checkpoint(run: Path, model: nn.Module, config: RunConfig) -> None:
+    """Write the model and its configuration; a crash leaves the old pair or is noticed at reading."""
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    write_bytes(run / MODEL, save(state))
+    write_json(run / CONFIG, config.to_dict() | {"model_sha256": sha256_of(run / MODEL)})
+
+
+def read_config(run: Path, *, app: str | None = None) -> RunConfig:
+    """The configuration of a run, checked.
+
+    Args:
+        run: the folder that ``finetune`` wrote.
+        app: the application that it must be of.
+
+    Raises:
+        FileNotFoundError: the folder or one of its two files is missing.
+        ValueError: the configuration is damaged, does not belong to the model, or is of another app.
+    """
+    if run.is_file():
+        raise ValueError(f"{run} is a file; give the run's folder, {run.parent}")
+    path = run / CONFIG
+    for needed in (path, run / MODEL):
+        if not needed.is_file():
+            raise FileNotFoundError(f"{needed} is missing; give the folder of a finished run of `finetune`")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        config = RunConfig.from_dict(values)
+        plain = isinstance(config.settings, dict) and isinstance(config.calibration, dict)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise ValueError(f"{path} is damaged, or lacks a key; restore it or train again") from err
+    if not plain:
+        raise ValueError(f"{path} is damaged: settings and calibration must be tables; restore it")
+    if app is not None and config.app != app:
+        raise ValueError(f"{run} is a run of {config.app!r}, not of {app!r}")
+    if values.get("model_sha256") != sha256_of(run / MODEL):
+        raise ValueError(
+            f"{run / MODEL} is not the file that {CONFIG} describes: cut off, changed, or a crash between "
+            "the two; copy the run again, or go on with `finetune --resume`"
+        )
+    return config
+
+
+def load_model_state(run: Path, model: nn.Module) -> None:
+    """Put a run's tensors into a model built for it."""
+    state, _ = read_safetensors(run / MODEL)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as err:
+        raise ValueError(
+            f"{run / MODEL} does not fit the classes and backbone of {CONFIG}; restore the two together"
+        ) from err
+
+
+def save_training_state(run: Path, state: dict[str, Any]) -> None:
+    """All that training needs to go on, in one file, so that it is whole or the one before.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the state before stays.
+    """
+    buffer = io.BytesIO()  # writing to the disk is then one step that fails as files do, with an OSError
+    torch.save(state, buffer)
+    write_bytes(run / TRAINING, buffer.getbuffer())
+
+
+def load_training_state(run: Path) -> dict[str, Any]:
+    """What :func:`save_training_state` wrote.
+
+    Raises:
+        FileNotFoundError: the run has none.
+        ValueError: the file is damaged.
+    """
+    path = run / TRAINING
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing, so there is nothing to resume; leave --resume out")
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as err:  # cut off, it asks for odd seeks
+        raise ValueError(f"{path} is damaged, so this run cannot go on; train into another --out") from err
+    if state.get("version") != STATE_VERSION:
+        raise ValueError(
+            f"{path} was written by another version of this program (state {state.get('version')}, not "
+            f"{STATE_VERSION}); go on with that version, or train into another --out"
+        )
+    return state
+
+
+def save_best(run: Path, state: dict[str, torch.Tensor]) -> None:
+    """Keep the weights of the best epoch so far beside the run."""
+    data = save({name: value.contiguous() for name, value in state.items()})
+    write_bytes(run / BEST, data)
+
+
+def load_best(run: Path, model: nn.Module) -> None:
+    """Put the weights of the best epoch into the model.
+
+    Raises:
+        OSError: the file is missing.
+        ValueError: the file is damaged.
+    """
+    state, _ = read_safetensors(run / BEST)
+    model.load_state_dict(state)
+
+
+def append_metrics(run: Path, row: dict[str, Any]) -> None:
+    """Add a line to ``metrics.jsonl``."""
+    with (run / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``, oldest first; none where there is no such file.
+
+    A last line that a crash cut off is left out: its epoch is judged again when the run goes on.
+    """
+    path = run / METRICS
+    if not path.is_file():
+        return []
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as err:
+            if number < len(lines):
+                raise ValueError(f"{path}: line {number} is no JSON; mend or remove it") from err
+    return rows
+
+
+def write_progress(run: Path, values: dict[str, Any]) -> None:
+    """How far the training is, for those who look on; see ``apps/engine/tracking/runs.py``."""
+    write_json(run / PROGRESS, values)
+
+
+def read_progress(run: Path) -> dict[str, Any]:
+    """What :func:`write_progress` wrote last; nothing where there is no such file or it is damaged."""
+    try:
+        values = json.loads((run / PROGRESS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,1 @@
+"""Images to batches: transforms, the loader, its cache."""

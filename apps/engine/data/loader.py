@@ -1,0 +1,193 @@
+"""Photos to batches: uint8 to the last moment, the same numbers whatever the number of workers."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from apps.engine.data.cache import PhotoCache
+from apps.engine.data.samplers import BadPhoto, Batch, BatchBuilder, EpochBatches, Key, Sampling
+from apps.engine.data.transforms import (
+    Transform,
+    eval_transform,
+    seeded,
+    side_for_looking,
+    side_for_training,
+    train_transform,
+)
+from backbone import Preprocessing
+from datasets.base import LabelledPhotos
+from datasets.image_io import BadPhotoError, Pixels
+
+__all__ = [
+    "BadPhoto", "Batch", "EpochBatches", "Loader", "Transform", "eval_transform", "looking_loader",
+    "reading_deaths", "side_for_looking", "side_for_training", "train_transform", "worker_count",
+]
+
+BATCHES_AHEAD = 4
+
+
+class SeededPhotos(Dataset[Batch]):
+    """A dataset under a transform whose random choices hang on (seed, epoch, index, repeat) alone."""
+
+    def __init__(
+        self, photos: LabelledPhotos, transform: Transform, seed: int, cache: PhotoCache | None
+    ) -> None:
+        self.photos, self.transform, self.seed, self.cache = photos, transform, seed, cache
+
+    def __getitems__(self, keys: list[Key]) -> Batch:
+        """The batch of these photos; those that cannot be read are told in ``bad``."""
+        builder = BatchBuilder(len(keys), shared=get_worker_info() is not None)
+        with seeded() as generators:
+            for epoch, index, repeat in keys:
+                try:
+                    pixels, target = self._read(index), self.photos.target(index)
+                except BadPhotoError as err:
+                    builder.bad.append(BadPhoto(index, str(err)))
+                    continue
+                generators.seed(self.seed, epoch, index, repeat)
+                builder.add(*self._seen(pixels, target), index)
+        return builder.batch()
+
+    def _seen(self, pixels: Pixels, target: Any) -> tuple[torch.Tensor, Any]:
+        """Photo and target under the transform; one that moves boxes, too, has ``both``."""
+        both = getattr(self.transform, "both", None)
+        return (self.transform(pixels), target) if both is None else both(pixels, target)
+
+    def _read(self, index: int) -> Pixels:
+        if self.cache is None:
+            return self.photos.pixels(index)
+        photos, path = self.photos, self.photos.photos[index].path
+        return self.cache.pixels(
+            path, photos.min_side, lambda data: photos.pixels(index, data), box=photos.box(index)
+        )
+
+
+def worker_count(asked: int | None) -> int:
+    """Reading processes: as asked, or one fewer than the cores, 1 to 8."""
+    return asked if asked is not None else max(1, min(8, (os.cpu_count() or 2) - 1))
+
+
+class Loader:
+    """Batches of a dataset, epoch by epoch.
+
+    Args:
+        photos: the dataset.
+        transform: photo -> (3, H, W) uint8.
+        batch_size: photos a batch, 1 or more, over all processes of a distributed run.
+        seed: of the order and of every random choice of the transform.
+        shuffle: a new order each epoch; False keeps the dataset's.
+        workers: reading processes; 0 reads in this one; None decides by the cores.
+        min_side: pixels of the short side that a JPEG keeps when it is decoded smaller; see
+            :func:`side_for_training` and :func:`side_for_looking`.
+        cache: where decoded photos are kept and found; None decodes them each time.
+        rank: of this process, 0 to world - 1.
+        world: processes that share each batch; the batches of all of them together are the same
+            whatever it is. A process may get an empty share of a short last batch.
+        sampling: ``all`` takes every photo once an epoch; ``balanced`` draws as many photos, with
+            replacement, each class as often as the others.
+    """
+
+    def __init__(
+        self, photos: LabelledPhotos, transform: Transform, *, batch_size: int, seed: int = 0,
+        shuffle: bool = False, workers: int | None = None, min_side: int | None = None,
+        cache: PhotoCache | None = None, rank: int = 0, world: int = 1, sampling: Sampling = "all",
+    ) -> None:
+        self.photos = photos
+        reduced = copy.copy(photos)
+        reduced.min_side = min_side
+        labels = [photo.label for photo in photos.photos] if sampling == "balanced" else None
+        self.batches = EpochBatches(
+            len(photos), batch_size, seed=seed, shuffle=shuffle, rank=rank, world=world, labels=labels
+        )
+        self.workers = worker_count(workers) if len(photos) > batch_size else 0
+        self.seeded = SeededPhotos(reduced, transform, seed, cache)
+        self.loader: DataLoader[Any] | None = None
+
+    def __len__(self) -> int:
+        return self.batches.total
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch; the same ones whenever it is asked for again.
+
+        Args:
+            number: of the epoch.
+            start: the first batch; those before it are not even read.
+
+        Raises:
+            ChildProcessError: a reading process died; see :func:`reading_deaths`.
+        """
+        self.batches.epoch, self.batches.start = number, start
+        if self.loader is None:
+            self.loader = self._data_loader()
+        try:
+            with reading_deaths():
+                yield from self.loader
+        except ChildProcessError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop the reading processes; the next epoch starts new ones."""
+        self.loader = None
+
+    def _data_loader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.seeded, batch_sampler=self.batches, num_workers=self.workers, collate_fn=_as_it_is,
+            persistent_workers=self.workers > 0, worker_init_fn=_start_worker,
+            prefetch_factor=BATCHES_AHEAD if self.workers else None,
+            generator=torch.Generator(),  # its own, or each epoch would move the global one
+        )
+
+
+@contextmanager
+def reading_deaths() -> Iterator[None]:
+    """Turn torch's report of a dead reading process into one clear line.
+
+    torch may raise it wherever the main process happens to be, so a training loop stands in it too.
+
+    Raises:
+        ChildProcessError: a reading process died.
+    """
+    try:
+        yield
+    except RuntimeError as err:
+        if not str(err).startswith("DataLoader worker"):
+            raise
+        raise ChildProcessError(
+            f"a process that reads photos died, probably for want of memory ({str(err).strip()}); "
+            f"give a smaller --batch-size, or --workers 0"
+        ) from err
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _start_worker(_: int) -> None:
+    """One thread, and deaf to signals meant for the terminal's foreground: the main process decides."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+
+
+def looking_loader(
+    photos: LabelledPhotos, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
+    cache: PhotoCache | None = None, rank: int = 0, world: int = 1,
+) -> Loader:
+    """Photos in order as the weights want to see them: for judging and for answering."""
+    size, crop = preprocessing.resolution, preprocessing.crop
+    own = getattr(photos, "transforms", None)
+    return Loader(
+        photos, own[1] if own else eval_transform(size, crop),
+        batch_size=min(batch_size, getattr(photos, "judged_together", batch_size)), workers=workers,
+        min_side=side_for_looking(size, crop), cache=cache, rank=rank, world=world,
+    )

@@ -1,0 +1,95 @@
+"""``evaluate``: a run, or pretrained weights, judged on labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from apps.engine.core import run_dir as runs
+from apps.engine.core.console import Screen
+from apps.engine.core.files import writable_folder
+from apps.engine.core.machine import choose_precision
+from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
+from apps.engine.core.run_dir import RunConfig
+from apps.engine.core.task import App
+from apps.engine.data.loader import looking_loader
+from apps.engine.inference.tta import tta_logits
+from apps.engine.training.finalize import facts
+from apps.engine.training.loop import rate, run_model
+from apps.engine.training.setup import without_photos
+
+BATCH = 64
+
+
+def evaluate(
+    name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
+    split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
+    precision: str = "auto", screen: Screen,
+) -> dict[str, Any]:
+    """The figures of a model on the photos of one split.
+
+    Args:
+        name: of the application.
+        checkpoint: a run of it; or ``weights`` that bring a classifier.
+        data: folder of photos; the run's own by default.
+        split: ``val`` or ``train``.
+        report: folder to write ``report.html`` into.
+        workers: reading processes; None decides by the cores.
+        tta: views of a photo whose answers are averaged; None for those that the run was judged with.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"app", "n", "metrics", "intervals"}``, and ``"skipped"``.
+
+    Raises:
+        OSError: data or model are missing, or the report cannot be written.
+        ValueError: the model is damaged or of another application, or the classes do not fit.
+    """
+    changes = {} if data is None else {"data": data}
+    if checkpoint is not None:
+        app, model, config = load_run(checkpoint, app=name, **changes)
+    else:
+        app, model, config = load_pretrained(weights or "", app=name, **changes)
+    if app.settings.data is None:
+        raise ValueError("no photos to judge by; give --data DIR")
+    if report is not None:
+        writable_folder(report, "--report")
+    forward, kind = answering(model, name, choose_precision(precision)), tta_of(config, tta)
+    head = model.heads[name]
+    predictions, skipped = judge(
+        app, lambda images: app.reduce(head, tta_logits(forward, images, kind)), config, split, workers,
+        screen,
+    )
+    if report is not None:
+        app.report(
+            report, title=f"{name}: {config.backbone.name} on {app.settings.data}", predictions=predictions,
+            history=runs.read_metrics(checkpoint) if checkpoint else [], facts=facts(config),
+            model=model, config=config,
+        )
+    return {
+        "app": name, "n": app.count(predictions), "metrics": app.metrics(predictions),
+        "intervals": app.intervals(predictions), "skipped": skipped,
+    }
+
+
+def judge(
+    app: App, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
+    screen: Screen,
+) -> tuple[Any, int]:
+    """The answers on one split, and how many of its photos could not be read."""
+    photos = app.dataset(split, classes=config.classes)
+    loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    with screen.track(split, len(loader)) as update:
+        outputs, targets, indices, bad = run_model(
+            forward, loader.epoch(0), on_step=lambda n, tally: update(n, rate(tally))
+        )
+    for note in without_photos(photos, split):
+        screen.warn(note)
+    for one in bad:
+        screen.warn(f"skipped: {one.reason}")
+    paths = tuple(str(photos.photos[index].path) for index in indices)
+    return app.predictions(outputs, targets, paths, config.classes, config.calibration), len(bad)

@@ -1,0 +1,1 @@
+"""Trainings as others see them: logs, profiles, lists of runs, comparisons."""

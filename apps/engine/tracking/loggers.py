@@ -1,0 +1,237 @@
+"""What others can watch a training with: rows as JSON lines and CSV, TensorBoard's event files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import numbers
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from apps.engine.core.files import write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS, TABLE, EVENTS = "metrics.jsonl", "metrics.csv", "tensorboard"
+STEPS = "steps/"  # before the names of figures of single steps, so that an epoch's means stand apart
+
+Row = dict[str, Any]
+
+
+def read_rows(run: Path) -> tuple[list[Row], list[str]]:
+    """The rows of ``metrics.jsonl``, and a sentence on each line that is none.
+
+    A process that is killed while it writes leaves half a line behind; the others still count.
+
+    Returns:
+        Rows oldest first; none where there is no such file.
+    """
+    path = run / METRICS
+    rows: list[Row] = []
+    complaints: list[str] = []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            complaints.append(f"line {number} of {path} is damaged and left out: {line[:40]!r}")
+    return rows, complaints
+
+
+def truncate_metrics(run: Path, epoch: int) -> list[str]:
+    """Keep the rows of ``metrics.jsonl`` up to an epoch, for a run that goes on from there.
+
+    Args:
+        run: the run's folder.
+        epoch: the last epoch whose row stays, 0 up; rows without an epoch go.
+
+    Returns:
+        A sentence on each damaged line that was left out.
+    """
+    rows, complaints = read_rows(run)
+    kept = [row for row in rows if _epoch(row) is not None and _epoch(row) <= epoch]
+    if complaints or len(kept) < len(rows):
+        write_text(run / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+    return complaints
+
+
+def _epoch(row: Row) -> Any:
+    found = row.get("epoch")
+    return found if isinstance(found, numbers.Real) else None
+
+
+def write_table(run: Path) -> None:
+    """Write ``metrics.csv`` anew from ``metrics.jsonl``; whole, or as it was."""
+    rows, _ = read_rows(run)
+    write_text(run / TABLE, as_csv(rows))
+
+
+def as_csv(rows: Iterable[Row]) -> str:
+    """The rows as CSV: ``epoch`` first, then each name where it first occurs; a missing one stays empty."""
+    rows = list(rows)
+    names = dict.fromkeys(["epoch", *(name for row in rows for name in row)])
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return value if isinstance(value, str | int | float) else json.dumps(value)
+
+
+def require_tensorboard() -> None:
+    """Say at once, not after the first epoch, that TensorBoard is not there.
+
+    Raises:
+        ValueError: the package is missing.
+    """
+    if find_spec("tensorboard") is None:
+        raise ValueError("--tensorboard needs a package that is not here; run: pip install tensorboard")
+
+
+class Watch:
+    """Writers beside a training; of many processes only one has it.
+
+    ``metrics.jsonl`` is the truth: append a row there first (``append_metrics``), then call :meth:`epoch`.
+
+    Args:
+        run: the run's folder; it must be there.
+        tensorboard: write event files into ``run/tensorboard``.
+        csv: keep ``metrics.csv`` beside ``metrics.jsonl``.
+
+    Raises:
+        ValueError: TensorBoard is wanted and its package is missing.
+    """
+
+    def __init__(self, run: Path, *, tensorboard: bool, csv: bool = True) -> None:
+        self.run, self.tensorboard, self.csv = run, tensorboard, csv
+        self.last_step = 0
+        self._writer: SummaryWriter | None = None
+        if tensorboard:
+            require_tensorboard()
+
+    def resume(self, step: int, epoch: int) -> list[str]:
+        """Go on from a checkpoint: what was written after it is taken back, so that nothing stands twice.
+
+        Args:
+            step: how many steps the checkpoint has seen; 0 for a new run.
+            epoch: how many whole epochs.
+
+        Returns:
+            A sentence on each damaged line of ``metrics.jsonl`` that was left out.
+        """
+        if self._writer is not None:
+            raise RuntimeError(f"resume({step}, {epoch}) comes before anything is written, not after")
+        complaints = truncate_metrics(self.run, epoch)
+        self.last_step = step
+        if self.csv and (self.run / METRICS).is_file():
+            write_table(self.run)
+        return complaints
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """Figures of one step, under ``steps/NAME``.
+
+        Args:
+            number: of the step in the whole training, 1 up.
+            values: name -> a number; ``train/`` before a name is dropped.
+        """
+        if self.tensorboard:
+            self._scalars({STEPS + name.removeprefix("train/"): v for name, v in values.items()}, number)
+        self.last_step = number
+
+    def epoch(self, row: Mapping[str, Any], *, step: int | None = None) -> None:
+        """Figures of an epoch whose row is in ``metrics.jsonl`` already; all is on disk after it.
+
+        Args:
+            row: as in ``metrics.jsonl``; what is no number is left out of the event files.
+            step: how many steps were done at its end; without it that of the last :meth:`step`.
+        """
+        if self.csv:
+            write_table(self.run)
+        if self.tensorboard:
+            self._scalars(row, self.last_step if step is None else step)
+            self.flush()
+
+    def end(
+        self, metrics: Mapping[str, float], *, texts: Mapping[str, str] | None = None,
+        figures: Mapping[str, Path] | None = None,
+    ) -> None:
+        """What stands at the end: ``final/NAME`` figures, texts in Markdown, pictures of the report.
+
+        Args:
+            metrics: of the finished model.
+            texts: name -> Markdown, such as the settings.
+            figures: name -> a picture's file.
+        """
+        if not self.tensorboard:
+            return
+        self._scalars({f"final/{name}": value for name, value in metrics.items()}, self.last_step)
+        writer = self._events()
+        for name, text in (texts or {}).items():
+            writer.add_text(name, text, self.last_step)
+        for name, path in (figures or {}).items():
+            writer.add_image(name, _pixels(path), self.last_step, dataformats="HWC")
+        self.flush()
+
+    def flush(self) -> None:
+        """Put on disk what was told so far; call it before a checkpoint is written."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the event file; nothing happens the second time."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.close()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _scalars(self, values: Mapping[str, Any], step: int) -> None:
+        writer = self._events()
+        for name, value in values.items():
+            if isinstance(value, numbers.Real) and not isinstance(value, bool) and name != "epoch":
+                writer.add_scalar(name, float(value), step)
+
+    def _events(self) -> SummaryWriter:
+        """The event file, opened late: it begins with the step from which older ones do not count."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.run / EVENTS), purge_step=self.last_step + 1)
+        return self._writer
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings as a table in Markdown, for :meth:`Watch.end`."""
+    lines = [f"| {name} | {value} |" for name, value in settings.items() if value is not None]
+    return "\n".join(["| setting | value |", "| --- | --- |", *lines])
+
+
+def _pixels(path: Path) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,1 @@
+"""A training: set up, its loop, its state, its end."""

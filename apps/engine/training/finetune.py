@@ -1,0 +1,146 @@
+"""``finetune``: photos and settings in, a run's folder out."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from apps.engine.core import run_dir
+from apps.engine.core.console import Screen
+from apps.engine.core.distributed import World, joined
+from apps.engine.core.files import only_process, remove_unused, writable_folder
+from apps.engine.core.registry import load_app
+from apps.engine.core.settings import Settings, flag_name
+from apps.engine.training.finalize import finish
+from apps.engine.training.fit import train
+from apps.engine.training.frozen.cached_features import fit_head
+from apps.engine.training.setup import Job, prepare
+from apps.engine.training.state import Course
+
+# What a resumed run may be told anew; of these only epochs changes the weights, and says so.
+CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile"}
+
+
+def finetune(
+    name: str, given: dict[str, Any], *, out: Path, resume: bool = False, stop_after: int | None = None,
+    any_world: bool = False, screen: Screen,
+) -> dict[str, Any] | None:
+    """Train an application and write its run.
+
+    Args:
+        name: of the application.
+        given: the settings that the user gave; the others are chosen here.
+        out: the run's folder; made where it is missing.
+        resume: go on with the run in ``out``.
+        stop_after: end after that many of the planned epochs, to be resumed.
+        any_world: let a run go on with another number of processes.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"app", "run", "metrics", "seconds"}``, and ``"skipped"``, the number of unreadable photos;
+        None in all processes but the first.
+
+    Raises:
+        OSError: ``out`` cannot be written, or data or weights are missing.
+        ValueError: a setting, the data or the weights do not fit; the message says how to mend it.
+        FloatingPointError: the loss was not finite.
+        Stopped: a signal asked for it; what was learned is kept.
+    """
+    start = time.perf_counter()
+    with joined() as world:
+        screen = screen if world.first else Screen(quiet=True)
+        resume = resume or (world.restarts > 0 and bool(run_dir.read_progress(out)))
+        saved, settings = _beginning(load_app(name).Settings, given, out, resume=resume, screen=screen)
+        claim = only_process(claim_run(out, resume=resume)) if world.first else nullcontext()
+        with claim:
+            job = _prepared(name, settings, out, screen, world)
+            outcome = _trained(job, saved, stop_after=stop_after, any_world=any_world)
+            answer = {"app": name, "run": str(out), "metrics": {}, "seconds": _since(start)}
+            if outcome is not None:
+                return answer | {"epochs_done": outcome.epoch} if world.first else None
+            metrics = finish(job, seconds=_since(start))
+            answer |= {"metrics": metrics, "seconds": _since(start), "skipped": len(job.bad)}
+            return answer if world.first else None
+
+
+def _trained(
+    job: Job, saved: dict[str, Any] | None, *, stop_after: int | None, any_world: bool
+) -> Course | None:
+    """Train as the settings say; returns where it stands if epochs are left to do."""
+    if job.probing:
+        fit_head(job)
+        return None
+    course, complete = train(job, saved, stop_after=stop_after, any_world=any_world)
+    if complete:
+        return None
+    job.screen.say(
+        f"stopped after {course.epoch} of {job.settings.epochs} epochs; --resume --out {job.run} goes on"
+    )
+    return course
+
+
+def _since(start: float) -> float:
+    return round(time.perf_counter() - start, 1)
+
+
+def _prepared(name: str, settings: Settings, out: Path, screen: Screen, world: World) -> Job:
+    """The job; a run's folder in which nothing has begun is taken away again where that fails."""
+    try:
+        return prepare(name, settings, out, screen, world)
+    except BaseException:
+        if world.first and not run_dir.read_progress(out):
+            remove_unused(out)
+        raise
+
+
+def claim_run(out: Path, *, resume: bool) -> Path:
+    """Make the run's folder; never write over a run that is there."""
+    writable_folder(out)
+    told = run_dir.read_progress(out)
+    if not resume and told.get("state") == "failed" and not told.get("epoch"):
+        (out / run_dir.TRAINING).unlink(missing_ok=True)  # nothing was learned in it
+    if not resume and any((out / name).exists() for name in (run_dir.CONFIG, run_dir.TRAINING)):
+        raise FileExistsError(f"{out} holds a run already; give another --out, or --resume to go on with it")
+    return out
+
+
+def _beginning(
+    kind: type[Settings], given: dict[str, Any], out: Path, *, resume: bool, screen: Screen
+) -> tuple[dict[str, Any] | None, Settings]:
+    """The state to go on from, if there is one, and the settings.
+
+    A run that died before its first checkpoint goes on from nothing, with the settings it was given.
+    """
+    if not resume:
+        return None, kind(**given)
+    begun = run_dir.read_progress(out).get("settings")
+    if begun is not None and not (out / run_dir.TRAINING).exists():
+        screen.say(f"{out} has no checkpoint yet: the run starts from its beginning, with its settings")
+        return None, _resumed_settings(kind, begun, given, screen)
+    saved = run_dir.load_training_state(out)
+    return saved, _resumed_settings(kind, json.loads(saved["settings"]), given, screen)
+
+
+def _resumed_settings(
+    kind: type[Settings], kept: dict[str, Any], given: dict[str, Any], screen: Screen
+) -> Settings:
+    """The settings that the run was started with; flags that say something else are refused."""
+    plain = kind(**given).to_dict()
+    for name in given:
+        if name not in CHANGEABLE and plain[name] != kept.get(name):
+            raise ValueError(
+                f"the run was started with {flag_name(name)} {kept.get(name)}, not {plain[name]}; "
+                f"leave {flag_name(name)} out, or start another run with another --out"
+            )
+    names = {one.name for one in fields(kind)}
+    changes = {name: value for name, value in given.items() if name in CHANGEABLE}
+    if kept["epochs"] is not None and changes.get("epochs", kept["epochs"]) != kept["epochs"]:
+        screen.warn(
+            f"planned for {kept['epochs']} epochs, now for {changes['epochs']}: the rate follows the new "
+            "plan from here on, so the result is not that of a run planned so from its start"
+        )
+    return kind(**({key: value for key, value in kept.items() if key in names} | changes))

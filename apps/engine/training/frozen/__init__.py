@@ -1,0 +1,1 @@
+"""A frozen backbone: features computed once, and heads fitted to them."""

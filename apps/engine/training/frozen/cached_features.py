@@ -1,0 +1,124 @@
+"""A frozen backbone: its features are computed once, and the head learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from apps.engine.data.collate import taken
+from apps.engine.data.loader import Batch, Loader
+from apps.engine.data.samplers import EpochBatches
+from apps.engine.training.frozen.features import cached_features, data_key, pooled_features
+from apps.engine.training.loaders import JUDGED_TOGETHER
+from apps.engine.training.loop import rate
+from apps.engine.training.setup import Job
+from datasets.base import LabelledPhotos
+
+
+def pools(job: Job) -> bool:
+    """Whether the application's head can be fitted to pooled features of one map."""
+    head: Any = job.model.heads[job.app.name]
+    return bool(head.pools) and len(head.strides) == 1
+
+
+def fit_head(job: Job) -> None:
+    """Fit the application's head to the features of the photos as they are; the first process fits."""
+    job.backbone.freeze()
+    head: Any = job.model.heads[job.app.name]
+    with job.screen.track("features", len(job.still)) as update:
+        features, targets, _, bad = pooled_features(
+            job.backbone, job.still, stride=head.strides[0], world=job.world, dtype=job.precision,
+            on_step=lambda n, tally: update(n, rate(tally)),
+        )
+    job.note_bad(bad)
+    if job.world.first:
+        job.screen.say(job.app.fit_head(head, features, targets))
+    job.world.share_state(head)
+
+
+class FeatureLoader:
+    """Epochs over features that are held in memory; stands where a :class:`Loader` stood.
+
+    The images of its batches are features already, (B, C, 1, 1) float32.
+
+    Args:
+        photos: the dataset that they are of.
+        features: (V, N, C), V views of N photos; each epoch sees one view of a photo, drawn anew.
+        targets: (N, ...), or a dict of such.
+        indices: N positions in the dataset.
+        batches: the order, by (epoch, position in ``indices``).
+        seed: of the draw of views.
+    """
+
+    def __init__(
+        self, photos: LabelledPhotos, features: NDArray[np.float32], targets: Any,
+        indices: list[int], batches: EpochBatches, seed: int,
+    ) -> None:
+        self.photos, self.batches, self.seed, self.indices = photos, batches, seed, indices
+        self.features = torch.as_tensor(features)
+        self.targets = targets if isinstance(targets, dict) else torch.as_tensor(targets)
+
+    def __len__(self) -> int:
+        return self.batches.total
+
+    def empty(self) -> Batch:
+        """A batch without photos, for a process that has none."""
+        return Batch(self.features[0, :0, :, None, None], taken(self.targets, []), [], [])
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from ``start`` on."""
+        self.batches.epoch = number
+        draw = np.random.default_rng((self.seed, number)).integers(len(self.features), size=len(self.indices))
+        views = torch.as_tensor(draw)
+        self.batches.start = start
+        for keys in self.batches:
+            rows = torch.as_tensor([key[1] for key in keys], dtype=torch.long)
+            images = self.features[views[rows], rows][:, :, None, None]
+            targets = taken(self.targets, rows.tolist())
+            yield Batch(images, targets, [self.indices[int(row)] for row in rows], [])
+
+
+def with_cached_features(job: Job) -> tuple[FeatureLoader, FeatureLoader]:
+    """The features of the photos to learn from, plain and distorted, and of those to judge by."""
+    s = job.settings
+    head: Any = job.model.heads[job.app.name]
+    if not pools(job):
+        raise ValueError(
+            f"{job.app.name}'s head sees whole maps, so features cannot be cached; give --no-cached-features"
+        )
+
+    def loader(view: int) -> Loader:
+        return job.still if view == 0 else job.reading.distorted(job.photos, shuffle=False)
+
+    with job.screen.track("features", (s.views + 1) * len(job.still)) as update:
+        key = None if s.cache is None else data_key(*(loader(view) for view in range(min(s.views, 1) + 1)))
+        features, targets, indices, bad = cached_features(
+            job.backbone, loader, views=s.views, stride=head.strides[0], folder=s.cache, key=key or "",
+            world=job.world, dtype=job.precision, on_step=lambda n, tally: update(n, rate(tally)),
+            on_note=job.screen.warn,
+        )
+    job.note_bad(bad)
+    labels = [int(target) for target in targets] if s.sampling == "balanced" else None
+    order = EpochBatches(
+        len(indices), s.batch_size, seed=s.seed, shuffle=True, rank=job.world.rank, world=job.world.size,
+        labels=labels,
+    )
+    return FeatureLoader(job.photos, features, targets, indices, order, s.seed), _judged(job, head.strides[0])
+
+
+def _judged(job: Job, stride: int) -> FeatureLoader:
+    """The features of the photos to judge by, in their order."""
+    with job.screen.track("validation features", len(job.val)) as update:
+        features, targets, indices, bad = pooled_features(
+            job.backbone, job.val, stride=stride, world=job.world, dtype=job.precision,
+            on_step=lambda n, tally: update(n, rate(tally)),
+        )
+    job.note_bad(bad)
+    order = EpochBatches(
+        len(indices), JUDGED_TOGETHER, seed=0, shuffle=False, rank=job.world.rank, world=job.world.size
+    )
+    return FeatureLoader(job.val.photos, features[None], targets, indices, order, 0)

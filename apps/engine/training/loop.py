@@ -1,0 +1,260 @@
+"""The loop: an update is a function, an epoch is a function that calls it, a run one that calls that."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from apps.engine.core.distributed import World
+from apps.engine.data.collate import joined, mapped, taken
+from apps.engine.data.loader import BadPhoto, Batch
+from apps.engine.training.signals import Stop, Stopped
+
+
+@dataclass
+class Tally:
+    """Sums over an epoch: counted once and divided once, over all processes."""
+
+    photos: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    bad: list[BadPhoto] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, count: int, sums: dict[str, float]) -> None:
+        """Add ``count`` photos and each term's sum over them."""
+        self.photos += count
+        for name, value in sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """Each term's mean over the photos."""
+        return {name: total / max(self.photos, 1) for name, total in self.sums.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What an epoch that goes on later needs; bad photos are named by the process that met them."""
+        return {"photos": self.photos, "sums": dict(self.sums), "seconds": self.seconds}
+
+
+StepHook = Callable[[int, Tally], None]
+Terms = dict[str, Tensor]
+
+
+def rate(tally: Tally) -> str:
+    """How fast it goes, and the loss if there is one, in a few words."""
+    words = f"{tally.photos / max(tally.seconds, 1e-9):.0f} photos/s"
+    loss = tally.means().get("loss")
+    return words if loss is None else f"{words}, loss {loss:.3f}"
+
+
+@dataclass
+class Learner:
+    """What an update needs and changes.
+
+    Args:
+        model: what learns; its output is the head's.
+        terms: (images, model, targets) -> named scalar terms, means over the photos; their sum is lowered.
+        optimizer: of the model's parameters.
+        nominal: photos of a full update, over all processes; gradients are divided by what was there.
+        clip_norm: bound on the norm of all gradients together.
+        before_update: called with the number of updates done in all, for the schedule.
+        after_update: called after each, for averaged weights.
+        name_photos: dataset indices -> words, for the message on a loss that is not finite.
+        empty: a batch without photos in the right shapes, for a process that has none in a batch.
+        timer: ``timer("forward")`` is a context that counts the time spent in it.
+    """
+
+    model: nn.Module
+    terms: Callable[[Tensor, nn.Module, Tensor], Terms]
+    optimizer: torch.optim.Optimizer
+    nominal: int
+    clip_norm: float = 1.0
+    before_update: Callable[[int], None] = lambda _step: None
+    after_update: Callable[[], None] = lambda: None
+    name_photos: Callable[[Sequence[int]], str] = str
+    empty: Batch | None = None
+    timer: Callable[[str], AbstractContextManager[Any]] = lambda _stage: nullcontext()
+    world: World = field(default_factory=World)
+    stop: Stop = field(default_factory=Stop)
+
+
+def train_epoch(
+    learner: Learner, batches: Iterable[Batch], *, accumulate: int = 1, tally: Tally | None = None,
+    done: int = 0, epoch_start: int = 0, seed: Callable[[int], None] = lambda _step: None,
+    on_step: StepHook = lambda _done, _tally: None,
+) -> Tally:
+    """Teach the model one pass over the batches, or the rest of one.
+
+    Args:
+        learner: put its model in training mode first.
+        batches: what to learn from; photos that could not be read are counted, not learned.
+        accumulate: batches an update.
+        tally: of the updates of this epoch that were done before.
+        done: how many those were.
+        epoch_start: updates done before this epoch.
+        seed: called before each update with the number of those done in this epoch, so that what is
+            random in one hangs on its place alone.
+        on_step: called after each update with the number done in this epoch and the tally.
+
+    Raises:
+        FloatingPointError: a loss term is not finite; the message names the terms and the photos.
+        Stopped: a signal asked for it; every update that ``on_step`` was told of is done.
+    """
+    tally = tally or Tally()
+    before, start = tally.seconds, time.perf_counter()
+    for group in _grouped(batches, accumulate, learner.timer):
+        seed(done)
+        stopping = update(learner, group, epoch_start + done, tally)
+        done += 1
+        tally.seconds = before + time.perf_counter() - start
+        on_step(done, tally)
+        if stopping:
+            raise Stopped(learner.stop.number or int(stopping), f"stopped after update {done} of the epoch")
+    return tally
+
+
+def _grouped(batches: Iterable[Batch], size: int, timer: Any) -> Iterator[list[Batch]]:
+    """Lists of ``size`` batches, the last one shorter; waiting for them is timed."""
+    source, group = iter(batches), list[Batch]()
+    while True:
+        with timer("data"):
+            batch = next(source, None)
+        if batch is not None:
+            group.append(batch)
+        if len(group) == size or (batch is None and group):
+            yield group
+            group = []
+        if batch is None:
+            return
+
+
+def update(learner: Learner, batches: Sequence[Batch], step: int, tally: Tally) -> float:
+    """One update from the gradients of one or several batches; returns the signal that asks to stop, or 0.
+
+    Several processes share an update: each brings its part of every batch, and the gradient is that of
+    the mean over all photos, however unequal the parts are.
+    """
+    parameters = [p for group in learner.optimizer.param_groups for p in group["params"]]
+    learner.optimizer.zero_grad(set_to_none=True)
+    photos, stopping = 0.0, 0.0
+    for number, batch in enumerate(batches, start=1):
+        tally.bad.extend(batch.bad)
+        with _quiet(learner.model, talk=number == len(batches)):
+            count, asked = _gradients(learner, batch, tally)
+        photos, stopping = photos + count, max(stopping, asked)
+    if not photos:
+        return stopping
+    with learner.timer("optimizer"):
+        if photos != learner.nominal:
+            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], learner.nominal / photos)
+        learner.before_update(step)
+        nn.utils.clip_grad_norm_(parameters, learner.clip_norm)
+        learner.optimizer.step()
+        learner.after_update()
+    return stopping
+
+
+def _quiet(model: nn.Module, *, talk: bool) -> AbstractContextManager[Any]:
+    """Processes exchange gradients once an update, with its last batch."""
+    if isinstance(model, DistributedDataParallel) and not talk:
+        quiet: AbstractContextManager[Any] = model.no_sync()
+        return quiet
+    return nullcontext()
+
+
+def _gradients(learner: Learner, batch: Batch, tally: Tally) -> tuple[float, float]:
+    """Add a batch's gradients; returns its photos over all processes, and the signal that asks to stop.
+
+    Where others have photos in this batch, a process that has none takes part with zeros.
+    """
+    world, count = learner.world, len(batch.indices)
+    if not count and world.size == 1:
+        return 0.0, learner.stop.number
+    batch = batch if count or learner.empty is None else learner.empty
+    with learner.timer("forward"):
+        images = batch.images.to(world.device)
+        targets = mapped(lambda one: one.to(world.device), batch.targets)
+        terms = learner.terms(images, learner.model, targets)
+        if not count:  # a mean over nothing is not a number, and its gradient is zero
+            terms = {name: torch.nan_to_num(term) for name, term in terms.items()}
+        loss = torch.stack(list(terms.values())).sum()
+    values = {name: term.item() * count for name, term in terms.items()} | {"loss": loss.item() * count}
+    with learner.timer("exchange"):
+        photos, asked, *sums = world.sum([count, learner.stop.number, *values.values()])
+    if not all(math.isfinite(value) for value in sums):
+        _refuse(learner, batch, {name: term.item() for name, term in terms.items()})
+    with learner.timer("backward"):
+        (loss * (count * world.size / learner.nominal)).backward()  # type: ignore[no-untyped-call]
+    tally.add(round(photos), dict(zip(values, sums, strict=True)))
+    return photos, asked
+
+
+def _refuse(learner: Learner, batch: Batch, terms: dict[str, float]) -> None:
+    """Raise, in all processes, with the terms and files of the first one whose loss is not finite."""
+    told = ", ".join(f"{name} is {value:g}" for name, value in terms.items())
+    mine = None if all(math.isfinite(value) for value in terms.values()) else (
+        f"({told}); lower --lr or --clip-norm, or look at the photos of the batch, "
+        f"{learner.name_photos(batch.indices)}; the last checkpoint is whole"
+    )
+    found = next((text for text in learner.world.gather(mine) if text), f"({told})")
+    raise FloatingPointError(f"the loss is not finite {found}")
+
+
+@torch.inference_mode()
+def run_model(
+    model: Callable[[Tensor], Any], batches: Iterable[Batch], *, world: World | None = None,
+    stop: Stop | None = None, on_step: StepHook = lambda _done, _tally: None,
+) -> tuple[Any, Any, list[int], list[BadPhoto]]:
+    """Outputs, targets, dataset indices and unreadable photos over the batches of all processes.
+
+    Args:
+        model: images -> output, a tensor (B, ...) or a dict, tuple or list of them, photos first; put it in
+            evaluation mode first.
+        batches: this process's part, in any order; the answer is in the order of the indices, each once.
+        world: the processes that share the work.
+        stop: looked at after each batch.
+        on_step: called after each batch.
+
+    Raises:
+        ValueError: no photo could be read.
+        Stopped: a signal asked for it.
+    """
+    world = world or World()
+    outputs: list[Any] = []
+    targets: list[Any] = []
+    indices: list[int] = []
+    tally, start = Tally(), time.perf_counter()
+    for number, batch in enumerate(batches, start=1):
+        tally.bad.extend(batch.bad)
+        if batch.indices:
+            outputs.append(mapped(_kept, model(batch.images.to(world.device))))
+            targets.append(batch.targets)
+            indices.extend(batch.indices)
+            tally.add(len(batch.indices), {})
+        tally.seconds = time.perf_counter() - start
+        on_step(number, tally)
+        if stop is not None and stop.number:
+            raise Stopped(stop.number, "stopped while judging")
+    mine = (joined(outputs), joined(targets), indices) if outputs else None
+    parts = world.gather((mine, tally.bad))
+    bad = [one for _, theirs in parts for one in theirs]
+    found = [part for part, _ in parts if part is not None]
+    if not found:
+        first = bad[0].reason if bad else "there are none"
+        raise ValueError(f"none of the {len(bad)} photos could be read; the first: {first}")
+    order = [index for part in found for index in part[2]]
+    sort = sorted(range(len(order)), key=order.__getitem__)
+    outputs_all, targets_all = (taken(joined([part[n] for part in found]), sort) for n in (0, 1))
+    return outputs_all, targets_all, sorted(order), bad
+
+
+def _kept(output: Tensor) -> Tensor:
+    """An output in full precision and in main memory; whole numbers stay what they are."""
+    return (output.float() if output.is_floating_point() else output).cpu()

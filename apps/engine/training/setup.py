@@ -1,0 +1,254 @@
+"""A training in the making: data, weights and model, with every setting resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from apps.engine.core.console import Screen
+from apps.engine.core.distributed import World
+from apps.engine.core.machine import autocast, choose_precision
+from apps.engine.core.model import answering, describe, find_weights, make_backbone, make_model
+from apps.engine.core.registry import load_app
+from apps.engine.core.settings import Settings
+from apps.engine.core.task import App
+from apps.engine.data.cache import PhotoCache
+from apps.engine.data.collate import stacked, taken
+from apps.engine.data.loader import BadPhoto, Batch, Loader
+from apps.engine.tracking.loggers import require_tensorboard
+from apps.engine.tracking.timer import StageTimer
+from apps.engine.training.loaders import Reading
+from apps.engine.training.optim.optimizers import check_optimizer
+from apps.engine.training.signals import Stop
+from apps.engine.training.sync_batchnorm import synchronise_batch_norm
+from backbone import Backbone, WeightsInfo
+from datasets.base import LabelledPhotos
+from heads import MultiHead
+
+DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so usual values are smaller
+NAMED = 4  # photos of a batch that a message names
+
+
+@dataclass
+class Job:
+    """One training in the making: everything that its steps share.
+
+    ``train`` may be features that stand for photos, ``val_features`` are those of ``val``; ``probing``
+    says that the head is fitted, not taught; ``judge`` answers for more than one head; ``regroup``
+    changes the optimiser's groups.
+    """
+
+    app: App
+    settings: Any
+    run: Path
+    screen: Screen
+    model: MultiHead
+    backbone: Backbone
+    info: WeightsInfo
+    classes: tuple[str, ...]
+    photos: LabelledPhotos
+    train: Any
+    still: Loader
+    val: Loader
+    reading: Reading
+    world: World
+    terms: Callable[[torch.Tensor, torch.nn.Module, Any], dict[str, torch.Tensor]]
+    precision: torch.dtype
+    val_features: Any = None
+    probing: bool = False
+    judge: Callable[[], Any] | None = None
+    regroup: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda groups: groups
+    bad: list[str] = field(default_factory=list)
+    stop: Stop = field(default_factory=Stop)
+    timer: StageTimer = field(default_factory=StageTimer)
+
+    def judging_forward(self) -> Callable[[torch.Tensor], Any]:
+        """The one head's output on a copy of the network made for answering; make it anew after learning."""
+        return answering(self.model, self.app.name, self.precision)
+
+    def note_bad(self, bad: list[BadPhoto]) -> None:
+        """Name each unreadable photo once; the rest goes on."""
+        for one in bad:
+            if one.reason not in self.bad:
+                self.bad.append(one.reason)
+                self.screen.warn(f"skipped: {one.reason}")
+
+    def name_photos(self, indices: Sequence[int]) -> str:
+        """The files of some training photos, the first few by name."""
+        named = ", ".join(str(self.photos.photos[index].path) for index in indices[:NAMED])
+        more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
+        return named + more
+
+    def empty_batch(self) -> Batch:
+        """A batch without photos, for a process that has none."""
+        if hasattr(self.train, "empty"):
+            batch: Batch = self.train.empty()
+            return batch
+        side = self.settings.train_resolution
+        nothing = taken(stacked([self.photos.target(0)]), [])
+        return Batch(torch.zeros(0, 3, side, side, dtype=torch.uint8), nothing, [], [])
+
+
+def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> Job:
+    """Data, weights, model and loaders, with every setting resolved."""
+    kind = load_app(name)
+    sample = settings.data is None
+    if world.first:
+        settings = with_sample(kind, settings, screen)
+    settings = replace(settings, data=world.share(settings.data))
+    train, val = (kind(settings).dataset(split) for split in ("train", "val"))
+    for note in (*train.notes, *val.notes, *without_photos(val, "val")):
+        screen.warn(note)
+    weights = find_weights(settings)
+    info = describe(settings, weights, sample=sample)
+    check_early(kind, settings)
+    for note in without_effect(settings, probe_is_taught=getattr(kind, "probe_is_taught", False)):
+        screen.warn(note)
+    chosen: Any = resolve(
+        settings, info, photos=len(train), pretrained=weights is not None, sample=sample
+    )
+    screen.say(
+        f"{len(train)} photos to learn from, {len(val)} to judge by, {len(train.classes)} classes; "
+        f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
+    )
+    torch.manual_seed(chosen.seed)
+    backbone, info = make_backbone(info, weights, chosen.resolution, getattr(chosen, "judged_crop", None))
+    app = kind(chosen)
+    model = make_model(app, backbone, train.classes)
+    if chosen.batch_norm == "still" or (chosen.batch_norm == "auto" and weights is not None):
+        backbone.still_batch_norm = True
+    elif world.size > 1:
+        synchronise_batch_norm(model)
+    precision = choose_precision(chosen.precision, device=world.device.type)
+    head: Any = model.heads[name]
+    terms = app.terms(head, train, lambda: autocast(precision, device=world.device.type))
+    cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
+    reading = Reading(chosen, world, cache)
+    seen = info.preprocessing
+    return Job(
+        app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
+        train=reading.distorted(train), still=reading.still(train, seen, kept=False),
+        val=reading.still(val, seen),
+        reading=reading, world=world, terms=terms, precision=precision, probing=chosen.epochs is None,
+    )
+
+
+def check_early(kind: type[App], settings: Settings) -> None:
+    """Refuse before any photo is read what could only fail later.
+
+    Raises:
+        ValueError: the optimiser or the figure to watch does not exist, or TensorBoard is not installed.
+    """
+    if settings.tensorboard:
+        require_tensorboard()
+    check_optimizer(settings.optimizer)
+    if settings.monitor is not None and settings.monitor not in kind.figures:
+        raise ValueError(
+            f"--monitor {settings.monitor}: {kind.name} has no such figure; it has {', '.join(kind.figures)}"
+        )
+
+
+def without_effect(settings: Settings, *, probe_is_taught: bool = False) -> list[str]:
+    """A sentence on each option that the others leave without effect.
+
+    Args:
+        settings: of a training.
+        probe_is_taught: the application's ``fit_head`` learns a teacher's answers, too.
+    """
+    s: Any = settings
+    taught = not s.freeze or s.epochs is not None
+    found = {
+        "--views": s.views > 0 and not (s.freeze and s.epochs is not None and s.cached_features),
+        "--unfreeze-every": s.unfreeze_every is not None and s.freeze,
+        "--layer-decay": s.layer_decay != 1.0 and s.freeze,
+        "--step-epochs": s.step_epochs is not None and s.schedule != "step",
+        "--ema": s.ema > 0 and not taught,
+        "--patience": s.patience is not None and not taught,
+        "--teacher": s.teacher is not None and not taught and not probe_is_taught,
+    }
+    return [f"{flag} has no effect with the other options given" for flag, vain in found.items() if vain]
+
+
+def with_sample(kind: type[App], settings: Settings, screen: Screen) -> Settings:
+    """The drawn sample where no ``--data`` is given; says so.
+
+    Raises:
+        ValueError: the application has no sample.
+    """
+    if settings.data is not None:
+        return settings
+    if not kind.has_sample:
+        raise ValueError(f"{kind.name} has no built-in sample; give --data DIR")
+    from datasets.synthetic.drawn_dogs import BREEDS, TRAIN_PER_BREED, VAL_PER_BREED, drawn_dogs_root
+
+    screen.say("no --data: using the built-in sample, which is drawn by code and shows no real dogs")
+    screen.say(
+        "the real thing: python cli.py fetch stanford-dogs --root DIR, then finetune dogs --data DIR"
+    )
+    pictures = len(BREEDS) * (TRAIN_PER_BREED + VAL_PER_BREED)
+    with screen.track("drawing the sample", pictures) as update:
+        root = drawn_dogs_root(on_progress=lambda done, _total: update(done, "pictures"))
+    return replace(settings, data=root)
+
+
+def without_photos(photos: LabelledPhotos, split: str) -> list[str]:
+    """A sentence on the classes that a split has no photo of, if there are any."""
+    if not photos.one_class:
+        return []
+    empty = [name for name, n in zip(photos.classes, photos.counts(), strict=True) if n == 0]
+    if not empty:
+        return []
+    named = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
+    return [f"{split} has no photo of {len(empty)} of {len(photos.classes)} classes: {named}"]
+
+
+def finer(resolution: int) -> int:
+    """The side at which a network trained on random crops of ``resolution`` px sees best.
+
+    Crops show things larger than whole photos do, by about 1.25 with crops of 35 % of the area and more.
+
+    Source: Touvron et al. 2019, "Fixing the train-test resolution discrepancy", arXiv:1906.06423.
+    """
+    return round(resolution * 1.25 / 32) * 32
+
+
+# What is chosen where nothing is said, by what a training starts from; docs/adr/0002 says why.
+FROM_WEIGHTS = {"epochs": 12, "min_crop": 0.35, "lr": 2e-4, "backbone_lr": 0.1, "warmup_epochs": 1.0}
+FROM_SCRATCH = {"epochs": 60, "min_crop": 0.35, "lr": 1e-2, "backbone_lr": 1.0, "warmup_epochs": 2.0}
+ON_SAMPLE = {"epochs": 20, "min_crop": 0.8, "lr": 2e-2, "backbone_lr": 1.0, "warmup_epochs": 2.0}
+# A frozen backbone: without --epochs the head is fitted, which has no rate and no end to choose.
+FROZEN = {"min_crop": 0.35, "lr": 3e-3, "backbone_lr": 0.0, "warmup_epochs": 0.0}
+
+
+def resolve(
+    settings: Settings, info: WeightsInfo, *, photos: int, pretrained: bool, sample: bool
+) -> Settings:
+    """The settings with every None chosen; ``epochs`` stays None where the head is fitted, not taught.
+
+    Raises:
+        ValueError: the batch is larger than the data or a single photo, or a new backbone is frozen.
+    """
+    if settings.freeze and not pretrained:
+        raise ValueError("--freeze keeps the backbone as it is, and a new one knows nothing; give --weights")
+    if settings.batch_size == 1 and not pretrained:
+        raise ValueError("--batch-size 1 gives batch-norm nothing to compare; give 2 or more")
+    if settings.batch_size is not None and settings.batch_size > photos:
+        raise ValueError(
+            f"--batch-size {settings.batch_size} is more than the {photos} photos to learn from; "
+            f"give {photos} or less"
+        )
+    rated = info.preprocessing.resolution
+    larger = pretrained and not settings.freeze and settings.judged_finer
+    recipe: dict[str, Any] = (
+        FROZEN if settings.freeze else FROM_WEIGHTS if pretrained else ON_SAMPLE if sample else FROM_SCRATCH
+    )
+    chosen: dict[str, Any] = recipe | {
+        "width": info.arguments.get("width"), "resolution": finer(rated) if larger else rated,
+        "train_resolution": settings.resolution or rated, "batch_size": min(32, photos),
+        "weight_decay": DECOUPLED_DECAY if settings.optimizer.lower().endswith("w") else L2_DECAY,
+    }
+    return replace(settings, **{k: v for k, v in chosen.items() if getattr(settings, k) is None})

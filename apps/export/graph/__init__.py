@@ -1,0 +1,1 @@
+"""What stands in an exported graph: backbone, heads and their decoding."""

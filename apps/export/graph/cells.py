@@ -1,0 +1,44 @@
+"""Places in an exported model: the head's outputs as one table of probabilities, and what its cells are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from apps.places.answers import coarse
+from apps.places.cells.names import grids_of
+from apps.places.maps.gazetteer import gazetteer
+
+
+class FinestCells(nn.Module):
+    """Log-probabilities of the finest partition's cells: those of all partitions that hold it, together.
+
+    Args:
+        head: as trained.
+
+    Shape:
+        returns: (B, cells of the finest partition), rows whose exponentials add up to 1.
+    """
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.head, self.strides = head.eval(), head.strides
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        """As ``GeoCells.log_probabilities``, in single precision."""
+        parts, _ = self.head.split(self.head(*maps))
+        lines = [self.head.get_buffer(f"ancestors_{number}") for number in range(len(parts))]
+        logs = [torch.log_softmax(part, 1)[:, line] for part, line in zip(parts, lines, strict=True)]
+        return torch.log_softmax(torch.stack(logs).sum(dim=0), dim=1)
+
+
+def told_of(classes: Sequence[str]) -> dict[str, Any]:
+    """Where the finest cells are, for those who have no gazetteer: position to a tenth of a degree, place."""
+    grid = grids_of(classes)[-1]
+    places = gazetteer().places(grid.lat, grid.lon)
+    spots = [coarse(lat, lon) for lat, lon in zip(grid.lat.tolist(), grid.lon.tolist(), strict=True)]
+    names = [", ".join(filter(None, (one.city, one.country_code))) or "at sea" for one in places]
+    return {"lat": [lat for lat, _ in spots], "lon": [lon for _, lon in spots], "places": names}

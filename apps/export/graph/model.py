@@ -1,0 +1,236 @@
+"""From runs to one module: uint8 photos in, the outputs of all heads out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from apps.engine.core.model import load_pretrained, load_run
+from apps.engine.core.run_dir import RunConfig
+from apps.export.spec import RESIZES, HeadSpec, ModelSpec
+from backbone import Backbone
+from backbone.inference import folded
+from heads import SSD, Classifier, Embedding, GeoCells
+
+LIBRARIES = ("torch", "onnx", "onnxruntime")
+Loaded = tuple[Any, Any, RunConfig]
+
+
+class Deployed(nn.Module):
+    """The folded backbone with its heads, for uint8 photos.
+
+    Args:
+        backbone: as trained.
+        heads: name -> head.
+        layout: of the photos: ``nhwc`` or ``nchw``.
+
+    Shape:
+        images: (B, R, R, 3) or (B, 3, R, R) uint8 RGB.
+        returns: a tuple of all heads' outputs, in order.
+    """
+
+    scale: Tensor | None
+    shift: Tensor
+
+    def __init__(self, backbone: Backbone, heads: dict[str, Any], layout: str) -> None:
+        super().__init__()
+        self.backbone = folded(backbone, plain=True)
+        self.heads = nn.ModuleDict(heads).eval()
+        self.strides = {name: head.strides for name, head in heads.items()}
+        self.layout = layout
+        seen = backbone.preprocessing
+        self.flips = seen.order == "bgr"
+        scale = torch.tensor([1 / (255 * std) for std in seen.std])
+        shift = torch.tensor([-255 * mean for mean in seen.mean])
+        stem = getattr(self.backbone, "stem", None)
+        if stem is not None:  # the first convolution takes the scale and the order of the channels in
+            weight = stem.weight * scale.view(1, 3, 1, 1)
+            stem.weight = weight.flip(1) if self.flips else weight
+            shift = shift.flip(0) if self.flips else shift
+            self.flips = False
+        self.register_buffer("scale", _small(scale) if stem is None else None)
+        self.register_buffer("shift", _small(shift))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """One pass, every answer."""
+        if self.layout == "nhwc":
+            images = images.permute(0, 3, 1, 2)
+        images = images.flip(1) if self.flips else images
+        centred = images.float() + self.shift
+        maps = self.backbone.features(centred if self.scale is None else centred * self.scale)
+        outputs: list[Tensor] = []
+        for name, head in self.heads.items():
+            outputs += flat(head(*(maps[stride] for stride in self.strides[name])))
+        return tuple(outputs)
+
+
+def _small(values: Tensor) -> Tensor:
+    """One number where the three channels share it, which runtimes apply several times sooner."""
+    return values[0].clone() if bool((values == values[0]).all()) else values.view(1, 3, 1, 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be written: the module, and what it says of itself."""
+
+    module: Deployed
+    spec: ModelSpec
+    parts: tuple[Loaded, ...]
+
+    def example(self, batch: int, seed: int = 0) -> Tensor:
+        """(batch, ...) smooth uint8 pictures to try the model with."""
+        side = self.spec.resolution
+        made = torch.rand(batch, 3, 7, 7, generator=torch.Generator().manual_seed(seed))
+        made = nn.functional.interpolate(made, (side, side), mode="bilinear").mul(255).byte()
+        return made.permute(0, 2, 3, 1).contiguous() if self.spec.layout == "nhwc" else made
+
+    def reference(self) -> Callable[[Tensor], list[Tensor]]:
+        """Photos -> outputs of the models as trained: nothing folded, nothing exported."""
+
+        @torch.inference_mode()
+        def answer(images: Tensor) -> list[Tensor]:
+            images = images.permute(0, 3, 1, 2) if self.spec.layout == "nhwc" else images
+            found: list[Tensor] = []
+            for (_, model, _), (name, head) in zip(self.parts, self.module.heads.items(), strict=True):
+                maps = model.backbone(images)
+                found += flat(head(*(maps[stride] for stride in self.module.strides[name])))
+            return found
+
+        return answer
+
+
+def flat(output: Any) -> list[Tensor]:
+    """A head's output as a list of tensors, dicts in the order of their keys."""
+    if isinstance(output, Tensor):
+        return [output]
+    parts = output.values() if isinstance(output, dict) else output
+    return [tensor for part in parts for tensor in flat(part)]
+
+
+def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
+    """The runs, or the pretrained network, that a model is made of; all on one backbone.
+
+    Raises:
+        FileNotFoundError: a run or the weights are missing.
+        ValueError: nothing or both is given, a run is damaged, or the backbones or their inputs differ.
+    """
+    if bool(runs) == (weights is not None):
+        raise ValueError("give RUN folders made by finetune, or --weights W with a classifier, not both")
+    parts = (load_pretrained(weights),) if weights is not None else tuple(load_run(run) for run in runs)
+    first = parts[0][2]
+    for run, (_, _, config) in zip(runs, parts, strict=False):
+        if config.fingerprint != first.fingerprint:
+            raise ValueError(
+                f"{runs[0]} has backbone {first.fingerprint}, {run} has {config.fingerprint}: one model has "
+                "one backbone; train the heads with --freeze on the same weights, or export them apart"
+            )
+        if config.backbone.preprocessing != first.backbone.preprocessing:
+            wanted = [one.backbone.preprocessing for one in (first, config)]
+            told = " and ".join(f"resolution {one.resolution}, crop {one.crop:g}" for one in wanted)
+            raise ValueError(
+                f"{runs[0]} and {run} want different inputs ({told}); train the heads at one --resolution "
+                "and --judged-crop, or export them apart"
+            )
+    return parts
+
+
+def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: str) -> Plan:
+    """The module and its description, from runs or from pretrained weights with a classifier.
+
+    Raises:
+        FileNotFoundError: a run or the weights are missing.
+        ValueError: see :func:`load_parts`; or a head cannot be exported.
+    """
+    parts = load_parts(runs, weights)
+    heads: dict[str, Any] = {}
+    specs: list[HeadSpec] = []
+    for app, model, config in parts:
+        name = free_name(config.app, heads)
+        heads[name] = ready(model.heads[config.app])
+        specs.append(describe(name, app, heads[name], config))
+    _, model, config = parts[0]
+    seen = config.backbone.preprocessing
+    spec = ModelSpec(
+        config.fingerprint, seen.resolution, seen.crop, layout, precision, _backbone(config), tuple(specs),
+        {one: version(one) for one in LIBRARIES}, resize_of(specs),
+    )
+    return Plan(Deployed(model.backbone, heads, layout), spec, parts)
+
+
+def resize_of(heads: Sequence[HeadSpec]) -> str:
+    """How all heads want a photo to come onto the input's square.
+
+    Raises:
+        ValueError: they do not want it alike.
+    """
+    wanted = {head.extra.get("resize", RESIZES[0]): head.name for head in heads}
+    if len(wanted) > 1:
+        told = ", ".join(f"{name} wants {mode}" for mode, name in wanted.items())
+        raise ValueError(f"the heads want photos on the square differently ({told}); export them apart")
+    (mode,) = wanted
+    return str(mode)
+
+
+def free_name(name: str, taken: dict[str, Any]) -> str:
+    """The name, or with a number behind it where it is taken."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free
+
+
+def ready(head: Any) -> Any:
+    """The head as it is exported: with what follows its layers, where its raw output means nothing alone."""
+    if isinstance(head, GeoCells):
+        from apps.export.graph.cells import FinestCells
+
+        return FinestCells(head)
+    if isinstance(head, SSD):
+        from apps.export.graph.boxes import DecodedSSD
+
+        return DecodedSSD(head)
+    return head
+
+
+def describe(name: str, app: Any, head: Any, config: RunConfig) -> HeadSpec:
+    """What a head's outputs mean.
+
+    An application whose head is of a kind of its own brings ``exported(head, config)``: a dict with
+    ``kind``, ``outputs`` (names of their own, in the order of the head's output) and plain values for
+    ``extra``.
+
+    Raises:
+        ValueError: the head is of no known kind.
+    """
+    own = getattr(app, "exported", None)
+    if own is not None:
+        told = dict(own(head, config))
+    elif isinstance(head, Classifier):
+        told = {"kind": "classes"}
+    elif isinstance(head, Embedding):
+        told = {"kind": "embedding"}
+    elif isinstance(getattr(head, "head", None), GeoCells):
+        from apps.export.graph.cells import told_of
+
+        told = {"kind": "cells", **told_of(config.classes)}
+    else:
+        raise ValueError(
+            f"heads of {config.app!r} ({type(head).__name__}) cannot be exported yet; leave this run out"
+        )
+    kind, parts = told.pop("kind"), told.pop("outputs", [""])
+    return HeadSpec(
+        name, config.app, kind, tuple("/".join(filter(None, (name, part))) for part in parts), config.classes,
+        config.calibration, config.metrics, config.data, {**told, "tta": config.settings.get("tta", "none")},
+    )
+
+
+def _backbone(config: RunConfig) -> dict[str, Any]:
+    info = config.backbone.to_dict()
+    kept = {key: info[key] for key in ("name", "arch", "source", "licence")}
+    return {**kept, "arguments": dict(info["arguments"]), "preprocessing": info["preprocessing"]}

@@ -1,0 +1,120 @@
+"""Is the written model the trained one: parity of outputs, and accuracy on labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from apps.export.graph.model import Loaded, Plan
+from apps.export.model_file import ModelFile
+from apps.export.photos import square
+from apps.export.spec import HeadSpec
+from apps.export.suppress import suppressed
+from datasets.image_io import BadPhotoError
+
+TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # greatest distance over the greatest output
+BATCHES = (1, 3)
+
+
+def parity(plan: Plan, model: ModelFile) -> float:
+    """How far the file's outputs are from the trained network's, over the greatest of them.
+
+    Scores of boxes are held against 1: where nothing is found all of them are small.
+
+    Raises:
+        ValueError: further than is right for the precision.
+    """
+    reference, worst = plan.reference(), 0.0
+    least = {name: 1.0 for head in plan.spec.heads if head.kind == "boxes" for name in head.outputs}
+    for batch in BATCHES:
+        images = plan.example(batch, seed=batch)
+        outputs = zip(plan.spec.outputs, model.run(images.numpy()), reference(images), strict=True)
+        for name, got, wanted in outputs:
+            scale = max(float(wanted.abs().max()), least.get(name, 1e-6))
+            worst = max(worst, float(np.abs(got - wanted.numpy()).max()) / scale)
+    most = TOLERANCE.get(plan.spec.precision)
+    if most is not None and not worst <= most:
+        raise ValueError(
+            f"the exported model's outputs are off by {worst:.2g} of their size, more than {most:g} for "
+            f"{plan.spec.precision}; nothing was written: export with another --precision or --opset"
+        )
+    return worst
+
+
+def figures(parts: Sequence[Loaded], models: Sequence[ModelFile], data: Path) -> list[dict[str, float]]:
+    """For each model the figure that each head is chosen by, on the labelled photos of a folder.
+
+    Args:
+        parts: what the models were made from.
+        models: to compare; they see the same pixels.
+        data: as ``finetune APP --data`` wants it; the photos of its ``val`` are used.
+
+    Returns:
+        A dict a model: ``APP/FIGURE`` -> value, and ``APP/photos``.
+
+    Raises:
+        OSError: the photos are missing.
+        ValueError: none can be read.
+    """
+    found: list[dict[str, float]] = [{} for _ in models]
+    for place, (app, _, config) in enumerate(parts):
+        one = type(app)(type(app.settings)(**{**app.settings.to_dict(), "data": str(data)}))
+        photos, head = one.dataset("val", classes=config.classes), models[0].spec.heads[place]
+        kept, outputs = _outputs(photos, models, head)
+        if not kept:
+            raise ValueError(f"no photo of --validate {data} can be read")
+        for values, made in zip(found, outputs, strict=True):
+            values[f"{head.name}/{one.monitor}"] = _figure(one, parts[place], head, photos, kept, made)
+            values[f"{head.name}/photos"] = len(kept)
+    return found
+
+
+def _outputs(
+    photos: Any, models: Sequence[ModelFile], head: HeadSpec
+) -> tuple[list[int], list[list[tuple[Any, ...]]]]:
+    """Of each photo that can be read the head's outputs; of a detector only the objects found."""
+    kept: list[int] = []
+    outputs: list[list[tuple[Any, ...]]] = [[] for _ in models]
+    spec = models[0].spec
+    first = spec.outputs.index(head.outputs[0])
+    for index in range(len(photos)):
+        try:
+            pixels = photos.pixels(index)
+        except BadPhotoError:
+            continue
+        images = models[0].laid_out(square(pixels, spec.resolution, spec.crop, spec.resize))
+        kept.append(index)
+        for model, made in zip(models, outputs, strict=True):
+            own = model.run(images)[first : first + len(head.outputs)]
+            boxes = head.kind == "boxes"
+            made.append(suppressed(own[0][0], own[1][0], head.extra) if boxes else tuple(own))
+    return kept, outputs
+
+
+def _figure(
+    app: Any, part: Loaded, head: HeadSpec, photos: Any, kept: list[int], outputs: list[tuple[Any, ...]]
+) -> float:
+    from apps.engine.data.collate import stacked
+
+    _, model, config = part
+    judged: Any
+    if head.kind == "boxes":
+        judged = [tuple(map(torch.from_numpy, one)) for one in outputs]
+    else:
+        whole = [torch.from_numpy(np.concatenate(part)) for part in zip(*outputs, strict=True)]
+        output = whole[0] if len(whole) == 1 else tuple(whole)
+        placed = head.kind == "cells"  # whose outputs are log-probabilities already
+        judged = {"log_probabilities": output} if placed else app.reduce(model.heads[config.app], output)
+    targets = stacked([photos.target(index) for index in kept])
+    paths = tuple(str(photos.photos[index].path) for index in kept)
+    predictions = app.predictions(judged, targets, paths, config.classes, config.calibration)
+    found = app.metrics(predictions)[app.monitor]
+    if found is None:
+        raise ValueError(
+            f"{app.monitor} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"
+        )
+    return float(found)

@@ -1,0 +1,1 @@
+"""Images to a table of faces: found, aligned, embedded, written in parts."""

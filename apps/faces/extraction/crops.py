@@ -1,0 +1,102 @@
+"""Answers about each face: faces are found on photos, cut out, and heads answer for the crops."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from apps.engine.core.machine import choose_precision
+from apps.engine.core.model import answering, load_run
+from apps.faces import NO_FACE
+from apps.faces.extraction.extractor import Looked, Looker, in_order
+from apps.faces.extraction.sources import Source, find_sources
+
+PHOTOS = 16  # looked at before their faces are answered for
+Answer = Callable[[Tensor, Sequence[tuple[int, int]]], list[dict[str, Any]]]
+
+
+def predict_faces(
+    paths: Iterable[Path], *, checkpoint: Path, app: str, crops: bool = False, workers: int | None = None,
+    precision: str = "auto",
+) -> Iterator[dict[str, Any]]:
+    """A run's answer for each face, in the order of the photos, the largest face of a photo first.
+
+    Args:
+        paths: photos, and folders that are searched for photos.
+        checkpoint: a run of an application that answers for faces.
+        app: its name.
+        crops: the photos are face crops already, like those that the run learned from.
+        workers: threads that look for faces; None for one.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+
+    Returns:
+        ``{"path", "face", "box", ...}`` a face with the application's answer, box as (x1, y1, x2, y2)
+        pixels of the photo; ``{"path", "error"}`` for a photo that cannot be read or shows no face.
+
+    Raises:
+        FileNotFoundError: a path or the run is missing.
+        ValueError: the run is of another application, or the folders hold no photo.
+    """
+    own, model, config = load_run(checkpoint, app=app)
+    sources = find_sources(map(str, paths), sys.stdin)
+    if not sources:
+        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    forward, head = answering(model, app, choose_precision(precision)), model.heads[app]
+
+    def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        return own.answers(head, forward(pixels), config, sizes)
+
+    side = config.backbone.preprocessing.resolution
+    for path, problem, faces in faces_of(sources, answer, side=side, crops=crops, workers=workers):
+        if problem:
+            yield {"path": path, "error": problem}
+        for face in faces:
+            yield {"path": path} | face
+
+
+def faces_of(
+    sources: Sequence[Source], answer: Answer, *, side: int, crops: bool = False, workers: int | None = None
+) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """``(path, problem, faces)`` of each photo, in order.
+
+    Args:
+        sources: the photos.
+        answer: crops (B, 3, S, S) in [0, 1] and their sizes to a dict a crop.
+        side: of the crops in pixels, S.
+        crops: the photos are face crops already.
+        workers: threads that look for faces; None for one.
+
+    Returns:
+        The problem is empty where faces were found, and :data:`NO_FACE` where there is none. A face is
+        ``{"face": number, "box": [x1, y1, x2, y2]}`` with its answer.
+    """
+    looker = Looker(side, align="none" if crops else "five-point")
+    looked = in_order(looker, sources, max(workers or 1, 1))
+    while photos := list(islice(looked, PHOTOS)):
+        yield from _answered(photos, answer)
+
+
+@torch.inference_mode()
+def _answered(
+    photos: Sequence[Looked], answer: Answer
+) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    images = [np.asarray(image) for photo in photos for image in photo.images]
+    said: Iterator[dict[str, Any]] = iter(())
+    if images:
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        said = iter(answer(pixels, [(image.shape[1], image.shape[0]) for image in images]))
+    found = []
+    for photo in photos:
+        faces = [
+            {"face": number, "box": [round(float(v), 1) for v in crop.face.box]} | next(said)
+            for number, crop in enumerate(photo.crops)
+        ]
+        found.append((str(photo.source.path), "" if faces else photo.problem or NO_FACE, faces))
+    return found

@@ -1,0 +1,135 @@
+"""One photo to its faces: read, detected, aligned, rated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal, TypeVar, get_args
+
+import torch
+from PIL import Image
+
+from apps.faces import NO_FACE
+from apps.faces.extraction.align import Quality, align_face, pose, sharpness, square_crop
+from apps.faces.extraction.detector import DetectionError, Detector, Face
+from apps.faces.extraction.embedder import Align
+from apps.faces.extraction.sources import Opened, Source, Stamp, open_source
+from datasets.image_io import BadPhotoError
+
+Which = Literal["all", "largest", "one"]
+WHICH: tuple[Which, ...] = get_args(Which)
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A face cut out.
+
+    Args:
+        face: where it is, in pixels of the photo.
+        quality: how good a picture of it this is.
+    """
+
+    face: Face
+    quality: Quality
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found in a photo.
+
+    Args:
+        source: the photo.
+        sha256: of its bytes; empty where they cannot be read.
+        stamp: size and times of change when it was read.
+        crops: its faces.
+        images: RGB squares, one for each of the crops.
+        problem: why there is none, in one line; empty where all is well.
+        readable: False where the photo itself is at fault.
+    """
+
+    source: Source
+    sha256: str
+    stamp: Stamp
+    crops: list[Crop] = field(default_factory=list)
+    images: list[Image.Image] = field(default_factory=list)
+    problem: str = ""
+    readable: bool = True
+
+
+@dataclass(frozen=True)
+class Looker:
+    """How photos are looked at.
+
+    Args:
+        resolution: side of the crops in pixels.
+        which: all faces of a photo, the largest, or one: photos with several are refused then.
+        align: by five landmarks, or none for photos that are face crops already.
+        detector: shared by all threads; unused where nothing is aligned.
+    """
+
+    resolution: int
+    which: Which = "all"
+    align: Align = "five-point"
+    detector: Detector = field(default_factory=Detector)
+
+    def __call__(self, source: Source) -> Looked:
+        """Look at one photo; whatever is wrong with it is told, not raised."""
+        stamp = source.stamp()
+        try:
+            opened = open_source(source)
+        except BadPhotoError as err:
+            return Looked(source, source.sha256(), stamp, problem=err.reason, readable=False)
+        try:
+            found = self.cut(opened)
+        except DetectionError as err:
+            return Looked(source, opened.sha256, stamp, problem=str(err), readable=False)
+        if not found:
+            return Looked(source, opened.sha256, stamp, problem=NO_FACE)
+        if self.which == "one" and len(found) > 1:
+            problem = f"{len(found)} faces found, and exactly one was asked for"
+            return Looked(source, opened.sha256, stamp, problem=problem)
+        chosen = found if self.which == "all" else found[:1]
+        return Looked(source, opened.sha256, stamp, [one for one, _ in chosen], [one for _, one in chosen])
+
+    def cut(self, opened: Opened) -> list[tuple[Crop, Image.Image]]:
+        """The faces of a photo, largest first, rated and cut out.
+
+        Raises:
+            DetectionError: the detector failed on it.
+        """
+        image = opened.image
+        if self.align == "none":
+            whole = Face((0.0, 0.0, float(image.width), float(image.height)), None, None)
+            return [_rated(opened, whole, square_crop(image, self.resolution), 0.0)]
+        return [
+            _rated(opened, face, align_face(image, face.landmarks, self.resolution), pose(face.landmarks))
+            for face in self.detector.detect(image) if face.landmarks is not None
+        ]
+
+
+def _rated(opened: Opened, face: Face, crop: Image.Image, turned: float) -> tuple[Crop, Image.Image]:
+    face = face.scaled(opened.enlarge)
+    return Crop(face, Quality(face.size_px, sharpness(crop), turned)), crop
+
+
+def in_order(work: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:
+    """``work`` of each item on ``workers`` threads, in the order of the items.
+
+    Only twice as many results as threads are ever kept ahead, so memory stays bounded.
+    """
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        rest = iter(items)
+        waiting: list[Future[U]] = [pool.submit(work, item) for item in islice(rest, 2 * workers)]
+        try:
+            while waiting:
+                done = waiting.pop(0).result()
+                waiting.extend(pool.submit(work, item) for item in islice(rest, 1))
+                yield done
+        finally:
+            for future in waiting:
+                future.cancel()

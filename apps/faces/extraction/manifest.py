@@ -1,0 +1,76 @@
+"""Which photos a table of faces knows: beside ``faces.parquet``, ``faces.photos.parquet``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apps.engine.core.files import write_text, write_whole
+from apps.faces.extraction.table import Seen, read_batches
+
+DIGEST = b"mobilenet_apps_inputs"
+_TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "bool": pa.bool_()}
+SCHEMA: Any = pa.schema([(one.name, _TYPES[str(one.type)]) for one in fields(Seen)])
+
+
+def ledger_path(table: Path) -> Path:
+    """Of the list of photos beside a table."""
+    return table.with_name(f"{table.stem}.photos.parquet")
+
+
+def problems_path(table: Path) -> Path:
+    """Of the list of photos that gave no face, and why."""
+    return table.with_name(f"{table.stem}.problems.jsonl")
+
+
+def read_ledger(table: Path) -> dict[str, Seen]:
+    """The photos that a table knows, by path; from the table itself where the list is lost.
+
+    Raises:
+        ValueError: the list is damaged.
+    """
+    path = ledger_path(table)
+    if not table.exists():
+        return {}
+    if not path.exists():
+        return _from_table(table)
+    try:
+        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
+    except (pa.ArrowException, OSError) as err:
+        raise ValueError(f"{path} is damaged; remove it, and all photos are compared by content") from err
+    return {row["path"]: Seen(**row) for row in rows}
+
+
+def _from_table(table: Path) -> dict[str, Seen]:
+    found: dict[str, Seen] = {}
+    for rows in read_batches(table, ["path", "sha256", "face", "name"]):
+        for row in rows.to_pylist():
+            known = found.get(row["path"])
+            count = 1 + (known.faces if known else 0)
+            found[row["path"]] = Seen(row["path"], row["sha256"], -1, 0, 0, None, row["name"], count)
+    return found
+
+
+def last_inputs(table: Path) -> str:
+    """The digest of the inputs of the last finished run; empty where there is none."""
+    path = ledger_path(table)
+    if not (table.exists() and path.exists()):
+        return ""
+    metadata = pq.read_schema(path).metadata or {}
+    return str(metadata.get(DIGEST, b"").decode())
+
+
+def write_ledger(table: Path, photos: Iterable[Seen], digest: str) -> None:
+    """The list of photos, and in words the ones that gave no face."""
+    rows = sorted(photos, key=lambda seen: seen.path)
+    columns = {name: [getattr(seen, name) for seen in rows] for name in SCHEMA.names}
+    listing = pa.table(columns, schema=SCHEMA.with_metadata({DIGEST: digest}))
+    lines = [json.dumps({"path": seen.path, "reason": seen.problem}) for seen in rows if seen.problem]
+    write_text(problems_path(table), "".join(f"{line}\n" for line in lines))
+    write_whole(ledger_path(table), lambda path: pq.write_table(listing, path))

@@ -1,0 +1,166 @@
+"""The folder of an unfinished table: its plan, its parts, its lock; several processes may share it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from apps.engine.core.files import write_json, write_whole
+from apps.faces.extraction.manifest import read_ledger, write_ledger
+from apps.faces.extraction.sources import Stamp
+from apps.faces.extraction.table import About, Seen, merge, read_part, write_part
+
+CHUNK = 32  # photos a part: what is lost at most when a process is killed
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to do, the same for all its processes.
+
+    Args:
+        digest: of the inputs and the settings.
+        about: of the table, as JSON.
+        pending: names of the photos to look at, sorted.
+        skipped: how many photos are in the table already.
+        touched: name -> stamp of those among them that have a new stamp and the old content.
+    """
+
+    digest: str
+    about: str
+    pending: list[str]
+    skipped: int
+    touched: dict[str, Stamp] = field(default_factory=dict)
+
+    def chunks(self) -> list[list[str]]:
+        """The photos, a part's at a time."""
+        return [self.pending[start : start + CHUNK] for start in range(0, len(self.pending), CHUNK)]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this is, as ``torchrun`` tells in the environment."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def here(cls) -> Ranks:
+        """From RANK and WORLD_SIZE; one process without them.
+
+        Raises:
+            ValueError: the two do not go together.
+        """
+        told = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+        if not (told[0].isdigit() and told[1].isdigit() and int(told[0]) < int(told[1])):
+            raise ValueError(f"RANK={told[0]} and WORLD_SIZE={told[1]} do not go together; use torchrun")
+        return cls(int(told[0]), int(told[1]))
+
+    def mine(self, count: int) -> list[int]:
+        """The chunks of ``count`` that fall to this process."""
+        return list(range(self.rank, count, self.world))
+
+
+class Workshop:
+    """The folder beside a table in which it is made."""
+
+    def __init__(self, table: Path) -> None:
+        self.table = table
+        self.folder = table.with_name(f".{table.name}.parts")
+        self.plan_file = self.folder / "plan.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs off; the lock dies with the process.
+
+        Raises:
+            OSError: another run is at work on the same table.
+        """
+        path = self.table.with_name(f".{self.table.name}.lock")
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
+            except BlockingIOError:
+                held = False
+            if not held:
+                raise OSError(f"another process is at work on {self.table}; wait for it, or stop it")
+            self.folder.mkdir(exist_ok=True)
+            try:
+                yield
+            finally:
+                path.unlink()
+
+    def part(self, number: int) -> Path:
+        """Where the rows of a chunk go."""
+        return self.folder / f"{number:07d}.parquet"
+
+    def parts(self) -> list[Path]:
+        """The parts that are there, in order."""
+        return sorted(self.folder.glob("[0-9]*.parquet"))
+
+    def read_plan(self) -> Plan | None:
+        """The plan that a run left or another process made."""
+        try:
+            values: dict[str, Any] = json.loads(self.plan_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        touched = {name: (s[0], s[1], s[2]) for name, s in values.pop("touched").items()}
+        return Plan(**values, touched=touched)
+
+    def write_plan(self, plan: Plan) -> None:
+        """Let the other processes begin."""
+        write_json(self.plan_file, asdict(plan))
+
+    def put(self, number: int, rows: Any, seen: Sequence[Seen]) -> None:
+        """Keep a finished chunk, whole or not at all."""
+        write_whole(self.part(number), lambda path: write_part(path, rows, seen))
+
+    def missing(self, plan: Plan) -> list[int]:
+        """The chunks that nobody has finished yet."""
+        return [number for number in range(len(plan.chunks())) if not self.part(number).exists()]
+
+    def await_parts(self, plan: Plan) -> None:
+        """Wait for the parts of the other processes."""
+        while self.missing(plan):
+            time.sleep(POLL_SECONDS)
+
+    def assemble(self, about: About, plan: Plan) -> list[Seen]:
+        """Merge the parts into the table and clear up; may be broken off and done again.
+
+        Returns:
+            The photos of the parts.
+        """
+        parts = self.parts()
+        seen = [one for part in parts for one in read_part(part)]
+        known = read_ledger(self.table)
+        for name, stamp in plan.touched.items():
+            if name in known:
+                known[name] = _restamped(known[name], stamp)
+        if parts or not self.table.exists():
+            write_whole(self.folder / "table.parquet", lambda to: merge(self.table, parts, about, to))
+            (self.folder / "table.parquet").replace(self.table)
+        write_ledger(self.table, (known | {one.path: one for one in seen}).values(), plan.digest)
+        self.clear()
+        return seen
+
+    def clear(self) -> None:
+        """Remove the folder; under another name first, so that half of it is never taken for a plan."""
+        waste = self.folder.with_name(self.folder.name + ".old")
+        shutil.rmtree(waste, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(waste)
+        shutil.rmtree(waste, ignore_errors=True)
+
+
+def _restamped(seen: Seen, stamp: Stamp) -> Seen:
+    size, modified, changed = stamp
+    return Seen(**asdict(seen) | {"bytes": size, "modified_ns": modified, "changed_ns": changed})

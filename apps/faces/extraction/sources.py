@@ -1,0 +1,220 @@
+"""Photos by name: folders, files, patterns, lists and tar shards, each photo with a name that lasts."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import stat
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TextIO
+
+from PIL import Image
+
+from datasets.image_io import PHOTO_SUFFIXES, BadPhotoError, find_photos, read_photo
+
+STDIN = "-"
+IN_TAR = "::"  # shard.tar::folder/photo.jpg
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+DECODED_PX = 1024  # a JPEG may be decoded smaller as long as its short side keeps this many pixels
+LONGEST_PX = 3072  # no working copy of a photo is longer, whatever its format
+
+Stamp = tuple[int, int, int]  # bytes, mtime_ns, ctime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one photo lies.
+
+    Args:
+        name: absolute path, or ``shard.tar::member``.
+        path: the file that holds it.
+        start: of its bytes in the file; None where it is a file of its own.
+        length: how many bytes; None where it is a file of its own.
+    """
+
+    name: str
+    path: Path
+    start: int | None = None
+    length: int | None = None
+
+    def stamp(self) -> Stamp:
+        """Bytes, and when content and entry of the file last changed; (-1, 0, 0) where it is gone."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return -1, 0, 0
+        size = status.st_size if self.length is None else self.length
+        return size, status.st_mtime_ns, status.st_ctime_ns
+
+    def sha256(self) -> str:
+        """Of the photo's bytes, in hex; of what cannot be read, the empty text."""
+        try:
+            with self.file() as path:
+                return hash_file(path)
+        except BadPhotoError:
+            return ""
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """A path to the photo's bytes; what lies in a tar shard is copied out for the time being.
+
+        Raises:
+            BadPhotoError: the shard cannot be read.
+        """
+        if self.start is None or self.length is None:
+            yield self.path
+            return
+        with tempfile.NamedTemporaryFile(prefix="photo-") as copy:
+            try:
+                with self.path.open("rb") as shard:
+                    shard.seek(self.start)
+                    copy.write(shard.read(self.length))
+            except OSError as err:
+                raise BadPhotoError(self.name, f"cannot be read: {err.strerror}") from err
+            copy.flush()
+            yield Path(copy.name)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A photo in memory.
+
+    Args:
+        image: RGB and upright; a large one is decoded or shrunk to a working size.
+        enlarge: pixels of the photo on one of ``image``.
+        sha256: of the photo's bytes, in hex.
+    """
+
+    image: Image.Image
+    enlarge: float
+    sha256: str
+
+
+def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
+    """The photos that the paths mean, sorted by name, each once.
+
+    Args:
+        paths: photos, folders, patterns such as ``2024/*.jpg``, ``.tar`` shards, or ``-`` for a list of
+            such paths on ``stdin``, one a line.
+        stdin: where ``-`` is read from.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or a pattern matches nothing.
+        ValueError: a shard is compressed or damaged, or a name is no UTF-8.
+    """
+    found: dict[str, Source] = {}
+    for path in _expanded(paths, stdin):
+        for source in _tar_members(path) if path.suffix.lower() == ".tar" else _below(path):
+            try:
+                source.name.encode()
+            except UnicodeEncodeError as err:
+                raise ValueError(f"{source.name!r} is a file name in no UTF-8; rename the file") from err
+            found[source.name] = source
+    return [found[name] for name in sorted(found)]
+
+
+def _expanded(paths: Iterable[str], stdin: TextIO) -> Iterator[Path]:
+    for path in paths:
+        if path == STDIN:
+            lines = [line.rstrip("\r\n") for line in stdin]
+            yield from _expanded([line for line in lines if line.strip() and line != STDIN], stdin)
+        elif not Path(path).exists() and glob.has_magic(path):
+            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute ones
+            if not matches:
+                raise FileNotFoundError(f"the pattern {path} matches no file; check it")
+            yield from map(Path, matches)
+        elif path.lower().endswith(PACKED):
+            raise ValueError(f"{path} is compressed, so its photos cannot be found again; give a plain .tar")
+        else:
+            yield Path(path)
+
+
+def _below(path: Path) -> Iterator[Source]:
+    for photo in find_photos([path]):
+        place = Path(os.path.abspath(photo))  # noqa: PTH100 - links are kept as the user names them
+        yield Source(str(place), place)
+
+
+def _tar_members(path: Path) -> Iterator[Source]:
+    """The photos in a tar file, by the suffixes of their names."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; name a photo, a folder or a .tar file")
+    place = Path(os.path.abspath(path))  # noqa: PTH100
+    try:
+        with tarfile.open(place, "r:") as shard:
+            for member in shard:
+                if member.isreg() and Path(member.name).suffix.lower() in PHOTO_SUFFIXES:
+                    name = f"{place}{IN_TAR}{member.name}"
+                    yield Source(name, place, member.offset_data, member.size)
+    except tarfile.TarError as err:
+        raise ValueError(f"{path} is not a whole tar file ({err}); make it again") from err
+
+
+def open_source(source: Source) -> Opened:
+    """Read a photo and hash its bytes.
+
+    Raises:
+        BadPhotoError: it is missing, damaged, too large or no photo; names the photo, not a copy of it.
+    """
+    with source.file() as path:
+        try:
+            digest = hash_file(path)
+            longer = _longer_side(path)
+            image = read_photo(path, min_side=DECODED_PX)
+        except BadPhotoError as err:
+            raise BadPhotoError(source.name, err.reason) from err
+    if max(image.size) > LONGEST_PX:
+        image.thumbnail((LONGEST_PX, LONGEST_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return Opened(image, longer / max(image.size), digest)
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a regular file, in hex; of what cannot be read, the empty text.
+
+    Why it cannot be read is told by whoever decodes it.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _longer_side(path: Path) -> int:
+    """Of the photo as stored, in pixels; 0 where it cannot be told, which decoding will explain."""
+    try:
+        with Image.open(path) as header:
+            return max(header.size)
+    except Exception:  # whatever is wrong with it, read_photo says it in one line
+        return 0
+
+
+def open_by_name(name: str) -> Opened:
+    """A photo by the name that a table keeps, such as for a thumbnail.
+
+    Raises:
+        OSError: its shard is gone.
+        ValueError: it cannot be read or is in its shard no longer.
+    """
+    shard, between, member = name.partition(IN_TAR)
+    if not between or Path(name).exists():
+        return open_source(Source(name, Path(name)))
+    source = _shard_index(Path(shard)).get(name)
+    if source is None:
+        raise ValueError(f"{shard} holds no {member} any more")
+    return open_source(source)
+
+
+@lru_cache(maxsize=4)
+def _shard_index(path: Path) -> dict[str, Source]:
+    """The photos of a tar file by name: a search through it for each would take for ever."""
+    return {source.name: source for source in _tar_members(path)}

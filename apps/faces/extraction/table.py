@@ -1,0 +1,224 @@
+"""Tables of faces on disk: a row a face, a row a photo, written in parts and merged in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apps.faces.extraction.embedder import Align, ModelInfo, Vectors
+from apps.faces.extraction.extractor import Looked
+
+ABOUT, PHOTOS = b"mobilenet_apps_faces", b"mobilenet_apps_photos"
+ROWS = 8192  # a row group: 32 MB of vectors of 1024
+KEYS = ("path", "face")
+
+
+@dataclass(frozen=True)
+class About:
+    """What holds for all rows of a table.
+
+    Args:
+        model: that made the vectors.
+        align: how the faces were cut out.
+    """
+
+    model: ModelInfo
+    align: Align
+
+    def to_json(self) -> str:
+        """As kept in the Parquet file's metadata."""
+        return json.dumps({"model": self.model.to_dict(), "align": self.align}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> About:
+        """The inverse of :meth:`to_json`."""
+        values = json.loads(text)
+        return cls(ModelInfo(**values["model"]), values["align"])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One photo that was looked at, whether or not it shows a face.
+
+    Args:
+        path: its name.
+        sha256: of its bytes.
+        bytes: its size.
+        modified_ns: when its content changed, as the file system says.
+        changed_ns: when its entry in the file system changed.
+        which: faces asked for; None where it is not known.
+        name: of the person it was enrolled for.
+        faces: rows in the table.
+        problem: why there is none, or the empty text.
+        readable: False where the photo itself is at fault.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    modified_ns: int
+    changed_ns: int
+    which: str | None
+    name: str | None
+    faces: int
+    problem: str = ""
+    readable: bool = True
+
+
+def face_schema(about: About) -> Any:
+    """The columns of a table of faces; ``vector`` is as long as the model's."""
+    columns = [
+        ("path", pa.string()), ("sha256", pa.string()), ("face", pa.int32()), ("name", pa.string()),
+        ("box", pa.list_(pa.float32(), 4)), ("landmarks", pa.list_(pa.float32(), 10)),
+        ("probability", pa.float32()), ("size_px", pa.float32()), ("sharpness", pa.float32()),
+        ("pose", pa.float32()), ("vector", pa.list_(pa.float32(), about.model.dim)), ("model", pa.string()),
+    ]
+    return pa.schema(columns, metadata={ABOUT: about.to_json()})
+
+
+def face_rows(looks: Sequence[Looked], vectors: Vectors, about: About, name: str | None) -> Any:
+    """Rows for the faces of some photos, in their order.
+
+    Args:
+        looks: the photos; their crops need no pictures any more.
+        vectors: (N, D), one for each crop, photo by photo.
+        about: the table that the rows are for.
+        name: of the person whom all of them show, or None.
+    """
+    found = [(look, number, crop) for look in looks for number, crop in enumerate(look.crops)]
+    points = [None if c.face.landmarks is None else c.face.landmarks.ravel().tolist() for _, _, c in found]
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+    columns = {
+        "path": [look.source.name for look, _, _ in found], "sha256": [look.sha256 for look, _, _ in found],
+        "face": [number for _, number, _ in found], "name": [name] * len(found),
+        "box": [list(c.face.box) for _, _, c in found], "landmarks": points,
+        "probability": [c.face.probability for _, _, c in found],
+        "size_px": [c.quality.size_px for _, _, c in found],
+        "sharpness": [c.quality.sharpness for _, _, c in found],
+        "pose": [c.quality.pose for _, _, c in found],
+        "vector": pa.FixedSizeListArray.from_arrays(flat, about.model.dim),
+        "model": [about.model.fingerprint] * len(found),
+    }
+    schema = face_schema(about)
+    return pa.table({key: pa.array(v, schema.field(key).type) if isinstance(v, list) else v
+                     for key, v in columns.items()}, schema=schema)
+
+
+def seen_rows(looks: Iterable[Looked], which: str, name: str | None) -> list[Seen]:
+    """What is kept of the photos themselves."""
+    return [
+        Seen(look.source.name, look.sha256, *look.stamp, which, name, len(look.crops), look.problem,
+             look.readable)
+        for look in looks
+    ]
+
+
+def write_part(path: Path, rows: Any, seen: Sequence[Seen]) -> None:
+    """One chunk's rows with its photos in one file; the caller puts it in its place."""
+    photos = json.dumps([asdict(one) for one in seen])
+    pq.write_table(rows.replace_schema_metadata({**rows.schema.metadata, PHOTOS: photos}), path)
+
+
+def read_part(path: Path) -> list[Seen]:
+    """The photos of a part."""
+    return [Seen(**one) for one in json.loads(pq.read_schema(path).metadata[PHOTOS])]
+
+
+def read_about(path: Path) -> About:
+    """What holds for all rows of a table.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or no table of faces.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; make it: python cli.py embed-faces PHOTOS --out {path}")
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except pa.ArrowException as err:
+        raise ValueError(f"{path} is not a whole Parquet file; make it again with embed-faces") from err
+    if ABOUT not in metadata:
+        raise ValueError(f"{path} is no table of faces; make one with embed-faces")
+    return About.from_json(metadata[ABOUT].decode())
+
+
+def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """The rows of a table, a bounded number at a time."""
+    file = pq.ParquetFile(path, memory_map=True)
+    for batch in file.iter_batches(batch_size=ROWS, columns=None if columns is None else list(columns)):
+        yield pa.Table.from_batches([batch])
+
+
+def merge(table: Path, parts: Sequence[Path], about: About, to: Path) -> None:
+    """The table with the rows of the parts instead of those of the same photos; sorted, in bounded memory.
+
+    Args:
+        table: what was there before; may be missing.
+        parts: each sorted by path, and after the one before it.
+        about: of the result.
+        to: file to write.
+    """
+    redone = {seen.path for part in parts for seen in read_part(part)}
+    schema = face_schema(about)
+    with pq.ParquetWriter(to, schema, use_dictionary=["path", "sha256", "name", "model"]) as writer:
+        for rows in _regrouped(_in_order(_old_rows(table, redone), parts)):
+            writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=ROWS)
+
+
+def _old_rows(table: Path, redone: set[str]) -> Iterator[Any]:
+    if not table.exists():
+        return
+    for rows in read_batches(table):
+        keep = np.array([path not in redone for path in rows["path"].to_pylist()], dtype=bool)
+        yield rows.filter(pa.array(keep)).replace_schema_metadata(None)
+
+
+def _in_order(old: Iterator[Any], parts: Sequence[Path]) -> Iterator[Any]:
+    """Old rows and those of the parts in the order of their paths; only one of each is in memory."""
+    waiting: list[Any] = []
+    for part in parts:
+        new = pq.read_table(part).replace_schema_metadata(None)
+        if not new.num_rows:
+            continue
+        last = new["path"][-1].as_py()
+        while not waiting or waiting[-1]["path"][-1].as_py() <= last:
+            more = next((rows for rows in old if rows.num_rows), None)
+            if more is None:
+                break
+            waiting.append(more)
+        before, waiting = _split(waiting, last)
+        together = pa.concat_tables([new, *before])
+        yield together.sort_by([(key, "ascending") for key in KEYS]) if before else new
+    yield from waiting
+    yield from old
+
+
+def _split(tables: list[Any], last: str) -> tuple[list[Any], list[Any]]:
+    """Rows up to the path ``last``, and rows behind it."""
+    before, behind = [], []
+    for rows in tables:
+        count = sum(path <= last for path in rows["path"].to_pylist())
+        before += [rows.slice(0, count)] if count else []
+        behind += [rows.slice(count)] if count < rows.num_rows else []
+    return before, behind
+
+
+def _regrouped(tables: Iterable[Any]) -> Iterator[Any]:
+    """The same rows in groups of one size, so that a file does not depend on how its rows came."""
+    kept: list[Any] = []
+    for rows in tables:
+        kept.append(rows)
+        if sum(one.num_rows for one in kept) >= ROWS:
+            whole = pa.concat_tables(kept)
+            full = whole.num_rows // ROWS * ROWS
+            yield whole.slice(0, full)
+            kept = [whole.slice(full)]
+    if kept:
+        yield pa.concat_tables(kept)

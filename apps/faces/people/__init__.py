@@ -1,0 +1,1 @@
+"""Who is who in a table of faces: search, clusters, the contact sheet."""

@@ -1,0 +1,145 @@
+"""``cluster-faces``: a table of faces to clusters, a list of them, and a contact sheet in one HTML file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from apps.engine.core.console import Screen
+from apps.engine.core.files import writable_folder, write_text
+from apps.engine.reporting import html
+from apps.faces.extraction.sources import open_by_name
+from apps.faces.people.cluster import Labels, cluster_gallery, cohesion
+from apps.faces.people.gallery import Gallery, Match
+from apps.faces.verification.thresholds import find_threshold
+
+CLUSTERS_SHOWN, FACES_SHOWN = 200, 12
+MARGIN = 0.25  # of the box, around each face of the sheet
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One person's faces, as far as the vectors tell.
+
+    Args:
+        number: 0 the largest.
+        rows: of the gallery, the most typical face first.
+        cohesion: mean cosine of all pairs, -1 to 1.
+        name: the most frequent name among its enrolled faces.
+    """
+
+    number: int
+    rows: Labels
+    cohesion: float
+    name: str | None
+
+
+def cluster_faces(
+    table: Path, out: Path, *, far: float | None = None, threshold: float | None = None, min_size: int = 2,
+    screen: Screen,
+) -> dict[str, Any]:
+    """Sort the faces of a table by person.
+
+    Args:
+        table: made by ``embed-faces``.
+        out: folder for ``index.html`` and ``clusters.jsonl``.
+        far: accepted rate of false accepts a comparison; None for the usual one.
+        threshold: least average cosine of one person's faces, instead of ``far``.
+        min_size: faces of the smallest cluster, 2 or more.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"faces", "clusters", "alone", "largest", "cohesion", "threshold", "sheet", "list", ...}``; the
+        cohesion is the mean over the clusters.
+
+    Raises:
+        OSError: the table is missing, or the folder cannot be written.
+        ValueError: the table is damaged or empty, or no threshold is known for its model.
+    """
+    gallery = Gallery.open(table)
+    limit = find_threshold(gallery.about.model, gallery.about.align, far=far, threshold=threshold)
+    writable_folder(out)
+    labels = cluster_gallery(gallery, limit.similarity, min_size=min_size)
+    clusters = list(_clusters(gallery, labels))
+    lines = (
+        {"cluster": c.number, "name": c.name, "size": len(c.rows), "cohesion": round(c.cohesion, 4),
+         "faces": [{"path": face.path, "face": face.face} for face in gallery.rows(c.rows)]}
+        for c in clusters
+    )
+    write_text(out / "clusters.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
+    write_text(out / "index.html", _page(gallery, clusters, screen))
+    return {
+        "faces": len(gallery), "clusters": len(clusters), "alone": int((labels < 0).sum()),
+        "largest": max((len(c.rows) for c in clusters), default=0),
+        "cohesion": round(float(np.mean([c.cohesion for c in clusters])), 4) if clusters else None,
+        "threshold": round(limit.similarity, 6), "false_accept_rate": limit.false_accept_rate,
+        "sheet": str(out / "index.html"), "list": str(out / "clusters.jsonl"),
+    }
+
+
+def _clusters(gallery: Gallery, labels: Labels) -> Iterator[Cluster]:
+    order = np.argsort(labels, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        number = int(labels[rows[0]])
+        if number < 0:
+            continue
+        vectors = gallery.vectors(rows)
+        typical = np.argsort(-(vectors @ vectors.mean(axis=0)), kind="stable")
+        names = Counter(face.name for face in gallery.rows(rows) if face.name is not None)
+        name = names.most_common(1)[0][0] if names else None
+        yield Cluster(number, rows[typical], cohesion(vectors), name)
+
+
+def _page(gallery: Gallery, clusters: list[Cluster], screen: Screen) -> str:
+    shown = clusters[:CLUSTERS_SHOWN]
+    sections = []
+    with screen.track("contact sheet", len(shown)) as update:
+        for done, one in enumerate(shown, 1):
+            sections.append(_section(gallery, one))
+            update(done, "clusters")
+    together = sum(len(c.rows) for c in clusters)
+    words = (
+        f"{len(gallery):,} faces: {together:,} in {len(clusters):,} clusters of one person each, as far as "
+        f"the network can tell, and {len(gallery) - together:,} alone."
+    )
+    if len(clusters) > len(shown):
+        words += f" The {len(shown)} largest clusters are shown; clusters.jsonl has all."
+    return html.page(
+        "People", html.paragraph(words, kind="lead"), sections,
+        footer="Cohesion is the mean cosine of all pairs of a cluster: the lower it is, the more it wants a "
+        "look. This page is one file: it needs no network and runs no script.",
+    )
+
+
+def _section(gallery: Gallery, one: Cluster) -> html.Section:
+    title = one.name or f"Person {one.number + 1}"
+    words = f"{len(one.rows)} faces, cohesion {one.cohesion:.2f}"
+    words += f"; the {FACES_SHOWN} most typical are shown." if len(one.rows) > FACES_SHOWN else "."
+    tiles = [_tile(face) for face in gallery.rows(one.rows[:FACES_SHOWN])]
+    return html.Section(title, html.join([html.paragraph(words, kind="soft"), html.gallery(tiles)]))
+
+
+def _tile(face: Match) -> tuple[html.Html, html.Html]:
+    name = Path(face.path).name
+    image = html.thumbnail_or_grey(lambda _: _thumbnail(face), face.path)
+    return html.picture(image, f"Face {face.face} of {name}"), html.tag("span", name, class_="file")
+
+
+def _thumbnail(face: Match) -> Image.Image:
+    """A square around the face, cut from its photo."""
+    opened = open_by_name(face.path)
+    x1, y1, x2, y2 = (value / opened.enlarge for value in face.box)
+    half = max(x2 - x1, y2 - y1) * (0.5 + MARGIN)
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    left, top = max(0, int(x - half)), max(0, int(y - half))
+    box = (left, top, min(opened.image.width, int(x + half)), min(opened.image.height, int(y + half)))
+    if left >= box[2] or top >= box[3]:
+        raise ValueError(f"{face.path} is another photo than when it was embedded")
+    return opened.image.crop(box)

@@ -1,0 +1,283 @@
+"""Exact search in a table of faces that is mapped into memory, not loaded."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from apps.engine.core.files import write_whole
+from apps.faces.extraction.embedder import ModelInfo, Vectors
+from apps.faces.extraction.table import About, read_about, read_batches
+
+SOURCE = b"mobilenet_apps_source"
+COLUMNS = ("path", "face", "name", "box", "vector")
+BATCH_ROWS = 65_536  # rows of the mapped file that lie together
+PRODUCTS = 262_144  # computed at once: they stay in the processor's cache
+GROUP = 32  # rows of which only the best is looked at first
+QUERIES_AT_ONCE = 512
+GATHERED = 64_000_000  # numbers copied out at once, 256 MB, when groups are opened
+LENGTH_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Match:
+    """A face of a gallery beside a query.
+
+    Args:
+        path: the photo.
+        face: its number in the photo, 0 the largest.
+        name: of the person, where enrolled.
+        box: (x1, y1, x2, y2) pixels of the photo.
+        similarity: cosine of the two vectors, -1 to 1.
+    """
+
+    path: str
+    face: int
+    name: str | None
+    box: tuple[float, ...]
+    similarity: float
+
+
+class Gallery:
+    """A table of faces, ready to be searched.
+
+    Args:
+        about: the model that made it.
+        batches: its rows, each an Arrow record batch with the columns :data:`COLUMNS`.
+        path: the table, for messages.
+    """
+
+    def __init__(self, about: About, batches: Sequence[Any], path: Path) -> None:
+        self.about, self.path = about, path
+        self.batches = [batch for batch in batches if batch.num_rows]
+        self.starts = np.cumsum([0, *(batch.num_rows for batch in self.batches)])
+        groups = [-(-batch.num_rows // GROUP) for batch in self.batches]
+        self.first_groups = [sum(groups[:number]) for number in range(len(groups))]
+
+    @classmethod
+    def open(cls, table: Path) -> Gallery:
+        """A table of ``embed-faces``; its vectors are checked and laid out for mapping once.
+
+        Args:
+            table: the Parquet file; beside it, ``NAME.arrow`` is made, and made again when it changes. Where
+                that folder cannot be written, the rows are kept in a temporary file.
+
+        Raises:
+            FileNotFoundError: there is no table.
+            ValueError: it is damaged or holds no face, or a vector is not finite or not of length 1.
+        """
+        about, source = read_about(table), _source(table)
+        laid_out = table.with_suffix(".arrow")
+        if not _is_of(laid_out, source):
+            try:
+                write_whole(laid_out, lambda path: _lay_out(table, path, source))
+            except PermissionError:
+                laid_out = Path(tempfile.mkdtemp(prefix="gallery-")) / laid_out.name
+                _lay_out(table, laid_out, source)
+        file = pa.ipc.open_file(pa.memory_map(str(laid_out)))
+        gallery = cls(about, [file.get_batch(i) for i in range(file.num_record_batches)], table)
+        if not len(gallery):
+            raise ValueError(f"{table} holds no face, so nobody can be found in it; embed photos first")
+        return gallery
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def check_model(self, model: ModelInfo) -> None:
+        """Hold a query's model against the gallery's.
+
+        Raises:
+            ValueError: it is another; the message names both.
+        """
+        own = self.about.model
+        if own.fingerprint != model.fingerprint:
+            raise ValueError(
+                f"the gallery {self.path} was made by model {own.fingerprint} ({own.name}), the query by "
+                f"{model.fingerprint} ({model.name}): their vectors cannot be compared; use the gallery's "
+                f"weights {own.weights or own.checkpoint}, or embed the gallery again"
+            )
+
+    def search(self, queries: Vectors, top: int) -> tuple[Vectors, Any]:
+        """The most similar faces of the gallery, exactly, for each query.
+
+        Args:
+            queries: (Q, D) unit vectors.
+            top: how many, 1 or more; no more than there are faces are given.
+
+        Returns:
+            Similarities (Q, top), largest first, and the rows (Q, top) that have them.
+
+        Raises:
+            ValueError: a query is not finite, or has another length than the gallery's vectors.
+        """
+        dim = self.about.model.dim
+        if queries.ndim != 2 or queries.shape[1] != dim:
+            raise ValueError(f"queries must have {dim} numbers each, got shape {queries.shape}")
+        if not np.isfinite(queries).all():
+            raise ValueError("a query holds numbers that are not finite; embed its photo again")
+        top = min(top, len(self))
+        asked = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
+        at_once = max(1, min(QUERIES_AT_ONCE, GATHERED // (top * GROUP * dim)))
+        parts = [self._search_some(some, top) for some in torch.split(asked, at_once)]
+        if not parts:
+            return np.zeros((0, top), np.float32), np.zeros((0, top), np.int64)
+        return (np.concatenate([values.numpy() for values, _ in parts]),
+                np.concatenate([rows.numpy() for _, rows in parts]))
+
+    @torch.inference_mode()
+    def _search_some(self, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
+        """The best groups by their maxima, then the best rows in these groups."""
+        turned = queries.T.contiguous()
+        best, groups = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
+        for first, batch in zip(self.first_groups, self.batches, strict=True):
+            maxima = group_maxima(_tensor(batch), turned).T
+            numbers = torch.arange(maxima.shape[1]).expand_as(maxima) + first
+            best, groups = torch.cat([best, maxima], dim=1), torch.cat([groups, numbers], dim=1)
+            best, kept = best.topk(min(top, best.shape[1]), dim=1)
+            groups = groups.gather(1, kept)
+        values, rows = self._open_groups(queries, groups)
+        values, kept = values.topk(top, dim=1)
+        return values, rows.gather(1, kept)
+
+    def _open_groups(self, queries: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarities and rows of all members of each query's groups: both (Q, groups x GROUP)."""
+        asked = torch.arange(len(queries)).repeat_interleave(groups.shape[1])
+        flat = groups.flatten()
+        values = torch.full((len(flat), GROUP), -torch.inf)
+        rows = torch.zeros((len(flat), GROUP), dtype=torch.int64)
+        for first, start, batch in zip(self.first_groups, self.starts[:-1], self.batches, strict=True):
+            vectors = _tensor(batch)
+            here = ((flat >= first) & (flat < first + -(-len(vectors) // GROUP))).nonzero().squeeze(1)
+            inside = (flat[here] - first).unsqueeze(1) * GROUP + torch.arange(GROUP)
+            found = vectors[inside.clamp(max=len(vectors) - 1)]
+            products = torch.bmm(found, queries[asked[here]].unsqueeze(2)).squeeze(2)
+            values[here] = products.masked_fill(inside >= len(vectors), -torch.inf)
+            rows[here] = inside + int(start)
+        return values.view(len(queries), -1), rows.view(len(queries), -1)
+
+    def vectors(self, rows: Any) -> Vectors:
+        """The vectors of some rows, copied: (len(rows), D)."""
+        found = np.empty((len(rows), self.about.model.dim), dtype=np.float32)
+        for start, end, batch in zip(self.starts[:-1], self.starts[1:], self.batches, strict=True):
+            here = (rows >= start) & (rows < end)
+            if here.any():
+                found[here] = _tensor(batch)[torch.from_numpy(rows[here] - start)].numpy()
+        return found
+
+    def rows(self, rows: Any) -> list[Match]:
+        """What is known of some faces; as nobody asked, their similarity is 1."""
+        return [self._match(int(row), 1.0) for row in rows]
+
+    def matches(self, similarities: Vectors, rows: Any) -> list[Match]:
+        """What one query found, in words."""
+        return [self._match(int(row), float(s)) for row, s in zip(rows, similarities, strict=True)]
+
+    def _match(self, row: int, similarity: float) -> Match:
+        number = int(np.searchsorted(self.starts, row, side="right")) - 1
+        values = self.batches[number].slice(row - int(self.starts[number]), 1).drop_columns(["vector"])
+        (one,) = values.to_pylist()
+        return Match(one["path"], one["face"], one["name"], tuple(one["box"]), similarity)
+
+
+def group_maxima(vectors: Tensor, turned: Tensor) -> Tensor:
+    """The largest product of each query in each group of rows.
+
+    The k best rows lie in at most k groups, and these are among the k groups with the best maxima: so all
+    other rows can be let go unsorted, and the search stays exact.
+
+    Shape:
+        vectors: (N, D)
+        turned: (D, Q)
+        returns: (ceil(N / GROUP), Q)
+    """
+    queries = turned.shape[1]
+    step = max(PRODUCTS // max(queries, 1) // GROUP, 32) * GROUP
+    maxima = torch.empty(-(-len(vectors) // GROUP), queries)
+    room = torch.empty(min(step, len(vectors)), queries)
+    for first in range(0, len(vectors), step):
+        some = vectors[first : first + step]
+        products = torch.mm(some, turned, out=room[: len(some)])
+        whole, group = len(products) // GROUP, first // GROUP
+        torch.amax(
+            products[: whole * GROUP].view(whole, GROUP, queries), dim=1, out=maxima[group : group + whole]
+        )
+        if whole * GROUP < len(products):
+            maxima[group + whole] = products[whole * GROUP :].amax(dim=0)
+    return maxima
+
+
+def _tensor(batch: Any) -> Tensor:
+    """The vectors of a record batch where they lie; nothing is copied."""
+    column = batch.column("vector")
+    flat = column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the mapping is read-only, and nobody writes
+        return torch.from_numpy(flat)
+
+
+def _source(table: Path) -> str:
+    """Tells whether a laid-out file is of the table as it is now."""
+    status = table.stat()
+    return json.dumps([status.st_size, status.st_mtime_ns])
+
+
+def _is_of(laid_out: Path, source: str) -> bool:
+    if not laid_out.exists():
+        return False
+    try:
+        metadata = pa.ipc.open_file(pa.memory_map(str(laid_out))).schema.metadata or {}
+    except pa.ArrowException:
+        return False
+    return bool(metadata.get(SOURCE) == source.encode())
+
+
+def _lay_out(table: Path, to: Path, source: str) -> None:
+    """The rows as an Arrow file, checked."""
+    about = read_about(table)
+    schema = pa.schema([
+        ("path", pa.string()), ("face", pa.int32()), ("name", pa.string()),
+        ("box", pa.list_(pa.float32(), 4)), ("vector", pa.list_(pa.float32(), about.model.dim)),
+    ], metadata={SOURCE: source})
+    with pa.OSFile(str(to), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        waiting: list[Any] = []
+        for rows in read_batches(table, COLUMNS):
+            _check(rows, table)
+            waiting.append(rows.select(COLUMNS).cast(schema))
+            if sum(len(one) for one in waiting) >= BATCH_ROWS:
+                _write(writer, waiting)
+        _write(writer, waiting)
+
+
+def _write(writer: Any, waiting: list[Any]) -> None:
+    if waiting:
+        writer.write_table(pa.concat_tables(waiting).combine_chunks())
+        waiting.clear()
+
+
+def _check(rows: Any, table: Path) -> None:
+    """Refuse vectors that would spoil every search.
+
+    Raises:
+        ValueError: one is not finite, or not of length 1.
+    """
+    column = rows["vector"].combine_chunks()
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
+    if len(wrong):
+        row = int(wrong[0])
+        what = "is not finite" if not np.isfinite(lengths[row]) else f"has length {lengths[row]:.4g}, not 1"
+        raise ValueError(
+            f"{table}: the vector of face {rows['face'][row].as_py()} of {rows['path'][row].as_py()} {what}; "
+            "remove the table and embed again"
+        )

@@ -1,0 +1,271 @@
+"""The application ``faces``: a student's vectors, learned from a teacher's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from apps.engine.core.settings import Settings, option
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from apps.engine.core.run_dir import RunConfig
+    from apps.faces.evaluator import Embedded
+    from datasets.faces.distillation import TaughtFaces
+    from datasets.faces.identities import Identities
+    from heads import Embedding
+
+LEAST_JUDGED = 4  # people: two in each of two folds
+FARS_KEPT = (1e-2, 1e-3, 1e-4)
+
+
+@dataclass(frozen=True)
+class FacesSettings(Settings):
+    """Options of a student of faces."""
+
+    judged_finer: ClassVar[bool] = False  # crops are of one scale
+
+    data: Path | None = option(None, "folder with a folder a person in it, or LFW's layout; face crops")
+    listing: Path | None = option(None, "file that lists the photos of --data, a line each; default: all")
+    val_folds: str | None = option(
+        None, "folds of --data's pairs.txt whose people are judged by and never learned from, as in 7,8"
+    )
+    val_share: float = option(0.1, "without --val-folds: share of the people to judge by", above=0, below=1)
+    teacher: str | None = option(
+        None, "a .npz file of vectors, facenet:vggface2, facenet:casia-webface, a run, or an .onnx file"
+    )
+    centre: bool = option(
+        True, "learn the teacher's vectors less their mean: what all faces share tells nobody apart"
+    )
+    dim: int = option(128, "length of the vectors; with a teacher, the teacher's", low=128, high=512)
+    pooled: bool = option(True, "vectors from the mean of the last map, else from the whole of it")
+    cosine: float = option(0.0, "weight of the loss term cosine", low=0)
+    relational: float = option(0.0, "weight of the loss term relational", low=0)
+    margin_loss: str = option(
+        "none", "learn from the people's names, too", choices=("none", "arcface", "cosface")
+    )
+    margin: float = option(0.35, "of --margin-loss: radians of arcface, cosine of cosface", low=0, below=1)
+    margin_scale: float = option(32.0, "by which --margin-loss multiplies cosines", above=0)
+    dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
+    judged_crop: float = option(
+        1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
+    )
+    min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
+    lr: float | None = option(1e-3, "learning rate of the head", above=0)
+    backbone_lr: float | None = option(0.5, "the backbone's rate as a share of --lr", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.listing is not None:
+            object.__setattr__(self, "listing", Path(self.listing).absolute())
+
+
+class Faces:
+    """Photos of faces to unit vectors."""
+
+    name: ClassVar[str] = "faces"
+    looks: ClassVar[str] = "faces"
+    Settings: ClassVar[type[Settings]] = FacesSettings
+    has_sample: ClassVar[bool] = False
+    monitor: ClassVar[str] = "auc"  # rates of rare accepts need many photos
+    figures: ClassVar[tuple[str, ...]] = (
+        "accuracy", "auc", "eer", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1"
+    )
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> TaughtFaces:
+        """The photos of the people to learn from, or of those to judge by, with the teacher's vectors."""
+        from apps.engine.core.console import Screen
+        from apps.faces.teachers import teacher_vectors
+        from datasets.faces.distillation import TaughtFaces
+        from datasets.faces.identities import Identities
+        from datasets.synthetic.drawn_dogs import default_cache
+
+        s = self.settings
+        if s.teacher is None and s.margin_loss == "none":
+            raise ValueError("nothing to learn from: give --teacher, or --margin-loss arcface or cosface")
+        root = people_folder(s.data)
+        photos = Identities(root, listing=s.listing)
+        part = photos.subset(self._part(photos, split))
+        numbers = {label: n for n, label in enumerate(sorted({p.label for p in part.photos}))}
+        names = [str(p.path.relative_to(root).with_suffix("")) for p in part.photos]
+        chosen = [replace(p, label=numbers[p.label]) for p in part.photos]
+        people = [f"person {n}" for n in range(len(numbers))]
+        if s.teacher is None or split == "val":
+            return TaughtFaces(chosen, people, None)
+        vectors, gone = teacher_vectors(
+            s.teacher, [p.path for p in chosen], names, folder=default_cache() / "teachers",
+            screen=Screen(),
+        )
+        known = vectors[~gone]
+        if s.centre:
+            known = centred(known)
+        kept = [p for p, missing in zip(chosen, gone, strict=True) if not missing]
+        found = TaughtFaces(kept, people, known)
+        found.notes += [f"{gone.sum()} photos have no vector of the teacher: left out"] if gone.any() else []
+        return found
+
+    def _part(self, photos: Identities, split: str) -> list[int]:
+        """Which photos: nobody is in both splits."""
+        held = self._held_out(photos)
+        counts = zip(photos.classes, photos.counts(), strict=True)
+        several = [person for person, count in counts if person in held and count > 1]
+        if len(held) < LEAST_JUDGED or len(several) < 2 or len(held) == len(photos.classes):
+            raise ValueError(
+                f"of the {len(photos.classes)} people in {self.settings.data} {len(held)} are left to judge "
+                f"by, {len(several)} of them with two photos; {LEAST_JUDGED} and 2 are needed, and others to "
+                f"learn from: give more people, or another --val-share or --val-folds"
+            )
+        people = [photos.classes[photo.label] for photo in photos.photos]
+        return [n for n, person in enumerate(people) if (person in held) == (split == "val")]
+
+    def _held_out(self, photos: Identities) -> set[str]:
+        from datasets.faces.lfw import LFW
+
+        s = self.settings
+        if s.val_folds is not None:
+            try:
+                folds = [int(word) for word in s.val_folds.split(",")]
+            except ValueError as err:
+                raise ValueError(f"--val-folds are numbers such as 7,8, got {s.val_folds!r}") from err
+            return {name.split("/")[0] for name in LFW(s.data, folds=folds).paths}
+        people = sorted(photos.classes)
+        random.Random(f"{s.seed} faces").shuffle(people)
+        return set(people[: max(LEAST_JUDGED, round(len(people) * s.val_share))])
+
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> Embedding:
+        """An embedding of the deepest map."""
+        from heads import Embedding
+        from heads.arcface import AngularMargin
+
+        s = self.settings
+        stride = max(channels)
+        side = -(-(s.resolution or 224) // stride)
+        margin = None if s.margin_loss == "none" else AngularMargin(
+            len(classes), s.dim, kind=s.margin_loss, margin=s.margin, scale=s.margin_scale
+        )
+        return Embedding(
+            channels[stride], s.dim, size=None if s.pooled else (side, side), cosine=s.cosine,
+            relational=s.relational, dropout=s.dropout, stride=stride, margin=margin,
+        )
+
+    def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:
+        """A ridge regression from features to the teacher's vectors, put into the head."""
+        import torch
+        from sklearn.linear_model import RidgeCV
+
+        if "vector" not in targets:
+            return "no teacher: the head starts at random"
+        vectors = targets["vector"].numpy()
+        fitted = RidgeCV(alphas=[10.0**n for n in range(7)]).fit(features, vectors)
+        with torch.no_grad():
+            head.linear.weight.copy_(torch.as_tensor(fitted.coef_))
+            head.linear.bias.copy_(torch.as_tensor(fitted.intercept_))
+        return f"head fitted to the teacher's vectors by ridge regression, strength {fitted.alpha_:g}"
+
+    def terms(
+        self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
+    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+        """The difference from the teacher's vectors, and the margin where it is asked for."""
+        from apps.engine.training.losses import plain_terms
+
+        vectors = photos.vectors
+        if vectors is not None and vectors.shape[1] != self.settings.dim:
+            raise ValueError(
+                f"the teacher's vectors have {vectors.shape[1]} dimensions; give --dim {vectors.shape[1]}"
+            )
+
+        return plain_terms(head, cast)
+
+    def reduce(self, head: Any, output: Tensor) -> Tensor:
+        """The vectors, as they are."""
+        return output
+
+    def predictions(
+        self, outputs: Tensor, targets: Any, paths: tuple[str, ...], classes: Sequence[str],
+        calibration: dict[str, Any] | None = None,
+    ) -> Embedded:
+        """Vectors with the person of each."""
+        from apps.faces.evaluator import Embedded
+
+        return Embedded(outputs.numpy(), targets["person"].numpy(), paths)
+
+    def answers(
+        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
+        top: int = 5,
+    ) -> list[dict[str, Any]]:
+        """``{"vector": [...]}`` a face."""
+        return [{"vector": [round(v, 6) for v in row]} for row in head.decode(outputs)]
+
+    def calibrate(self, raw: Embedded) -> tuple[Embedded, dict[str, Any], dict[str, float]]:
+        """The thresholds at some rates of false accepts, for crops as they were judged."""
+        from apps.faces.verification.protocol import far_name
+
+        s = self.settings
+        people = f"people of folds {s.val_folds}" if s.val_folds else f"{s.val_share:g} of the people"
+        thresholds = {far_name(p.far): p.threshold for p in raw.points if p.far in FARS_KEPT}
+        source = f"{len(raw.people)} photos of {Path(s.data).name}, {people}, all against all"
+        return raw, {"faces": {"none": {"source": source, "thresholds": thresholds}}}, {}
+
+    def metrics(self, predictions: Embedded) -> dict[str, float]:
+        """``accuracy``, ``auc``, ``eer``, ``tar@far=...``, ``rank1``."""
+        return predictions.metrics()
+
+    def row(self, figures: dict[str, float]) -> dict[str, float]:
+        """What a line of ``metrics.jsonl`` tells of an epoch."""
+        told = ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1")
+        return {f"val/{name}": figures[name] for name in told if name in figures}
+
+    def count(self, predictions: Embedded) -> int:
+        """Photos judged."""
+        return len(predictions.people)
+
+    def intervals(self, predictions: Embedded) -> dict[str, list[float]]:
+        """95 % intervals of the rates, by bootstrap over people."""
+        return predictions.intervals()
+
+    def report(self, folder: Path, **parts: Any) -> list[Path]:
+        """The report of ``evaluate faces``."""
+        from apps.faces.verification.report import write_report
+
+        return write_report(folder, [parts["predictions"].judged(parts["config"].backbone.name)],
+                            Path(self.settings.data))
+
+    @staticmethod
+    def predict(
+        paths: Sequence[Path], *, checkpoint: Path, crops: bool = False, workers: int | None = None,
+        precision: str = "auto", **_: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """A line with a vector for each face that is found; with ``crops``, a line a photo."""
+        from apps.faces.extraction.crops import predict_faces
+
+        return predict_faces(
+            paths, checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers, precision=precision
+        )
+
+
+def centred(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit vectors (N, D) less their mean, brought to length 1 again."""
+    import numpy as np
+
+    moved = vectors - vectors.mean(axis=0)
+    found: NDArray[np.float32] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
+    return found
+
+
+def people_folder(data: Path) -> Path:
+    """The folder with a folder a person: LFW's layouts keep it beside ``pairs.txt`` or below it."""
+    from datasets.faces.lfw import FOLDERS, is_lfw
+
+    if not is_lfw(data):
+        return data
+    return next((data / name for name in FOLDERS if name != "." and (data / name).is_dir()), data)

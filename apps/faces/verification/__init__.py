@@ -1,0 +1,1 @@
+"""How well vectors tell people apart: LFW's protocol, all against all, thresholds."""

@@ -1,0 +1,181 @@
+"""``evaluate faces``: one or several models judged by LFW's protocol and all against all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.engine.core.console import Screen
+from apps.engine.core.files import writable_folder
+from apps.engine.core.run_dir import read_config
+from apps.faces.extraction.embedder import Align, FaceModel, Vectors, load_face_model
+from apps.faces.verification.intervals import tar_intervals
+from apps.faces.verification.protocol import (
+    FARS,
+    Bools,
+    all_against_all,
+    far_name,
+    listed_pairs,
+    pair_figures,
+    rank1,
+)
+from apps.faces.verification.results import Judged
+from apps.faces.verification.thresholds import write_thresholds
+from apps.faces.verification.verification_set import Trial, embed_trial, load_trial
+
+
+def evaluate_faces(
+    data: Path, *, checkpoints: Sequence[Path] = (), weights: Sequence[str] = (),
+    predictions: Sequence[Path] = (), teacher: Path | None = None, pairs: Path | None = None,
+    folds: Sequence[int] | None = None, align: Align = "none", mirror: bool = False,
+    keep_thresholds: bool = False, report: Path | None = None, workers: int | None = None, screen: Screen,
+) -> list[dict[str, Any]]:
+    """The figures of some models on the same photos, in the order: runs, weights, files of vectors, teacher.
+
+    Args:
+        data: photos to judge by; see :func:`apps.faces.verification.verification_set.load_trial`.
+        checkpoints: runs of ``finetune faces``.
+        weights: face weights.
+        predictions: ``.npz`` files with ``name`` and ``vector``, such as a teacher's.
+        teacher: a file as those of ``predictions``, of whose TAR the others' is told as a share.
+        pairs: LFW's list, where it lies elsewhere.
+        folds: of LFW's; None for all.
+        align: how faces are cut out; ``none`` for data that is face crops already.
+        mirror: judge by the mean of the vectors of a face and of its mirror image.
+        keep_thresholds: write the thresholds found into the runs, for ``verify-faces`` and the like.
+        report: folder for ``report.html`` and its plots.
+        workers: threads that read and detect; None takes the cores.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"app", "model", "n", "metrics", "intervals", "cost", "skipped"}`` a model.
+
+    Raises:
+        OSError: data or a model is missing, or the report cannot be written.
+        ValueError: no model is given, a file is damaged, or there is too little to compare.
+    """
+    if keep_thresholds and (mirror or not checkpoints):
+        raise ValueError("--keep-thresholds is for runs, judged without --mirror; give --checkpoint RUN")
+    if not (checkpoints or weights or predictions or teacher):
+        raise ValueError("give --checkpoint RUN, --weights W or --predictions F, at least one")
+    if report is not None:
+        writable_folder(report, "--report")
+    trial = load_trial(data, pairs=pairs, folds=folds)
+    for note in trial.notes:
+        screen.warn(note)
+    threads = workers or os.cpu_count() or 1
+    judged: list[Judged] = []
+    for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
+        model = load_face_model(weights=spec, checkpoint=run)
+        screen.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
+        if run is not None:
+            warn_of_learned(run, data, folds, screen)
+        model = model.mirrored() if mirror else model
+        vectors, gone = embed_trial(trial, model, align=align, workers=threads, screen=screen)
+        judged.append(judge(str(run or model.info.name), trial, vectors, gone, cost_of(model)))
+        if keep_thresholds and run is not None:
+            write_thresholds(run, align, judged[-1].points, _source(judged[-1], data, folds))
+    for file in [*predictions, *([] if teacher is None else [teacher])]:
+        judged.append(judge(file.stem, trial, *read_vectors(file, trial.names), {}))
+    if teacher is not None:
+        judged = [beside(one, judged[-1]) for one in judged]
+    if report is not None:
+        from apps.faces.verification.report import write_report
+
+        write_report(report, judged, data)
+    return [_line(one) for one in judged]
+
+
+def _line(one: Judged) -> dict[str, Any]:
+    return {
+        "app": "faces", "model": one.name, "n": len(one.vectors), "metrics": one.metrics(),
+        "intervals": one.intervals, "cost": one.cost, "skipped": one.left_out,
+    }
+
+
+def warn_of_learned(run: Path, data: Path, folds: Sequence[int] | None, screen: Screen) -> None:
+    """Say so where a run is judged on the folder that it learned from, other than by the folds kept apart."""
+    settings = read_config(run, app="faces").settings
+    apart = settings.get("val_folds")
+    same = settings.get("data") == str(data.absolute())
+    if same and (apart is None or ",".join(map(str, sorted(folds or ()))) != apart.replace(" ", "")):
+        better = f"--folds {apart}" if apart else "other faces by --data"
+        screen.warn(f"{run} learned from people in {data}, so these figures flatter it; judge by {better}")
+
+
+def beside(one: Judged, teacher: Judged) -> Judged:
+    """The same with its TAR as a share of the teacher's, at the rates that both have."""
+    theirs = {point.far: point.tar for point in teacher.points}
+    shares = {p.far: p.tar / theirs[p.far] for p in one.points if theirs.get(p.far)}
+    return replace(one, shares=shares)
+
+
+def _source(one: Judged, data: Path, folds: Sequence[int] | None) -> str:
+    """On which faces thresholds were measured."""
+    told = "" if folds is None else f", folds {', '.join(map(str, folds))}"
+    compared = "the pairs of a list" if one.trial.people is None else "all against all"
+    return f"{len(one.vectors)} photos of {data.name}{told}, {compared}"
+
+
+def judge(name: str, trial: Trial, vectors: Vectors, gone: Bools, cost: dict[str, int]) -> Judged:
+    """The figures of vectors, less the photos that gave none.
+
+    Raises:
+        ValueError: a vector is not finite, or what is left is too little to compare.
+    """
+    if not np.isfinite(vectors[~gone]).all():
+        raise ValueError(f"{name} gives vectors that are not finite for {trial.names[0]} and others")
+    left, vectors = trial.without(gone), vectors[~gone]
+    similarities = np.einsum("nd,nd->n", vectors[left.first], vectors[left.second]).astype(np.float64)
+    pairs = pair_figures(similarities, left.same, left.folds)
+    half, skipped = 1.96 * pairs.accuracy_se, int(gone.sum())
+    intervals = {"accuracy": [pairs.accuracy - half, min(1.0, pairs.accuracy + half)]}
+    if left.people is None:
+        points = listed_pairs(similarities, left.same, FARS)
+        return Judged(name, left, vectors, pairs, points, None, intervals, cost, skipped)
+    points = all_against_all(vectors, left.people)
+    spread = tar_intervals(vectors, left.people, points)
+    intervals |= {f"tar@far={far_name(far)}": between for far, between in spread.items()}
+    found = rank1(vectors, left.people)
+    return Judged(name, left, vectors, pairs, points, found, intervals, cost, skipped)
+
+
+def cost_of(model: FaceModel) -> dict[str, int]:
+    """Mult-adds and parameters of a network at its resolution."""
+    from backbone.complexity import cost
+
+    total = cost(model.network, model.info.resolution)
+    return {"mult_adds": total.mult_adds, "parameters": total.parameters}
+
+
+def read_vectors(file: Path, names: Sequence[str]) -> tuple[Vectors, Bools]:
+    """Vectors by name from a ``.npz`` file, brought to length 1, and which names it lacks.
+
+    Args:
+        file: with the arrays ``name`` and ``vector``.
+        names: without suffixes, which are not compared.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or has none of the names.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; give a .npz file with the arrays name and vector")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            known, vectors = arrays["name"].tolist(), arrays["vector"].astype(np.float32)
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    except KeyError as err:
+        raise ValueError(f"{file} has no arrays name and vector, only others; see docs/faces.md") from err
+    except (ValueError, OSError, EOFError) as err:  # numpy's own words speak of options that there are not
+        raise ValueError(f"{file} is no .npz file with the arrays name and vector") from err
+    rows = {str(Path(name).with_suffix("")): row for row, name in enumerate(known)}
+    found = np.array([rows.get(name, -1) for name in names])
+    if len(known) != len(vectors) or (found < 0).all():
+        raise ValueError(f"{file} has a vector for none of the photos, such as {names[0]}")
+    return (vectors / np.maximum(lengths, 1e-12))[found], found < 0

@@ -1,0 +1,168 @@
+"""What faces are judged by: photos, who is on them, which pairs are compared; from any of three layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from apps.engine.core.console import Screen
+from apps.faces.extraction.align import Quality, square_crop
+from apps.faces.extraction.detector import Face
+from apps.faces.extraction.embedder import Align, FaceModel, Vectors
+from apps.faces.extraction.extractor import Crop, Looked, Looker, in_order
+from apps.faces.extraction.sources import Source
+from apps.faces.verification.protocol import Bools, Ints
+from datasets.faces.identities import Identities, draw_pairs
+from datasets.faces.insightface_bin import VerificationBin
+from datasets.faces.lfw import LFW, is_lfw
+from datasets.image_io import BadPhotoError
+
+FOLDS, PAIRS_A_FOLD = 10, 300
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Photos and the pairs of them that are compared.
+
+    Args:
+        names: one a photo, without its suffix: ``PERSON/PERSON_0001``.
+        look: the face of a photo by its number, cut out by a :class:`Looker`.
+        people: (N,) the person on each, 0 upwards; None where only pairs are known.
+        first: (P,) photos.
+        second: (P,) photos.
+        same: (P,) whether a pair shows one person.
+        folds: (P,).
+        notes: sentences on what is missing.
+    """
+
+    names: tuple[str, ...]
+    look: Callable[[Looker, int], Looked]
+    people: Ints | None
+    first: Ints
+    second: Ints
+    same: Bools
+    folds: Ints
+    notes: list[str] = field(default_factory=list)
+
+    def without(self, gone: Bools) -> Trial:
+        """The trial less some photos, and less the pairs that they are in."""
+        if not gone.any():
+            return self
+        numbers = np.cumsum(~gone) - 1
+        keep = ~gone[self.first] & ~gone[self.second]
+        left = np.flatnonzero(~gone)
+        people = None if self.people is None else np.unique(self.people[left], return_inverse=True)[1]
+        return replace(
+            self, names=tuple(self.names[i] for i in left), people=people,
+            look=lambda looker, i: self.look(looker, int(left[i])), first=numbers[self.first[keep]],
+            second=numbers[self.second[keep]], same=self.same[keep], folds=self.folds[keep],
+        )
+
+
+def load_trial(
+    data: Path, *, pairs: Path | None = None, folds: Sequence[int] | None = None, seed: int = 0
+) -> Trial:
+    """Photos to judge by.
+
+    Args:
+        data: LFW's layout (a folder with ``pairs.txt``), an insightface ``.bin`` file, or a folder with a
+            folder a person, from which pairs are drawn.
+        pairs: LFW's list, where it lies elsewhere.
+        folds: of LFW's; None for all.
+        seed: of the pairs drawn.
+
+    Raises:
+        OSError: photos or lists are missing.
+        ValueError: a file is damaged, or there are too few people.
+    """
+    if data.suffix == ".bin":
+        return _of_bin(VerificationBin(data))
+    if pairs is not None or is_lfw(data):
+        return _of_lfw(LFW(data, pairs=pairs, folds=folds))
+    if folds is not None:
+        raise ValueError(f"--folds are those of a pairs.txt, and {data} has none; leave --folds out")
+    return _of_people(Identities(data), data, seed)
+
+
+def _of_lfw(lfw: LFW) -> Trial:
+    names = sorted(lfw.paths)
+    numbers = {name: number for number, name in enumerate(names)}
+    people = np.unique([name.split("/")[0] for name in names], return_inverse=True)[1]
+    first, second = (
+        np.array([numbers[getattr(p, side)] for p in lfw.pairs]) for side in ("first", "second")
+    )
+    sources = [Source(str(lfw.paths[name]), lfw.paths[name]) for name in names]
+    return Trial(
+        tuple(names), lambda looker, i: looker(sources[i]), people, first, second,
+        np.array([p.same for p in lfw.pairs]), np.array([p.fold for p in lfw.pairs]), lfw.notes,
+    )
+
+
+def _of_people(photos: Identities, root: Path, seed: int) -> Trial:
+    labels = [photo.label for photo in photos.photos]
+    folds = min(FOLDS, len(photos.classes) // 2)
+    drawn = draw_pairs(labels, folds=folds, each=PAIRS_A_FOLD, seed=seed)
+    first, second, same, fold = (np.array(column) for column in zip(*drawn, strict=True))
+    names = tuple(str(p.path.relative_to(root).with_suffix("")) for p in photos.photos)
+    sources = [Source(str(p.path), p.path) for p in photos.photos]
+    return Trial(
+        names, lambda looker, i: looker(sources[i]), np.array(labels), first, second, same.astype(bool), fold,
+        photos.notes,
+    )
+
+
+def _of_bin(crops: VerificationBin) -> Trial:
+    """The crops are aligned already, and only pairs are known."""
+    count = len(crops.same)
+    folds = np.concatenate([np.full(len(part), number) for number, part in
+                            enumerate(np.array_split(np.arange(count), min(FOLDS, count)), 1)])
+
+    def look(looker: Looker, index: int) -> Looked:
+        name = f"{crops.path}#{index}"
+        source = Source(name, crops.path)
+        try:
+            image = crops[index]
+        except BadPhotoError as err:
+            return Looked(source, "", (-1, 0, 0), problem=err.reason, readable=False)
+        side = float(image.width)
+        crop = Crop(Face((0.0, 0.0, side, float(image.height)), None, None), Quality(side, 0.0, 0.0))
+        return Looked(source, "", (-1, 0, 0), [crop], [square_crop(image, looker.resolution)])
+
+    pair = np.arange(count)
+    return Trial(
+        tuple(f"{crops.path.stem}/{i}" for i in range(2 * count)), look, None, 2 * pair, 2 * pair + 1,
+        np.array(crops.same), folds,
+    )
+
+
+def embed_trial(
+    trial: Trial, model: FaceModel, *, align: Align, workers: int, screen: Screen
+) -> tuple[Vectors, Bools]:
+    """A vector a photo, of its largest face, and which photos gave none.
+
+    Args:
+        trial: the photos.
+        model: to embed with.
+        align: how faces are cut out; ready crops with ``none``.
+        workers: threads that read and detect.
+        screen: where words and progress go.
+    """
+    looker = Looker(model.info.resolution, "largest", align)
+    vectors = np.zeros((len(trial.names), model.info.dim), dtype=np.float32)
+    gone, numbers, images = np.ones(len(trial.names), dtype=bool), [], []
+    with screen.track("photos", len(trial.names)) as update:
+        looked = in_order(lambda i: trial.look(looker, i), range(len(trial.names)), workers)
+        for number, one in enumerate(looked):
+            if one.problem:
+                screen.warn(f"left out: {one.source.name}: {one.problem}")
+            else:
+                numbers.append(number)
+                images.append(one.images[0])
+            if len(images) >= 64 or number == len(trial.names) - 1:
+                vectors[numbers], gone[numbers] = model.vectors(images), False
+                numbers, images = [], []
+            update(number + 1, "")
+    return vectors, gone

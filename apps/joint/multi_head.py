@@ -1,0 +1,283 @@
+"""``predict --heads``: the heads of several runs answer from one pass of the backbone that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from apps.engine.core.machine import choose_precision
+from apps.engine.core.model import load_run, tta_of
+from apps.engine.core.registry import load_app
+from apps.engine.core.run_dir import RunConfig, read_config
+from apps.engine.core.task import App
+from apps.engine.data.loader import Batch, looking_loader
+from apps.engine.inference.tta import tta_logits
+from backbone import Preprocessing
+from backbone.inference import folded
+from datasets.base import LabelledPhotos, Photo
+from datasets.image_io import find_photos, photo_size
+from heads import MultiHead
+
+BATCH = 32
+PHOTOS, FACES, OWN_WAY = "photos", "faces", "own"
+WORDS = {PHOTOS: "whole photos", FACES: "the faces on photos"}
+Forward = Callable[[Tensor], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run among those that answer together.
+
+    Args:
+        name: under which its answers stand.
+        run: its folder.
+        config: of the run.
+    """
+
+    name: str
+    run: Path
+    config: RunConfig
+
+    @property
+    def seen(self) -> Preprocessing:
+        """How it wants its photos."""
+        return self.config.backbone.preprocessing
+
+    @property
+    def looks(self) -> str:
+        """What its application looks at: whole photos, the faces on them, or it has a way of its own."""
+        app = load_app(self.config.app)
+        own = getattr(app, "predict", None) is not None
+        return str(getattr(app, "looks", OWN_WAY if own else PHOTOS))
+
+    def shares(self, other: Member) -> bool:
+        """Whether one pass of one backbone serves both."""
+        same = self.config.fingerprint == other.config.fingerprint and self.seen == other.seen
+        return same and self.looks == other.looks != OWN_WAY
+
+
+def members_of(runs: Sequence[Path]) -> list[Member]:
+    """The runs with the names of their answers.
+
+    The name is the application's; runs of one application go by their folders' names, and folders of one
+    name are numbered: ``dogs``, ``dogs-2``.
+    """
+    configs = [read_config(run) for run in runs]
+    kinds = [config.app for config in configs]
+    names: list[str] = []
+    for run, kind in zip(runs, kinds, strict=True):
+        plain = kind if kinds.count(kind) == 1 else run.resolve().name
+        name, number = plain, 2
+        while name in names:
+            name, number = f"{plain}-{number}", number + 1
+        names.append(name)
+    return [Member(name, run, config) for name, run, config in zip(names, runs, configs, strict=True)]
+
+
+def passes_of(members: Sequence[Member], *, separate: bool) -> list[list[Member]]:
+    """The members by passes: those of one backbone that see photos alike are together.
+
+    Raises:
+        ValueError: more than one pass is needed, and ``separate`` does not allow it.
+    """
+    passes: list[list[Member]] = []
+    for one in members:
+        home = next((group for group in passes if group[0].shares(one)), None)
+        if home is None:
+            passes.append([one])
+        else:
+            home.append(one)
+    if len(passes) > 1 and not separate:
+        raise ValueError(_why(passes[0][0], passes[1][0]))
+    return passes
+
+
+def _why(one: Member, other: Member) -> str:
+    """Why two runs cannot answer from one pass, and what to do."""
+    for looking in (one, other):
+        if looking.looks == OWN_WAY:
+            return (
+                f"{looking.run} looks at photos in a way of its own ({looking.config.app}), so one pass does "
+                "not serve it; give --allow-separate"
+            )
+    if one.looks != other.looks:
+        return (
+            f"{one.run} looks at {WORDS[one.looks]}, {other.run} at {WORDS[other.looks]}, so one pass does "
+            "not serve both; give --allow-separate"
+        )
+    prints = one.config.fingerprint, other.config.fingerprint
+    if prints[0] != prints[1]:
+        return (
+            f"{one.run} has the backbone {prints[0]}, {other.run} has {prints[1]}: one pass serves one "
+            "backbone; train them with `joint`, or on the same --weights with --freeze, or give "
+            "--allow-separate"
+        )
+    return (
+        f"{one.run} and {other.run} share the backbone {prints[0]}, but the one sees photos at "
+        f"{_seen(one.seen)}, the other at {_seen(other.seen)}; train them with one --resolution, or give "
+        "--allow-separate"
+    )
+
+
+def _seen(seen: Preprocessing) -> str:
+    return f"{seen.resolution} px (crop {seen.crop:g}, mean {seen.mean[0]:g}, {seen.order})"
+
+
+def one_pass(model: MultiHead, dtype: torch.dtype = torch.float32) -> Forward:
+    """The output of every head from one pass of a copy of the backbone that is made for answering.
+
+    Args:
+        model: as trained; the copy does not follow when it learns on.
+        dtype: in which the backbone computes.
+    """
+    backbone: Any = model.backbone
+    network = folded(backbone, dtype)
+    heads: dict[str, Any] = {name: head.eval() for name, head in model.heads.items()}
+
+    def forward(images: Tensor) -> dict[str, Any]:
+        maps = {stride: one.float() for stride, one in network(images).items()}
+        return {name: head(*(maps[s] for s in model.strides[name])) for name, head in heads.items()}
+
+    return forward
+
+
+def predict_heads(
+    paths: Iterable[Path], runs: Sequence[Path], *, separate: bool = False, top: int = 5,
+    workers: int | None = None, tta: str | None = None, precision: str = "auto",
+) -> Iterator[dict[str, Any]]:
+    """What every run says to each photo, in the order of the paths.
+
+    Args:
+        paths: photos, and folders that are searched for photos.
+        runs: folders of finished runs, one or more.
+        separate: allow a pass a backbone where the runs do not share one.
+        top: how many classes a photo, where there are classes.
+        workers: reading processes; None decides by the cores.
+        tta: views of a photo whose answers are averaged; None for those that each run was judged with.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+
+    Returns:
+        ``{"path", "answers": {NAME: {...}}}`` a photo, or ``{"path", "error"}``. Of an application that
+        answers for faces, ``{"faces": [{"face", "box", ...}, ...]}``, none where no face is found.
+
+    Raises:
+        FileNotFoundError: a path or a run is missing.
+        ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
+    """
+    passes = passes_of(members_of(runs), separate=separate)
+    found = list(find_photos(paths))
+    if not found:
+        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    lines = []
+    for group in passes:
+        if group[0].looks == OWN_WAY:
+            lines.append(_own_lines(group[0], found, top=top, workers=workers, precision=precision))
+        elif group[0].looks == FACES:
+            lines.append(_face_lines(group, found, top=top, workers=workers, precision=precision))
+        else:
+            lines.append(_shared_lines(group, found, top=top, workers=workers, tta=tta, precision=precision))
+    for parts in zip(*lines, strict=True):
+        yield _merged(parts)
+
+
+def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The lines of several passes over one photo as one; an error of one is that of the photo."""
+    failed = next((part for part in parts if "error" in part), None)
+    if failed is not None:
+        return {"path": failed["path"], "error": failed["error"]}
+    answers = {name: answer for part in parts for name, answer in part["answers"].items()}
+    return {"path": parts[0]["path"], "answers": answers}
+
+
+def _own_lines(member: Member, photos: list[Path], **options: Any) -> Iterator[dict[str, Any]]:
+    """The lines of an application that looks in a way of its own."""
+    own: Any = load_app(member.config.app)
+    for line in own.predict(photos, checkpoint=member.run, **options):
+        if "error" in line:
+            yield line
+        else:
+            answer = {key: value for key, value in line.items() if key != "path"}
+            yield {"path": line["path"], "answers": {member.name: answer}}
+
+
+def _face_lines(
+    group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, precision: str
+) -> Iterator[dict[str, Any]]:
+    """The lines of the runs that answer for faces: these are found once, and one pass serves all runs."""
+    from apps.faces import NO_FACE
+    from apps.faces.extraction.crops import faces_of
+    from apps.faces.extraction.sources import Source
+
+    apps, forward, heads = _loaded(group, precision)
+
+    def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        outputs = forward(pixels)
+        said = [apps[m.name].answers(heads[m.name], outputs[m.name], m.config, sizes, top=top) for m in group]
+        return [dict(zip((m.name for m in group), one, strict=True)) for one in zip(*said, strict=True)]
+
+    sources = [Source(str(path.absolute()), path) for path in paths]
+    side = group[0].seen.resolution
+    for path, problem, faces in faces_of(sources, answer, side=side, workers=workers):
+        if problem not in ("", NO_FACE):
+            yield {"path": path, "error": problem}
+            continue
+        yield {"path": path, "answers": {
+            m.name: {"faces": [{"face": f["face"], "box": f["box"]} | f[m.name] for f in faces]}
+            for m in group
+        }}
+
+
+def _loaded(
+    group: Sequence[Member], precision: str
+) -> tuple[dict[str, App], Forward, dict[str, Any]]:
+    """The applications, one pass for all heads, and the heads, by the members' names."""
+    apps: dict[str, App] = {}
+    heads: dict[str, Any] = {}
+    for one in group:
+        apps[one.name], model, _ = load_run(one.run)
+        heads[one.name] = model.heads[one.config.app]
+    return apps, one_pass(MultiHead(model.backbone, heads), choose_precision(precision)), heads
+
+
+def _shared_lines(
+    group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, tta: str | None,
+    precision: str,
+) -> Iterator[dict[str, Any]]:
+    """The lines of the runs that one pass serves."""
+    apps, forward, heads = _loaded(group, precision)
+    kinds = {one.name: tta_of(one.config, tta) for one in group}
+    photos = LabelledPhotos([Photo(path, 0) for path in paths], ["any"])
+    loader = looking_loader(photos, group[0].seen, batch_size=BATCH, workers=workers)
+    for batch in loader.epoch(0):
+        outputs = _outputs(forward, batch, kinds)
+        lines: dict[int, dict[str, Any]] = {
+            one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
+        }
+        lines |= {index: {"path": str(paths[index]), "answers": {}} for index in batch.indices}
+        sizes = [photo_size(paths[index]) for index in batch.indices]
+        for one in group if batch.indices else ():
+            said = apps[one.name].answers(heads[one.name], outputs[one.name], one.config, sizes, top=top)
+            for index, answer in zip(batch.indices, said, strict=True):
+                lines[index]["answers"][one.name] = answer
+        yield from (lines[index] for index in sorted(lines))
+
+
+@torch.inference_mode()
+def _outputs(forward: Forward, batch: Batch, kinds: dict[str, str]) -> dict[str, Any]:
+    """The heads' outputs: from one pass, and from passes over further views for the heads that want them."""
+    if not batch.indices:
+        return {}
+    outputs = forward(batch.images) if "none" in kinds.values() else {}
+    for name, kind in kinds.items():
+        if kind != "none":
+            outputs[name] = tta_logits(_only(forward, name), batch.images, kind)
+    return outputs
+
+
+def _only(forward: Forward, name: str) -> Callable[[Tensor], Any]:
+    return lambda images: forward(images)[name]

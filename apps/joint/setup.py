@@ -1,0 +1,187 @@
+"""A training of several tasks in the making: one job a task, and the one that teaches them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from apps.engine.core.console import Screen
+from apps.engine.core.distributed import World
+from apps.engine.core.registry import load_app
+from apps.engine.training.early_stopping import higher_is_better
+from apps.engine.training.fit import OneHead, predict_val
+from apps.engine.training.frozen.cached_features import fit_head, pools
+from apps.engine.training.setup import Job, prepare
+from apps.engine.training.state import Course, restore_course, start_course
+from apps.joint.model import JointModel
+from apps.joint.sampler import JointLoader, TaskTally, batches_of
+from apps.joint.settings import JointSettings, Task
+from heads import MultiHead
+
+MEAN = "mean"
+GREATEST = {"geoscore": 5000.0}  # of the figures that are no fractions of one
+UNCERTAINTY_LR = 1e-2  # of the log variances, which are no weights of a network: about 1 in 100 updates
+
+
+class JointApp:
+    """Stands where an application stood: the figures of all tasks by ``TASK/FIGURE``, and their mean."""
+
+    name: ClassVar[str] = "joint"
+    monitor: ClassVar[str] = MEAN
+
+    def __init__(self, tasks: Mapping[str, Job], model: JointModel) -> None:
+        self.tasks, self.model = tasks, model
+
+    def metrics(self, predictions: Mapping[str, Any]) -> dict[str, Any]:
+        """The figures of each task, and ``mean``, that of the figures which the tasks are watched by.
+
+        One that is undefined on the photos at hand is None, and does not count.
+        """
+        own = {name: job.app.metrics(predictions[name]) for name, job in self.tasks.items()}
+        watched = [name for name, job in self.tasks.items() if higher_is_better(job.app.monitor)]
+        told = {name: own[name][self.tasks[name].app.monitor] for name in watched}
+        shares = [
+            value / GREATEST.get(self.tasks[name].app.monitor, 1.0)
+            for name, value in told.items() if value is not None  # None is undefined on these photos
+        ]
+        flat = {f"{name}/{key}": value for name, figures in own.items() for key, value in figures.items()}
+        return ({MEAN: mean(shares) if shares else None} if watched else {}) | flat
+
+    def row(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """What a line of ``metrics.jsonl`` tells: the tasks' rows, their mean and their weights."""
+        found = {} if figures.get(MEAN) is None else {f"val/{MEAN}": figures[MEAN]}
+        for name, job in self.tasks.items():
+            start = f"{name}/"
+            own = {key.removeprefix(start): v for key, v in figures.items() if key.startswith(start)}
+            row = job.app.row(own)
+            found |= {f"val/{name}/{key.removeprefix('val/')}": value for key, value in row.items()}
+        return found | {f"weight/{name}": value for name, value in self.model.told_weights().items()}
+
+
+@dataclass
+class JointJob(Job):
+    """The job that teaches the tasks together; each of ``tasks`` judges and is kept by itself."""
+
+    tasks: dict[str, Job] = field(default_factory=dict)
+
+    def judged(self) -> dict[str, Any]:
+        """The answers of each task on its validation photos."""
+        model: Any = self.model
+        found = {}
+        for name, job in self.tasks.items():
+            model.switch(name)
+            found[name] = predict_val(job)
+        return found
+
+    def regrouped(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The optimiser's groups with the learned loss weights in one of their own, which comes first."""
+        model: Any = self.model
+        learned = list(model.log_variance.values())
+        if not learned:
+            return groups
+        ids = {id(one) for one in learned}
+        rest = [one | {"params": [p for p in one["params"] if id(p) not in ids]} for one in groups]
+        own = {"params": learned, "lr": UNCERTAINTY_LR, "weight_decay": 0.0, "name": "loss weights"}
+        return [own, *(one for one in rest if one["params"])]
+
+
+def prepare_joint(
+    tasks: Sequence[Task], given: Mapping[str, Any], run: Path, screen: Screen, world: World
+) -> JointJob:
+    """A job a task on one backbone, and the one that teaches them together.
+
+    Raises:
+        OSError: data or weights are missing.
+        ValueError: settings, data or weights do not fit.
+    """
+    joint = JointSettings(**given)
+    jobs: dict[str, Job] = {}
+    for task in tasks:
+        screen.say(f"{task.name}:")
+        settings = load_app(task.app).Settings(**task.settings(given))
+        jobs[task.name] = prepare(task.app, settings, run / task.name, screen, world)
+    first = next(iter(jobs.values()))
+    chosen = _resolved(joint, first.settings, len(jobs), pretrained=joint.weights is not None)
+    heads: dict[str, Any] = {}
+    for name, job in jobs.items():
+        heads[name] = job.model.heads[job.app.name]
+        job.backbone = first.backbone
+        job.model = MultiHead(first.backbone, {job.app.name: heads[name]})
+    model = JointModel(
+        first.backbone, heads, weights={task.name: task.weight for task in tasks},
+        learned=chosen.loss_weights == "learned", apart=chosen.batch_norm == "apart",
+    )
+    app = JointApp(jobs, model)
+    _check_monitor(chosen, app)
+    sources = {name: job.train for name, job in jobs.items()}
+    counts = batches_of(
+        {name: len(source) for name, source in sources.items()}, chosen.task_sampling,
+        {task.name: task.share for task in tasks},
+    )
+    screen.say("batches an epoch: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    loader: Any = JointLoader(sources, counts)
+    stands_for_app: Any = app
+    classes = tuple(f"{name}/{one}" for name, job in jobs.items() for one in job.classes)
+    made = JointJob(
+        stands_for_app, chosen, run, screen, model.to(world.device), first.backbone, first.info, classes,
+        loader.photos, train=loader, still=first.still, val=first.val, reading=first.reading, world=world,
+        terms=_terms(jobs, model), precision=first.precision, tasks=jobs,
+    )
+    made.judge, made.regroup = made.judged, made.regrouped
+    for job in jobs.values():
+        job.stop, job.timer = made.stop, made.timer
+    return made
+
+
+def _resolved(joint: JointSettings, first: Any, count: int, *, pretrained: bool) -> JointSettings:
+    """The settings of all tasks with every None as the first task chose it."""
+    plain = {k: getattr(first, k) for k, v in vars(joint).items() if v is None and hasattr(first, k)}
+    plain |= {name: getattr(joint, name) for name in ("data", "teacher", "monitor", "keep", "patience")}
+    norm = joint.batch_norm if joint.batch_norm != "auto" else "still" if pretrained else "apart"
+    return replace(joint, **plain | {"accumulate": joint.accumulate or count, "batch_norm": norm})
+
+
+def _check_monitor(settings: JointSettings, app: JointApp) -> None:
+    """Refuse a figure to watch that is not there or that is better low."""
+    known = [
+        f"{name}/{figure}" for name, job in app.tasks.items() for figure in job.app.figures
+        if higher_is_better(figure)
+    ]
+    if any(higher_is_better(job.app.monitor) for job in app.tasks.values()):
+        known.insert(0, MEAN)
+    asked = settings.monitor or MEAN
+    if asked not in known:
+        raise ValueError(f"--monitor {asked}: these tasks can be watched by {', '.join(known)}")
+
+
+def _terms(jobs: Mapping[str, Job], model: JointModel) -> Any:
+    """(images, module, (task, targets)) -> that task's terms, weighed."""
+    views = {name: OneHead(model, name) for name in jobs}
+
+    def terms(images: Tensor, _module: nn.Module, targets: tuple[str, Any]) -> dict[str, Tensor]:
+        name, own = targets
+        return model.weigh(name, jobs[name].terms(images, views[name], own))
+
+    return terms
+
+
+def begin_joint(
+    job: Job, saved: dict[str, Any] | None, *, any_world: bool = False
+) -> tuple[Course, nn.Module]:
+    """The heads' starts and the course, all as they were saved where they were."""
+    tasks: dict[str, Job] = job.tasks  # type: ignore[attr-defined]
+    if saved is None and job.settings.weights is not None:
+        for one in tasks.values():
+            if pools(one):
+                fit_head(one)
+        job.backbone.unfreeze()
+    course = start_course(job, job.model)
+    course.tally = TaskTally()
+    if saved is not None:
+        restore_course(job, course, saved, any_world=any_world)
+    return course, job.model

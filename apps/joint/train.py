@@ -1,0 +1,224 @@
+"""``joint``: several tasks' photos in, a run a task out, all with one backbone."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from apps.engine.core import run_dir
+from apps.engine.core.console import Screen
+from apps.engine.core.distributed import World
+from apps.engine.core.files import only_process, remove_unused, write_json, write_text
+from apps.engine.core.settings import flag_name
+from apps.engine.training.finalize import finish
+from apps.engine.training.finetune import claim_run, finetune
+from apps.engine.training.fit import train
+from apps.joint.settings import SEPARATE, JointSettings, Task
+from apps.joint.setup import JointJob, begin_joint, prepare_joint
+
+TASKS, SUMMARY = "tasks.json", "joint.json"
+
+
+def joint(
+    tasks: Sequence[Task], given: Mapping[str, Any], *, out: Path, resume: bool = False,
+    stop_after: int | None = None, compare: bool = False, screen: Screen,
+) -> dict[str, Any]:
+    """Teach several heads on one backbone, and write a run a task.
+
+    Args:
+        tasks: two or more; with ``resume`` none will do, they are those that the run was started with.
+        given: the settings of all tasks that the user gave; see :class:`JointSettings`.
+        out: folder for the whole; ``out/NAME`` becomes the run of the task NAME.
+        resume: go on with what is in ``out``.
+        stop_after: end after that many of the planned epochs, to be resumed.
+        compare: then train each task alone, too, into ``out/separate/NAME``, and compare.
+        screen: where words and progress go.
+
+    Returns:
+        ``{"app": "joint", "run", "tasks": {NAME: {"app", "run", "metrics"}}, "metrics", "fingerprint",
+        "seconds", "skipped"}``, and ``"compare"`` where it was asked for; ``"fingerprint"`` is None where
+        batch-norm was kept apart.
+
+    Raises:
+        OSError: ``out`` cannot be written, or data or weights are missing.
+        ValueError: a setting, the data or the weights do not fit; or several processes were started.
+        FloatingPointError: the loss was not finite.
+        Stopped: a signal asked for it; what was learned is kept.
+    """
+    start = time.perf_counter()
+    if not resume and (out / TASKS).exists():
+        raise FileExistsError(f"{out} holds a joint run already; give another --out, or --resume")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("joint runs in one process; start it without torchrun")
+    tasks, given = _beginning(tasks, given, out, resume=resume)
+    with only_process(claim_run(out, resume=resume)):
+        write_json(out / TASKS, {"tasks": [one.to_dict() for one in tasks], "settings": _plain(given)})
+        if JointSettings(**given).freeze:
+            answer = _alone(tasks, given, out, screen, freeze=True, stop_after=stop_after)
+        else:
+            answer = _together(tasks, given, out, screen, resume=resume, stop_after=stop_after)
+        if compare and "epochs_done" not in answer:
+            alone = _alone(tasks, {**given, "freeze": False}, out / SEPARATE, screen)
+            answer["compare"] = compared(answer["tasks"], alone["tasks"])
+            screen.say(table(answer["compare"]))
+        answer = {"app": "joint", "run": str(out), **answer, "seconds": round(time.perf_counter() - start, 1)}
+        write_json(out / SUMMARY, answer)
+        return answer
+
+
+def _beginning(
+    tasks: Sequence[Task], given: Mapping[str, Any], out: Path, *, resume: bool
+) -> tuple[list[Task], dict[str, Any]]:
+    """Tasks and settings: as given, or as the run was started with.
+
+    Raises:
+        FileNotFoundError: there is nothing to resume.
+        ValueError: the run was started with other tasks or settings.
+    """
+    if not resume:
+        return list(tasks), dict(given)
+    path = out / TASKS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing, so there is nothing to resume; leave --resume out")
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if tasks and [one.to_dict() for one in tasks] != kept["tasks"]:
+        raise ValueError("the run was started with other tasks or data; leave them out with --resume")
+    for name, value in _plain(given).items():
+        if value != kept["settings"].get(name):
+            raise ValueError(
+                f"the run was started with {flag_name(name)} {kept['settings'].get(name)}, not {value}; "
+                f"leave {flag_name(name)} out, or start another run with another --out"
+            )
+    return [Task(**one) for one in kept["tasks"]], kept["settings"]
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+
+
+def _together(
+    tasks: Sequence[Task], given: Mapping[str, Any], out: Path, screen: Screen, *, resume: bool,
+    stop_after: int | None,
+) -> dict[str, Any]:
+    """One training for all tasks, and the run of each."""
+    start = time.perf_counter()
+    job = _prepared(tasks, given, out, screen)
+    saved = None
+    if resume and (out / run_dir.TRAINING).exists():
+        saved = run_dir.load_training_state(out)
+    course, complete = train(job, saved, stop_after=stop_after, begin=begin_joint)
+    if not complete:
+        done = f"{course.epoch} of {job.settings.epochs} epochs"
+        screen.say(f"stopped after {done}; --resume --out {out} goes on")
+        return {"tasks": {}, "metrics": {}, "epochs_done": course.epoch}
+    found, prints = {}, set()
+    model: Any = job.model
+    for name, one in job.tasks.items():
+        model.switch(name)
+        one.run.mkdir(exist_ok=True)
+        write_text(one.run / run_dir.METRICS, "".join(
+            json.dumps(row) + "\n" for row in rows_of(name, run_dir.read_metrics(out))
+        ))
+        metrics = finish(one, seconds=time.perf_counter() - start)
+        found[name] = {"app": one.app.name, "run": str(one.run), "metrics": metrics}
+        prints.add(one.backbone.fingerprint())
+    run_dir.write_progress(out, run_dir.read_progress(out) | {"state": "finished"})
+    if len(prints) > 1:
+        screen.warn("batch-norm is kept apart, so the tasks' backbones differ: no one pass serves them all")
+    skipped = len(job.bad) + sum(len(one.bad) for one in job.tasks.values())
+    return {
+        "tasks": found, "metrics": flat(found), "fingerprint": prints.pop() if len(prints) == 1 else None,
+        "skipped": skipped,
+    }
+
+
+def _prepared(tasks: Sequence[Task], given: Mapping[str, Any], out: Path, screen: Screen) -> JointJob:
+    """The job; a folder in which nothing has begun is taken away again where that fails."""
+    try:
+        return prepare_joint(tasks, given, out, screen, World())
+    except BaseException:
+        if not run_dir.read_progress(out):
+            (out / TASKS).unlink(missing_ok=True)
+            remove_unused(out)
+        raise
+
+
+def _alone(
+    tasks: Sequence[Task], given: Mapping[str, Any], out: Path, screen: Screen, **changes: Any
+) -> dict[str, Any]:
+    """A run a task, each trained alone; those that are finished stay."""
+    stop_after = changes.pop("stop_after", None)
+    found: dict[str, Any] = {}
+    prints, skipped = set(), 0
+    for task in tasks:
+        run = out / task.name
+        if not (run / run_dir.CONFIG).exists():
+            screen.say(f"{task.name}, alone:")
+            begun = bool(run_dir.read_progress(run))
+            told = {} if begun else task.settings(given) | changes
+            done = finetune(
+                task.app, told, out=run, resume=begun, stop_after=stop_after, screen=screen
+            ) or {}
+            if "epochs_done" in done:
+                return {"tasks": {}, "metrics": {}, "epochs_done": done["epochs_done"]}
+        config = run_dir.read_config(run, app=task.app)
+        skipped += len(config.data.get("skipped", ()))
+        prints.add(config.fingerprint)
+        found[task.name] = {"app": task.app, "run": str(run), "metrics": config.metrics}
+    return {
+        "tasks": found, "metrics": flat(found), "fingerprint": prints.pop() if len(prints) == 1 else None,
+        "skipped": skipped,
+    }
+
+
+def flat(tasks: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of all tasks by ``TASK/FIGURE``."""
+    return {f"{name}/{key}": value for name, one in tasks.items() for key, value in one["metrics"].items()}
+
+
+def rows_of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl`` as one task's: its own figures without its name, and what all share."""
+    shared = ("epoch", "lr", "seconds", "photos_per_second")
+    found = []
+    for row in rows:
+        own = {key: row[key] for key in shared if key in row}
+        terms = {}
+        for split in ("train", "val"):
+            start = f"{split}/{name}/"
+            own |= {
+                f"{split}/{key.removeprefix(start)}": value
+                for key, value in row.items() if key.startswith(start)
+            }
+        terms = {key: value for key, value in own.items() if key.startswith("train/")}
+        found.append(own | {"train/loss": sum(terms.values())})
+    return found
+
+
+def compared(joint_tasks: Mapping[str, Any], alone: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Each figure of each task that is defined in both, [taught jointly, taught alone]."""
+    return {
+        name: {
+            key: [value, alone[name]["metrics"][key]]
+            for key, value in one["metrics"].items()
+            if value is not None and alone[name]["metrics"].get(key) is not None
+        }
+        for name, one in joint_tasks.items()
+    }
+
+
+def table(figures: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """The comparison as lines of text."""
+    rows = [("task", "figure", "joint", "separate", "difference")]
+    for name, one in figures.items():
+        rows += [(name, key, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}") for key, (a, b) in one.items()]
+    widths = [max(len(row[place]) for row in rows) for place in range(5)]
+    return "\n".join(
+        "  ".join(
+            word.ljust(width) if place < 2 else word.rjust(width)
+            for place, (word, width) in enumerate(zip(row, widths, strict=True))
+        ) for row in rows
+    )

@@ -1,0 +1,192 @@
+"""COCO's figures of detections, their intervals, and what kinds of errors there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.objects.errors import Confusion, Matched, confusion, grouped, matched
+from datasets.validation import finite, four, short, whole
+
+FIGURES = (
+    "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar100", "ar_small",
+    "ar_medium", "ar_large",
+)
+DRAWS = 100  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Detections beside the truth, in COCO's own form.
+
+    Args:
+        truth: ``images``, ``annotations`` and ``categories``.
+        results: ``image_id``, ``category_id``, ``bbox`` (x, y, width, height) and ``score`` each.
+        paths: of the photos, in the order of the images.
+    """
+
+    truth: dict[str, Any]
+    results: list[dict[str, Any]]
+    paths: tuple[str, ...]
+
+    @cached_property
+    def evaluated(self) -> Any:
+        """What COCO's evaluator says of all photos."""
+        return evaluate_coco(self.truth, self.results)
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """The twelve figures, ``ap/NAME`` a class, and counts of errors; undefined ones are left out."""
+        found = dict(zip(FIGURES, map(float, self.evaluated.stats[:12]), strict=True))
+        precision = self.evaluated.eval["precision"][:, :, :, 0, -1]
+        for number, one in enumerate(sorted(self.truth["categories"], key=lambda c: c["id"])):
+            found[f"ap/{one['name']}"] = mean_of(precision[:, :, number])
+        return {k: v for k, v in found.items() if v > -1} | self.errors
+
+    @cached_property
+    def matched(self) -> list[Matched]:
+        """What became of each object and each detection of 0.3 and more, a list entry a photo."""
+        return matched(self.truth, self.results)
+
+    @cached_property
+    def errors(self) -> dict[str, float]:
+        """Counts by kind, at scores of 0.3 and more."""
+        total: dict[str, float] = {}
+        for photo in self.matched:
+            for kind, count in photo.counts.items():
+                total[f"errors/{kind}"] = total.get(f"errors/{kind}", 0.0) + count
+        return total
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        """Which class is taken for which, at scores of 0.3 and more."""
+        return confusion(self.truth["categories"], self.matched)
+
+    def curve(self, overlap: float = 0.5, name: str | None = None) -> NDArray[np.float64]:
+        """Precision at 101 recalls.
+
+        Args:
+            overlap: least intersection over union, 0.5 to 0.95 in steps of 0.05.
+            name: of a class; None for the mean over the classes that have objects.
+        """
+        precision = self.evaluated.eval["precision"][round((overlap - 0.5) / 0.05), :, :, 0, -1]
+        names = [one["name"] for one in sorted(self.truth["categories"], key=lambda c: c["id"])]
+        wanted = (precision > -1).all(0) & np.asarray([name in (None, one) for one in names], bool)
+        told: NDArray[np.float64] = precision[:, wanted]
+        return told.mean(1) if told.shape[1] else np.zeros(101)
+
+    @cached_property
+    def spread(self) -> dict[str, list[float]]:
+        """The intervals, drawn once."""
+        return self.intervals()
+
+    def intervals(self, draws: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
+        """95 % bootstrap intervals of ``ap`` and ``ap50`` over photos."""
+        rng, ids = np.random.default_rng(seed), [one["id"] for one in self.truth["images"]]
+        drawn = []
+        for _ in range(draws):
+            chosen = rng.choice(ids, len(ids)).tolist()
+            stats = evaluate_coco(*resampled(self.truth, self.results, chosen)).stats
+            drawn.append([stats[0], stats[1]])
+        rows = np.asarray(drawn)
+        rows = rows[rows[:, 0] > -1]
+        if not len(rows):
+            return {}
+        low, high = np.quantile(rows, [0.025, 0.975], axis=0)
+        return {name: [float(low[n]), float(high[n])] for n, name in enumerate(("ap", "ap50"))}
+
+
+def evaluate_coco(truth: dict[str, Any], results: list[dict[str, Any]]) -> Any:
+    """COCO's evaluator over a truth and results: its ``stats`` and ``eval``."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    found = [
+        dict(one, id=number, area=one["bbox"][2] * one["bbox"][3], iscrowd=0)
+        for number, one in enumerate(results, start=1)
+    ]
+    evaluator = COCOeval_faster(
+        COCO(truth), COCO(dict(truth, annotations=found)), "bbox", print_function=lambda *_: None
+    )
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summarize()
+    return evaluator
+
+
+def mean_of(precision: NDArray[np.float64]) -> float:
+    """The mean of the defined entries; -1 where there is none."""
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else -1.0
+
+
+def resampled(
+    truth: dict[str, Any], results: list[dict[str, Any]], ids: Sequence[int]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Truth and results with these images, which may come several times, under new numbers."""
+    marks, found = grouped(truth["annotations"]), grouped(results)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
+    for number, old in enumerate(map(int, ids), start=1):
+        images.append({"id": number})
+        for one in marks.get(old, ()):
+            annotations.append(dict(one, image_id=number, id=len(annotations) + 1))
+        answers += [dict(one, image_id=number) for one in found.get(old, ())]
+    return dict(truth, images=images, annotations=annotations), answers
+
+
+def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> list[str]:
+    """What is likely a mistake in results that can be judged: a sentence each."""
+    sizes = {one["id"]: (one["width"], one["height"]) for one in truth["images"]}
+    outside = odd = 0
+    for one in results:
+        x, y, width, height = one["bbox"]
+        right, bottom = sizes[one["image_id"]]
+        outside += x < -1 or y < -1 or x + width > right + 1 or y + height > bottom + 1
+        odd += not 0 <= one["score"] <= 1
+    found = []
+    if outside:
+        found.append(
+            f"{outside} of {len(results)} boxes reach out of their photos; a bbox is x, y, width, height in "
+            "pixels"
+        )
+    if odd:
+        found.append(f"{odd} of {len(results)} scores are not from 0 to 1; errors count those of 0.3 up")
+    return found
+
+
+def check_results(results: Any, truth: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """Results of any system, held against the images and categories that are judged.
+
+    Raises:
+        ValueError: it is no list of COCO results, or it is of other images or categories.
+    """
+    wanted = {"image_id", "category_id", "bbox", "score"}
+    if not isinstance(results, list) or not all(isinstance(o, dict) and wanted <= o.keys() for o in results):
+        raise ValueError(f"{where} is no COCO result file: a list of {', '.join(sorted(wanted))}")
+    for n, one in enumerate(results):
+        place = f"{where}: result {n}"
+        for key in ("image_id", "category_id"):
+            whole(one[key], f"{place}: {key}")
+        if isinstance(one["score"], str):
+            raise ValueError(f"{place}: score must be a number, got {short(one['score'])}")
+        finite(one["score"], f"{place}: score")
+        if min(four(one["bbox"], f"{place}: bbox")[2:]) < 0:
+            raise ValueError(
+                f"{place}: bbox is x, y, width, height with sides of 0 or more, got {one['bbox']}"
+            )
+    for kind, key in (("images", "image_id"), ("categories", "category_id")):
+        known = {one["id"]: one.get("name", "") for one in truth[kind]}
+        strange = sorted({one[key] for one in results} - set(known))
+        if strange:
+            some = ", ".join(f"{number} {name}".strip() for number, name in list(known.items())[:3])
+            raise ValueError(
+                f"{where} has results for {kind} that are not in the data, {len(strange)} in number, such as "
+                f"{strange[0]}; the data has {len(known)} {kind}: {some}{', ...' if len(known) > 3 else ''}"
+            )
+    return results

@@ -1,0 +1,122 @@
+"""The plots of a detector's page, and photos with boxes drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageDraw
+
+from apps.engine.reporting import plots
+from apps.engine.reporting.plots import Row, Theme
+from apps.objects.coco_metrics import Judged
+
+Colour = tuple[int, int, int]
+FOUND, TRUE = (214, 48, 32), (24, 128, 56)
+CLASSES_DRAWN = 6  # curves of single classes
+LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
+
+
+def recall_figure(judged: Judged, theme: Theme) -> Figure:
+    """Precision against recall: all classes at three overlaps, and the classes with most objects."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained", facecolor=theme.page)
+    left, right = figure.subplots(1, 2, sharey=True)
+    colours = (theme.first, theme.second, theme.soft)
+    for overlap, colour, style in zip((0.5, 0.75, 0.9), colours, LINES, strict=False):
+        _curve(left, judged.curve(overlap), f"IoU {overlap:g}", colour, style)
+    names = commonest(judged)[:CLASSES_DRAWN]
+    for number, name in enumerate(names):
+        _curve(right, judged.curve(0.5, name), plots.label(name, 18), colours[number % 3], LINES[number])
+    for axes, title in ((left, "All classes"), (right, "Classes with most objects, IoU 0.5")):
+        axes.set_title(title, loc="left", fontsize=11, color=theme.text)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall")
+        legend = axes.legend(frameon=False, labelcolor=theme.text, fontsize=9, loc="best")
+        for words in legend.get_texts():
+            words.set_parse_math(False)  # a class may have any name
+        plots.dress(axes, theme)
+    left.set_ylabel("precision", color=theme.soft)
+    return figure
+
+
+def _curve(axes: Axes, values: Any, name: str, colour: Any, style: Any) -> None:
+    x = np.linspace(0, 1, 101)
+    axes.plot(x, values, linestyle=style, color=colour, linewidth=2, label=f"{values.mean():.2f}  {name}")
+
+
+def commonest(judged: Judged) -> list[str]:
+    """Names of the classes that have objects, the one with most first."""
+    counts = judged.confusion.matrix[:-1].sum(1)
+    return [judged.confusion.names[n] for n in np.argsort(-counts, kind="stable") if counts[n]]
+
+
+def history_figure(history: Sequence[Row], theme: Theme) -> Figure:
+    """Loss and its terms, and average precision, over the epochs."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained", facecolor=theme.page)
+    left, right = figure.subplots(1, 2)
+    terms = [key for key in history[0] if key.startswith("train/") and key != "train/loss"]
+    _lines(left, history, ("train/loss", *terms), "Loss of training", theme)
+    _lines(right, history, ("val/ap50", "val/ap", "val/ap75"), "Average precision, val", theme)
+    return figure
+
+
+def _lines(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str, theme: Theme) -> None:
+    colours = (theme.first, theme.second, theme.soft, theme.text, theme.text)
+    for name, colour, style in zip(names, colours, LINES, strict=False):
+        points = [(row["epoch"], row[name]) for row in history if row.get(name) is not None]
+        if points:
+            label = name.partition("/")[2]
+            axes.plot(
+                *zip(*points, strict=True), linestyle=style, color=colour, linewidth=2, marker="o",
+                markersize=3, label=label,
+            )
+    axes.set_title(title, loc="left", fontsize=11, color=theme.text)
+    axes.set_xlabel("epoch")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    if axes.lines:
+        axes.legend(frameon=False, labelcolor=theme.text, fontsize=10)
+    plots.dress(axes, theme)
+
+
+def drawn(
+    image: Image.Image, objects: Sequence[dict[str, Any]], colour: Colour = FOUND, *, below: bool = False
+) -> Image.Image:
+    """The picture with a frame and a name for each object, the best object on top.
+
+    Args:
+        image: any picture.
+        objects: ``name``, ``box`` as (x1, y1, x2, y2) pixels of the picture and, if there is one, ``score``.
+        colour: of frames; names stand in white on it.
+        below: names at the lower ends of the frames, so that two kinds of frames do not hide each other's.
+    """
+    canvas = image.convert("RGB")
+    pen, width = ImageDraw.Draw(canvas), max(2, round(min(canvas.size) / 200))
+    size = max(12, round(min(canvas.size) / 32))
+    for one in sorted(objects, key=lambda entry: entry.get("score", 1.0)):
+        pen.rectangle(one["box"], outline=colour, width=width)
+    for one in sorted(objects, key=lambda entry: entry.get("score", 1.0)):
+        name = plots.label(one["name"])
+        words = f"{name} {one['score']:.2f}" if "score" in one else name
+        _named(pen, canvas.size, one["box"], words, size, colour, below)
+    return canvas
+
+
+def _named(
+    pen: ImageDraw.ImageDraw, canvas: tuple[int, int], box: Sequence[float], words: str, size: int,
+    colour: Colour, below: bool,
+) -> None:
+    """The words on a plate outside the frame, or in it where there is no room; always within the picture."""
+    x1, y1, x2, y2 = pen.textbbox((0, 0), words, font_size=size)
+    width, height = x2 - x1 + 6, y2 - y1 + 6
+    left = max(min(box[0], canvas[0] - width), 0)
+    if below:
+        top = box[3] if box[3] + height <= canvas[1] else box[3] - height
+    else:
+        top = box[1] - height if box[1] >= height else box[1]
+    top = max(min(top, canvas[1] - height), 0)
+    pen.rectangle((left, top, left + width, top + height), fill=colour)
+    pen.text((left + 3 - x1, top + 3 - y1), words, fill=(255, 255, 255), font_size=size)

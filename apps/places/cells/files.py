@@ -1,0 +1,216 @@
+"""Grids of cells on disk: CSV, Parquet and GeoJSON with the same columns."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.engine.core.files import write_text, write_whole
+from apps.places.cells import s2, s2_shapes
+from apps.places.cells.partition import Grid, Limits, find
+
+COLUMNS = (
+    "partition", "token", "level", "weight", "lat", "lon", "area_km2", "parent",
+    "t_max", "t_min", "min_level", "max_level", "total",
+)
+ALIASES = {  # what others call our columns
+    "token": ("token", "hex_id", "s2_token", "cell"),
+    "weight": ("weight", "imgs_per_cell", "count"),
+    "lat": ("lat", "latitude", "latitude_mean"),
+    "lon": ("lon", "lng", "longitude", "longitude_mean"),
+}
+SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".geojson": "geojson", ".json": "geojson", "": "parquet"}
+_LIMITS = ("t_max", "t_min", "min_level", "max_level")
+
+Row = dict[str, Any]
+
+
+def fingerprint(grids: Sequence[Grid]) -> str:
+    """16 hex digits over the cells of all grids: equal for files in any format with the same classes."""
+    digest = hashlib.sha256()
+    for grid in grids:
+        digest.update(len(grid).to_bytes(8, "little") + grid.ids.astype("<u8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_same_cells(grids: Sequence[Grid], expected: str, what: str) -> None:
+    """Refuse cells that are not those of a checkpoint: its classes would be other places.
+
+    Args:
+        expected: the fingerprint that the checkpoint stores.
+        what: the checkpoint's name for the message.
+
+    Raises:
+        ValueError: the fingerprints differ; both are named.
+    """
+    own = fingerprint(grids)
+    if own != expected:
+        sizes = " + ".join(str(len(grid)) for grid in grids)
+        raise ValueError(
+            f"{what} was trained on other cells (fingerprint {expected}) than the {sizes} given ({own}); "
+            "give the cells that it was trained on"
+        )
+
+
+def check_suffix(path: Path) -> str:
+    """The format that a file's name asks for; without a suffix it is Parquet.
+
+    Raises:
+        ValueError: the suffix is another.
+    """
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        known = ", ".join(one for one in SUFFIXES if one)
+        raise ValueError(f"{path} has the suffix {path.suffix}; cells are written as {known}")
+    return kind
+
+
+def write_cells(path: Path, grids: Sequence[Grid]) -> None:
+    """Write grids, coarsest first, into one file; its suffix tells the format."""
+    kind = check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [row for number in range(len(grids)) for row in rows_of(grids, number)]
+    if kind == "parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table = pa.Table.from_pylist(rows)
+        write_whole(path, lambda temporary: parquet.write_table(table, temporary))
+    elif kind == "csv":
+        write_whole(path, lambda temporary: _write_csv(temporary, rows))
+    else:
+        write_text(path, json.dumps(geojson(grids, rows)))
+
+
+def rows_of(grids: Sequence[Grid], number: int) -> list[Row]:
+    """One row a cell of a grid, with the columns of :data:`COLUMNS`."""
+    grid = grids[number]
+    areas, levels = s2_shapes.areas_km2(grid.ids).tolist(), s2.levels(grid.ids).tolist()
+    above = s2.tokens(grids[number - 1].ids) if number else []
+    parents = [above[one] if one >= 0 else "" for one in grid.parents.tolist()]
+    common = {name: getattr(grid.limits, name, None) for name in _LIMITS} | {"total": grid.total}
+    columns = zip(
+        s2.tokens(grid.ids), levels, grid.weights.tolist(), grid.lat.tolist(), grid.lon.tolist(), areas,
+        parents, strict=True,
+    )
+    names = COLUMNS[1:8]
+    return [{"partition": number, **dict(zip(names, one, strict=True)), **common} for one in columns]
+
+
+def geojson(grids: Sequence[Grid], rows: list[Row]) -> dict[str, Any]:
+    """A FeatureCollection after RFC 7946: a polygon a cell, none across the antimeridian."""
+    ids = [one for grid in grids for one in grid.ids.tolist()]
+    features = [
+        {"type": "Feature", "geometry": polygon(one), "properties": row}
+        for one, row in zip(ids, rows, strict=True)
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def polygon(cell: int) -> dict[str, Any]:
+    """A cell as a GeoJSON geometry; a face of the cube has four parts."""
+    rings = [np.round(ring, 9).tolist() for ring in s2_shapes.outline(cell)]
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings}
+    return {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
+
+
+def read_cells(path: Path) -> tuple[Grid, ...]:
+    """The grids of a file in one of the three formats, known by its content; coarsest first.
+
+    Only a column of S2 tokens is needed (also called hex_id). Missing weights are 1, missing
+    representatives are the middles of the cells.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is none of the formats, has no tokens, a bad one, or cells that overlap.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; make it with: python cli.py cells build")
+    try:
+        rows = _read_rows(path)
+        return _grids(rows)
+    except (ValueError, KeyError, TypeError) as err:
+        raise ValueError(f"{path} has no cells that can be read: {err}") from err
+
+
+def _read_rows(path: Path) -> list[Row]:
+    with path.open("rb") as file:
+        start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"PAR1"):
+        from pyarrow import parquet
+
+        return [dict(row) for row in parquet.read_table(path).to_pylist()]
+    if start.startswith(b"{"):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return [dict(feature["properties"]) for feature in document["features"]]
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_csv(path: Path, rows: list[Row]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _grids(rows: list[Row]) -> tuple[Grid, ...]:
+    if not rows:
+        raise ValueError("it has no row")
+    names = {key: next((one for one in aliases if one in rows[0]), None) for key, aliases in ALIASES.items()}
+    if names["token"] is None:
+        raise ValueError(f"it has no column token, only {', '.join(map(str, rows[0]))}")
+    parts: dict[int, list[Row]] = {}
+    for row in rows:
+        named = {key: row[name] for key, name in names.items() if name}
+        parts.setdefault(int(row.get("partition") or 0), []).append({**row, **named})
+    grids: list[Grid] = []
+    for number in sorted(parts):
+        grid = _grid(parts[number])
+        parents = find(grids[-1].ids, s2.ranges(grid.ids)[0]) if grids else grid.parents
+        grids.append(replace(grid, parents=parents))
+    return tuple(grids)
+
+
+def _grid(rows: list[Row]) -> Grid:
+    ids = s2.from_tokens([str(row["token"]) for row in rows])
+    order = np.argsort(ids)
+    ids = ids[order]
+    first, last = s2.ranges(ids)
+    overlap = np.flatnonzero(first[1:] <= last[:-1])
+    if len(overlap):
+        two = " and ".join(s2.tokens(ids[overlap[0] : overlap[0] + 2]))
+        raise ValueError(f"cells {two} overlap in one partition")
+    middle_lat, middle_lon = s2_shapes.centres_deg(ids)
+    columns = {name: _column(rows, name)[order] for name in ("lat", "lon", "weight")}
+    lat, lon = s2.checked_positions(
+        *(np.where(np.isnan(columns[key]), middle, columns[key])
+          for key, middle in (("lat", middle_lat), ("lon", middle_lon)))
+    )
+    weights = np.where(np.isnan(columns["weight"]), 1.0, columns["weight"])
+    total = _first(rows[0], "total") or 0.0
+    return Grid(ids, weights, lat, lon, np.full(len(ids), -1), _limits(rows[0]), total)
+
+
+def _column(rows: Iterable[Row], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([np.nan if row.get(name) in (None, "") else float(row[name]) for row in rows], np.float64)
+
+
+def _first(row: Row, name: str) -> float | None:
+    value = row.get(name)
+    return None if value in (None, "") else float(str(value))
+
+
+def _limits(row: Row) -> Limits | None:
+    t_max, t_min, low, high = (_first(row, name) for name in _LIMITS)
+    if t_max is None or t_min is None or low is None or high is None:
+        return None
+    return Limits(t_max, t_min, int(low), int(high))

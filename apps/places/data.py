@@ -1,0 +1,104 @@
+"""Photos with positions, from EXIF or a table, and the cells that they are taught by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from apps.places.cells.build import swapped_by_land
+from apps.places.cells.files import read_cells
+from apps.places.cells.partition import Grid, Limits, build
+from apps.places.cells.s2 import Ints
+from apps.places.targets import offset_targets
+from datasets.geo.geotagged import PlacedPhotos
+from datasets.geo.geotags import read_folder
+from datasets.geo.position_tables import read_positions
+from datasets.geo.positions import LeftOut, Positions
+from datasets.geo.splits import split_positions
+
+
+def read_photo_positions(source: Path) -> Positions:
+    """Positions with the photos that they belong to; a table's paths start from its folder.
+
+    Raises:
+        FileNotFoundError: there is no such source, or none of its photos is there.
+        ValueError: the table has no column path, or nothing in the source can be read.
+    """
+    if source.is_dir():
+        return read_folder(source)
+    found = read_positions(source)
+    if not found.paths:
+        raise ValueError(
+            f"{source} has no column path, so its rows name no photos; add one with paths from its folder"
+        )
+    paths = tuple(str(source.parent / path) for path in found.paths)
+    there = np.array([Path(path).is_file() for path in paths], np.bool_)
+    if not there.any():
+        raise FileNotFoundError(
+            f"none of the {len(paths)} photos in {source} is there, such as {paths[0]}; paths start from the "
+            f"folder of the table"
+        )
+    doubt = swapped_by_land(found)
+    found = replace(found, paths=paths, notes=[*found.notes, *([doubt] if doubt else [])])
+    if there.all():
+        return found
+    first = paths[int((~there).argmax())]
+    gone = LeftOut("there is no such file", int((~there).sum()), first)
+    kept = subset(found, np.flatnonzero(there))
+    return replace(kept, left_out=(*found.left_out, gone), notes=found.notes)
+
+
+def subset(positions: Positions, rows: Ints) -> Positions:
+    """Some of the positions, in this order, without remarks."""
+    def some(values: Sequence[str]) -> tuple[str, ...]:
+        return tuple(values[row] for row in rows.tolist()) if len(values) else ()
+
+    weights = None if positions.weights is None else positions.weights[rows]
+    return Positions(
+        positions.lat[rows], positions.lon[rows], weights, some(positions.paths), some(positions.authors),
+        some(positions.times),
+    )
+
+
+def split_of(positions: Positions, share: float, *, by: str, km: float, seed: int) -> tuple[Ints, Ints]:
+    """Rows of train and of val, both with photos; neighbours are on one side."""
+    if len(positions) < 2:
+        raise ValueError(f"{len(positions)} photo with a position is too few to learn from and judge by")
+    return split_positions(positions, share, by=by, km=km, seed=seed)
+
+
+def cells_for(
+    positions: Positions, train: Ints, cells: Path | None, t_max: float, t_min: float
+) -> tuple[Grid, ...]:
+    """The partitions of a file, or one built from the photos to learn from.
+
+    Raises:
+        ValueError: the finest partition has fewer than two cells.
+    """
+    if cells is not None:
+        grids = read_cells(cells)
+    else:
+        own = subset(positions, train)
+        grids = build(own.lat, own.lon, Limits(t_max, t_min), own.weights)
+    if min(len(grid) for grid in grids) < 2:
+        raise ValueError(
+            f"a partition has {min(len(grid) for grid in grids)} cell, so there is nothing to tell apart; "
+            f"give a lower --t-max or --t-min, other --cells, or more photos"
+        )
+    return grids
+
+
+def placed(
+    positions: Positions, rows: Ints | None, grids: Sequence[Grid], names: Sequence[str], *, offsets: bool
+) -> PlacedPhotos:
+    """Photos with their cells; ``rows`` None takes all."""
+    own = subset(positions, np.arange(len(positions)) if rows is None else rows)
+    cells = np.stack([grid.locate(own.lat, own.lon) for grid in grids], axis=1)
+    away = offset_targets(grids[-1], cells[:, -1], own.lat, own.lon) if offsets else None
+    found = PlacedPhotos(own, cells, names, away)
+    outside = int((cells[:, -1] < 0).sum())
+    found.notes += [f"{outside} of {len(own)} photos lie in no cell"] if outside else []
+    return found

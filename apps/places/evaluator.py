@@ -1,0 +1,112 @@
+"""A model's answers over cells, held against where photos were taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.places.answers import SHARES, abstains, coverage_of_credible_areas, sureness
+from apps.places.cells import s2_shapes
+from apps.places.cells.partition import Grid
+from apps.places.cells.s2 import Floats, Ints
+from apps.places.geo_metrics import (
+    GeoPredictions,
+    area_until_truth_km2,
+    country_accuracy,
+    geo_intervals,
+    geo_metrics,
+)
+from apps.places.maps.gazetteer import gazetteer
+from apps.places.targets import move
+
+
+def tempered(log_probabilities: NDArray[Any], temperature: float) -> Floats:
+    """Log-probabilities (N, K) divided by a temperature, rows made to add up to 1 again."""
+    scaled = np.asarray(log_probabilities, np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    found: Floats = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class PlaceAnswers:
+    """Probabilities over cells for N photos whose positions are known.
+
+    Args:
+        log_probabilities: (N, K) at temperature 1.
+        offsets: (N, 2) from the likeliest cell's representative in radii of the cell, or None.
+        true_lat: (N,) degrees.
+        true_lon: (N,) degrees.
+        paths: of the photos.
+        grid: the K cells.
+        temperature: by which log-probabilities are divided.
+        least: sureness below which the model abstains, 0 to 1.
+    """
+
+    log_probabilities: NDArray[np.float32]
+    offsets: Floats | None
+    true_lat: Floats
+    true_lon: Floats
+    paths: tuple[str, ...]
+    grid: Grid
+    temperature: float = 1.0
+    least: float = 0.0
+
+    @cached_property
+    def truth(self) -> Ints:
+        """(N,) the cell that holds each photo, -1 where none does."""
+        return self.grid.locate(self.true_lat, self.true_lon)
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """(N, K)."""
+        return np.exp(tempered(self.log_probabilities, self.temperature))
+
+    @cached_property
+    def geo(self) -> GeoPredictions:
+        """The positions answered; none where the model abstains."""
+        best = self.log_probabilities.argmax(axis=1)
+        if self.offsets is None:
+            lat, lon = self.grid.lat[best], self.grid.lon[best]
+        else:
+            lat, lon = move(self.grid, best, self.offsets)
+        unsure = abstains(self.probabilities, self.grid, self.least)
+        lat, lon = (np.where(unsure, np.nan, one) for one in (lat, lon))
+        sure = sureness(self.probabilities, self.grid)
+        return GeoPredictions(lat, lon, self.true_lat, self.true_lon, self.paths, sure)
+
+    def metrics(self) -> dict[str, float]:
+        """The figures of the positions, and of the probabilities."""
+        areas, known = s2_shapes.areas_km2(self.grid.ids), self.truth >= 0
+        needed = area_until_truth_km2(self.probabilities, areas, self.truth)
+        rows = np.flatnonzero(known)
+        nll = -tempered(self.log_probabilities, self.temperature)[rows, self.truth[rows]]
+        found = geo_metrics(self.geo) | {
+            "country_accuracy": country_figure(self.geo),
+            "cell_accuracy": float((self.log_probabilities.argmax(axis=1) == self.truth).mean()),
+            "cross_entropy": float(nll.mean()) if len(rows) else float("nan"),
+            "area_until_truth_km2": float(np.median(needed)) if known.any() else float("inf"),
+        }
+        for share in SHARES:
+            covered, size = coverage_of_credible_areas(self.probabilities, areas, self.truth, share)
+            percent = round(100 * share)
+            found |= {f"coverage_{percent}": covered, f"area_{percent}_km2": size}
+        return found
+
+    def intervals(self) -> dict[str, list[float]]:
+        """95 % bootstrap intervals over photos."""
+        return geo_intervals(self.geo)
+
+
+def country_figure(geo: GeoPredictions) -> float:
+    """Share of photos whose country is right, among those taken in one."""
+    true = gazetteer().country_codes(geo.true_lat, geo.true_lon)
+    said = np.full(len(geo.paths), "", dtype=object)
+    known = geo.answered
+    if known.any():
+        said[known] = gazetteer().country_codes(geo.lat[known], geo.lon[known])
+    return country_accuracy(said.tolist(), true)[0]

@@ -1,0 +1,1 @@
+"""Maps and names of places without a network."""

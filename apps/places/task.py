@@ -1,0 +1,255 @@
+"""The application ``places``: where a photo was taken, as probabilities over cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from apps.engine.core.settings import Settings, option
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from apps.engine.core.run_dir import RunConfig
+    from apps.places.cells.partition import Grid
+    from apps.places.evaluator import PlaceAnswers
+    from datasets.geo.geotagged import PlacedPhotos
+    from heads import GeoCells
+
+MOST_FITTED = 1000  # cells; a regression over more takes longer than teaching the layer
+
+
+@dataclass(frozen=True)
+class PlacesSettings(Settings):
+    """Options of ``finetune places``."""
+
+    data: Path | None = option(None, "photos with GPS in their EXIF, or a table with path, lat and lon")
+    photos: Path | None = option(None, "the same as --data")
+    cells: Path | None = option(None, "cells made by `cells build`; default: built from the photos")
+    t_max: float = option(50.0, "without --cells: a cell with more photos is split", above=0)
+    t_min: float = option(4.0, "without --cells: a cell with no more photos is dropped", low=0)
+    split_by: str = option(
+        "distance", "photos that stay on one side of train and val: near ones, and those of one author or "
+        "folder", choices=("distance", "author", "folder"),
+    )
+    split_km: float = option(1.0, "photos this near stay on one side, km", low=0)
+    val_share: float = option(0.2, "share of the photos to judge by", above=0, below=1)
+    smooth_km: float = option(
+        0.0, "spread of targets over near cells by exp(-distance / this), km; 0: the cell alone", low=0
+    )
+    offset: bool = option(False, "also predict where in the cell")
+    softmax: str = option(
+        "full", "the last layer in training; sampled for some ten thousand cells",
+        choices=("full", "sampled", "adaptive"),
+    )
+    samples: int = option(2048, "cells a step of --softmax sampled", low=1)
+    dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
+    sequence: bool = option(False, "also learn from albums: an LSTM over the photos of a trip in time order")
+
+    def __post_init__(self) -> None:
+        if self.photos is not None:
+            if self.data is not None:
+                raise ValueError("--photos and --data are the same: give one of them")
+            object.__setattr__(self, "data", self.photos)
+            object.__setattr__(self, "photos", None)
+        super().__post_init__()
+        if self.cells is not None:
+            object.__setattr__(self, "cells", Path(self.cells).absolute())
+        if self.cells is None and self.t_min >= self.t_max:
+            raise ValueError(f"--t-min must be below --t-max, got {self.t_min:g} and {self.t_max:g}")
+
+
+class Places:
+    """Photos to probabilities over cells of the earth."""
+
+    name: ClassVar[str] = "places"
+    Settings: ClassVar[type[Settings]] = PlacesSettings
+    has_sample: ClassVar[bool] = False
+    monitor: ClassVar[str] = "geoscore"
+    figures: ClassVar[tuple[str, ...]] = (
+        "within_1km", "within_25km", "within_200km", "within_750km", "within_2500km", "median_km", "geoscore",
+        "cross_entropy",
+    )
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> PlacedPhotos:
+        """The photos of a split; ``all`` takes both parts."""
+        from apps.places.cells.names import grids_of, names_of
+        from apps.places.data import cells_for, placed, read_photo_positions, split_of
+
+        s = self.settings
+        positions = read_photo_positions(Path(s.data))
+        train, val = split_of(positions, s.val_share, by=s.split_by, km=s.split_km, seed=s.seed)
+        grids = grids_of(classes) if classes else cells_for(positions, train, s.cells, s.t_max, s.t_min)
+        chosen = {"train": train, "val": val}.get(split)
+        found = placed(positions, chosen, grids, names_of(grids), offsets=s.offset)
+        if split != "val":
+            found.notes += positions.remarks()
+        return found
+
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> GeoCells:
+        """A softmax over each partition's cells, from the deepest map."""
+        import torch
+
+        from apps.places.cells.names import grids_of
+        from apps.places.targets import frequency_order, neighbour_weights
+        from heads import GeoCells
+
+        s, stride, grids = self.settings, max(channels), grids_of(classes)
+        tables = [neighbour_weights(grid, s.smooth_km) for grid in grids] if s.smooth_km else []
+        return GeoCells(
+            channels[stride], [len(grid) for grid in grids], [grid.parents.tolist() for grid in grids[1:]],
+            neighbours=[(torch.as_tensor(i), torch.as_tensor(w)) for i, w in tables], softmax=s.softmax,
+            samples=s.samples, offset=s.offset, dropout=s.dropout, stride=stride,
+            orders=[frequency_order(grid) for grid in grids] if s.softmax == "adaptive" else (),
+        )
+
+    def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:
+        """A logistic regression for each partition, put into the head."""
+        from apps.engine.training.frozen.linear_probe import fit_probe
+        from heads.cell_softmax import FullSoftmax
+
+        told = []
+        for number, layer in enumerate(head.layers):
+            cells = targets["cells"][:, number].numpy()
+            known = cells >= 0
+            if not isinstance(layer, FullSoftmax) or layer.out_features > MOST_FITTED:
+                return f"{layer_size(layer)} cells are too many for a regression: they are taught"
+            if len(set(cells[known].tolist())) < 2:
+                return "fewer than two cells have photos: the head starts undecided"
+            holder: Any = SimpleNamespace(linear=layer)
+            probe = fit_probe(holder, features[known], cells[known], seed=self.settings.seed)
+            told.append(f"{layer.out_features} cells, C = {probe.strength:g}")
+        if head.offset is not None:
+            fit_offset(head.offset, features[known], targets["offset"].numpy()[known])
+        return f"logistic regression: {'; '.join(told)}"
+
+    def terms(
+        self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
+    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+        """A cross-entropy for each partition, and the offset's distance."""
+        from apps.engine.training.losses import plain_terms
+
+        if self.settings.sequence:
+            from apps.places.sequence import check_albums
+
+            check_albums(photos)
+
+        return plain_terms(head, cast)
+
+    def reduce(self, head: Any, output: Tensor) -> dict[str, Tensor]:
+        """Log-probabilities of the finest cells, and the offset."""
+        found = {"log_probabilities": head.log_probabilities(output).float()}
+        offset = head.split(output)[1]
+        return found if offset is None else found | {"offset": offset}
+
+    def predictions(
+        self, outputs: Any, targets: Any, paths: tuple[str, ...], classes: Sequence[str],
+        calibration: dict[str, Any] | None = None,
+    ) -> PlaceAnswers:
+        """Probabilities with the true positions."""
+        from apps.places.cells.names import grids_of
+        from apps.places.evaluator import PlaceAnswers
+
+        where = targets["position"].numpy()
+        offset = outputs.get("offset")
+        return PlaceAnswers(
+            outputs["log_probabilities"].numpy(), None if offset is None else offset.numpy().astype(float),
+            where[:, 0], where[:, 1], paths, grids_of(classes)[-1],
+            temperature=(calibration or {}).get("temperature", 1.0),
+        )
+
+    def answers(
+        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
+        top: int = 5,
+    ) -> list[dict[str, Any]]:
+        """Position, country, city, areas and the likeliest cells a photo; coarse, as a city is."""
+        import numpy as np
+
+        from apps.places.answers import describe
+        from apps.places.evaluator import tempered
+
+        grid = grids_of_config(config)[-1]
+        kept = self.reduce(head, outputs)["log_probabilities"].numpy()
+        probabilities = np.exp(tempered(kept, config.calibration.get("temperature", 1.0)))
+        return [describe(row, grid, top=top) for row in probabilities]
+
+    def calibrate(self, raw: PlaceAnswers) -> tuple[PlaceAnswers, dict[str, Any], dict[str, float]]:
+        """A temperature for the probabilities, fitted on these photos."""
+        from dataclasses import replace
+
+        from apps.engine.evaluation.calibration import fit_temperature
+
+        known = raw.truth >= 0
+        if known.sum() < 2 or len(raw.grid) < 2:
+            return raw, {}, {}
+        temperature = fit_temperature(raw.log_probabilities[known], raw.truth[known])
+        kept = {"temperature": temperature, "fitted_on": "val", "photos": int(known.sum())}
+        return replace(raw, temperature=temperature), kept, {}
+
+    def metrics(self, predictions: PlaceAnswers) -> dict[str, float]:
+        """Shares within the five distances, ``median_km``, ``geoscore`` and more."""
+        return predictions.metrics()
+
+    def row(self, figures: dict[str, float]) -> dict[str, float]:
+        """What a line of ``metrics.jsonl`` tells of an epoch."""
+        told = ("cross_entropy", "within_200km", "within_750km", "median_km", "geoscore")
+        named = {"cross_entropy": "loss"}
+        return {f"val/{named.get(name, name)}": figures[name] for name in told}
+
+    def count(self, predictions: PlaceAnswers) -> int:
+        """Photos judged."""
+        return len(predictions.paths)
+
+    def intervals(self, predictions: PlaceAnswers) -> dict[str, list[float]]:
+        """95 % bootstrap intervals over photos."""
+        return predictions.intervals()
+
+    def report(self, folder: Path, **parts: Any) -> list[Path]:
+        """``report.html``: figures, how far off, recall against area; after a training also the LSTM."""
+        from apps.places.report import write_places_report
+
+        facts = dict(parts["facts"])
+        files = []
+        if self.settings.sequence and "honest" in parts:
+            from apps.engine.core.console import Screen
+            from apps.places.sequence import teach_sequence
+
+            file, words = teach_sequence(folder, self, parts["model"], parts["config"])
+            Screen().say(words)
+            files, facts["albums"] = [file], words
+        return files + write_places_report(
+            folder, parts["title"], parts["predictions"].geo, facts, history=parts["history"],
+            answers=parts["predictions"],
+        )
+
+
+def fit_offset(layer: Any, features: NDArray[np.float32], offsets: NDArray[np.float32]) -> None:
+    """A ridge regression from features (N, C) to offsets (N, 2), put into a linear layer."""
+    import torch
+    from sklearn.linear_model import RidgeCV
+
+    fitted = RidgeCV(alphas=[10.0**n for n in range(7)]).fit(features, offsets)
+    with torch.no_grad():
+        layer.weight.copy_(torch.as_tensor(fitted.coef_))
+        layer.bias.copy_(torch.as_tensor(fitted.intercept_))
+
+
+def layer_size(layer: Any) -> int:
+    """How many cells a last layer has."""
+    return int(getattr(layer, "out_features", 0) or sum(p.numel() for p in layer.parameters()))
+
+
+def grids_of_config(config: RunConfig) -> tuple[Grid, ...]:
+    """The partitions of a run."""
+    from apps.places.cells.names import grids_of
+
+    return grids_of(config.classes)

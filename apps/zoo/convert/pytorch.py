@@ -1,0 +1,125 @@
+"""State dicts of PyTorch: timm's names, or any network whose layers come in MobileNetV1's order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from apps.zoo.convert.network import slots
+from apps.zoo.convert.source import Layer, Norm, Padding, RefusedError, Source
+from backbone.mobilenet import BATCH_NORM_EPS
+from backbone.pretrained import HALF_INPUT, IMAGENET_INPUT
+from backbone.weights import read_safetensors, read_state_dict
+
+KNOWN = ("input", "width", "padding", "resolution", "classes", "act", "eps", "calibrated")
+Modules = dict[str, dict[str, Tensor]]
+
+
+def read_pytorch(path: Path) -> Source:
+    """The layers of a ``.pt``/``.pth``/``.bin``/``.safetensors`` state dict; a pickle is never run.
+
+    Args:
+        path: the file.
+
+    Raises:
+        RefusedError: it holds another network.
+        ValueError: it is cut off, or a pickle that wants to run code.
+    """
+    if _is_safetensors(path):
+        state, told = read_safetensors(path)
+    else:
+        state, told = read_state_dict(path), {}
+    modules: Modules = {}
+    for name, value in state.items():
+        prefix, _, leaf = name.rpartition(".")
+        if leaf != "num_batches_tracked":
+            modules.setdefault(prefix, {})[leaf] = value.to(torch.float32)
+    if "conv_stem" in modules:
+        return _from_timm_names(path, modules, told)
+    if _is_safetensors(path):  # the file keeps its tensors by name, not in the network's order
+        modules = dict(sorted(modules.items(), key=lambda item: _natural(item[0])))
+    return _from_order(path, modules, told)
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Order ``layer.2`` before ``layer.10``."""
+    parts = [part for part in re.split(r"[.]|(\d+)", name) if part]
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def _from_timm_names(path: Path, modules: Modules, told: dict[str, str]) -> Source:
+    eps = _number(path, told, "eps", BATCH_NORM_EPS)
+    layers = []
+    for slot in slots(1.0):
+        weight = modules.get(slot.conv, {}).get("weight")
+        if weight is None or weight.ndim != 4:
+            raise RefusedError(f"{path} is no MobileNetV1: {slot.conv}.weight is missing or no convolution")
+        layers.append(_layer(path, slot.conv, modules[slot.conv], modules.get(slot.norm), eps))
+    return _assemble(path, "timm", layers, modules.get("classifier"), told)
+
+
+def _from_order(path: Path, modules: Modules, told: dict[str, str]) -> Source:
+    """Each convolution is followed by its batch-norm; a last linear layer is the classifier."""
+    layers: list[Layer] = []
+    waiting: str | None = None
+    classifier: dict[str, Tensor] | None = None
+    for name, parts in modules.items():
+        axes = parts["weight"].ndim if "weight" in parts else 0
+        if axes == 4 and waiting is None and classifier is None:
+            waiting = name
+        elif "running_mean" in parts and waiting is not None:
+            layers.append(_layer(path, waiting, modules[waiting], parts, BATCH_NORM_EPS))
+            waiting = None
+        elif axes == 2 and waiting is None and classifier is None:
+            classifier = parts
+        else:
+            raise RefusedError(
+                f"{path} is no MobileNetV1: {name or 'its first tensor'} does not come where MobileNetV1 has "
+                "convolution, batch-norm, convolution, batch-norm, ..., linear"
+            )
+    told = {"input": IMAGENET_INPUT} | told
+    return _assemble(path, "pytorch", layers, classifier, told)
+
+
+def _layer(
+    path: Path, name: str, convolution: dict[str, Tensor], norm: dict[str, Tensor] | None, eps: float
+) -> Layer:
+    keys = ("weight", "bias", "running_mean", "running_var")
+    if norm is None or any(key not in norm for key in keys):
+        raise RefusedError(f"{path}: no whole batch-norm belongs to {name}")
+    scale, shift, mean, var = (norm[key] for key in keys)
+    if "bias" in convolution:
+        mean = mean - convolution["bias"]
+    return Layer(name, convolution["weight"], norm=Norm(scale, shift, mean, var, eps))
+
+
+def _assemble(
+    path: Path, kind: str, layers: list[Layer], top: dict[str, Tensor] | None, told: dict[str, str]
+) -> Source:
+    classifier = None
+    if top is not None and "weight" in top:
+        classifier = top["weight"], top.get("bias", torch.zeros(len(top["weight"])))
+    padding: Padding = "same" if told.get("padding") == "same" else "symmetric"
+    if told.get("act", "relu6") != "relu6":
+        raise RefusedError(f"{path} was trained with {told['act']}; the network here has relu6")
+    resolution = int(_number(path, told, "resolution", 0)) or None
+    kept = tuple((key, value) for key, value in told.items() if key not in KNOWN)
+    return Source(
+        path, kind, tuple(layers), classifier, padding, resolution=resolution,
+        input=told.get("input", HALF_INPUT), told=kept,
+    )
+
+
+def _number(path: Path, told: dict[str, str], key: str, default: float) -> float:
+    try:
+        return float(told.get(key, default))
+    except ValueError as err:
+        raise RefusedError(f"{path}: its metadata say {key}={told[key]!r}, which is no number") from err

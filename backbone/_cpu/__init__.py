@@ -1,0 +1,1 @@
+"""Layers for training on processors, with a backward of their own."""

@@ -1,0 +1,1 @@
+"""One label an image: folders, ImageNet, Stanford Dogs."""

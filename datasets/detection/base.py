@@ -1,0 +1,224 @@
+"""Photos with boxes: the dataset, and the rules that hold for every layout on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.base import LabelledPhotos, Photo
+from datasets.image_io import SIDEWAYS, BadPhotoError, stored_size
+
+BoxTarget = tuple[
+    NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]
+]
+Corners = tuple[float, float, float, float]
+LARGEST_SIDE = 1_000_000  # px
+BACK = {6: 8, 8: 6}  # the orientation that undoes another; each other one undoes itself
+
+
+@dataclass(frozen=True)
+class Marked:
+    """One marked object.
+
+    Args:
+        box: (x1, y1, x2, y2) pixels of the photo as shown, upright.
+        label: 0 to K - 1.
+        ignored: a crowd or a difficult object: neither learned nor counted as missed.
+        area: of the object in square pixels; None takes the box's.
+    """
+
+    box: Corners
+    label: int
+    ignored: bool = False
+    area: float | None = None
+
+
+@dataclass(frozen=True)
+class BoxedPhoto(Photo):
+    """A photo with its objects.
+
+    Args:
+        objects: marked on it, in pixels of the photo as shown.
+        width, height: as annotated, of the photo as shown.
+        image_id: its number in COCO files.
+        turn: EXIF's orientation where the annotations are of the pixels as stored, else 1.
+    """
+
+    objects: tuple[Marked, ...] = ()
+    width: int = 0
+    height: int = 0
+    image_id: int = 0
+    turn: int = 1
+
+
+@dataclass(frozen=True)
+class Category:
+    """A class as COCO files number it."""
+
+    number: int
+    name: str
+
+
+@dataclass
+class Found:
+    """What a reader found in a layout."""
+
+    photos: list[BoxedPhoto]
+    categories: list[Category]
+    notes: list[str] = field(default_factory=list)
+
+
+class BoxedPhotos(LabelledPhotos):
+    """Photos with any number of boxes; a target is (boxes, labels, ignored, (width, height), areas).
+
+    Args:
+        found: what a reader found.
+        classes: names in the order that labels are to have; None for the reader's.
+
+    Attributes:
+        transforms: the application's (training, judging) transforms of photo and target together.
+
+    Raises:
+        ValueError: there is no box in the whole set, or a box is of a class that is not in ``classes``.
+    """
+
+    one_class: ClassVar[bool] = False
+    judged_together: ClassVar[int] = 8  # photos: 300 regions of each are in memory at once
+
+    def __init__(self, found: Found, classes: Sequence[str] | None = None) -> None:
+        names = [one.name for one in found.categories]
+        order = list(classes) if classes is not None else names
+        photos = [relabelled(one, names, order) for one in found.photos] if order != names else found.photos
+        if not any(photo.objects for photo in photos):
+            raise ValueError(f"none of the {len(photos)} photos has a box; give a set with annotations")
+        super().__init__(photos, order)
+        self.categories, self.notes = tuple(found.categories), list(found.notes)
+        self.transforms: Any = None
+
+    def target(self, index: int) -> BoxTarget:
+        """Boxes (N, 4), labels, ignored (0 or 1), the photo's size, areas."""
+        photo: Any = self.photos[index]
+        objects = photo.objects
+        areas = [one.area if one.area is not None else area_of(one.box) for one in objects]
+        return (
+            np.asarray([one.box for one in objects], np.float32).reshape(-1, 4),
+            np.asarray([one.label for one in objects], np.int64),
+            np.asarray([one.ignored for one in objects], np.int64),
+            np.asarray([photo.width, photo.height], np.float32),
+            np.asarray(areas, np.float64),
+        )
+
+
+def area_of(box: Corners) -> float:
+    """Square pixels of a box."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def relabelled(photo: BoxedPhoto, names: Sequence[str], order: Sequence[str]) -> BoxedPhoto:
+    """The photo with its labels in another order of the classes.
+
+    Raises:
+        ValueError: a class is not in the order.
+    """
+    objects = []
+    for one in photo.objects:
+        if names[one.label] not in order:
+            raise ValueError(
+                f"{photo.path} has a box of class {names[one.label]!r}, which the model does not know; "
+                f"it knows {', '.join(order[:5])}{', ...' if len(order) > 5 else ''}"
+            )
+        objects.append(Marked(one.box, order.index(names[one.label]), one.ignored, one.area))
+    return replace(photo, objects=tuple(objects))
+
+
+def inside(
+    box: Sequence[float], width: float, height: float, where: str
+) -> Corners | None:
+    """A box (x1, y1, x2, y2) cut to its photo; None where nothing is left of it.
+
+    Raises:
+        ValueError: a number is not finite, or a side is negative.
+    """
+    x1, y1, x2, y2 = box
+    if not all(map(math.isfinite, box)) or x2 < x1 or y2 < y1:
+        raise ValueError(
+            f"{where}: a box has a width and a height of 0 or more, got {x2 - x1:g} x {y2 - y1:g}; "
+            f"mend the file"
+        )
+    x1, x2 = max(x1, 0.0), min(x2, float(width))
+    y1, y2 = max(y1, 0.0), min(y2, float(height))
+    return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+
+
+def existing(path: Path, what: str) -> Path:
+    """A path that is there.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: {what}")
+    return path
+
+
+def a_file(path: Path, what: str) -> Path:
+    """A file that is there.
+
+    Raises:
+        FileNotFoundError: it is not, or it is a folder.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{' '.join(str(path).split())} is missing: {what}")
+    return path
+
+
+def left_out(path: Path, outside: int) -> list[str]:
+    """A sentence on boxes of a file that nothing is left of, if there are any."""
+    if not outside:
+        return []
+    return [f"{path}: {outside} boxes lie outside their photo or have no area, and are left out"]
+
+
+def as_shown(photo: BoxedPhoto) -> BoxedPhoto:
+    """The photo with its boxes turned upright, where its annotated size is that of the pixels as stored.
+
+    Photos are read upright. Only sizes can tell what an annotation means, so only those that EXIF lays on
+    their side, and that are no squares, are looked at; all others are taken to be annotated as shown.
+    """
+    try:
+        width, height, turn = stored_size(photo.path)
+    except BadPhotoError:  # told by whoever reads the pixels
+        return photo
+    if turn not in SIDEWAYS or width == height or (photo.width, photo.height) != (width, height):
+        return photo
+    objects = tuple(replace(one, box=turned(one.box, turn, width, height)) for one in photo.objects)
+    return replace(photo, objects=objects, width=height, height=width, turn=turn)
+
+
+def turned(box: Corners, turn: int, width: float, height: float) -> Corners:
+    """A box of the pixels as stored on the photo as shown.
+
+    Args:
+        box: (x1, y1, x2, y2) pixels.
+        turn: EXIF's orientation: 5 to 8, which change width and height; every other leaves the box.
+        width, height: as stored.
+    """
+    if turn not in SIDEWAYS:
+        return box
+    y1, x1, y2, x2 = box
+    if turn in (6, 7):
+        x1, x2 = height - x2, height - x1
+    if turn in (7, 8):
+        y1, y2 = width - y2, width - y1
+    return x1, y1, x2, y2
+
+
+def turned_back(box: Corners, photo: BoxedPhoto) -> Corners:
+    """A box of the photo as shown where the annotations have it."""
+    return turned(box, BACK.get(photo.turn, photo.turn), photo.width, photo.height)

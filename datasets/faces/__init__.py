@@ -1,0 +1,1 @@
+"""Faces: people, pairs, attributes."""

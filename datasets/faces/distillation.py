@@ -1,0 +1,47 @@
+"""Faces with what a teacher said of each: a vector, and the person's number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.base import LabelledPhotos, Photo
+
+
+class TaughtFaces(LabelledPhotos):
+    """Photos of faces; the target is ``{"person": number}``, and ``"vector"`` where there is a teacher.
+
+    Args:
+        photos: the photos, in order; their labels are the people.
+        classes: one name a person.
+        vectors: (N, D), one a photo in that order; None without a teacher.
+
+    Raises:
+        ValueError: there is not one vector a photo, or one is not finite.
+    """
+
+    one_class: ClassVar[bool] = False
+
+    def __init__(
+        self, photos: Iterable[Photo], classes: Sequence[str], vectors: NDArray[np.float32] | None
+    ) -> None:
+        super().__init__(photos, classes)
+        self.vectors = vectors
+        if vectors is None:
+            return
+        if len(vectors) != len(self):
+            raise ValueError(f"{len(self)} photos need as many vectors, got {len(vectors)}")
+        wrong = ~np.isfinite(vectors).all(axis=1)
+        if wrong.any():
+            first = self.photos[int(wrong.argmax())].path
+            raise ValueError(
+                f"the teacher's vectors of {int(wrong.sum())} photos are not finite, first that of {first}"
+            )
+
+    def target(self, index: int) -> dict[str, Any]:
+        """What is to be learned of a photo."""
+        person = {"person": self.photos[index].label}
+        return person if self.vectors is None else person | {"vector": self.vectors[index]}

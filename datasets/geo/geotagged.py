@@ -1,0 +1,48 @@
+"""Photos with where they were taken: positions, and the cells that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.base import LabelledPhotos, Photo
+from datasets.geo.positions import Floats, Ints, Positions
+
+
+class PlacedPhotos(LabelledPhotos):
+    """Photos with positions.
+
+    The target of a photo is ``{"cells": (P,) int64, "position": (2,) float64 degrees north and east}``, and
+    ``"offset": (2,) float32`` where there are offsets.
+
+    Args:
+        positions: with paths.
+        cells: (N, P) the cell of each photo in each of P partitions, -1 where none holds it.
+        classes: names of the cells.
+        offsets: (N, 2) seen from the finest cell's representative, in radii of the cell; or None.
+
+    Raises:
+        ValueError: the positions have no paths, or the tables do not fit.
+    """
+
+    one_class: ClassVar[bool] = False
+
+    def __init__(
+        self, positions: Positions, cells: Ints, classes: Sequence[str], offsets: Floats | None = None
+    ) -> None:
+        if len(positions.paths) != len(positions):
+            raise ValueError("the positions name no photos; expected a column path, or a folder of photos")
+        if cells.shape[0] != len(positions) or (offsets is not None and offsets.shape != (len(cells), 2)):
+            raise ValueError(f"expected cells and offsets of {len(positions)} photos, got {cells.shape}")
+        super().__init__([Photo(Path(path), 0) for path in positions.paths], classes)
+        self.positions, self.cells, self.offsets = positions, cells, offsets
+
+    def target(self, index: int) -> dict[str, NDArray[Any]]:
+        """What is to be learned of a photo, and what it is judged by."""
+        where = np.array([self.positions.lat[index], self.positions.lon[index]])
+        found: dict[str, NDArray[Any]] = {"cells": self.cells[index], "position": where}
+        return found if self.offsets is None else found | {"offset": self.offsets[index].astype(np.float32)}

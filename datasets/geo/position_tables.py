@@ -1,0 +1,219 @@
+"""Positions from a table: CSV or Parquet with a latitude and a longitude in every row."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.geo.positions import Filter, Floats, LeftOut, Positions, check_swapped, repeated_positions
+
+NAMES = {
+    "lat": ("lat", "latitude", "lat_deg", "gps_latitude"),
+    "lon": ("lon", "longitude", "lng", "long", "lon_deg", "gps_longitude"),
+    "path": ("path", "photo", "image", "file", "filename", "img_path"),
+    "weight": ("weight", "weights"),
+    "author": ("author", "user", "user_id", "owner", "photographer"),
+    "time": ("time", "taken", "datetime", "date"),
+}
+_DELIMITERS = ",;\t"
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d{1,3},\d+\s*")
+
+
+class Rows(Sequence[str]):
+    """What messages call the rows of a table: ``row 7 of points.csv``, the first below the heading is 1."""
+
+    def __init__(self, where: str, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        self.where, self.numbers = where, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return f"row {self.numbers[index]} of {self.where}"
+
+
+def read_positions(path: Path | str) -> Positions:
+    """The positions of a CSV or Parquet table, checked row by row.
+
+    Columns are known by their names, in capitals or not: a latitude (lat, latitude), a longitude (lon, lng,
+    long, longitude), and where there are such path, weight, author and time. CSV is separated by commas,
+    semicolons or tabs and in UTF-8.
+
+    Args:
+        path: the file; Parquet is known by its content.
+
+    Returns:
+        The good rows in their order; ``left_out`` tells of the others.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no table, a column is missing, numbers have decimal commas, the columns are
+            swapped, or no row is good; in one line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; give a CSV or Parquet table with columns lat and lon")
+    with path.open("rb") as file:
+        parquet = file.read(4) == b"PAR1"
+    table, bad = (_parquet(path), []) if parquet else _csv(path)
+    if table.num_rows == 0:
+        raise ValueError(f"{path} has no rows{_misfits(bad)}; give one photo a row, with columns lat and lon")
+    rows = np.setdiff1d(np.arange(1, table.num_rows + len(bad) + 1), bad)
+    return _checked(path, table, rows, bad)
+
+
+def _checked(path: Path, table: Any, rows: Any, misfits: list[int]) -> Positions:
+    columns = {key: table[key] for key in table.column_names}
+    lat, lon = (_numbers(columns[key], path, key) for key in ("lat", "lon"))
+    check_swapped(lat, lon, str(path))
+    names = Rows(path.name, rows)
+    check = Filter(names)
+    check.drop_impossible(lat, lon)
+    weights = None
+    if "weight" in columns:
+        weights = _numbers(columns["weight"], path, "weight")
+        check.drop(~(np.isfinite(weights) & (weights > 0)), "weight is not a number above 0")
+    texts = {key: columns[key].to_pylist() for key in ("path", "author", "time") if key in columns}
+    if "path" in texts:
+        check.drop_repeated(texts["path"])
+    keep = check.keep
+    if not keep.any():
+        reasons = "; ".join(map(str, check.left_out))
+        raise ValueError(f"{path} has no good row: {reasons}")
+    lat, lon = lat[keep], lon[keep]
+    kept = {key: _kept(column, keep.tolist()) for key, column in texts.items()}
+    return Positions(
+        lat, lon, weights=None if weights is None else weights[keep], paths=kept.get("path", ()),
+        authors=kept.get("author", ()), times=kept.get("time", ()),
+        left_out=(*check.left_out, *_misfit(path, misfits)), notes=_notes(path, lat, lon),
+    )
+
+
+def _kept(values: list[Any], keep: list[bool]) -> tuple[str, ...]:
+    """The texts of the good rows; what is missing is an empty text."""
+    good = (one for one, good in zip(values, keep, strict=True) if good)
+    return tuple("" if one is None else str(one) for one in good)
+
+
+def _misfit(path: Path, misfits: list[int]) -> list[LeftOut]:
+    if not misfits:
+        return []
+    first = f"row {misfits[0]} of {path.name}"
+    return [LeftOut("it has more or fewer fields than the heading", len(misfits), first)]
+
+
+def _notes(path: Path, lat: Floats, lon: Floats) -> list[str]:
+    again = repeated_positions(lat, lon)
+    all_counted = f"{again} of {len(lat)} positions in {path.name} equal another one exactly: all are counted"
+    return [all_counted] if again else []
+
+
+def _csv(path: Path) -> tuple[Any, list[int]]:
+    """The known columns as text, and the numbers of the rows that do not fit the heading."""
+    import pyarrow as pa
+    from pyarrow import csv as pa_csv
+
+    heading, delimiter = _heading(path)
+    wanted = _wanted(path, heading)
+    bad: list[int] = []
+    commas: list[str] = []
+
+    def misfit(row: Any) -> str:  # pyarrow swallows what is raised here
+        bad.append(row.number - 1)
+        if delimiter == "," and row.actual_columns > row.expected_columns and _DECIMAL_COMMA.match(row.text):
+            commas.append(row.text.strip())
+        return "skip"
+
+    try:
+        table = pa_csv.read_csv(
+            path,
+            read_options=pa_csv.ReadOptions(use_threads=False),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=misfit),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(wanted.values()), strings_can_be_null=False,
+                column_types=dict.fromkeys(wanted.values(), pa.string()),
+            ),
+        )
+    except pa.ArrowInvalid as err:
+        raise ValueError(f"{path} cannot be read as CSV in UTF-8: {err}") from err
+    if len(commas) > table.num_rows:
+        raise ValueError(_decimal_comma(path, commas[0]))
+    return table.select(list(wanted.values())).rename_columns(list(wanted)), bad
+
+
+def _heading(path: Path) -> tuple[list[str], str]:
+    """Names of the columns, and what separates them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            line = file.readline()
+    except UnicodeDecodeError as err:
+        raise ValueError(f"{path} is no CSV in UTF-8; save it as such") from err
+    if not line.strip():
+        raise ValueError(f"{path} is empty; give a heading such as path,lat,lon and one photo a row")
+    delimiter = max(_DELIMITERS, key=line.count)
+    return next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter)), delimiter
+
+
+def _wanted(path: Path, heading: list[str]) -> dict[str, str]:
+    """Our names -> the names in the file."""
+    plain = {name.strip().lower(): name for name in reversed(heading)}
+    found = {
+        key: next(plain[one] for one in names if one in plain)
+        for key, names in NAMES.items() if any(one in plain for one in names)
+    }
+    missing = [f"{key} (or {NAMES[key][1]})" for key in ("lat", "lon") if key not in found]
+    if missing:
+        shown = ", ".join(heading[:8]) + (", ..." if len(heading) > 8 else "")
+        raise ValueError(
+            f"{path} has no column {' and no column '.join(missing)}; its first line is: {shown}; "
+            "expected names of columns there, such as path,lat,lon"
+        )
+    return found
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        wanted = _wanted(path, file.schema_arrow.names)
+        table = file.read(columns=list(wanted.values()))
+        return table.select(list(wanted.values())).rename_columns(list(wanted))
+    except pa.ArrowException as err:
+        raise ValueError(f"{path} cannot be read as Parquet: {err}") from err
+
+
+def _numbers(column: Any, path: Path, name: str) -> Floats:
+    """A column as doubles; what is no number becomes NaN, decimal commas are refused."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    try:
+        if pa.types.is_string(column.type):
+            column = compute.utf8_trim_whitespace(column)
+        return np.asarray(compute.cast(column, pa.float64()).to_numpy(), np.float64)
+    except pa.ArrowInvalid:
+        return np.array([_number(one, path, name) for one in column.to_pylist()])
+
+
+def _number(text: Any, path: Path, name: str) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        if isinstance(text, str) and _DECIMAL_COMMA.fullmatch(text):
+            raise ValueError(_decimal_comma(path, f"{name} {text.strip()}")) from None
+        return float("nan")
+
+
+def _decimal_comma(path: Path, seen: str) -> str:
+    return f"{path} has numbers with decimal commas ({seen}); write them with points, as 48.85"
+
+
+def _misfits(bad: list[int]) -> str:
+    return f" that fit its heading ({len(bad)} do not)" if bad else ""

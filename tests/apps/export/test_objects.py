@@ -1,0 +1,220 @@
+"""Exported detectors: boxes decoded in the graph, suppressed in numpy, drawn by the page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from page_support import Visit, served, web_page
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
+from support import Cli
+
+from apps.engine.core.model import load_run
+from apps.export.graph.model import resize_of
+from apps.export.model_file import load_model, predict
+from apps.export.parity import figures
+from apps.export.photos import square
+from apps.export.spec import HeadSpec
+from apps.export.suppress import described, suppressed
+from heads.detections import suppressed as suppressed_in_torch
+
+
+def _draw(path: Path, width: int, height: int, left: int) -> None:
+    image = Image.effect_noise((width, height), 60).convert("RGB")
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((left, 15, left + 40, 60), fill=(200, 30, 30))
+    pen.rectangle((width - 30, height - 30, width - 4, height - 4), fill=(30, 30, 200))
+    image.save(path)
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six photos with a red and a blue box on each, none of them square."""
+    root = tmp_path_factory.mktemp("boxes")
+    for split, count in (("train", 4), ("val", 2)):
+        rows = ["path,x1,y1,x2,y2,class"]
+        for number in range(count):
+            width, height = (160, 90) if number % 2 else (80, 130)
+            name = f"{split}{number}.png"
+            _draw(root / name, width, height, 5 + 4 * number)
+            left = 5 + 4 * number
+            rows += [f"{name},{left},15,{left + 40},60,red"]
+            rows += [f"{name},{width - 30},{height - 30},{width - 4},{height - 4},blue"]
+        (root / f"{split}.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(cli: Cli, boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector that hardly learned, made loud so that many boxes of many scores are told."""
+    folder = tmp_path_factory.mktemp("runs") / "ssd"
+    answer = cli(
+        "finetune", "objects", "--data", boxes, "--resolution", 96, "--epochs", 1, "--batch-size", 2,
+        "--workers", 0, "--out", folder,
+    )
+    assert answer.code == 0, answer.err
+    state = load_file(folder / "model.safetensors")
+    loud = {key: 8 * value if ".classes." in key else value for key, value in state.items()}
+    save_file(loud, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config["model_sha256"] = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(cli: Cli, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("export") / "ssd.onnx"
+    answer = cli("export", run, "--out", out)
+    assert answer.code == 0, answer.err
+    return out
+
+
+def test_a_file_finds_the_objects_that_the_run_finds(cli: Cli, run: Path, boxes: Path, model: Path) -> None:
+    """Boxes in pixels of photos that are not square; the classes, the order and the scores, too."""
+    photos = sorted(boxes.glob("*.png"))
+    own = cli("detect", *photos, "--checkpoint", run, "--precision", "fp32", "--top", 50)
+    file = cli("predict", *photos, "--model", model, "--top", 50)
+    assert own.code == file.code == 0, own.err + file.err
+    assert sum(len(line["objects"]) for line in own.lines) > 20
+    for wanted, got in zip(own.lines, file.lines, strict=True):
+        for one in wanted["objects"][:10]:
+            _same(got["objects"], one)
+
+
+def _same(found: list[dict[str, Any]], wanted: dict[str, Any]) -> None:
+    """One of the objects found is the one wanted; of equal scores either may come first."""
+    near = [
+        one for one in found
+        if one["name"] == wanted["name"] and one["box"] == pytest.approx(wanted["box"], abs=1.0)
+    ]
+    assert any(one["score"] == pytest.approx(wanted["score"], abs=1e-2) for one in near), (wanted, found)
+
+
+@torch.inference_mode()
+def test_on_the_same_pixels_boxes_and_scores_are_those_of_the_head(
+    run: Path, boxes: Path, model: Path
+) -> None:
+    _, network, _ = load_run(run)
+    file, head = load_model(model), network.heads["objects"]
+    (told,) = file.spec.heads
+    pixels = square(np.asarray(Image.open(boxes / "val0.png")), 96, 1.0, "squash")
+    images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    maps = network.backbone(images)
+    (wanted,) = head.decode(head(maps[16], maps[32]))
+    found, scores, labels = suppressed(*(one[0] for one in file.run(pixels[None])), told.extra)
+    assert labels.tolist() == wanted.labels.tolist()
+    np.testing.assert_allclose(scores, wanted.scores, atol=1e-3)
+    np.testing.assert_allclose(found, wanted.boxes, atol=1e-1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_suppression_in_numpy_is_that_of_torch(seed: int) -> None:
+    """Random boxes of three classes, more than are looked at, some of them outside of the square."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-20, 90, (400, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(1, 40, (400, 2))], 1).astype(np.float32)
+    scores = rng.uniform(0, 1, (400, 3)).astype(np.float32)
+    limits: dict[str, Any] = {"threshold": 0.2, "overlap": 0.45, "candidates": 500, "most": 60}
+    wanted = suppressed_in_torch(torch.from_numpy(boxes), torch.from_numpy(scores), size=96, **limits)
+    found, sure, labels = suppressed(boxes, scores, {"size": 96, **limits})
+    np.testing.assert_array_equal(labels, wanted.labels)
+    np.testing.assert_array_equal(sure, wanted.scores)
+    np.testing.assert_array_equal(found, wanted.boxes)
+
+
+def test_a_photo_with_nothing_on_it_has_no_objects() -> None:
+    limits = {"size": 96, "threshold": 0.01, "overlap": 0.6, "candidates": 9, "most": 9, "shown": 0.3}
+    found = suppressed(np.ones((5, 4), np.float32), np.zeros((5, 2), np.float32), limits)
+    assert described(found, ["a", "b"], limits, (40, 30), 5) == []
+
+
+def test_the_whole_photo_is_brought_onto_the_square_and_the_card_says_so(model: Path) -> None:
+    spec = load_model(model).spec
+    assert (spec.resize, spec.resolution) == ("squash", 96)
+    pixels = np.zeros((40, 120, 3), np.uint8)
+    pixels[:, -6:] = 255  # at the very edge, which a cut to the middle would lose
+    assert square(pixels, 96, 1.0, "squash")[50, -1].tolist() == [255, 255, 255]
+    card = model.with_suffix(".md").read_text()
+    for words in ("Resize the whole photo to 96 x 96 px", "2 boxes: blue, red", "Small, hidden or turned"):
+        assert words in card
+
+
+def test_batch_norm_of_the_detectors_own_layers_is_folded(model: Path) -> None:
+    import onnx
+
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load(model).graph.node}
+
+
+def test_the_file_is_judged_by_average_precision_as_the_run_is(run: Path, boxes: Path, model: Path) -> None:
+    app, network, config = load_run(run)
+    (told,) = figures([(app, network, config)], [load_model(model)], boxes)
+    assert told["objects/photos"] == 2
+    assert 0 <= told["objects/ap50"] <= 1
+
+
+@pytest.mark.slow
+def test_int8_keeps_boxes_in_pixels(cli: Cli, run: Path, boxes: Path, model: Path, tmp_path: Path) -> None:
+    """Decoding is not quantised: the best boxes stay within a few pixels."""
+    out = tmp_path / "small.onnx"
+    answer = cli("export", run, "--precision", "int8", "--calibrate", boxes, "--out", out)
+    assert answer.code == 0, answer.err
+    images = square(np.asarray(Image.open(boxes / "val0.png")), 96, 1.0, "squash")[None]
+    wanted, got = load_model(model).run(images)[0], load_model(out).run(images)[0]
+    assert np.abs(wanted - got).mean() < 1.5
+    assert len(np.unique(got.round(2))) > 256, "8 bits have no more values"
+
+
+def test_other_detectors_are_refused_by_name(cli: Cli, boxes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    answer = cli(
+        "finetune", "objects", "--data", boxes, "--head", "frcnn300", "--resolution", 64, "--epochs", 1,
+        "--batch-size", 2, "--workers", 0, "--out", run,
+    )
+    assert answer.code == 0, answer.err
+    answer = cli("export", run, "--out", tmp_path / "a.onnx")
+    assert answer.code == 1
+    assert answer.last_error == (
+        "error: objects of --head frcnn300 cannot be exported, those of ssd300 can: leave this run out, or "
+        "finetune objects with --head ssd300"
+    )
+
+
+def test_heads_that_want_photos_otherwise_are_not_put_into_one_file() -> None:
+    boxes = HeadSpec("objects", "objects", "boxes", ("b", "s"), extra={"resize": "squash"})
+    names = HeadSpec("dogs", "dogs", "classes", ("d",))
+    assert (resize_of([boxes]), resize_of([names, names])) == ("squash", "crop")
+    with pytest.raises(ValueError, match=r"\(objects wants squash, dogs wants crop\); export them apart"):
+        resize_of([boxes, names])
+
+
+@pytest.mark.slow
+def test_the_page_frames_the_objects_that_python_finds(
+    browser: Any, cli: Cli, run: Path, boxes: Path, model: Path, tmp_path: Path
+) -> None:
+    photos = [boxes / "train0.png", boxes / "val1.png"]
+    with served(web_page(cli, tmp_path / "page", run)) as address:
+        visit = Visit(browser, address).ready()
+        for photo, wanted in zip(photos, predict(photos, model=model, top=20), strict=True):
+            visit.upload(photo)
+            card = visit.page.locator("article").first
+            rows = card.locator("li").all()
+            found = [
+                {
+                    "name": row.get_attribute("data-name"),
+                    "score": float(row.get_attribute("data-probability")),
+                    "box": [float(side) for side in row.get_attribute("data-box").split(",")],
+                }
+                for row in rows
+            ]
+            for one in wanted["objects"][:10]:
+                _same(found, one)
+            assert card.locator("svg .frame").count() == len(rows) > 0
+        assert visit.said == []
+        visit.page.close()
