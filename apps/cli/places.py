@@ -54,7 +54,7 @@ def evaluate_places(checkpoint: Path | None, predictions: Path | None, **rest: A
         raise click.UsageError(
             f"{', '.join(_FLAGS[name] for name in vain)} is for --checkpoint: predictions are judged as is"
         )
-    emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"]))
+    emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"], screen=Screen()))
 
 
 @click.command("locate")

@@ -21,10 +21,12 @@ from apps.engine.inference.tta import tta_logits
 from apps.engine.training.finalize import facts
 from apps.places.cells.files import check_same_cells, fingerprint, read_cells
 from apps.places.cells.names import grids_of
-from apps.places.data import read_photo_positions
 from apps.places.evaluator import PlaceAnswers, country_figure
 from apps.places.geo_metrics import GeoPredictions, geo_intervals, geo_metrics
 from apps.places.prediction_files import read_predictions, write_predictions
+from datasets.geo.geotags import read_folder
+from datasets.geo.position_tables import read_positions
+from datasets.geo.positions import Positions
 from heads import MultiHead
 
 SPLITS = ("val", "train", "all")
@@ -93,16 +95,35 @@ def evaluate_run(
 
 
 def evaluate_predictions(
-    file: Path, *, data: Path | None = None, report: Path | None = None
+    file: Path, *, data: Path | None = None, report: Path | None = None, screen: Screen
 ) -> dict[str, Any]:
-    """The figures of any system's predictions; ``data`` tells the truth where the file does not."""
-    geo = read_predictions(file, None if data is None else read_photo_positions(data))
+    """The figures of any system's predictions; ``data`` tells the truth where the file does not.
+
+    Returns:
+        as :func:`evaluate_run`, with ``skipped``, lines that are no answers, and ``without_prediction``,
+        photos that count as wrong because there is no answer.
+    """
+    read = read_predictions(file, None if data is None else _truth(data, screen))
+    for note in read.notes:
+        screen.warn(note)
+    geo = read.geo
     if report is not None:
         from apps.places.report import write_places_report
 
         write_places_report(writable_folder(report, "--report"), f"Places: {file.name}", geo,
                             {"predictions": str(file)})
-    return _answer(geo, geo_metrics(geo) | {"country_accuracy": country_figure(geo)}, {}, 0)
+    metrics = geo_metrics(geo) | {"country_accuracy": country_figure(geo)}
+    return _answer(geo, metrics, {}, read.skipped) | {"without_prediction": int((~geo.answered).sum())}
+
+
+def _truth(data: Path, screen: Screen) -> Positions:
+    """Positions by the names of photos, from a folder or a table; a table's photos need not be there."""
+    truth = read_folder(data) if data.is_dir() else read_positions(data)
+    for remark in truth.remarks():
+        screen.warn(remark)
+    if not truth.paths:
+        raise ValueError(f"{data} has no column path, so its rows name no photos; add one with their names")
+    return truth
 
 
 def _answer(

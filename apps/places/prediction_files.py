@@ -1,31 +1,40 @@
-"""Predicted positions as CSV: ours written, anybody's read, so that every system is judged alike."""
+"""Predicted positions as CSV: ours written, anybody's read, so that every system is evaluated alike."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections import Counter
-from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from apps.engine.core.files import write_whole
 from apps.places.geo_metrics import GeoPredictions
+from apps.places.prediction_columns import pick_columns
+from apps.places.prediction_doubts import doubts
+from apps.places.prediction_rows import Answers, answer_rows, match, read_answers, truth_rows
+from datasets.geo.position_tables import Table, read_table
 from datasets.geo.positions import Positions
 
-NAMES = {
-    "path": ("path", "photo", "image", "file", "filename", "img_id", "img_path"),
-    "lat": ("lat", "latitude", "pred_lat", "lat_pred", "predicted_lat"),
-    "lon": ("lon", "lng", "longitude", "pred_lon", "pred_lng", "lon_pred", "lng_pred", "predicted_lon"),
-    "true_lat": ("true_lat", "lat_true", "gt_lat", "target_lat"),
-    "true_lon": ("true_lon", "true_lng", "lon_true", "lng_true", "gt_lon", "gt_lng", "target_lon"),
-    "confidence": ("confidence", "probability", "p"),
-}
 COLUMNS = ("path", "lat", "lon", "confidence", "true_lat", "true_lon")
+NO_ANSWER = "no answer: wrong at every distance, 0 points, and not in median_km and mean_km"
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True, eq=False)
+class PredictionFile:
+    """What a file of predictions holds.
+
+    Args:
+        geo: predictions with their truth; NaN where there is no answer.
+        skipped: lines that are no answers.
+        notes: sentences on what a user should know.
+    """
+
+    geo: GeoPredictions
+    skipped: int
+    notes: tuple[str, ...]
 
 
 def write_predictions(path: Path, p: GeoPredictions) -> None:
@@ -43,84 +52,83 @@ def write_predictions(path: Path, p: GeoPredictions) -> None:
     write_whole(path, write)
 
 
-def read_predictions(path: Path, truth: Positions | None = None) -> GeoPredictions:
-    """Predictions of any system: a CSV with path, lat and lon, and true_lat and true_lon without ``truth``.
+def read_predictions(path: Path, truth: Positions | None = None) -> PredictionFile:
+    """Predictions of any system: a CSV or Parquet table with path, lat and lon, by the names that are in use.
 
-    An empty lat and lon is an abstention. With ``truth`` photos are found by their path, or by their file
-    name where no path fits; a photo without a prediction counts as an abstention.
+    Without ``truth`` it must hold true_lat and true_lon, too. An empty position is an abstention, and what
+    is no position counts as one. With ``truth`` photos are known by their path or the end of it, with or
+    without suffix; a photo without a prediction counts as an abstention. A CSV without a heading is taken as
+    path, lat, lon.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: columns are missing, a number is none, or predictions and truth name other photos.
+        ValueError: columns are missing, ambiguous or swapped, there is no answer, or predictions and truth
+            name other photos.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; give a CSV with path, lat and lon")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        names = _columns(path, reader.fieldnames or [], with_truth=truth is None)
-        rows = [{key: row[name] for key, name in names.items()} for row in reader]
-    if not rows:
+    pick = partial(pick_columns, with_truth=truth is None)
+    table = read_table(path, pick, headless=() if truth is None else ("path", "lat", "lon"))
+    if len(table) == 0:
         raise ValueError(f"{path} has no predictions; expected one photo a row")
-    if truth is not None:
-        return _joined(path, rows, truth)
-    columns = {key: _numbers(path, rows, key) for key in ("lat", "lon", "true_lat", "true_lon")}
-    return GeoPredictions(
-        **columns, paths=tuple(_names(rows)), confidence=_confidence(path, rows)
+    notes: list[str] = []
+    if truth is None:
+        rows, left_out = truth_rows(table)
+        answers = read_answers(table, rows)
+        true_lat, true_lon = table.numbers("true_lat")[rows], table.numbers("true_lon")[rows]
+    else:
+        rows, left_out = answer_rows(table)
+        answers, notes = _joined(path, read_answers(table, rows), truth)
+        true_lat, true_lon = truth.lat, truth.lon
+    geo = GeoPredictions(answers.lat, answers.lon, true_lat, true_lon, answers.names, answers.confidence)
+    return PredictionFile(
+        geo, sum(row.count for row in left_out),
+        (*_columns(table), *map(str, left_out), *_unanswered(path, answers), *notes, *doubts(geo)),
     )
 
 
-def _columns(path: Path, heading: Iterable[str], *, with_truth: bool) -> dict[str, str]:
-    plain = {name.strip().lower(): name for name in heading}
-    found = {key: next((plain[one] for one in names if one in plain), None) for key, names in NAMES.items()}
-    wanted = ("lat", "lon", "true_lat", "true_lon") if with_truth else ("path", "lat", "lon")
-    missing = [key for key in wanted if not found[key]]
-    if missing:
-        lacking, there, expected = (", ".join(one) for one in (missing, heading, wanted))
-        raise ValueError(f"{path} has no column {lacking}; it has {there}; expected {expected}")
-    return {key: name for key, name in found.items() if name}
+def _columns(table: Table) -> list[str]:
+    """What the columns were taken for, where that is not plain."""
+    name = table.path.name
+    if table.headless:
+        return [f"{name} has no heading: its columns are taken as {', '.join(table.names)}"]
+    taken = [f"{key} is {column}" for key, column in table.names.items() if column != key]
+    return [f"{name}: {', '.join(taken)}"] if taken else []
 
 
-def _numbers(path: Path, rows: list[Row], key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    out = np.full(len(rows), np.nan)
-    for number, row in enumerate(rows):
-        text = (row[key] or "").strip()
-        try:
-            out[number] = float(text) if text else np.nan
-        except ValueError as err:
-            raise ValueError(f"{path}, row {number + 1}: {key} is {text!r}, expected a number") from err
-    return out
+def _unanswered(path: Path, answers: Answers) -> list[str]:
+    """How many answers are none, and what they count as."""
+    notes = []
+    wrong, empty = int(answers.unusable.sum()), int(answers.empty.sum())
+    if wrong:
+        first = answers.names[int(answers.unusable.argmax())]
+        which = f"{wrong} predictions in {path.name}, first that of {first},"
+        notes.append(f"{which} are no position; {NO_ANSWER}")
+    if empty:
+        notes.append(f"{empty} predictions in {path.name} are empty; {NO_ANSWER}")
+    return notes
 
 
-def _names(rows: list[Row]) -> list[str]:
-    return [row.get("path") or f"row {number}" for number, row in enumerate(rows, 1)]
-
-
-def _confidence(path: Path, rows: list[Row]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    return _numbers(path, rows, "confidence") if "confidence" in rows[0] else None
-
-
-def _joined(path: Path, rows: list[Row], truth: Positions) -> GeoPredictions:
-    """Predictions in the order of the truth."""
-    own = {name: number for number, name in enumerate(_names(rows))}
-    if len(own) < len(rows):
-        twice = Counter(_names(rows)).most_common(1)[0][0]
-        raise ValueError(f"{path} has two predictions for {twice}; expected one for each photo")
-    by_file = {Path(name).name: number for name, number in own.items()}
-    files = [Path(name).name for name in truth.paths]
-    clear = len(by_file) == len(own) and len(set(files)) == len(files)
-    found = [
-        own.get(name, by_file.get(file, -1) if clear else -1)
-        for name, file in zip(truth.paths, files, strict=True)
-    ]
-    if all(one < 0 for one in found):
+def _joined(path: Path, answers: Answers, truth: Positions) -> tuple[Answers, list[str]]:
+    """Answers in the order of the truth, and what does not meet."""
+    index = match(answers.names, truth.paths)
+    if (index < 0).all():
         raise ValueError(
-            f"none of the {len(rows)} photos in {path} (such as {next(iter(own))}) is among the "
+            f"none of the {len(answers.names)} photos in {path} (such as {answers.names[0]}) is among the "
             f"{len(truth.paths)} whose position is known (such as {(*truth.paths, 'none')[0]})"
         )
-    index = np.array(found)
-    columns = {key: np.append(_numbers(path, rows, key), np.nan)[index] for key in ("lat", "lon")}
-    confidence = _confidence(path, rows)
-    return GeoPredictions(
-        **columns, true_lat=truth.lat, true_lon=truth.lon, paths=truth.paths,
-        confidence=None if confidence is None else np.append(confidence, np.nan)[index],
-    )
+    notes, lacking = [], index < 0
+    if lacking.any():
+        first = truth.paths[int(lacking.argmax())]
+        notes.append(
+            f"{lacking.sum()} of {len(index)} photos, first {first}, have no prediction in {path.name}; "
+            f"{NO_ANSWER}"
+        )
+    used = set(index.tolist())
+    strange = [name for row, name in enumerate(answers.names) if row not in used]
+    if strange:
+        notes.append(
+            f"{len(strange)} of {len(answers.names)} predictions in {path.name}, first that of {strange[0]}, "
+            "are for photos whose position is not known; not counted"
+        )
+    return answers.taken(index, truth.paths), notes

@@ -4,24 +4,70 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets.geo.positions import Filter, Floats, LeftOut, Positions, check_swapped, repeated_positions
+from datasets.geo.angles import degrees
+from datasets.geo.positions import Filter, Floats, Ints, LeftOut, Positions, check_swapped, repeated_positions
 
 NAMES = {
     "lat": ("lat", "latitude", "lat_deg", "gps_latitude"),
     "lon": ("lon", "longitude", "lng", "long", "lon_deg", "gps_longitude"),
-    "path": ("path", "photo", "image", "file", "filename", "img_path"),
+    "path": (
+        "path", "photo", "image", "file", "filename", "img_path", "image_path", "img_file", "img_id",
+        "image_id",
+    ),
     "weight": ("weight", "weights"),
     "author": ("author", "user", "user_id", "owner", "photographer"),
     "time": ("time", "taken", "datetime", "date"),
 }
 _DELIMITERS = ",;\t"
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d{1,3},\d+\s*")
+Pick = Callable[[Path, list[str]], dict[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Some columns of a CSV or Parquet file.
+
+    Args:
+        path: the file.
+        columns: Arrow columns by the names that they are asked for by; those of CSV are texts.
+        rows: the number of each row in the file; the first below the heading is 1.
+        misfits: numbers of the rows that have more or fewer fields than the heading.
+        names: what the columns are called in the file.
+        headless: whether the file has no heading, so that the names are those that were expected.
+    """
+
+    path: Path
+    columns: dict[str, Any]
+    rows: Ints
+    misfits: list[int]
+    names: dict[str, str]
+    headless: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def numbers(self, key: str) -> Floats:
+        """A column as doubles, degree signs and N, S, E, W understood; NaN for what is no number.
+
+        Raises:
+            ValueError: numbers have decimal commas.
+        """
+        return _numbers(self.columns[key], self.path, key)
+
+    def texts(self, key: str) -> list[str]:
+        """A column as texts without blanks around them, empty where there is none."""
+        return ["" if value is None else str(value).strip() for value in self.columns[key].to_pylist()]
+
+    def left_out(self) -> list[LeftOut]:
+        """The rows that do not fit the heading, as a remark."""
+        return _misfit(self.path, self.misfits)
 
 
 class Rows(Sequence[str]):
@@ -58,25 +104,48 @@ def read_positions(path: Path | str) -> Positions:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; give a CSV or Parquet table with columns lat and lon")
+    table = read_table(path, _wanted)
+    if len(table) == 0:
+        bad = _misfits(table.misfits)
+        raise ValueError(f"{path} has no rows{bad}; give one photo a row, with columns lat and lon")
+    return _checked(table)
+
+
+def read_table(path: Path, pick: Pick, *, headless: Sequence[str] = ()) -> Table:
+    """Columns of a CSV or Parquet file; CSV is in UTF-8, separated by commas, semicolons or tabs.
+
+    Args:
+        path: the file; Parquet is known by its content.
+        pick: (file, its heading) -> names to call columns by -> their names in the heading.
+        headless: names for the columns of a CSV without a heading, of which all but the first are numbers;
+            none where a heading is needed.
+
+    Raises:
+        ValueError: it is no table, numbers have decimal commas, or ``pick`` refuses the heading.
+    """
     with path.open("rb") as file:
         parquet = file.read(4) == b"PAR1"
-    table, bad = (_parquet(path), []) if parquet else _csv(path)
-    if table.num_rows == 0:
-        raise ValueError(f"{path} has no rows{_misfits(bad)}; give one photo a row, with columns lat and lon")
+    if not parquet:
+        heading, delimiter = _heading(path)
+        bare = len(heading) == len(headless) > 0 and all(map(_is_number, heading[1:]))
+        names = dict(zip(headless, headless, strict=True)) if bare else pick(path, heading)
+        table, bad = _csv(path, names, delimiter, headless if bare else ())
+    else:
+        (names, table), bad, bare = _parquet(path, pick), [], False
     rows = np.setdiff1d(np.arange(1, table.num_rows + len(bad) + 1), bad)
-    return _checked(path, table, rows, bad)
+    return Table(path, {key: table[key] for key in table.column_names}, rows, bad, names, bare)
 
 
-def _checked(path: Path, table: Any, rows: Any, misfits: list[int]) -> Positions:
-    columns = {key: table[key] for key in table.column_names}
-    lat, lon = (_numbers(columns[key], path, key) for key in ("lat", "lon"))
+def _checked(table: Table) -> Positions:
+    path, columns = table.path, table.columns
+    lat, lon = (table.numbers(key) for key in ("lat", "lon"))
     check_swapped(lat, lon, str(path))
-    names = Rows(path.name, rows)
+    names = Rows(path.name, table.rows)
     check = Filter(names)
     check.drop_impossible(lat, lon)
     weights = None
     if "weight" in columns:
-        weights = _numbers(columns["weight"], path, "weight")
+        weights = table.numbers("weight")
         check.drop(~(np.isfinite(weights) & (weights > 0)), "weight is not a number above 0")
     texts = {key: columns[key].to_pylist() for key in ("path", "author", "time") if key in columns}
     if "path" in texts:
@@ -90,7 +159,7 @@ def _checked(path: Path, table: Any, rows: Any, misfits: list[int]) -> Positions
     return Positions(
         lat, lon, weights=None if weights is None else weights[keep], paths=kept.get("path", ()),
         authors=kept.get("author", ()), times=kept.get("time", ()),
-        left_out=(*check.left_out, *_misfit(path, misfits)), notes=_notes(path, lat, lon),
+        left_out=(*check.left_out, *table.left_out()), notes=_notes(path, lat, lon),
     )
 
 
@@ -113,18 +182,18 @@ def _notes(path: Path, lat: Floats, lon: Floats) -> list[str]:
     return [all_counted] if again else []
 
 
-def _csv(path: Path) -> tuple[Any, list[int]]:
-    """The known columns as text, and the numbers of the rows that do not fit the heading."""
+def _csv(
+    path: Path, wanted: dict[str, str], delimiter: str, headless: Sequence[str]
+) -> tuple[Any, list[int]]:
+    """The wanted columns as text, and the numbers of the rows that do not fit the heading."""
     import pyarrow as pa
     from pyarrow import csv as pa_csv
 
-    heading, delimiter = _heading(path)
-    wanted = _wanted(path, heading)
     bad: list[int] = []
     commas: list[str] = []
 
     def misfit(row: Any) -> str:  # pyarrow swallows what is raised here
-        bad.append(row.number - 1)
+        bad.append(row.number - (not headless))
         if delimiter == "," and row.actual_columns > row.expected_columns and _DECIMAL_COMMA.match(row.text):
             commas.append(row.text.strip())
         return "skip"
@@ -132,7 +201,7 @@ def _csv(path: Path) -> tuple[Any, list[int]]:
     try:
         table = pa_csv.read_csv(
             path,
-            read_options=pa_csv.ReadOptions(use_threads=False),
+            read_options=pa_csv.ReadOptions(use_threads=False, column_names=list(headless) or None),
             parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=misfit),
             convert_options=pa_csv.ConvertOptions(
                 include_columns=list(wanted.values()), strings_can_be_null=False,
@@ -176,15 +245,15 @@ def _wanted(path: Path, heading: list[str]) -> dict[str, str]:
     return found
 
 
-def _parquet(path: Path) -> Any:
+def _parquet(path: Path, pick: Pick) -> tuple[dict[str, str], Any]:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         file = parquet.ParquetFile(path)
-        wanted = _wanted(path, file.schema_arrow.names)
+        wanted = pick(path, file.schema_arrow.names)
         table = file.read(columns=list(wanted.values()))
-        return table.select(list(wanted.values())).rename_columns(list(wanted))
+        return wanted, table.select(list(wanted.values())).rename_columns(list(wanted))
     except pa.ArrowException as err:
         raise ValueError(f"{path} cannot be read as Parquet: {err}") from err
 
@@ -206,9 +275,18 @@ def _number(text: Any, path: Path, name: str) -> float:
     try:
         return float(text)
     except (TypeError, ValueError):
-        if isinstance(text, str) and _DECIMAL_COMMA.fullmatch(text):
-            raise ValueError(_decimal_comma(path, f"{name} {text.strip()}")) from None
-        return float("nan")
+        if not isinstance(text, str):
+            return float("nan")
+    if _DECIMAL_COMMA.fullmatch(text):
+        raise ValueError(_decimal_comma(path, f"{name} {text.strip()}"))
+    return degrees(text, {"lat": "NS", "lon": "EW"}.get(name[-3:], ""))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not np.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def _decimal_comma(path: Path, seen: str) -> str:

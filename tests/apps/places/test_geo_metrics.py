@@ -116,16 +116,18 @@ def test_the_area_to_search_counts_denser_cells_before_the_true_one() -> None:
 def test_predictions_come_back_from_a_file_as_they_went(tmp_path: Path) -> None:
     p = predictions(20, abstained=3)
     write_predictions(tmp_path / "p.csv", p)
-    again = read_predictions(tmp_path / "p.csv")
+    read = read_predictions(tmp_path / "p.csv")
+    again = read.geo
     for name in ("lat", "lon", "true_lat", "true_lon", "confidence"):
         np.testing.assert_array_equal(getattr(p, name), getattr(again, name))
     assert again.paths == p.paths
+    assert (read.skipped, len(read.notes)) == (0, 1)  # the abstentions
 
 
 def test_predictions_of_others_are_joined_to_the_truth_by_path_or_file_name(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("IMG_ID,pred_lat,pred_lng\nb.jpg,1,2\na.jpg,3,4\nz.jpg,5,6\n")
     truth = Positions(np.array([3.0, 1, 7]), np.array([4.0, 2, 7]), paths=("x/a.jpg", "x/b.jpg", "x/c.jpg"))
-    p = read_predictions(tmp_path / "p.csv", truth)
+    p = read_predictions(tmp_path / "p.csv", truth).geo
     assert p.lat[:2].tolist() == [3, 1]
     assert p.answered.tolist() == [True, True, False]
     assert geo_metrics(p)["within_1km"] == pytest.approx(2 / 3)
@@ -134,10 +136,10 @@ def test_predictions_of_others_are_joined_to_the_truth_by_path_or_file_name(tmp_
 @pytest.mark.parametrize(("text", "words"), [
     ("path,lat\na,1\n", "has no column lon, true_lat, true_lon; it has path, lat; expected lat, lon"),
     ("lat,lon,true_lat,true_lon\n", "has no predictions; expected one photo a row"),
-    ("lat,lon,true_lat,true_lon\n1,x,2,3\n", "row 1: lon is 'x', expected a number"),
-    ("path,lat,lon,true_lat,true_lon\na.jpg,1,,2,3\n", "a.jpg has one predicted coordinate; give both"),
-    ("lat,lon,true_lat,true_lon\n1,2,,3\n", "row 1 has the true position nan, 3.0; expected degrees"),
-    ("lat,lon,true_lat,true_lon\n1,200,2,3\n", "row 1 has the predicted position 1.0, 200.0"),
+    ("lat,lon,true_lat,true_lon\n1,x,2,3\n", r"no predicted position, row 1 has lat '1' and lon 'x'; expected degrees"),
+    ("path,lat,lon,true_lat,true_lon\na.jpg,1,,2,3\n", "no predicted position, row 1 has lat '1' and lon ''"),
+    ("lat,lon,true_lat,true_lon\n1,2,,3\n", "no row with a true position: row 1 of p.csv: its true latitude or"),
+    ("lat,lon,true_lat,true_lon\n1,200,2,3\n", "no predicted position, row 1 has lat '1' and lon '200'"),
 ])
 def test_a_file_that_cannot_be_judged_says_why(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "p.csv").write_text(text)
@@ -151,7 +153,7 @@ def test_predictions_for_other_photos_or_twice_for_one_are_refused(tmp_path: Pat
     with pytest.raises(ValueError, match=r"none of the 1 photos in .* \(such as q.jpg\) .*as x/a.jpg\)"):
         read_predictions(tmp_path / "p.csv", truth)
     (tmp_path / "p.csv").write_text("path,lat,lon\na.jpg,1,2\na.jpg,1,3\n")
-    with pytest.raises(ValueError, match=r"two predictions for a\.jpg"):
+    with pytest.raises(ValueError, match=r"2 predictions for a\.jpg"):
         read_predictions(tmp_path / "p.csv", truth)
     with pytest.raises(FileNotFoundError, match="is no file; give a CSV with path, lat and lon"):
         read_predictions(tmp_path / "missing.csv")
