@@ -81,6 +81,7 @@ class Attributes:
     has_sample: ClassVar[bool] = False
     monitor: ClassVar[str] = "mean_ap"
     figures: ClassVar[tuple[str, ...]] = ("mean_ap", "ece", "cross_entropy")
+    predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

@@ -52,6 +52,7 @@ class OneLabel:
     monitor: ClassVar[str] = "top1"
     name: ClassVar[str]
     figures: ClassVar[tuple[str, ...]] = ("top1", "top5", "ece", "cross_entropy")
+    predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

@@ -23,7 +23,7 @@ Lines = Iterator[dict[str, Any]]
 @click.option("--heads", metavar="RUN,RUN,...", help="runs of one backbone: one pass, all answers")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
 @click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="classes a photo")
+@click.option("--top", type=click.IntRange(1), help="classes, cells or objects a photo  [default: 5]")
 @click.option("--crops", is_flag=True, help="of attributes, faces: the photos are face crops, so find none")
 @WORKERS
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)

@@ -19,6 +19,7 @@ from apps.export.spec import INPUT, KEY, ModelSpec
 from datasets.image_io import BadPhotoError, find_photos
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
+RANKED = ("classes", "cells", "boxes")  # kinds of answers that are lists, the likeliest first
 Runner = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 
@@ -154,7 +155,7 @@ def _load_openvino(path: Path, threads: int, calls: int) -> ModelFile:
 
 
 def predict(
-    paths: Iterable[Path], *, model: Path, top: int = 5, workers: int | None = None
+    paths: Iterable[Path], *, model: Path, top: int | None = None, workers: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """The model's answers to each photo, in the order of the paths.
 
@@ -163,7 +164,7 @@ def predict(
     Args:
         paths: photos, and folders that are searched for photos.
         model: an exported file.
-        top: how many classes or cells a photo.
+        top: how many classes, cells or objects a photo; None for 5.
         workers: threads; None or 0 takes one for each core.
 
     Returns:
@@ -172,20 +173,25 @@ def predict(
 
     Raises:
         FileNotFoundError: a path or the model is missing.
-        ValueError: the model is not one of ours, or the folders hold no photo.
+        ValueError: the model is not one of ours, ``top`` is given though it ranks nothing, or the folders
+            hold no photo.
     """
     threads = workers or usable_cores()
     one = load_model(model, calls=threads)
+    if top is not None and not any(head.kind in RANKED for head in one.spec.heads):
+        why = "its answers are no list with the likeliest first"
+        raise ValueError(f"--top is not for {model}: {why}; leave it out")
+    best = top or 5
     found = list(find_photos(paths))
     if not found:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     if threads == 1 or len(found) == 1:
-        yield from (one.line(path, top) for path in found)
+        yield from (one.line(path, best) for path in found)
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[dict[str, Any]]] = deque()
         for path in found:
-            waiting.append(pool.submit(one.line, path, top))
+            waiting.append(pool.submit(one.line, path, best))
             if len(waiting) > 4 * threads:
                 yield waiting.popleft().result()
         while waiting:

@@ -78,6 +78,7 @@ class Faces:
     figures: ClassVar[tuple[str, ...]] = (
         "accuracy", "auc", "eer", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1"
     )
+    predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

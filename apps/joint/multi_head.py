@@ -16,6 +16,7 @@ from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import RunConfig, read_config
 from apps.engine.core.task import App
 from apps.engine.data.loader import Batch, looking_loader
+from apps.engine.inference.predict import TOP, check_options
 from apps.engine.inference.tta import tta_logits
 from backbone import Preprocessing
 from backbone.inference import folded
@@ -147,7 +148,7 @@ def one_pass(model: MultiHead, dtype: torch.dtype = torch.float32) -> Forward:
 
 
 def predict_heads(
-    paths: Iterable[Path], runs: Sequence[Path], *, separate: bool = False, top: int = 5,
+    paths: Iterable[Path], runs: Sequence[Path], *, separate: bool = False, top: int | None = None,
     workers: int | None = None, tta: str | None = None, precision: str = "auto",
 ) -> Iterator[dict[str, Any]]:
     """What every run says to each photo, in the order of the paths.
@@ -156,7 +157,7 @@ def predict_heads(
         paths: photos, and folders that are searched for photos.
         runs: folders of finished runs, one or more.
         separate: allow a pass a backbone where the runs do not share one.
-        top: how many classes a photo, where there are classes.
+        top: how many classes, cells or objects a photo, where there are some; None for 5.
         workers: reading processes; None decides by the cores.
         tta: views of a photo whose answers are averaged; None for those that each run was judged with.
         precision: ``auto``, ``fp32`` or ``bf16``.
@@ -169,18 +170,20 @@ def predict_heads(
         FileNotFoundError: a path or a run is missing.
         ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
     """
-    passes = passes_of(members_of(runs), separate=separate)
+    members, best = members_of(runs), top or TOP
+    check_options([load_app(member.config.app) for member in members], top=top, tta=tta)
+    passes = passes_of(members, separate=separate)
     found = list(find_photos(paths))
     if not found:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     lines = []
     for group in passes:
         if group[0].looks == OWN_WAY:
-            lines.append(_own_lines(group[0], found, top=top, workers=workers, precision=precision))
+            lines.append(_own_lines(group[0], found, top=best, workers=workers, precision=precision))
         elif group[0].looks == FACES:
-            lines.append(_face_lines(group, found, top=top, workers=workers, precision=precision))
+            lines.append(_face_lines(group, found, top=best, workers=workers, precision=precision))
         else:
-            lines.append(_shared_lines(group, found, top=top, workers=workers, tta=tta, precision=precision))
+            lines.append(_shared_lines(group, found, top=best, workers=workers, tta=tta, precision=precision))
     for parts in zip(*lines, strict=True):
         yield _merged(parts)
 

@@ -69,6 +69,7 @@ class Objects:
     has_sample: ClassVar[bool] = False
     monitor: ClassVar[str] = "ap50"
     figures: ClassVar[tuple[str, ...]] = ("ap", "ap50", "ap75")
+    predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

@@ -76,6 +76,7 @@ class Places:
         "within_1km", "within_25km", "within_200km", "within_750km", "within_2500km", "median_km", "geoscore",
         "cross_entropy",
     )
+    predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

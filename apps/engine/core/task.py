@@ -23,7 +23,9 @@ class App(Protocol):
     """What the shared commands and the engine ask of an application.
 
     ``Settings`` holds its options; ``has_sample`` says that it can be tried without data; ``monitor`` is
-    the one of its ``figures`` that tells the best epoch; an instance holds its settings.
+    the one of its ``figures`` that tells the best epoch; ``predict_options`` are those of ``top``, ``tta``
+    and ``crops`` that ``predict`` understands for its runs, others are refused; an instance holds its
+    settings.
 
     An application whose ``predict`` is more than photos to the head's answers brings a static method
     ``predict(paths, *, checkpoint, **options)`` that yields the lines, and where these are of the faces on a
@@ -38,6 +40,7 @@ class App(Protocol):
     has_sample: ClassVar[bool]
     monitor: ClassVar[str]
     figures: ClassVar[tuple[str, ...]]
+    predict_options: ClassVar[frozenset[str]]
     settings: Any
 
     def __init__(self, settings: Any) -> None: ...

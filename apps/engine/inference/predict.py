@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,50 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
+from apps.engine.core.task import App
 from apps.engine.data.loader import Batch, looking_loader
 from apps.engine.inference.tta import tta_logits
 from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import find_photos, photo_size
 
 BATCH = 32
+TOP = 5  # classes, cells or objects a photo
+WHY_NOT = {
+    "top": "their answers are no list with the likeliest first",
+    "tta": "they answer from one view of a photo",
+    "crops": "they look at whole photos, not at faces",
+}
+
+
+def check_options(
+    apps: Sequence[type[App]], *, top: int | None, tta: str | None, crops: bool = False
+) -> None:
+    """Refuse what ``predict`` does not understand for runs of these applications.
+
+    ``top`` must be of use to one of them, the others to all.
+
+    Raises:
+        ValueError: an option is given that has no effect, or that no answer could be given with.
+    """
+    given = {"top": top is not None, "tta": tta not in (None, "none"), "crops": crops}
+    for option in (name for name, used in given.items() if used):
+        without = [app.name for app in apps if option not in app.predict_options]
+        if without and (option != "top" or len(without) == len(apps)):
+            names = ", ".join(dict.fromkeys(without))
+            raise ValueError(f"--{option} is not for runs of {names}: {WHY_NOT[option]}; leave it out")
 
 
 def predict(
-    paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None, top: int = 5,
-    workers: int | None = None, tta: str | None = None, precision: str = "auto", crops: bool = False,
+    paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None,
+    top: int | None = None, workers: int | None = None, tta: str | None = None, precision: str = "auto",
+    crops: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """The likeliest classes of each photo, in the order of the paths.
 
     Args:
         paths: photos, and folders that are searched for photos.
         checkpoint: the run to answer with; or ``weights`` with a classifier of their own.
-        top: how many classes a photo.
+        top: how many classes, cells or objects a photo; None for 5.
         workers: reading processes; None decides by the cores.
         tta: views of a photo whose answers are averaged; None for those that the run was judged with.
         precision: ``auto``, ``fp32`` or ``bf16``.
@@ -45,12 +71,13 @@ def predict(
         ValueError: the run is damaged, or the folders hold no photo.
     """
     if checkpoint is not None:
-        own = getattr(load_app(read_config(checkpoint).app), "predict", None)
+        kind = load_app(read_config(checkpoint).app)
+        check_options([kind], top=top, tta=tta, crops=crops)
+        own = getattr(kind, "predict", None)
         if own is not None:
-            if tta not in (None, "none"):
-                raise ValueError(f"--tta {tta}: runs of this application answer from one view; leave it out")
+            more = {"crops": crops} if "crops" in kind.predict_options else {}
             yield from own(
-                paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision, crops=crops
+                paths, checkpoint=checkpoint, top=top or TOP, workers=workers, precision=precision, **more
             )
             return
         app, model, config = load_run(checkpoint)
@@ -61,11 +88,11 @@ def predict(
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
     loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
-    forward, kind = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
+    forward, views = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
 
     def answers(images: Tensor, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
-        output = tta_logits(forward, images, kind)
-        return app.answers(model.heads[config.app], output, config, sizes, top=top)
+        output = tta_logits(forward, images, views)
+        return app.answers(model.heads[config.app], output, config, sizes, top=top or TOP)
 
     for batch in loader.epoch(0):
         yield from _lines(batch, answers, found)

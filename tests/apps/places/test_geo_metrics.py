@@ -136,9 +136,11 @@ def test_predictions_of_others_are_joined_to_the_truth_by_path_or_file_name(tmp_
 @pytest.mark.parametrize(("text", "words"), [
     ("path,lat\na,1\n", "has no column lon, true_lat, true_lon; it has path, lat; expected lat, lon"),
     ("lat,lon,true_lat,true_lon\n", "has no predictions; expected one photo a row"),
-    ("lat,lon,true_lat,true_lon\n1,x,2,3\n", r"no predicted position, row 1 has lat '1' and lon 'x'; expected degrees"),
+    ("lat,lon,true_lat,true_lon\n1,x,2,3\n",
+     r"no predicted position, row 1 has lat '1' and lon 'x'; expected degrees"),
     ("path,lat,lon,true_lat,true_lon\na.jpg,1,,2,3\n", "no predicted position, row 1 has lat '1' and lon ''"),
-    ("lat,lon,true_lat,true_lon\n1,2,,3\n", "no row with a true position: row 1 of p.csv: its true latitude or"),
+    ("lat,lon,true_lat,true_lon\n1,2,,3\n",
+     "no row with a true position: row 1 of p.csv: its true latitude or"),
     ("lat,lon,true_lat,true_lon\n1,200,2,3\n", "no predicted position, row 1 has lat '1' and lon '200'"),
 ])
 def test_a_file_that_cannot_be_judged_says_why(tmp_path: Path, text: str, words: str) -> None:
