@@ -69,7 +69,7 @@ MAKERS = {
     "dogs": (lambda root: classes(root, tuple(COLOURS)), ()),
     "faces": (faces, ("--margin-loss", "arcface", "--val-share", 0.5)),
     "imagenet": (lambda root: classes(root, WNIDS), ()),
-    "objects": (objects, ("--resolution", 64)),
+    "objects": (objects, ("--resolution", 64, "--precision", "fp32")),
     "places": (places, ("--t-max", 10, "--t-min", 1, "--split-km", 0.5, "--val-share", 0.3)),
 }
 

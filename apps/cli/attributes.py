@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import emit
+from apps.cli.output import emit, refuse_vain
 
 
 @click.command("attributes")
@@ -28,9 +28,11 @@ from apps.cli.output import emit
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
     help="of the network's sums",
 )
+@click.pass_context
 def evaluate_attributes(
-    checkpoint: Path | None, weights: str | None, predictions: Path | None, split: str | None, precision: str,
-    workers: int | None, data: Path | None, teacher: str | None, **rest: Any,
+    context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
+    split: str | None, precision: str, workers: int | None, data: Path | None, teacher: str | None,
+    **rest: Any,
 ) -> None:
     """Judge attributes of faces: a run, face weights with heads, or any system's probabilities."""
     from apps.attributes.evaluate import evaluate_predictions, evaluate_run, evaluate_weights
@@ -40,6 +42,10 @@ def evaluate_attributes(
         raise click.UsageError("give one of --checkpoint RUN, --weights W and --predictions F")
     if teacher is not None and checkpoint is None:
         raise click.UsageError("--teacher is for a run: give --checkpoint RUN")
+    if checkpoint is None:
+        refuse_vain(context, ("precision",), "is for a run: give --checkpoint RUN, or leave it out")
+    if predictions is not None:
+        refuse_vain(context, ("workers",), "is for a model: predictions are judged as is")
     if checkpoint is not None:
         emit(evaluate_run(
             checkpoint, data=data, teacher=teacher, split=split or "val", workers=workers,

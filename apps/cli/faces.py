@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import emit
+from apps.cli.output import emit, refuse_vain
 
 WHICH, ALIGNMENTS = ("all", "largest", "one"), ("five-point", "none")
 
@@ -207,7 +207,8 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
 )
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @_workers
-def evaluate_faces(data: Path, **told: Any) -> None:
+@click.pass_context
+def evaluate_faces(context: click.Context, /, data: Path, **told: Any) -> None:
     """Judge face models: LFW's protocol, and every photo against every other.
 
     Several models give a line each, and one table in the report.
@@ -217,6 +218,9 @@ def evaluate_faces(data: Path, **told: Any) -> None:
 
     if not any(told[name] for name in ("checkpoints", "weights", "predictions", "teacher")):
         raise click.UsageError("give --checkpoint RUN, --weights W or --predictions F, at least one")
+    if not any(told[name] for name in ("checkpoints", "weights")):
+        why = "is for --checkpoint and --weights: vectors of a file are judged as is"
+        refuse_vain(context, ("align", "mirror", "workers"), why)
     for line in judge(data, screen=Screen(), **told):
         emit(line)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER, config_option, given_settings, settings_options
+from apps.cli.output import emit
 from apps.engine.core.registry import load_app
 from apps.joint.settings import JointSettings, Task, make_tasks
 
@@ -86,7 +86,7 @@ def _run(
     answer = teach(
         tasks, given, out=out, resume=resume, stop_after=stop_after, compare=compare, screen=Screen()
     )
-    click.echo(json.dumps(answer))
+    emit(answer)
 
 
 def _joint_command() -> click.Command:

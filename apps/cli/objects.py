@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER, SHARE
-from apps.cli.output import PRECISION, WORKERS, emit, emit_photos
+from apps.cli.output import PRECISION, WORKERS, emit, emit_photos, refuse_vain
 
 
 @click.command("objects")
@@ -22,7 +22,10 @@ from apps.cli.output import PRECISION, WORKERS, emit, emit_photos
 @click.option("--write-predictions", "results", type=FOLDER, help="COCO result file for the run's answers")
 @WORKERS
 @PRECISION
-def evaluate_objects(checkpoint: Path | None, predictions: Path | None, **rest: Any) -> None:
+@click.pass_context
+def evaluate_objects(
+    context: click.Context, /, checkpoint: Path | None, predictions: Path | None, **rest: Any
+) -> None:
     """Judge a detector, or a result file of any system, by COCO's figures."""
 
     if (checkpoint is None) == (predictions is None):
@@ -31,6 +34,8 @@ def evaluate_objects(checkpoint: Path | None, predictions: Path | None, **rest: 
         raise click.UsageError("--predictions needs the photos and boxes to judge by; give --data DIR")
     if predictions is not None and rest["results"] is not None:
         raise click.UsageError("--write-predictions writes the answers of a run; give --checkpoint RUN")
+    if predictions is not None:
+        refuse_vain(context, ("workers", "precision"), "is for --checkpoint: predictions are judged as is")
     from apps.engine.core.console import Screen
     from apps.objects.evaluate import evaluate_predictions, evaluate_run
 

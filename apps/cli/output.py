@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,9 +18,38 @@ PRECISION = click.option(
 WORKERS = click.option("--workers", type=click.IntRange(0), help="processes that read photos")
 
 
+def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:
+    """Refuse options that were given though they have no effect.
+
+    Args:
+        context: of the command.
+        names: of the parameters that would have none.
+        why: a sentence for the user, after the options' names.
+
+    Raises:
+        click.UsageError: one of them was given.
+    """
+    default = click.core.ParameterSource.DEFAULT
+    vain = [
+        max(parameter.opts, key=len) for parameter in context.command.params
+        if parameter.name in names and context.get_parameter_source(parameter.name) is not default
+    ]
+    if vain:
+        raise click.UsageError(f"{', '.join(vain)} {why}")
+
+
 def emit(values: dict[str, Any]) -> None:
-    """One JSON object on a line of stdout."""
-    click.echo(json.dumps(values))  # in ASCII: a file name may be no UTF-8
+    """One JSON object on a line of stdout; what is not defined or has no bound is null."""
+    click.echo(json.dumps(defined(values), allow_nan=False))  # in ASCII: a file name may be no UTF-8
+
+
+def defined(value: Any) -> Any:
+    """A value of tables and lists with None for numbers that JSON does not have: not a number, infinite."""
+    if isinstance(value, dict):
+        return {key: defined(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [defined(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def emit_photos(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:

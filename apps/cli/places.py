@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import PRECISION, WORKERS, emit, emit_photos
+from apps.cli.output import PRECISION, WORKERS, emit, emit_photos, refuse_vain
 
 _LEAST = click.option(
     "--min-confidence", "least", type=float, default=0.0, show_default=True,
@@ -16,10 +16,9 @@ _LEAST = click.option(
 )
 _TEN = click.option("--ten-crop", is_flag=True, help="average over ten views of each photo: slower")
 
-_FLAGS = {
-    "split": "--split", "cells": "--cells", "least": "--min-confidence", "ten_crop": "--ten-crop",
-    "predictions_to": "--write-predictions",
-}
+_OF_RUNS = (
+    "split", "cells", "least", "ten_crop", "baselines", "predictions_to", "workers", "precision",
+)
 
 
 @click.command("places")
@@ -38,7 +37,10 @@ _FLAGS = {
 @click.option("--write-predictions", "predictions_to", type=FOLDER, help="CSV for the answers")
 @WORKERS
 @PRECISION
-def evaluate_places(checkpoint: Path | None, predictions: Path | None, **rest: Any) -> None:
+@click.pass_context
+def evaluate_places(
+    context: click.Context, /, checkpoint: Path | None, predictions: Path | None, **rest: Any
+) -> None:
     """Judge a model of places, or predictions of any system, by kilometres."""
     from apps.engine.core.console import Screen
     from apps.places.evaluate import evaluate_predictions, evaluate_run
@@ -49,11 +51,7 @@ def evaluate_places(checkpoint: Path | None, predictions: Path | None, **rest: A
         emit(evaluate_run(checkpoint, screen=Screen(), **rest))
         return
     assert predictions is not None
-    vain = [name for name in ("split", "cells", "least", "ten_crop", "predictions_to") if rest[name]]
-    if vain:
-        raise click.UsageError(
-            f"{', '.join(_FLAGS[name] for name in vain)} is for --checkpoint: predictions are judged as is"
-        )
+    refuse_vain(context, _OF_RUNS, "is for --checkpoint: predictions are judged as is")
     emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"], screen=Screen()))
 
 

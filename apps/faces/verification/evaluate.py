@@ -70,6 +70,7 @@ def evaluate_faces(
         screen.warn(note)
     threads = workers or os.cpu_count() or 1
     judged: list[Judged] = []
+    learned: list[tuple[Path, Judged]] = []
     for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
         model = load_face_model(weights=spec, checkpoint=run)
         screen.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
@@ -79,7 +80,7 @@ def evaluate_faces(
         vectors, gone = embed_trial(trial, model, align=align, workers=threads, screen=screen)
         judged.append(judge(str(run or model.info.name), trial, vectors, gone, cost_of(model)))
         if keep_thresholds and run is not None:
-            write_thresholds(run, align, judged[-1].points, _source(judged[-1], data, folds))
+            learned.append((run, judged[-1]))
     for file in [*predictions, *([] if teacher is None else [teacher])]:
         judged.append(judge(file.stem, trial, *read_vectors(file, trial.names), {}))
     if teacher is not None:
@@ -88,6 +89,8 @@ def evaluate_faces(
         from apps.faces.verification.report import write_report
 
         write_report(report, judged, data)
+    for run, figures in learned:  # last: a model that is refused leaves every run as it was
+        write_thresholds(run, align, figures.points, _source(figures, data, folds))
     return [_line(one) for one in judged]
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from runs_support import MAKERS, make_runs
 from support import COLOURS, Answer, Cli, save_colour
 
+from apps.cli.output import emit
 from apps.engine.core.registry import APPS, load_app
 
 OPTIONS = {
@@ -149,3 +150,37 @@ def test_one_photo_without_a_face_among_crops_is_no_bad_photo(
     answer = cli("predict", tmp_path / "dark.png", "--checkpoint", runs["faces"])
     assert (answer.code, len(answer.lines)) == (0, 1)
     assert "error" in answer.lines[0]
+
+
+VAIN = {
+    "places": (("--split", "val"), ("--cells", "c.csv"), ("--min-confidence", 0), ("--ten-crop",),
+               ("--no-baselines",), ("--write-predictions", "w.csv"), ("--workers", 1),
+               ("--precision", "fp32")),
+    "objects": (("--workers", 1), ("--precision", "fp32"), ("--write-predictions", "w.json")),
+    "attributes": (("--workers", 1), ("--precision", "fp32"), ("--teacher", "t.csv")),
+    "faces": (("--workers", 1), ("--align", "none"), ("--mirror",), ("--keep-thresholds",)),
+}
+
+
+@pytest.mark.parametrize(("app", "option"), [(app, one) for app, options in VAIN.items() for one in options])
+def test_evaluate_refuses_options_that_have_no_effect_on_predictions(
+    cli: Cli, tmp_path: Path, app: str, option: tuple[str, ...]
+) -> None:
+    answer = cli("evaluate", app, "--predictions", tmp_path / "p", "--data", tmp_path, *option)
+    assert option[0].removeprefix("--no-") in one_line(answer)
+
+
+def test_a_model_that_is_refused_leaves_the_thresholds_of_the_runs_before_it(
+    cli: Cli, runs: dict[str, Path]
+) -> None:
+    before = (runs["faces"] / "config.json").read_bytes()
+    both = ("--checkpoint", runs["faces"], "--checkpoint", runs["dogs"], "--keep-thresholds")
+    answer = cli("evaluate", "faces", "--data", runs["faces"].parent.parent / "faces", *both)
+    assert "is a run of 'dogs', not of 'faces'" in one_line(answer)
+    assert (runs["faces"] / "config.json").read_bytes() == before
+
+
+def test_what_json_cannot_tell_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({"a": float("inf"), "b": [float("nan"), 1.5, {"c": -float("inf")}], "d": (True, None, "x", 2)})
+    line = capsys.readouterr().out
+    assert line == '{"a": null, "b": [null, 1.5, {"c": null}], "d": [true, null, "x", 2]}\n'
