@@ -70,7 +70,6 @@ def evaluate_faces(
         screen.warn(note)
     threads = workers or os.cpu_count() or 1
     judged: list[Judged] = []
-    learned: list[tuple[Path, Judged]] = []
     for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
         model = load_face_model(weights=spec, checkpoint=run)
         screen.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
@@ -79,18 +78,16 @@ def evaluate_faces(
         model = model.mirrored() if mirror else model
         vectors, gone = embed_trial(trial, model, align=align, workers=threads, screen=screen)
         judged.append(judge(str(run or model.info.name), trial, vectors, gone, cost_of(model)))
-        if keep_thresholds and run is not None:
-            learned.append((run, judged[-1]))
     for file in [*predictions, *([] if teacher is None else [teacher])]:
         judged.append(judge(file.stem, trial, *read_vectors(file, trial.names), {}))
-    if teacher is not None:
-        judged = [beside(one, judged[-1]) for one in judged]
+    judged = judged if teacher is None else [beside(one, judged[-1]) for one in judged]
     if report is not None:
         from apps.faces.verification.report import write_report
 
         write_report(report, judged, data)
-    for run, figures in learned:  # last: a model that is refused leaves every run as it was
-        write_thresholds(run, align, figures.points, _source(figures, data, folds))
+    if keep_thresholds:  # last: a model that is refused leaves every run as it was
+        for run, figures in zip(checkpoints, judged, strict=False):
+            write_thresholds(run, align, figures.points, _source(figures, data, folds))
     return [_line(one) for one in judged]
 
 
