@@ -163,8 +163,8 @@ def onnx_file(weights: Path, precision: str, data: Path, folder: Path) -> Path:
 def _openvino(source: Path, out: Path) -> None:
     import onnx
 
+    from apps.engine.inference.model_file import load_model
     from apps.export.formats import write_openvino
-    from apps.export.model_file import load_model
 
     write_openvino(onnx.load(source), load_model(source).spec, out)
 
@@ -234,7 +234,7 @@ def in_browser(weights: Path, data: Path, folder: Path) -> dict[str, Any]:
     """What the page costs with these weights in fp32 and int8."""
     import onnx
 
-    from apps.export.model_file import load_model
+    from apps.engine.inference.model_file import load_model
     from apps.export.page.write import write_page
     from benchmarks.export_browser import page_figures
     from datasets.image_io import find_photos

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from timm import create_model
 from torch import nn
 
+from apps.engine.inference.model_file import ModelFile
 from apps.export.graph.model import Plan, plan
-from apps.export.model_file import ModelFile
 from apps.export.parity import figures
 from backbone.timm_models import register
 from backbone.weights import load_weights

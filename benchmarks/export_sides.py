@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from apps.export.model_file import ModelFile, load_model
-from apps.export.spec import KEY, ModelSpec
+from apps.engine.core.spec import KEY, ModelSpec
+from apps.engine.inference.model_file import ModelFile, load_model
 from benchmarks.gate import Gate
 from benchmarks.peers import seeded_network
 from benchmarks.rounds import Side

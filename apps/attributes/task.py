@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from apps.attributes.evaluator import Judged
     from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.spec import HeadSpec
     from datasets.faces.attributes import AttributePhotos
     from heads.multilabel import Attributes as AttributesHead
 
@@ -139,25 +140,11 @@ class Attributes:
             owners=self._owners,
         )
 
-    def answers(
-        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
-        top: int = 5,
-    ) -> list[dict[str, Any]]:
-        """``{"attributes": {NAME: {"probability", "threshold", "decision"}}, "values": {...}}`` a face."""
-        thresholds = config.calibration.get("thresholds", {})
-        return [
-            {
-                "attributes": {
-                    name: {
-                        "probability": round(p, 6), "threshold": round(thresholds.get(name, 0.5), 6),
-                        "decision": p >= thresholds.get(name, 0.5),
-                    }
-                    for name, p in one.probabilities.items()
-                },
-                "values": {name: round(value, 2) for name, value in one.values.items()},
-            }
-            for one in head.decode(outputs)
-        ]
+    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+        """Logits, which the names among the classes say how to read."""
+        from apps.engine.core.spec import HeadSpec
+
+        return HeadSpec.of("attributes", config, ("logits",))
 
     def calibrate(self, raw: Judged) -> tuple[Judged, dict[str, Any], dict[str, float]]:
         """The threshold of each attribute that gives the best balanced accuracy.
@@ -195,10 +182,6 @@ class Attributes:
             folder, parts["predictions"], title=parts["title"], honest=parts.get("honest"),
             facts=parts.get("facts") or {},
         )
-
-    def exported(self, head: Any, config: RunConfig) -> dict[str, Any]:
-        """Of an exported model: logits, which the names among the classes say how to read."""
-        return {"kind": "attributes"}
 
     @staticmethod
     def predict(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.spec import HeadSpec
     from apps.engine.evaluation.classification import Predictions
     from datasets.base import LabelledPhotos
     from heads import Classifier
@@ -121,28 +122,11 @@ class OneLabel:
         temperature = (calibration or {}).get("temperature", 1.0)
         return Predictions(outputs.numpy(), targets.numpy(), paths, tuple(classes), temperature)
 
-    def answers(
-        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
-        top: int = 5,
-    ) -> list[dict[str, Any]]:
-        """``{"predictions": [{"name", "probability"}, ...], "unknown"}`` a photo."""
-        from apps.engine.evaluation.calibration import UnknownRule
+    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+        """Logits of the classes."""
+        from apps.engine.core.spec import HeadSpec
 
-        rankings = head.decode(outputs, top=top, temperature=config.calibration.get("temperature", 1.0))
-        rule = config.calibration.get("unknown")
-        unknown = (
-            UnknownRule.from_dict(rule).is_unknown(outputs.numpy()) if rule else [False] * len(outputs)
-        )
-        return [
-            {
-                "predictions": [
-                    {"name": config.classes[i], "probability": round(p, 6)}
-                    for i, p in zip(ranking.indices, ranking.probabilities, strict=True)
-                ],
-                "unknown": bool(strange),
-            }
-            for ranking, strange in zip(rankings, unknown, strict=True)
-        ]
+        return HeadSpec.of("classes", config, ("logits",))
 
     def calibrate(self, raw: Predictions) -> tuple[Predictions, dict[str, Any], dict[str, float]]:
         """Temperature and the rule for the unknown, fitted on these photos.

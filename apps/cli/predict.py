@@ -65,7 +65,7 @@ def _by_heads(paths: tuple[Path, ...], heads: str, separate: bool, rest: dict[st
 
 
 def _by_file(paths: tuple[Path, ...], model: Path, rest: dict[str, Any]) -> Lines:
-    from apps.export.model_file import predict as answers
+    from apps.engine.inference.model_file import predict as answers
 
     if rest["tta"] is not None or rest["precision"] != "auto":
         raise click.UsageError("--model settles --tta and --precision; leave them out")

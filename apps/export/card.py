@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from apps.export.spec import HeadSpec, ModelSpec
+from apps.engine.core.spec import HeadSpec, ModelSpec
 
 LIMITS = {
     "classes": "It names one of its classes for every photo, also for one that shows none of them; "

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import writable_folder, write_text
+from apps.engine.inference.model_file import ModelFile, load_model, load_onnx
 from apps.export import formats
 from apps.export.card import card
 from apps.export.graph.model import Plan, plan
-from apps.export.model_file import ModelFile, load_model, load_onnx
 from apps.export.page.write import check_shown, engine, write_page
 from apps.export.parity import figures, parity
 from apps.export.quantise import calibration_photos, quantised

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from apps.engine.core.files import write_bytes, write_whole
+from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.export.graph.model import Plan
-from apps.export.spec import INPUT, KEY, ModelSpec
 
 LEAST_OPSET, OPSET, MOST_OPSET = 18, 18, 25
 MOST_BATCH = 1 << 16

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from apps.engine.core.spec import HeadSpec
+from apps.engine.inference.decode.boxes import suppressed
+from apps.engine.inference.model_file import ModelFile
+from apps.engine.inference.preprocess import square
 from apps.export.graph.model import Loaded, Plan
-from apps.export.model_file import ModelFile
-from apps.export.photos import square
-from apps.export.spec import HeadSpec
-from apps.export.suppress import suppressed
 from datasets.image_io import BadPhotoError
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # greatest distance over the greatest output

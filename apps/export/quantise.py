@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.engine.core.spec import INPUT
+from apps.engine.inference.model_file import ModelFile
 from apps.export.graph.tail import tail
-from apps.export.model_file import ModelFile
-from apps.export.spec import INPUT
 from datasets.image_io import BadPhotoError, find_photos
 
 PHOTOS = 200  # that the ranges are taken from

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.spec import HeadSpec
     from apps.faces.evaluator import Embedded
     from datasets.faces.distillation import TaughtFaces
     from datasets.faces.identities import Identities
@@ -200,12 +201,11 @@ class Faces:
 
         return Embedded(outputs.numpy(), targets["person"].numpy(), paths)
 
-    def answers(
-        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
-        top: int = 5,
-    ) -> list[dict[str, Any]]:
-        """``{"vector": [...]}`` a face."""
-        return [{"vector": [round(v, 6) for v in row]} for row in head.decode(outputs)]
+    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+        """Vectors."""
+        from apps.engine.core.spec import HeadSpec
+
+        return HeadSpec.of("embedding", config, ("embedding",))
 
     def calibrate(self, raw: Embedded) -> tuple[Embedded, dict[str, Any], dict[str, float]]:
         """The thresholds at some rates of false accepts, for crops as they were judged."""

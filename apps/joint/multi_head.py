@@ -16,6 +16,7 @@ from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import RunConfig, read_config
 from apps.engine.core.task import App
 from apps.engine.data.loader import Batch, looking_loader
+from apps.engine.inference.answers import answers
 from apps.engine.inference.predict import TOP, check_options
 from apps.engine.inference.tta import tta_logits
 from backbone import Preprocessing
@@ -220,8 +221,13 @@ def _face_lines(
 
     def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         outputs = forward(pixels)
-        said = [apps[m.name].answers(heads[m.name], outputs[m.name], m.config, sizes, top=top) for m in group]
-        return [dict(zip((m.name for m in group), one, strict=True)) for one in zip(*said, strict=True)]
+        parts = [
+            answers(apps[m.name], heads[m.name], outputs[m.name], m.config, sizes, top=top) for m in group
+        ]
+        return [
+            {m.name: part.to_dict() for m, part in zip(group, face, strict=True)}
+            for face in zip(*parts, strict=True)
+        ]
 
     sources = [Source(str(path.absolute()), path) for path in paths]
     side = group[0].seen.resolution
@@ -264,9 +270,11 @@ def _shared_lines(
         lines |= {index: {"path": str(paths[index]), "answers": {}} for index in batch.indices}
         sizes = [photo_size(paths[index]) for index in batch.indices]
         for one in group if batch.indices else ():
-            said = apps[one.name].answers(heads[one.name], outputs[one.name], one.config, sizes, top=top)
-            for index, answer in zip(batch.indices, said, strict=True):
-                lines[index]["answers"][one.name] = answer
+            parts = answers(
+                apps[one.name], heads[one.name], outputs[one.name], one.config, sizes, top=top
+            )
+            for index, part in zip(batch.indices, parts, strict=True):
+                lines[index]["answers"][one.name] = part.to_dict()
         yield from (lines[index] for index in sorted(lines))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.data.loader import Loader
+from apps.engine.inference.answers import arrays
+from apps.engine.inference.decode import decode
 from apps.objects.plots import drawn
 from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import find_photos, photo_size, read_photo
 
 BATCH = 16
+ALL = 10**6  # objects an image: those of all classes, as some are left out later
 
 
 def detect(
@@ -54,6 +58,8 @@ def detect(
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
     loader = Loader(photos, own.square(), batch_size=BATCH, workers=workers)
     forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
+    plain = app.head_spec(head, config)
+    spec = replace(plain, extra={**plain.extra, "shown": threshold})
     if draw is not None:
         writable_folder(draw, "--draw")
     for batch in loader.epoch(0):
@@ -63,13 +69,12 @@ def detect(
         with torch.inference_mode():
             outputs = forward(batch.images) if batch.indices else None
         sizes = [photo_size(found[index]) for index in batch.indices]
-        answers = app.answers(head, outputs, config, sizes, top=10**6) if batch.indices else []
-        for index, answer in zip(batch.indices, answers, strict=True):
-            kept = [
-                one for one in answer["objects"]
-                if one["score"] >= threshold and (not classes or one["name"] in classes)
-            ][:top]
-            lines[index] = {"path": str(found[index]), "objects": kept}
+        kept = arrays(spec, app.reduce(head, outputs)) if batch.indices else [[], [], []]
+        results = decode(spec, kept, sizes, top=ALL)
+        for index, result in zip(batch.indices, results, strict=True):
+            objects = result.to_dict()["objects"]
+            shown = [one for one in objects if not classes or one["name"] in classes][:top]
+            lines[index] = {"path": str(found[index]), "objects": shown}
             if draw is not None:
-                drawn(read_photo(found[index]), kept).save(draw / f"{index:04d}-{found[index].stem}.jpg")
+                drawn(read_photo(found[index]), shown).save(draw / f"{index:04d}-{found[index].stem}.jpg")
         yield from (lines[index] for index in sorted(lines))

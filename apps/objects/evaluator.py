@@ -51,14 +51,3 @@ def cornered(bbox: Sequence[float]) -> tuple[float, float, float, float]:
     """COCO's x, y, width, height as (x1, y1, x2, y2)."""
     x, y, width, height = bbox
     return x, y, x + width, y + height
-
-
-def described(
-    found: Found, classes: Sequence[str], square: ToSquare, size: tuple[int, int]
-) -> list[dict[str, Any]]:
-    """``{"name", "score", "box"}`` an object, best first; the box as (x1, y1, x2, y2) pixels of the photo."""
-    boxes = square.back(found[0], *size).tolist()
-    return [
-        {"name": classes[label], "score": round(score, 4), "box": [round(x, 1) for x in box]}
-        for box, score, label in zip(boxes, found[1].tolist(), found[2].tolist(), strict=True)
-    ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.spec import HeadSpec
     from apps.objects.coco_metrics import Judged
     from apps.objects.transforms import ToSquare
     from backbone import Backbone
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from heads import Head
 
 USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
+SHOWN = 0.3  # least score that is told unless asked otherwise
 SIDES = {"ssd300": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
 
 
@@ -142,30 +144,15 @@ class Objects:
 
         return judged(outputs, targets, paths, classes, self.square())
 
-    def answers(
-        self, head: Any, outputs: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *, top: int = 5,
-    ) -> list[dict[str, Any]]:
-        """``{"objects": [{"name", "score", "box"}, ...]}`` a photo, the box in the photo's pixels."""
-        from apps.objects.evaluator import described
+    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+        """Boxes on the square, scores and labels, suppressed already."""
+        from apps.engine.core.spec import HeadSpec
 
-        return [
-            {"objects": described(found, config.classes, self.square(), size)[:top]}
-            for found, size in zip(self.reduce(head, outputs), sizes, strict=True)
-        ]
-
-    def exported(self, head: Any, config: RunConfig) -> dict[str, Any]:
-        """Of an exported model: all boxes and scores of an SSD, before any is suppressed.
-
-        Raises:
-            ValueError: the head is another detector.
-        """
-        if not hasattr(head, "told"):
-            raise ValueError(
-                f"objects of --head {self.settings.head} cannot be exported, those of ssd300 can: leave this "
-                "run out, or finetune objects with --head ssd300"
-            )
-        told: dict[str, Any] = head.told()
-        return told
+        square = self.square()
+        return HeadSpec.of(
+            "detections", config, ("boxes", "scores", "labels"), size=square.side,
+            resize="pad" if square.keep_aspect else "squash", shown=SHOWN,
+        )
 
     @staticmethod
     def predict(paths: Iterable[Path], *, checkpoint: Path, **options: Any) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.spec import HeadSpec
     from apps.places.cells.partition import Grid
     from apps.places.evaluator import PlaceAnswers
     from datasets.geo.geotagged import PlacedPhotos
@@ -168,20 +169,11 @@ class Places:
             temperature=(calibration or {}).get("temperature", 1.0),
         )
 
-    def answers(
-        self, head: Any, outputs: Tensor, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
-        top: int = 5,
-    ) -> list[dict[str, Any]]:
-        """Position, country, city, areas and the likeliest cells a photo; coarse, as a city is."""
-        import numpy as np
+    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+        """Log-probabilities of the finest cells."""
+        from apps.engine.core.spec import HeadSpec
 
-        from apps.places.answers import describe
-        from apps.places.evaluator import tempered
-
-        grid = grids_of_config(config)[-1]
-        kept = self.reduce(head, outputs)["log_probabilities"].numpy()
-        probabilities = np.exp(tempered(kept, config.calibration.get("temperature", 1.0)))
-        return [describe(row, grid, top=top) for row in probabilities]
+        return HeadSpec.of("cells", config, ("log_probabilities",))
 
     def calibrate(self, raw: PlaceAnswers) -> tuple[PlaceAnswers, dict[str, Any], dict[str, float]]:
         """A temperature for the probabilities, fitted on these photos."""

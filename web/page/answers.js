@@ -1,4 +1,4 @@
-// A head's outputs as answers: the same sums as apps/export/answers.py.
+// A head's outputs as answers: the same sums as apps/engine/inference/decode/.
 
 import { suppressed } from "./boxes.js";
 

@@ -1,4 +1,4 @@
-// Boxes: which of them stay (the same rule as apps/export/suppress.py), and their picture.
+// Boxes: which of them stay (the same rule as apps/engine/inference/decode/boxes.py), and their picture.
 
 // Whether each of the boxes, best first, is covered by no better one that stays; each box is [x1, y1, x2, y2].
 export function best(boxes, overlap, covered = union) {

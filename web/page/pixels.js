@@ -6,7 +6,7 @@ const MAX_ASPECT = 8;
 const STRIP_PIXELS = 4_000_000;
 const ONE = 2 ** 22;
 
-// The part of a photo that is seen, in its own pixels: {x, y, width, height}, as apps/export/photos.py has it.
+// The part of a photo that is seen, in its own pixels: {x, y, width, height}, as apps/engine/inference/preprocess.py has it.
 export function seen(width, height, resolution, crop, resize) {
   if (resize === "squash") return whole(width, height);
   let [x0, y0, w, h] = [0, 0, width, height];
@@ -58,7 +58,7 @@ export function square(bitmap, resolution, crop, resize) {
 export function resized(bitmap, { x, y, width, height, bounds }, wide, high) {
   const left = x - bounds.x0, top = y - bounds.y0, rows = bounds.y1 - bounds.y0;
   const across = filters(left, left + width, wide, bounds.x1 - bounds.x0, bounds.x0);
-  const reach = Math.max(height / high, 1) + 1; // as apps/export/photos.py cuts the rows before they are shortened
+  const reach = Math.max(height / high, 1) + 1; // as apps/engine/inference/preprocess.py cuts the rows before they are shortened
   const first = Math.max(Math.floor(top - reach), 0), past = Math.min(Math.ceil(top + height + reach), rows);
   const down = filters(top - first, top + height - first, high, past - first, bounds.y0 + first);
   const x0 = across[0].first, last = across[wide - 1];

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.settings import Settings
+    from apps.engine.core.spec import HeadSpec
     from datasets.base import LabelledPhotos
     from heads import Head
 
@@ -71,13 +72,8 @@ class App(Protocol):
     ) -> Any:
         """The kept outputs over a split, as what the figures are counted from."""
 
-    def answers(
-        self, head: Any, outputs: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *, top: int = 5,
-    ) -> list[dict[str, Any]]:
-        """A batch's output of the head as one dict of plain values a photo, for ``predict``.
-
-        ``sizes`` are the photos' (width, height) in pixels.
-        """
+    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+        """What the head's outputs mean, so that one decoder a kind of head reads what ``reduce`` keeps."""
 
     def calibrate(self, raw: Any) -> tuple[Any, dict[str, Any], dict[str, float]]:
         """Calibrated predictions, what to keep of the calibration, and figures that it must not flatter."""

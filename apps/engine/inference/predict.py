@@ -15,6 +15,7 @@ from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
 from apps.engine.core.task import App
 from apps.engine.data.loader import Batch, looking_loader
+from apps.engine.inference.answers import answers as answers_of
 from apps.engine.inference.tta import tta_logits
 from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import find_photos, photo_size
@@ -92,7 +93,8 @@ def predict(
 
     def answers(images: Tensor, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
         output = tta_logits(forward, images, views)
-        return app.answers(model.heads[config.app], output, config, sizes, top=top or TOP)
+        found = answers_of(app, model.heads[config.app], output, config, sizes, top=top or TOP)
+        return [answer.to_dict() for answer in found]
 
     for batch in loader.epoch(0):
         yield from _lines(batch, answers, found)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from apps.engine.core.spec import HeadSpec
 from heads import SSD
 
 CANDIDATES = 1000  # box-class pairs that suppression looks at, as in SSD.decode
-SHOWN = 0.3  # least score that is told, as in detect
 
 
 class DecodedSSD(nn.Module):
@@ -53,10 +54,10 @@ class DecodedSSD(nn.Module):
         scores = found["logits"].softmax(2)[:, :, 1:]
         return torch.cat([centre - half, centre + half], 2), scores
 
-    def told(self) -> dict[str, Any]:
-        """What a reader of the outputs needs."""
-        return {
-            "kind": "boxes", "outputs": ["boxes", "scores"], "resize": "squash", "size": self.head.size,
-            "threshold": self.head.threshold, "overlap": self.head.overlap, "candidates": CANDIDATES,
-            "most": self.head.most, "shown": SHOWN,
+    def describe(self, spec: HeadSpec) -> HeadSpec:
+        """All boxes and scores, and what suppression needs."""
+        extra = {
+            **spec.extra, "threshold": self.head.threshold, "overlap": self.head.overlap,
+            "candidates": CANDIDATES, "most": self.head.most,
         }
+        return replace(spec, kind="boxes", outputs=("boxes", "scores"), extra=extra)

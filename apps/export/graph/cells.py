@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from apps.engine.core.spec import HeadSpec
 from apps.places.answers import coarse
 from apps.places.cells.names import grids_of
 from apps.places.maps.gazetteer import gazetteer
@@ -34,8 +36,12 @@ class FinestCells(nn.Module):
         logs = [torch.log_softmax(part, 1)[:, line] for part, line in zip(parts, lines, strict=True)]
         return torch.log_softmax(torch.stack(logs).sum(dim=0), dim=1)
 
+    def describe(self, spec: HeadSpec) -> HeadSpec:
+        """With where the cells are, for readers that have no gazetteer."""
+        return replace(spec, extra={**spec.extra, **where_of(spec.classes)})
 
-def told_of(classes: Sequence[str]) -> dict[str, Any]:
+
+def where_of(classes: Sequence[str]) -> dict[str, Any]:
     """Where the finest cells are, for those who have no gazetteer: position to a tenth of a degree, place."""
     grid = grids_of(classes)[-1]
     places = gazetteer().places(grid.lat, grid.lon)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
-from apps.export.spec import RESIZES, HeadSpec, ModelSpec
+from apps.engine.core.spec import RESIZES, HeadSpec, ModelSpec
 from backbone import Backbone
 from backbone.inference import folded
-from heads import SSD, Classifier, Embedding, GeoCells
+from heads import SSD, Attributes, Classifier, Embedding, FasterRCNN, FasterRCNNPyramid, GeoCells
 
 LIBRARIES = ("torch", "onnx", "onnxruntime")
 Loaded = tuple[Any, Any, RunConfig]
@@ -152,8 +152,9 @@ def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: s
     specs: list[HeadSpec] = []
     for app, model, config in parts:
         name = free_name(config.app, heads)
-        heads[name] = ready(model.heads[config.app])
-        specs.append(describe(name, app, heads[name], config))
+        trained = model.heads[config.app]
+        heads[name] = ready(trained)
+        specs.append(describe(name, app, trained, heads[name], config))
     _, model, config = parts[0]
     seen = config.backbone.preprocessing
     spec = ModelSpec(
@@ -185,8 +186,20 @@ def free_name(name: str, taken: dict[str, Any]) -> str:
     return free
 
 
+@runtime_checkable
+class GraphHead(Protocol):
+    """A head as it stands in a graph, whose outputs mean something else than the trained head's."""
+
+    def describe(self, spec: HeadSpec) -> HeadSpec:
+        """What its outputs mean, from what the trained head's mean."""
+
+
 def ready(head: Any) -> Any:
-    """The head as it is exported: with what follows its layers, where its raw output means nothing alone."""
+    """The head as it is exported: with what follows its layers, where its raw output means nothing alone.
+
+    Raises:
+        ValueError: heads of this kind cannot be exported.
+    """
     if isinstance(head, GeoCells):
         from apps.export.graph.cells import FinestCells
 
@@ -195,39 +208,32 @@ def ready(head: Any) -> Any:
         from apps.export.graph.boxes import DecodedSSD
 
         return DecodedSSD(head)
+    if isinstance(head, FasterRCNN | FasterRCNNPyramid):
+        raise ValueError(
+            "objects of --head frcnn300, frcnn600 and frcnn-fpn cannot be exported, those of ssd300 can: "
+            "leave this run out, or finetune objects with --head ssd300"
+        )
+    if not isinstance(head, Classifier | Embedding | Attributes):
+        raise ValueError(f"heads of {type(head).__name__} cannot be exported yet; leave this run out")
     return head
 
 
-def describe(name: str, app: Any, head: Any, config: RunConfig) -> HeadSpec:
-    """What a head's outputs mean.
+def describe(name: str, app: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
+    """What the outputs of a head mean, as it stands in the graph.
 
-    An application whose head is of a kind of its own brings ``exported(head, config)``: a dict with
-    ``kind``, ``outputs`` (names of their own, in the order of the head's output) and plain values for
-    ``extra``.
-
-    Raises:
-        ValueError: the head is of no known kind.
+    Args:
+        name: of the head in the model.
+        app: its application.
+        head: as trained.
+        graph_head: as :func:`ready` made it.
+        config: of its run.
     """
-    own = getattr(app, "exported", None)
-    if own is not None:
-        told = dict(own(head, config))
-    elif isinstance(head, Classifier):
-        told = {"kind": "classes"}
-    elif isinstance(head, Embedding):
-        told = {"kind": "embedding"}
-    elif isinstance(getattr(head, "head", None), GeoCells):
-        from apps.export.graph.cells import told_of
-
-        told = {"kind": "cells", **told_of(config.classes)}
-    else:
-        raise ValueError(
-            f"heads of {config.app!r} ({type(head).__name__}) cannot be exported yet; leave this run out"
-        )
-    kind, parts = told.pop("kind"), told.pop("outputs", [""])
-    return HeadSpec(
-        name, config.app, kind, tuple("/".join(filter(None, (name, part))) for part in parts), config.classes,
-        config.calibration, config.metrics, config.data, {**told, "tta": config.settings.get("tta", "none")},
-    )
+    spec: HeadSpec = app.head_spec(head, config)
+    if isinstance(graph_head, GraphHead):
+        spec = graph_head.describe(spec)
+    parts = spec.outputs if len(spec.outputs) > 1 else ("",)
+    outputs = tuple("/".join(filter(None, (name, part))) for part in parts)
+    return replace(spec, name=name, outputs=outputs)
 
 
 def _backbone(config: RunConfig) -> dict[str, Any]:

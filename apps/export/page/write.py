@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import only_process, write_bytes, write_text
+from apps.engine.core.spec import ModelSpec
 from apps.export.formats import write_onnx
 from apps.export.page.detector import networks, usage
-from apps.export.spec import ModelSpec
 
 WEB = Path(__file__).resolve().parents[3] / "web"
 PAGE = WEB / "page"

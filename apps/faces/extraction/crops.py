@@ -14,6 +14,7 @@ from torch import Tensor
 
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
+from apps.engine.inference.answers import answers
 from apps.faces import NO_FACE
 from apps.faces.extraction.extractor import Looked, Looker, in_order
 from apps.faces.extraction.sources import Source, find_sources
@@ -51,7 +52,7 @@ def predict_faces(
     forward, head = answering(model, app, choose_precision(precision)), model.heads[app]
 
     def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-        return own.answers(head, forward(pixels), config, sizes)
+        return [one.to_dict() for one in answers(own, head, forward(pixels), config, sizes)]
 
     side = config.backbone.preprocessing.resolution
     for path, problem, faces in faces_of(sources, answer, side=side, crops=crops, workers=workers):

@@ -11,9 +11,9 @@ import pytest
 from page_support import Visit, served, web_page
 from support import Cli, save_colour
 
-from apps.export.answers import head_answers
-from apps.export.model_file import load_model
-from apps.export.spec import HeadSpec
+from apps.engine.core.spec import HeadSpec
+from apps.engine.inference.decode import decode
+from apps.engine.inference.model_file import load_model
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_group_is_told_as_its_expected_class_and_a_threshold_decides() -> None
         {"thresholds": {"Male": 0.9}},
     )
     logits = np.array([[2.0, -800.0, 0.0, 0.0, np.log(2.0)]], np.float32)
-    (told,) = head_answers(head, [logits], [(9, 9)])
+    (told,) = (answer.to_dict() for answer in decode(head, [logits], [(9, 9)]))
     assert told["attributes"]["Male"] == {"probability": 0.880797, "threshold": 0.9, "decision": False}
     assert told["attributes"]["Old"] == {"probability": 0.0, "threshold": 0.5, "decision": False}
     assert told["values"] == {"age": 1.25}  # 0 x 1/4 + 1 x 1/4 + 2 x 1/2

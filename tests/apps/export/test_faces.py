@@ -13,8 +13,8 @@ import torch
 from page_support import Visit, served, web_page
 from support import Cli
 
+from apps.engine.core.spec import HeadSpec, ModelSpec
 from apps.export.page.detector import OUTPUTS, networks, usage
-from apps.export.spec import HeadSpec, ModelSpec
 from apps.faces.extraction.embedder import load_face_model
 from apps.faces.extraction.extractor import Looked, Looker
 from apps.faces.extraction.sources import find_sources

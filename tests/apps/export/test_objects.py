@@ -16,12 +16,13 @@ from safetensors.torch import load_file, save_file
 from support import Cli
 
 from apps.engine.core.model import load_run
+from apps.engine.core.spec import HeadSpec
+from apps.engine.inference.decode.boxes import decode, decode_detections, suppressed
+from apps.engine.inference.model_file import load_model, predict
+from apps.engine.inference.predictions import ObjectsPrediction
+from apps.engine.inference.preprocess import square
 from apps.export.graph.model import resize_of
-from apps.export.model_file import load_model, predict
 from apps.export.parity import figures
-from apps.export.photos import square
-from apps.export.spec import HeadSpec
-from apps.export.suppress import described, suppressed
 from heads.detections import suppressed as suppressed_in_torch
 
 
@@ -131,8 +132,28 @@ def test_suppression_in_numpy_is_that_of_torch(seed: int) -> None:
 
 def test_a_photo_with_nothing_on_it_has_no_objects() -> None:
     limits = {"size": 96, "threshold": 0.01, "overlap": 0.6, "candidates": 9, "most": 9, "shown": 0.3}
-    found = suppressed(np.ones((5, 4), np.float32), np.zeros((5, 2), np.float32), limits)
-    assert described(found, ["a", "b"], limits, (40, 30), 5) == []
+    head = HeadSpec("objects", "objects", "boxes", ("boxes", "scores"), ("a", "b"), extra={
+        **limits, "resize": "squash",
+    })
+    outputs = np.ones((1, 5, 4), np.float32), np.zeros((1, 5, 2), np.float32)
+    assert [answer.to_dict() for answer in decode(head, outputs, [(40, 30)], 5)] == [{"objects": []}]
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+def test_boxes_on_the_square_are_told_in_pixels_of_the_image(resize: str) -> None:
+    """By hand: an image of 100 x 200 px on a square of 50 px; what lies beyond the image is cut."""
+    boxes = np.array([[5, 6.25, 10, 12.5]], np.float32)
+    scale = {"squash": (2, 4), "pad": (4, 4)}[resize]
+    head = HeadSpec("objects", "objects", "detections", ("boxes", "scores", "labels"), ("a",), extra={
+        "size": 50, "resize": resize, "shown": 0.3,
+    })
+    one, two = np.array([0.9], np.float32), np.array([0], np.int64)
+    (answer,) = decode_detections(head, [[boxes], [one], [two]], [(100, 200)], 5)
+    assert isinstance(answer, ObjectsPrediction)
+    by_hand = [5 * scale[0], 6.25 * scale[1], 10 * scale[0], 12.5 * scale[1]]
+    assert answer.objects[0].box == pytest.approx(by_hand)
+    (cut,) = decode_detections(head, [[boxes * 100], [one], [two]], [(100, 200)], 5)
+    assert cut.to_dict()["objects"][0]["box"] == [100.0, 200.0, 100.0, 200.0]
 
 
 def test_the_whole_photo_is_brought_onto_the_square_and_the_card_says_so(model: Path) -> None:

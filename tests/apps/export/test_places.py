@@ -10,7 +10,7 @@ import pytest
 from page_support import Visit, served, web_page
 from support import COLOURS, Cli
 
-from apps.export.model_file import predict
+from apps.engine.inference.model_file import predict
 
 CITIES = {"red": (48.85, 2.35), "green": (52.52, 13.4), "blue": (41.9, 12.5)}
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.engine.data.transforms import eval_transform
-from apps.export.photos import square
+from apps.engine.inference.preprocess import square
 from apps.objects.transforms import ToSquare
 
 

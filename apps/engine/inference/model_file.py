@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine.core.machine import usable_cores
-from apps.export.answers import answers
-from apps.export.photos import read_square
-from apps.export.spec import INPUT, KEY, ModelSpec
+from apps.engine.core.spec import INPUT, KEY, ModelSpec
+from apps.engine.inference.decode import decode_model
+from apps.engine.inference.predictions import FailedPrediction, Prediction
+from apps.engine.inference.preprocess import read_square
 from datasets.image_io import BadPhotoError, find_photos
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
@@ -58,13 +59,17 @@ class ModelFile:
             return pixels[None]
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
-    def line(self, path: Path, top: int = 5) -> dict[str, Any]:
+    def answer(self, path: Path, top: int = 5) -> Prediction:
         """The answer to one photo, or why there is none."""
         try:
             pixels, size = self.read(path)
         except BadPhotoError as err:
-            return {"path": str(path), "error": err.reason}
-        return {"path": str(path), **answers(self.spec, self.run(self.laid_out(pixels)), [size], top=top)[0]}
+            return FailedPrediction(err.reason)
+        return decode_model(self.spec, self.run(self.laid_out(pixels)), [size], top=top)[0]
+
+    def line(self, path: Path, top: int = 5) -> dict[str, Any]:
+        """The answer to one photo as plain values, with its path."""
+        return {"path": str(path), **self.answer(path, top).to_dict()}
 
 
 def load_model(path: Path, *, threads: int = 1, calls: int = 1) -> ModelFile:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apps.engine.core.run_dir import RunConfig
 
 KEY = "mobilenet_apps"  # of the model's metadata
 VERSION = 1
 LAYOUTS = ("nhwc", "nchw")
-RESIZES = ("crop", "squash")
+RESIZES = ("crop", "squash", "pad")
 FACE_APPS = ("faces", "attributes")  # whose photos are searched for faces
 INPUT = "images"
 
@@ -42,6 +45,15 @@ class HeadSpec:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    def of(cls, kind: str, config: RunConfig, outputs: tuple[str, ...], **extra: Any) -> HeadSpec:
+        """The head of a run, named after its application."""
+        extra = {**extra, "tta": config.settings.get("tta", "none")}
+        return cls(
+            config.app, config.app, kind, outputs, config.classes, config.calibration, config.metrics,
+            config.data, extra,
+        )
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HeadSpec:
         """The inverse of ``asdict``."""
         return cls(**{**values, "outputs": tuple(values["outputs"]), "classes": tuple(values["classes"])})
@@ -60,7 +72,8 @@ class ModelSpec:
         backbone: name, architecture, arguments, source and licence.
         heads: what it answers.
         versions: of the libraries that wrote it.
-        resize: how a photo comes onto the square: ``crop`` cuts its middle, ``squash`` forgets its shape.
+        resize: how a photo comes onto the square: ``crop`` cuts its middle, ``squash`` forgets its shape,
+            ``pad`` keeps it and fills the square at the right and below.
     """
 
     fingerprint: str

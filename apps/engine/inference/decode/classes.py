@@ -1,0 +1,29 @@
+"""One label an image: logits to the likeliest classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from apps.engine.core.spec import HeadSpec
+from apps.engine.evaluation.calibration import UnknownRule
+from apps.engine.evaluation.classification import softmax
+from apps.engine.inference.decode import Outputs, Sizes
+from apps.engine.inference.predictions import ClassPrediction, ClassScore, Prediction
+
+
+def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[Prediction]:
+    """Logits (B, K) at the calibrated temperature; ``unknown`` where a rule for it was fitted."""
+    del sizes
+    (logits,) = outputs
+    probabilities = softmax(logits, float(head.calibration.get("temperature", 1.0)))
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    rule = head.calibration.get("unknown")
+    unknown: Sequence[bool | None] = [None] * len(logits)
+    if rule:
+        unknown = UnknownRule.from_dict(rule).is_unknown(logits).tolist()
+    return [
+        ClassPrediction(tuple(ClassScore(head.classes[i], float(row[i])) for i in best.tolist()), strange)
+        for row, best, strange in zip(probabilities, order, unknown, strict=True)
+    ]
