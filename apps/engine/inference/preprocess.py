@@ -10,6 +10,7 @@ from PIL import Image
 
 from datasets.image_io import Pixels, read_pixels
 
+GREY = 128  # beside an image that is padded
 MAX_ASPECT = 8  # longer photos keep their middle; as in transforms.tame
 
 
@@ -22,7 +23,8 @@ def read_square(
         path: of the photo.
         resolution: side of the result in pixels.
         crop: share of the resized short side that is kept, (0, 1].
-        resize: ``crop`` or ``squash``; the latter reads a photo at its full size, which boxes are told in.
+        resize: ``crop``, ``squash`` or ``pad``; the last two read an image at its full size,
+            which boxes are given in.
 
     Shape:
         returns: (resolution, resolution, 3) uint8 RGB, and (width, height).
@@ -30,7 +32,7 @@ def read_square(
     Raises:
         BadPhotoError: it cannot be read.
     """
-    whole = resize == "squash"
+    whole = resize != "crop"
     pixels = read_pixels(path, min_side=None if whole else 2 * math.ceil(resolution / crop))
     return square(pixels, resolution, crop, resize), (pixels.shape[1], pixels.shape[0])
 
@@ -38,7 +40,8 @@ def read_square(
 def square(pixels: Pixels, resolution: int, crop: float, resize: str = "crop") -> Pixels:
     """Resize the short side to resolution / crop, bilinear with antialiasing, then the central square.
 
-    Only those pixels are made that the square shows. ``squash`` brings the whole photo onto the square.
+    Only those pixels are made that the square shows. ``squash`` brings the whole image onto the square,
+    ``pad`` at the top left with its shape kept, the rest grey.
 
     Shape:
         pixels: (H, W, 3) uint8.
@@ -46,6 +49,8 @@ def square(pixels: Pixels, resolution: int, crop: float, resize: str = "crop") -
     """
     if resize == "squash":
         return _resized(pixels, resolution, (0, 0, pixels.shape[1], pixels.shape[0]))
+    if resize == "pad":
+        return _padded(pixels, resolution)
     pixels = _tame(pixels)
     height, width = pixels.shape[:2]
     side, short = math.floor(resolution / crop), min(height, width)
@@ -56,6 +61,16 @@ def square(pixels: Pixels, resolution: int, crop: float, resize: str = "crop") -
         (left + resolution) * width / wide, (top + resolution) * height / high,
     )
     return _resized(pixels, resolution, box)
+
+
+def _padded(pixels: Pixels, side: int) -> Pixels:
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    out = np.full((side, side, 3), GREY, np.uint8)
+    small = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
+    out[: size[1], : size[0]] = np.asarray(small)
+    return out
 
 
 def _resized(pixels: Pixels, side: int, box: tuple[float, float, float, float]) -> Pixels:
