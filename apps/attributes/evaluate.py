@@ -161,15 +161,15 @@ def _judged(
     paths = [photo.path for photo in photos.photos]
     layout = Layout.of(photos.classes)
     with screen.track("photos", -(-len(paths) // 32)) as update:
-        said = asked(oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"))
+        said = asked(
+            oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"),
+            on_bad=lambda reason: screen.warn(f"skipped: {reason}"),
+        )
     there = np.array([bool(np.isfinite(row).all()) for row in said], bool)
     moved = layout.taken(said, oracle.layout, "the network")
     kept = [str(path) for path, ok in zip(paths, there.tolist(), strict=True) if ok]
     found = judged(moved[there], photos.columns[there], layout, kept, thresholds, owners=photos.owners)
-    skipped = int((~there).sum())
-    if skipped:
-        screen.warn(f"skipped: {skipped} photos that cannot be read")
-    return found, skipped, moved[there]
+    return found, int((~there).sum()), moved[there]
 
 
 def _answer(

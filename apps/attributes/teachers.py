@@ -175,9 +175,11 @@ def as_probabilities(every: Values) -> Values:
 @torch.inference_mode()
 def asked(
     oracle: Oracle, paths: Sequence[Path], *, workers: int | None = None,
-    on_step: Callable[[int], None] = lambda _: None,
+    on_step: Callable[[int], None] = lambda _: None, on_bad: Callable[[str], None] = lambda _: None,
 ) -> Values:
     """What a network says of photos: (N, columns) probabilities; a row of NaN for one that cannot be read.
+
+    ``on_bad`` is called with the reason for each of the latter.
 
     Raises:
         FloatingPointError: an answer is not finite; the photo is named.
@@ -195,6 +197,8 @@ def asked(
                     "another --teacher, or leave the photo out"
                 )
             found[batch.indices] = answers
+        for each in batch.bad:
+            on_bad(each.reason)
         on_step(done)
     return oracle.finished(found)
 

@@ -68,7 +68,7 @@ def export(
     reference_proto = formats.onnx_model(plain, opset)
     reference = load_onnx(reference_proto.SerializeToString(), out)
     difference = parity(plain, reference)
-    proto, model = _at_precision(made, reference_proto, reference, photos, out)
+    proto, model = _at_precision(made, reference_proto, reference, photos, out, say)
     if precision != "fp32":
         difference = parity(made, model)
     measured = _measure(made, reference, model, validate, max_drop, say)
@@ -99,10 +99,11 @@ def _check(to: str, precision: str, calibrate: Path | None, out: Path) -> None:
 
 
 def _at_precision(
-    made: Plan, proto: Any, reference: ModelFile, photos: list[Path], out: Path
+    made: Plan, proto: Any, reference: ModelFile, photos: list[Path], out: Path,
+    say: Callable[[str], None],
 ) -> tuple[Any, ModelFile]:
     if made.spec.precision == "int8":
-        proto = quantised(proto, reference, photos)
+        proto = quantised(proto, reference, photos, say)
     elif made.spec.precision == "fp16":
         proto = formats.half(proto)
     formats.described(proto, made.spec)
@@ -117,7 +118,7 @@ def _measure(
         if made.spec.precision == "int8":
             say("the loss of accuracy is not known: give --validate DIR with labelled photos to measure it")
         return {}
-    before, after = figures(made.parts, [reference, model], validate)
+    before, after = figures(made.parts, [reference, model], validate, say)
     drops: dict[str, float] = {}
     for name in (name for name in before if not name.endswith("/photos")):
         fall = before[name] - after[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,17 @@ def parity(plan: Plan, model: ModelFile) -> float:
     return worst
 
 
-def figures(parts: Sequence[Loaded], models: Sequence[ModelFile], data: Path) -> list[dict[str, float]]:
+def figures(
+    parts: Sequence[Loaded], models: Sequence[ModelFile], data: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, float]]:
     """For each model the figure that each head is chosen by, on the labelled photos of a folder.
 
     Args:
         parts: what the models were made from.
         models: to compare; they see the same pixels.
         data: as ``finetune APP --data`` wants it; the photos of its ``val`` are used.
+        say: takes a line of words on each photo that cannot be read.
 
     Returns:
         A dict a model: ``APP/FIGURE`` -> value, and ``APP/photos``.
@@ -64,7 +68,7 @@ def figures(parts: Sequence[Loaded], models: Sequence[ModelFile], data: Path) ->
     for place, (app, _, config) in enumerate(parts):
         one = type(app)(type(app.settings)(**{**app.settings.to_dict(), "data": str(data)}))
         photos, head = one.dataset("val", classes=config.classes), models[0].spec.heads[place]
-        kept, outputs = _outputs(photos, models, head)
+        kept, outputs = _outputs(photos, models, head, say)
         if not kept:
             raise ValueError(f"no photo of --validate {data} can be read")
         for values, made in zip(found, outputs, strict=True):
@@ -74,7 +78,7 @@ def figures(parts: Sequence[Loaded], models: Sequence[ModelFile], data: Path) ->
 
 
 def _outputs(
-    photos: Any, models: Sequence[ModelFile], head: HeadSpec
+    photos: Any, models: Sequence[ModelFile], head: HeadSpec, say: Callable[[str], None]
 ) -> tuple[list[int], list[list[tuple[Any, ...]]]]:
     """Of each photo that can be read the head's outputs; of a detector only the objects found."""
     kept: list[int] = []
@@ -84,7 +88,8 @@ def _outputs(
     for index in range(len(photos)):
         try:
             pixels = photos.pixels(index)
-        except BadPhotoError:
+        except BadPhotoError as err:
+            say(f"skipped: {err}")
             continue
         images = models[0].laid_out(square(pixels, spec.resolution, spec.crop, spec.resize))
         kept.append(index)

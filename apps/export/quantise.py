@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,10 @@ class _Reader:
         return next(self.rest, None)
 
 
-def readable(model: ModelFile, paths: list[Path]) -> list[Path]:
-    """Those of the photos that can be read.
+def readable(
+    model: ModelFile, paths: list[Path], say: Callable[[str], None] = lambda _: None
+) -> list[Path]:
+    """Those of the photos that can be read; the others are named.
 
     Raises:
         ValueError: none can.
@@ -66,6 +68,7 @@ def readable(model: ModelFile, paths: list[Path]) -> list[Path]:
             good.append(path)
         except BadPhotoError as err:
             last = err
+            say(f"skipped: {err}")
     if not good:
         raise ValueError(f"no photo of --calibrate can be read; the last: {last}")
     return good
@@ -82,7 +85,9 @@ def first_nodes(proto: Any, convolutions: int = PLAIN) -> list[str]:
     return names
 
 
-def quantised(proto: Any, model: ModelFile, photos: list[Path]) -> Any:
+def quantised(
+    proto: Any, model: ModelFile, photos: list[Path], say: Callable[[str], None] = lambda _: None
+) -> Any:
     """The model in int8: weights a channel, activations by their range over the photos.
 
     Weights have 7 bits: x86 processors without VNNI add products of bytes in pairs of 16 bits, which 8-bit
@@ -94,6 +99,7 @@ def quantised(proto: Any, model: ModelFile, photos: list[Path]) -> Any:
         proto: the fp32 ``ModelProto``.
         model: the same, ready to answer.
         photos: to take the ranges from.
+        say: takes a line of words on each photo that cannot be read.
 
     Source: Krishnamoorthi 2018, Quantizing deep convolutional networks, section 3.1 (per-channel weights).
     """
@@ -110,7 +116,7 @@ def quantised(proto: Any, model: ModelFile, photos: list[Path]) -> Any:
             quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
             prepared = onnx.load(ready)
             quantize_static(
-                str(ready), str(made), _Reader(model, readable(model, photos)),
+                str(ready), str(made), _Reader(model, readable(model, photos, say)),
                 quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,

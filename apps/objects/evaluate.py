@@ -20,6 +20,7 @@ from apps.objects.evaluator import cornered, sides
 from apps.objects.layouts import read_boxes
 from apps.objects.report import write_objects_report
 from datasets.detection.base import BoxedPhotos, a_file, turned, turned_back
+from datasets.image_io import BadPhotoError, photo_size
 from datasets.validation import read_json
 
 
@@ -61,16 +62,32 @@ def evaluate_predictions(
         ValueError: the file is cut off, no result file, or of other images.
     """
     a_file(path, "a COCO result file")
-    photos = BoxedPhotos(read_boxes(data, split))
+    every = BoxedPhotos(read_boxes(data, split))
+    photos, damaged = without_damaged(every, screen)
     truth = truth_of(photos)
-    results = as_photos_are_shown(check_results(read_json(path), truth, str(path)), photos)
+    results = check_results(read_json(path), truth_of(every), str(path))
+    results = as_photos_are_shown([one for one in results if one["image_id"] not in damaged], photos)
     for note in doubts(results, truth):
         screen.warn(note)
     judged = Judged(truth, results, tuple(str(one.path) for one in photos.photos))
     if report is not None:
         writable_folder(report, "--report")
         write_objects_report(report, f"objects: {path.name} on {data}", judged, {"results": str(path)})
-    return answer(judged) | {"skipped": 0}
+    return answer(judged) | {"skipped": len(damaged)}
+
+
+def without_damaged(photos: BoxedPhotos, screen: Screen) -> tuple[BoxedPhotos, set[int]]:
+    """The photos whose size is known, and the numbers of the others, each of which is named once."""
+    every: Any = photos.photos
+    damaged = {one.image_id: one.path for one in every if not one.width}
+    for path in damaged.values():
+        try:
+            photo_size(path)
+        except BadPhotoError as err:
+            screen.warn(f"skipped: {err}")
+    if not damaged:
+        return photos, set()
+    return photos.subset(n for n, one in enumerate(every) if one.width), set(damaged)
 
 
 def answer(judged: Judged) -> dict[str, Any]:

@@ -177,9 +177,12 @@ def features_of(
     loader: Loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     backbone: Any = model.backbone
     with screen.track(f"features of {split}", len(loader)) as update:
-        features, targets, indices, _ = pooled_features(
+        features, targets, indices, bad = pooled_features(
             backbone, loader, stride=max(backbone.channels), on_step=lambda n, tally: update(n, rate(tally))
         )
+    if split != "val":  # those of val are named where they are evaluated
+        for one in bad:
+            screen.warn(f"skipped: {one.reason}")
     features = features / np.linalg.norm(features, axis=1, keepdims=True)
     where = targets["position"].numpy()
     return features, where[:, 0], where[:, 1], tuple(str(photos.photos[i].path) for i in indices)

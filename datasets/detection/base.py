@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import SIDEWAYS, BadPhotoError, stored_size
+from datasets.image_io import SIDEWAYS, BadPhotoError, photo_size, stored_size
 
 BoxTarget = tuple[
     NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]
@@ -45,7 +45,7 @@ class BoxedPhoto(Photo):
 
     Args:
         objects: marked on it, in pixels of the photo as shown.
-        width, height: as annotated, of the photo as shown.
+        width, height: as annotated, of the photo as shown; 0 where only a damaged file could say it.
         image_id: its number in COCO files.
         turn: EXIF's orientation where the annotations are of the pixels as stored, else 1.
     """
@@ -176,6 +176,14 @@ def a_file(path: Path, what: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"{' '.join(str(path).split())} is missing: {what}")
     return path
+
+
+def size_in_file(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of a photo as shown; (0, 0) of a damaged one, which the loader will name."""
+    try:
+        return photo_size(path)
+    except BadPhotoError:
+        return 0, 0
 
 
 def left_out(path: Path, outside: int) -> list[str]:

@@ -7,8 +7,17 @@ import io
 from pathlib import Path
 from typing import Any
 
-from datasets.detection.base import BoxedPhoto, Category, Found, Marked, a_file, existing, inside, left_out
-from datasets.image_io import photo_size
+from datasets.detection.base import (
+    BoxedPhoto,
+    Category,
+    Found,
+    Marked,
+    a_file,
+    existing,
+    inside,
+    left_out,
+    size_in_file,
+)
 from datasets.validation import LARGEST_PX, finite, read_text
 
 COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")
@@ -21,6 +30,8 @@ def is_boxes_csv(root: Path) -> bool:
 
 def read_boxes_csv(root: Path, split: str) -> Found:
     """The photos of ``SPLIT.csv``; paths are relative to the folder. Classes are those of both tables.
+
+    A damaged photo has no boxes: without its size they cannot be checked.
 
     Raises:
         FileNotFoundError: the table or a photo is missing.
@@ -35,8 +46,10 @@ def read_boxes_csv(root: Path, split: str) -> Found:
     photos, outside = [], 0
     for image_id, (name, rows) in enumerate(of_photo.items(), start=1):
         photo = a_file(root / name, f"a photo of {path}, line {rows[0][0]}")
-        width, height = photo_size(photo)
-        told = [_marked(row, width, height, f"{path}:{n}", names) for n, row in rows if row["class"]]
+        width, height = size_in_file(photo)
+        told = [
+            _marked(row, width, height, f"{path}:{n}", names) for n, row in rows if width and row["class"]
+        ]
         objects = tuple(one for one in told if one is not None)
         outside += len(told) - len(objects)
         photos.append(BoxedPhoto(photo, 0, objects=objects, width=width, height=height, image_id=image_id))

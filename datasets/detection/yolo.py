@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.detection.base import BoxedPhoto, Category, Found, Marked, existing, inside, left_out
-from datasets.image_io import find_photos, photo_size
+from datasets.detection.base import (
+    BoxedPhoto,
+    Category,
+    Found,
+    Marked,
+    existing,
+    inside,
+    left_out,
+    size_in_file,
+)
+from datasets.image_io import find_photos
 from datasets.validation import read_text
 
 MOST = 2.0  # of a share: boxes may hang out of their photo a little
@@ -17,7 +26,7 @@ def is_yolo(root: Path) -> bool:
 
 
 def read_yolo(root: Path, split: str) -> Found:
-    """The photos of ``images/SPLIT``; one without a text file has no boxes.
+    """The photos of ``images/SPLIT``; one without a text file has no boxes, nor has a damaged photo.
 
     Raises:
         FileNotFoundError: ``classes.txt`` or the folder is missing.
@@ -28,12 +37,12 @@ def read_yolo(root: Path, split: str) -> Found:
     folder = existing(root / "images" / split, "the photos of the split")
     photos, notes = [], []
     for number, path in enumerate(find_photos([folder]), start=1):
-        width, height = photo_size(path)
+        width, height = size_in_file(path)
         labels = root / "labels" / split / path.relative_to(folder).with_suffix(".txt")
         lines = read_text(labels).splitlines() if labels.is_file() else []
         told = [
             _marked(line, width, height, f"{labels}:{n}", names)
-            for n, line in enumerate(lines, start=1) if line.strip()
+            for n, line in enumerate(lines, start=1) if width and line.strip()
         ]
         objects = tuple(one for one in told if one is not None)
         notes += left_out(labels, len(told) - len(objects))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
 from apps.engine.core.files import writable_folder, write_json
 from apps.engine.core.registry import load_app
+from apps.engine.data.samplers import Batch
 from apps.engine.training.fit import prepare_course
 from apps.engine.training.loop import Tally, update
 from apps.engine.training.lr_finder import find_lr, plot_lr
@@ -24,7 +25,7 @@ CLEAR_FALL = 0.05  # of the first loss; a curve that falls less is mostly noise
 
 def stepper(job: Job, course: Course) -> Callable[[float], float]:
     """An update on the next batch at a given rate of the head; the other rates keep their ratio to it."""
-    batches = (batch for epoch in count() for batch in job.train.epoch(epoch))
+    batches = _readable_batches(job)
     groups = course.learner.optimizer.param_groups
     shares = [group["lr"] / job.settings.lr for group in groups]
     steps = count()
@@ -38,6 +39,23 @@ def stepper(job: Job, course: Course) -> Callable[[float], float]:
         return tally.means()["loss"]
 
     return step
+
+
+def _readable_batches(job: Job) -> Iterator[Batch]:
+    """Batches without end; damaged photos are named, and a batch of nothing else is left out.
+
+    Raises:
+        ValueError: a whole epoch had no photo that can be read.
+    """
+    for epoch in count():
+        useful = 0
+        for batch in job.train.epoch(epoch):
+            job.note_bad(batch.bad)
+            if batch.indices:
+                useful += 1
+                yield batch
+        if not useful:
+            raise ValueError(f"none of the {len(job.photos)} photos to learn from can be read")
 
 
 def find_rate(name: str, given: dict[str, Any], *, out: Path, screen: Screen) -> dict[str, Any]:
