@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import pickle
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backbone.base import Backbone, Preprocessing
 from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET_INPUT, REGISTRY, TIMM_DEFAULT
-
-_DAMAGE = (
-    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+from backbone.weights_files import (
+    completed,
+    foreign_kind,
+    is_safetensors,
+    plain_classifier,
+    read_safetensors,
+    read_state_dict,
 )
+
 MIRROR_VARIABLE = "MOBILENET_WEIGHTS"
 LAST_CHANNELS = 1024
 IMAGENET = "imagenet-1k"
@@ -33,8 +35,12 @@ INPUTS: dict[str, dict[str, Any]] = {
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
 }
 MIRRORED = tuple(name for name, one in REGISTRY.items() if one.kind != "timm")
-
-
+SUFFIX = ".safetensors"
+__all__ = [
+    "Weights", "WeightsInfo", "load_state", "load_weights", "locate_weights", "read_safetensors",
+    "read_state_dict", "weights_from",
+]
+_log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WeightsInfo:
@@ -91,37 +97,53 @@ def load_weights(spec: str | Path) -> Weights:
         FileNotFoundError: neither a file nor a registered name.
         ValueError: the file is damaged, or holds another network, or is a pickle that wants to run code.
     """
-    path = Path(spec)
-    if path.is_dir():
-        return _from_run(path)
-    if path.is_file():
-        return _from_file(path)
-    name = str(spec)
-    if name in REGISTRY and REGISTRY[name].kind != "timm":
-        return _from_file(_mirrored(name))
-    if path.suffix in (".safetensors", ".pt", ".pth", ".bin", ".ckpt") or "/" in name:
-        raise FileNotFoundError(f"there is no weights file {name}; check the path")
-    return _from_timm(name)
+    path = locate_weights(spec)
+    if path is None:
+        return _from_timm(str(spec).removesuffix(SUFFIX))
+    return _from_run(path) if path.is_dir() else _from_file(path)
 
 
-def _mirrored(name: str) -> Path:
-    folder = os.environ.get(MIRROR_VARIABLE)
+def locate_weights(spec: str | Path) -> Path | None:
+    """Where weights are, without reading them: a file or a run's folder; None if timm downloads them.
+
+    Args:
+        spec: as of :func:`load_weights`; a name may end in ``.safetensors``.
+
+    Raises:
+        FileNotFoundError: neither a file nor a registered name.
+        ValueError: by its content the file is of another kind, such as TFLite.
+    """
+    path, name = Path(spec), str(spec).removesuffix(SUFFIX)
+    if path.exists():
+        if path.is_file() and (foreign := foreign_kind(path)):
+            raise ValueError(foreign)
+        return path
+    plain, mirror = path.name == str(spec), os.environ.get(MIRROR_VARIABLE)
+    if plain and mirror and (Path(mirror) / f"{name}{SUFFIX}").is_file():
+        return Path(mirror) / f"{name}{SUFFIX}"
+    if name in MIRRORED:
+        raise _not_in_mirror(name, mirror)
+    if name not in REGISTRY and (path.suffix in (SUFFIX, ".pt", ".pth", ".bin", ".ckpt") or not plain):
+        raise FileNotFoundError(f"there is no weights file {spec}; check the path")
+    _check_timm_name(name)
+    return None
+
+
+def _not_in_mirror(name: str, folder: str | None) -> FileNotFoundError:
     if not folder:
-        raise FileNotFoundError(
+        return FileNotFoundError(
             f"weights {name} are read from a folder: set {MIRROR_VARIABLE} to the one that holds "
-            f"{name}.safetensors (python cli.py weights fetch {name} --to DIR), or give the file's path"
+            f"{name}{SUFFIX} (python cli.py weights fetch {name} --to DIR), or give the file's path"
         )
-    path = Path(folder) / f"{name}.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {MIRROR_VARIABLE}={folder} should hold it")
-    return path
+    path = Path(folder) / f"{name}{SUFFIX}"
+    return FileNotFoundError(f"{path} is missing; {MIRROR_VARIABLE}={folder} should hold it")
 
 
 def _from_file(path: Path) -> Weights:
-    if path.suffix == ".safetensors":
+    if is_safetensors(path) or path.suffix == SUFFIX:
         state, metadata = read_safetensors(path)
     else:
-        state, metadata = read_state_dict(path), {"padding": "symmetric"}
+        state, metadata = read_state_dict(path), {}
     return weights_from(path, state, metadata)
 
 
@@ -140,50 +162,21 @@ def weights_from(path: Path, state: dict[str, Tensor], metadata: Mapping[str, st
     if "mobilenet_apps" in metadata:
         info = WeightsInfo.from_dict(json.loads(metadata["mobilenet_apps"]))
     else:
-        info = _describe(path, state, metadata)
+        state = _plain(state)
+        full, note = completed(path, metadata)
+        info = _describe(path, state, full)
+        if note:
+            _log.warning(note)
     return _split(info, state)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file, or one line that says why not.
-
-    Raises:
-        ValueError: the file is cut off or is not a safetensors file.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as err:
-        raise ValueError(
-            f"{path} is not a whole safetensors file ({err}); copy or download it again"
-        ) from err
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The state dict in a ``.pt``, ``.pth`` or ``.bin`` file; nothing in it is ever run.
-
-    Raises:
-        ValueError: it is cut off, wants to run code, or holds no state dict.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own on old pickles
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as err:
-        raise ValueError(
-            f"{path} is a pickle that wants to run code, or is damaged; refused. "
-            "Save the state dict alone, best as .safetensors"
-        ) from err
-    except (FileNotFoundError, PermissionError):
-        raise
-    except _DAMAGE as err:
-        raise ValueError(f"{path} is not a whole PyTorch file; copy or download it again") from err
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{path} holds no state dict (name -> tensor)")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state with its classifier as a matrix of the classes without background."""
+    weight, bias = state.get("classifier.weight"), state.get("classifier.bias")
+    if weight is None or bias is None:
+        return state
+    weight, bias = plain_classifier(weight, bias)
+    return state | {"classifier.weight": weight, "classifier.bias": bias}
 
 
 def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str]) -> WeightsInfo:
@@ -192,7 +185,10 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
     if any(name.startswith("backbone.") for name in state):
         raise ValueError(f"{path} is the model of a run; give the run's folder, {path.parent}")
     if last is None or "conv_stem.weight" not in state:
-        raise ValueError(f"{path} holds no MobileNetV1: conv_stem or blocks.4.1.conv_pw is missing")
+        raise ValueError(
+            f"{path} holds no MobileNetV1 with timm's names: conv_stem or blocks.4.1.conv_pw is missing; of "
+            f"other names `python cli.py weights import {path}` may make one"
+        )
     told = metadata.get("input", HALF_INPUT)
     if told not in INPUTS:
         raise ValueError(f"{path} wants an unknown input {told!r}; known: {', '.join(map(repr, INPUTS))}")
@@ -239,11 +235,6 @@ def _from_timm(name: str) -> Weights:
 
     from backbone.timm_backbone import TimmBackbone, preprocessing_of
 
-    if not timm.is_model(name.partition(".")[0]):
-        raise FileNotFoundError(
-            f"{name!r} is neither a file nor a known name; known: {', '.join(MIRRORED[:4])}, ... "
-            f"(python cli.py weights list), and every pretrained name of timm, such as {TIMM_DEFAULT}"
-        )
     cfg = _timm_config(name)
     source, licence = f"timm hub: {cfg.get('hf_hub_id')}", cfg.get("license") or "unknown"
     if name in REGISTRY:
@@ -259,6 +250,17 @@ def _from_timm(name: str) -> Weights:
         name, arch=f"timm:{name}", preprocessing=network.preprocessing, source=source, licence=licence
     )
     return Weights(info, network.state_dict(), {})
+
+
+def _check_timm_name(name: str) -> None:
+    import timm
+
+    if not timm.is_model(name.partition(".")[0]):
+        raise FileNotFoundError(
+            f"{name!r} is neither a file nor a known name; known: {', '.join(MIRRORED[:4])}, ... "
+            f"(python cli.py weights list), and every pretrained name of timm, such as {TIMM_DEFAULT}"
+        )
+    _timm_config(name)
 
 
 def _timm_config(name: str) -> dict[str, Any]:

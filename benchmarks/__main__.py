@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from pathlib import Path
 
 # name -> module with add_options(parser) and run(options); strings, so that help imports no torch.
 BENCHMARKS = {
@@ -15,13 +16,39 @@ BENCHMARKS = {
     "heads": "benchmarks.heads", "export": "benchmarks.export",
 }
 
+INPUTS = ("data", "photos", "weights_folder", "checkpoint", "onnx")  # options that name what must be there
 
-def run_one(name: str, words: list[str]) -> None:
-    """Run a benchmark with the words that follow its name."""
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """What reads the words that follow a benchmark's name."""
     module = import_module(BENCHMARKS[name])
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=module.__doc__)
     module.add_options(parser)
-    module.run(parser.parse_args(words))
+    return parser
+
+
+def run_one(name: str, words: list[str]) -> None:
+    """Run a benchmark with the words that follow its name; wrong weights and data are refused at once."""
+    options = parser_of(name).parse_args(words)
+    check_inputs(options)
+    import_module(BENCHMARKS[name]).run(options)
+
+
+def check_inputs(options: argparse.Namespace) -> None:
+    """Refuse weights and folders that are not there, before minutes of work.
+
+    Raises:
+        OSError: something is missing; the message names it.
+        ValueError: the weights are a file of another kind.
+    """
+    for name in INPUTS:
+        path = getattr(options, name, None)
+        if isinstance(path, Path) and not path.exists():
+            raise FileNotFoundError(f"--{name.replace('_', '-')} {path} does not exist")
+    if getattr(options, "weights", None) is not None:
+        from backbone.weights import locate_weights
+
+        locate_weights(str(options.weights))
 
 
 def main(words: list[str]) -> int:

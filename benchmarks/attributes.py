@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from apps.cost.count import network_cost
 from apps.cost.paper_tables import TABLE_12, Network
 from apps.engine.core.files import write_bytes
 from apps.engine.core.run_dir import CONFIG
+from backbone.weights import MIRROR_VARIABLE
 from benchmarks.studies import trained
 from datasets.faces.attribute_tables import IMAGE, find_table
 
@@ -44,8 +46,15 @@ def student_name(student: tuple[float, int, str]) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m benchmarks attributes``."""
     parser.add_argument("--data", type=Path, required=True, help="photos with a table of attributes")
-    parser.add_argument("--weights", type=Path, required=True, help="folder with ImageNet and face weights")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of study.json")
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    parser.add_argument(
+        "--weights", type=Path, default=None if mirror is None else Path(mirror),
+        help=f"folder with ImageNet and face weights  [default: that of {MIRROR_VARIABLE}]",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/bench/attributes"),
+        help="folder of the runs and of study.json  [default: %(default)s]",
+    )
     parser.add_argument("--names", default="Male,Smiling", help="attributes  [default: Male,Smiling]")
     parser.add_argument("--photos", type=int, default=4000, help="of whole people  [default: 4000]")
     parser.add_argument("--epochs", type=int, default=5, help="of each student  [default: 5]")
@@ -57,7 +66,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train what is missing, write ``study.json`` after each run, and print the table."""
+    """Train what is missing, write ``study.json`` after each run, and print the table.
+
+    Raises:
+        FileNotFoundError: no folder of weights is given, or one of them is not in it.
+    """
+    check_folder(options.weights, chosen(options.only))
     options.out.mkdir(parents=True, exist_ok=True)
     table = options.out / "photos.csv"
     if not table.is_file():
@@ -80,6 +94,19 @@ def run(options: argparse.Namespace) -> None:
         found.append(row(source, width, resolution, folder) | {"emulation": emulated(folder, teacher)})
         write_bytes(options.out / "study.json", json.dumps(found, indent=1).encode())
     sys.stdout.write("\n".join(markdown(found)) + "\n")
+
+
+def check_folder(folder: Path | None, students: Sequence[tuple[float, int, str]]) -> None:
+    """Refuse a folder that lacks weights of a student or of the teacher.
+
+    Raises:
+        FileNotFoundError: the message names the first that is missing.
+    """
+    if folder is None:
+        raise FileNotFoundError(f"no weights: give --weights DIR, or set {MIRROR_VARIABLE} to the folder")
+    for name in (FACES, *(WEIGHTS[width] for width, _, _ in students)):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: --weights is the folder that holds it")
 
 
 def chosen(only: str) -> list[tuple[float, int, str]]:

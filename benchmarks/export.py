@@ -47,7 +47,7 @@ FORMS = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m benchmarks export``."""
-    parser.add_argument("--weights", type=Path, help="safetensors with a classifier (random ones)")
+    parser.add_argument("--weights", type=Path, help="with a classifier: a file or a name (random ones)")
     parser.add_argument("--width", type=float, default=1.0, help="of random weights (1.0)")
     parser.add_argument("--resolution", type=int, default=224, help="of random weights, in px (224)")
     parser.add_argument("--data", type=Path, help="train/CLASS to calibrate with, val/CLASS to judge by")
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
 
 def measure(options: argparse.Namespace, data: Path, folder: Path) -> Iterator[dict[str, Any]]:
     """The figures, in plain types, more of them each time; files are made in ``folder``."""
-    weights = options.weights or random_weights(options, folder)
+    weights = random_weights(options, folder) if options.weights is None else named_file(options.weights)
     forms = [one for one in FORMS if options.only is None or one.name in options.only]
     files = write_forms(weights, forms, data, folder)
     told = describe(weights)
@@ -105,6 +105,23 @@ def measure(options: argparse.Namespace, data: Path, folder: Path) -> Iterator[d
     if options.weights is not None and options.data is not None:
         found["top1"] = accuracy(weights, files, data)
         yield found
+
+
+def named_file(weights: Path) -> Path:
+    """The file of weights given by path or by name.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: they are a run, or of a name that timm downloads.
+    """
+    from backbone.weights import locate_weights
+
+    file = locate_weights(str(weights))
+    if file is None or not file.is_file():
+        raise ValueError(
+            f"--weights {weights} is no file; fetch it first: python cli.py weights fetch {weights} --to DIR"
+        )
+    return file
 
 
 def random_weights(options: argparse.Namespace, folder: Path) -> Path:

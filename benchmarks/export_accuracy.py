@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from timm import create_model
 from torch import nn
 
@@ -23,14 +22,16 @@ from benchmarks.tables import OURS, TIMM
 
 def timm_network_of(weights: Path) -> nn.Module:
     """timm's own network with a file's weights and the padding that they were trained with."""
-    arguments = load_weights(weights).info.arguments
+    loaded = load_weights(weights)
+    arguments = loaded.info.arguments
     register()
     how: dict[str, Any] = {"pad_type": "same" if arguments["padding"] == "same" else ""}
     if "eps" in arguments:
         how["bn_eps"] = arguments["eps"]
     network: nn.Module = create_model(NAMES[arguments["width"]], num_classes=1000, **how)
     counted = {name: value for name, value in network.state_dict().items() if "num_batches" in name}
-    network.load_state_dict(counted | load_file(weights))
+    top = {f"classifier.{name}": value for name, value in loaded.classifier.items()}
+    network.load_state_dict(counted | loaded.state | top)
     return network.eval()
 
 

@@ -18,6 +18,7 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.data.loader import looking_loader
 from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing, build, load_state, load_weights
+from backbone.weights import locate_weights
 from datasets.base import LabelledPhotos, Photo
 from datasets.faces.attribute_tables import IMAGE, read_attribute_table
 
@@ -63,7 +64,8 @@ class FaceNetwork(nn.Module):
         loaded = load_weights(spec)
         self.backbone = build(loaded.info)
         load_state(self.backbone, loaded)
-        state = load_file(spec) if Path(spec).is_file() else {}
+        file = locate_weights(spec)
+        state = load_file(file) if file is not None and file.is_file() else {}
         heads = {key: value for key, value in state.items() if key.split(".")[0] in _HEADS}
         if {name.split(".")[0] for name in heads} != set(_HEADS):
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -183,8 +184,24 @@ def fetch(dataset: str, root: Path, base_url: str | None) -> None:
         emit(get(dataset, root, base_url=base_url, on_progress=update))
 
 
+class _ToStderr(logging.Handler):
+    """The lines that the libraries log, on stderr; from one process of a distributed run."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        if _speaks():
+            click.echo(record.getMessage(), err=True)
+
+
+def _hear_libraries() -> None:
+    heard = logging.getLogger("backbone")
+    if not any(isinstance(handler, _ToStderr) for handler in heard.handlers):
+        heard.addHandler(_ToStderr())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 (the run failed) or 2 (usage)."""
+    _hear_libraries()
     try:
         code = cli.main(arguments, prog_name="cli.py", standalone_mode=False)
         return code if isinstance(code, int) else 0

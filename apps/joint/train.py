@@ -19,6 +19,7 @@ from apps.engine.training.finetune import claim_run, finetune
 from apps.engine.training.fit import train
 from apps.joint.settings import SEPARATE, JointSettings, Task
 from apps.joint.setup import JointJob, begin_joint, prepare_joint
+from backbone.weights import locate_weights
 
 TASKS, SUMMARY = "tasks.json", "joint.json"
 
@@ -55,6 +56,8 @@ def joint(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("joint runs in one process; start it without torchrun")
     tasks, given = _beginning(tasks, given, out, resume=resume)
+    if given.get("weights") is not None:
+        locate_weights(given["weights"])
     with only_process(claim_run(out, resume=resume)):
         write_json(out / TASKS, {"tasks": [one.to_dict() for one in tasks], "settings": _plain(given)})
         if JointSettings(**given).freeze:

@@ -18,6 +18,7 @@ from apps.engine.training.loop import Tally, update
 from apps.engine.training.lr_finder import find_lr, plot_lr
 from apps.engine.training.setup import Job, prepare
 from apps.engine.training.state import Course, seed_update
+from backbone.weights import locate_weights
 
 PICTURE, NUMBERS = "lr.png", "lr.json"
 CLEAR_FALL = 0.05  # of the first loss; a curve that falls less is mostly noise
@@ -78,6 +79,8 @@ def find_rate(name: str, given: dict[str, Any], *, out: Path, screen: Screen) ->
     settings = load_app(name).Settings(**given)
     if settings.freeze and settings.epochs is None:
         raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
+    if settings.weights is not None:
+        locate_weights(settings.weights)
     job = prepare(name, settings, writable_folder(out), screen, World())
     course, module = prepare_course(job, None)
     job.model.train()

@@ -14,6 +14,7 @@ from apps.engine.core.distributed import World
 from apps.engine.core.machine import autocast, choose_precision
 from apps.engine.core.model import answering, describe, find_weights, make_backbone, make_model
 from apps.engine.core.registry import load_app
+from apps.engine.core.run_dir import read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import App
 from apps.engine.data.cache import PhotoCache
@@ -97,15 +98,15 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
     """Data, weights, model and loaders, with every setting resolved."""
     kind = load_app(name)
     sample = settings.data is None
+    check_early(kind, settings)
+    weights = find_weights(settings)
     if world.first:
         settings = with_sample(kind, settings, screen)
     settings = replace(settings, data=world.share(settings.data))
     train, val = (kind(settings).dataset(split) for split in ("train", "val"))
     for note in (*train.notes, *val.notes, *without_photos(val, "val")):
         screen.warn(note)
-    weights = find_weights(settings)
     info = describe(settings, weights, sample=sample)
-    check_early(kind, settings)
     for note in without_effect(settings, probe_is_taught=getattr(kind, "probe_is_taught", False)):
         screen.warn(note)
     chosen: Any = resolve(
@@ -141,11 +142,14 @@ def check_early(kind: type[App], settings: Settings) -> None:
     """Refuse before any photo is read what could only fail later.
 
     Raises:
+        FileNotFoundError: the teacher is missing.
         ValueError: the optimiser or the figure to watch does not exist, or TensorBoard is not installed.
     """
     if settings.tensorboard:
         require_tensorboard()
     check_optimizer(settings.optimizer)
+    if settings.data is None and settings.teacher is not None:
+        read_config(Path(settings.teacher))  # before a sample is drawn
     if settings.monitor is not None and settings.monitor not in kind.figures:
         raise ValueError(
             f"--monitor {settings.monitor}: {kind.name} has no such figure; it has {', '.join(kind.figures)}"

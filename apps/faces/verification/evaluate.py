@@ -27,6 +27,7 @@ from apps.faces.verification.protocol import (
 from apps.faces.verification.results import Judged
 from apps.faces.verification.thresholds import write_thresholds
 from apps.faces.verification.verification_set import Trial, embed_trial, load_trial
+from backbone.weights import locate_weights
 
 
 def evaluate_faces(
@@ -65,6 +66,10 @@ def evaluate_faces(
         raise ValueError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     if report is not None:
         writable_folder(report, "--report")
+    for run in checkpoints:
+        read_config(run, app="faces")
+    for spec in weights:
+        locate_weights(spec)
     trial = load_trial(data, pairs=pairs, folds=folds)
     for note in trial.notes:
         screen.warn(note)

@@ -25,6 +25,7 @@ from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
 from backbone.pretrained import IMAGENET_INPUT, REGISTRY
 from backbone.weights import INPUTS, licence_in, weights_from
+from backbone.weights_files import foreign_kind
 from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import find_photos
 
@@ -70,11 +71,12 @@ def read_source(path: Path) -> Source:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; give a .tflite, .h5, .pt or .safetensors file")
     reader = _reader(path)
+    if reader not in (read_tflite, read_keras) and (foreign := foreign_kind(path)):
+        raise RefusedError(foreign)
+    reader = reader or {".tflite": read_tflite, ".safetensors": read_pytorch}.get(path.suffix.lower())
     if reader is None:
-        packed = path.suffix in (".tgz", ".gz", ".tar")
         raise RefusedError(
             f"{path} is no file of weights in a known format (TFLite, Keras HDF5, PyTorch, safetensors)"
-            + ("; unpack the archive and give the file in it" if packed else "")
         )
     source = reader(path)
     check_numbers(source)
@@ -91,7 +93,7 @@ def _reader(path: Path) -> Callable[[Path], Source] | None:
         return read_keras
     if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80" or head[8:9] == b"{":
         return read_pytorch
-    return {".tflite": read_tflite, ".safetensors": read_pytorch}.get(path.suffix.lower())
+    return None
 
 
 def import_weights(path: Path, out: Path, options: ImportOptions, screen: Screen) -> dict[str, Any]:
@@ -145,6 +147,8 @@ def _with_options(source: Source, options: ImportOptions) -> Source:
     if source.kind == "pytorch" and told == IMAGENET_INPUT and options.input is None:
         notes = (*notes, "the file does not say how its input is normalised: taken as torchvision's mean and "
                          "standard deviation of ImageNet; else give --input half")  # fmt: skip
+    if source.assumed and (options.resolution is None or options.padding is None):
+        notes = (*notes, source.assumed)
     padding = options.padding or source.padding
     resolution = options.resolution or source.resolution
     return replace(source, input=told, padding=padding, resolution=resolution, notes=notes)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from apps.zoo.convert.source import Layer, Norm, RefusedError, Source, as_tensor, library
 from backbone.pretrained import HALF_INPUT
+from backbone.weights_files import plain_classifier
 
 KERAS_EPS = 1e-3  # of keras.layers.BatchNormalization, which the file does not tell
 PAIRS = 13
@@ -110,4 +111,5 @@ def _classifier(weights: Weights) -> tuple[Tensor, Tensor] | None:
         return None
     kernel = as_tensor(top["kernel"]).reshape(-1, top["kernel"].shape[-1])
     bias = as_tensor(top["bias"]) if "bias" in top else torch.zeros(kernel.shape[1])
-    return kernel.T.contiguous(), bias
+    weight, bias = plain_classifier(kernel.T, bias)
+    return weight.contiguous(), bias.contiguous()

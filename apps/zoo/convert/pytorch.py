@@ -12,7 +12,13 @@ from apps.zoo.convert.network import slots
 from apps.zoo.convert.source import Layer, Norm, Padding, RefusedError, Source
 from backbone.mobilenet import BATCH_NORM_EPS
 from backbone.pretrained import HALF_INPUT, IMAGENET_INPUT
-from backbone.weights import read_safetensors, read_state_dict
+from backbone.weights_files import (
+    completed,
+    is_safetensors,
+    plain_classifier,
+    read_safetensors,
+    read_state_dict,
+)
 
 KNOWN = ("input", "width", "padding", "resolution", "classes", "act", "eps", "calibrated")
 Modules = dict[str, dict[str, Tensor]]
@@ -28,7 +34,7 @@ def read_pytorch(path: Path) -> Source:
         RefusedError: it holds another network.
         ValueError: it is cut off, or a pickle that wants to run code.
     """
-    if _is_safetensors(path):
+    if is_safetensors(path):
         state, told = read_safetensors(path)
     else:
         state, told = read_state_dict(path), {}
@@ -39,14 +45,9 @@ def read_pytorch(path: Path) -> Source:
             modules.setdefault(prefix, {})[leaf] = value.to(torch.float32)
     if "conv_stem" in modules:
         return _from_timm_names(path, modules, told)
-    if _is_safetensors(path):  # the file keeps its tensors by name, not in the network's order
+    if is_safetensors(path):  # the file keeps its tensors by name, not in the network's order
         modules = dict(sorted(modules.items(), key=lambda item: _natural(item[0])))
     return _from_order(path, modules, told)
-
-
-def _is_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(9)[8:] == b"{"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -67,7 +68,7 @@ def _from_timm_names(path: Path, modules: Modules, told: dict[str, str]) -> Sour
 
 
 def _from_order(path: Path, modules: Modules, told: dict[str, str]) -> Source:
-    """Each convolution is followed by its batch-norm; a last linear layer is the classifier."""
+    """Each convolution is followed by its batch-norm; a last linear layer, or one of 1 x 1, classifies."""
     layers: list[Layer] = []
     waiting: str | None = None
     classifier: dict[str, Tensor] | None = None
@@ -85,6 +86,10 @@ def _from_order(path: Path, modules: Modules, told: dict[str, str]) -> Source:
                 f"{path} is no MobileNetV1: {name or 'its first tensor'} does not come where MobileNetV1 has "
                 "convolution, batch-norm, convolution, batch-norm, ..., linear"
             )
+    if waiting is not None and "bias" in modules[waiting] and classifier is None:
+        classifier, waiting = modules[waiting], None  # a classifier stored as a convolution
+    if waiting is not None:
+        raise RefusedError(f"{path}: no whole batch-norm belongs to {waiting}")
     told = {"input": IMAGENET_INPUT} | told
     return _assemble(path, "pytorch", layers, classifier, told)
 
@@ -106,7 +111,8 @@ def _assemble(
 ) -> Source:
     classifier = None
     if top is not None and "weight" in top:
-        classifier = top["weight"], top.get("bias", torch.zeros(len(top["weight"])))
+        classifier = plain_classifier(top["weight"], top.get("bias", torch.zeros(len(top["weight"]))))
+    told, assumed = completed(path, told)
     padding: Padding = "same" if told.get("padding") == "same" else "symmetric"
     if told.get("act", "relu6") != "relu6":
         raise RefusedError(f"{path} was trained with {told['act']}; the network here has relu6")
@@ -114,7 +120,7 @@ def _assemble(
     kept = tuple((key, value) for key, value in told.items() if key not in KNOWN)
     return Source(
         path, kind, tuple(layers), classifier, padding, resolution=resolution,
-        input=told.get("input", HALF_INPUT), told=kept,
+        input=told.get("input", HALF_INPUT), told=kept, assumed=assumed,
     )
 
 

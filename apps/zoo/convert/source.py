@@ -65,6 +65,7 @@ class Source:
         input: a key of ``backbone.weights.INPUTS``, where the file tells or its kind fixes it.
         told: further metadata of the file, such as ``source`` and ``licence``.
         notes: sentences that the user should read.
+        assumed: one on what was assumed of resolution and padding, where the file tells nothing.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Source:
     input: str | None = None
     told: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    assumed: str | None = None
 
     @property
     def folded(self) -> bool:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from apps.zoo.convert.source import Layer, Padding, RefusedError, Source, as_tensor, library
 from backbone.pretrained import HALF_INPUT
+from backbone.weights_files import plain_classifier
 
-BACKGROUND_CLASSES = 1001  # TensorFlow's label file: background first, then the 1000 in wnid order
 MAX_OPERATORS = 1000
 _DAMAGE = (
     struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, KeyError, MemoryError,
@@ -217,9 +217,8 @@ class _Walk:
     def _labels(self) -> Any:
         if self.classifier is None:
             return None
-        weight, bias = self.classifier
-        skip = 1 if len(weight) == BACKGROUND_CLASSES else 0
-        return as_tensor(weight[skip:]), as_tensor(bias[skip:])
+        weight, bias = plain_classifier(*self.classifier)
+        return as_tensor(weight), as_tensor(bias)
 
     def _bias(self, operator: Any, weight: Array) -> Array:
         channels = weight.shape[0]

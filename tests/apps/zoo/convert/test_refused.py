@@ -104,7 +104,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
     (Bad.cut_off_tflite, "not a whole TFLite file"), (Bad.cut_off_h5, "not a whole HDF5 file"),
     (Bad.cut_off_pt, "not a whole PyTorch file"), (Bad.h5_of_others, "layer_names"),
     (Bad.text, "no file of weights in a known format"),
-    (Bad.empty, "no file of weights"), (Bad.not_finite, "not finite"),
+    (Bad.empty, "is empty; copy or download it again"), (Bad.not_finite, "not finite"),
     (Bad.pickled_code, "wants to run code"), (Bad.pickled_code_in_a_zip, "wants to run code"),
 ])
 def test_what_is_no_mobilenet_is_refused_in_one_line_and_nothing_is_written(

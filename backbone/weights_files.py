@@ -1,0 +1,226 @@
+"""What a file of weights is, by its content, and what its name and its shapes say where it says nothing."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from backbone.pretrained import HALF_INPUT, REGISTRY
+
+_DAMAGE = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+)
+BACKGROUND_CLASSES = 1001  # TensorFlow's label file: background first, then ImageNet's 1000 in wnid order
+_HEAD_BYTES = 512
+
+_IMPORT = "import it first: python cli.py weights import {path} --out NAME.safetensors"
+_UNPACK = "unpack it, and give the file in it or `weights import` that file"
+_ANSWER = "answer with it by predict --model {path}; --weights takes PyTorch weights"
+_KERAS3 = (
+    "save it with model.save('x.h5') in Keras, then: python cli.py weights import x.h5 --out NAME.safetensors"
+)
+
+
+def _starts(*prefixes: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(prefixes)
+
+
+def _is_web_page(head: bytes) -> bool:
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html", b"<head"))
+
+
+def _is_openvino(head: bytes) -> bool:
+    return head.startswith(b"<?xml") and b"<net " in head
+
+
+def _is_onnx(head: bytes) -> bool:
+    """Protobuf: ir_version (1) of 3 to 15, then producer, graph or opset."""
+    return head[:1] == b"\x08" and 3 <= head[1:2][0] <= 15 and head[2:3] in (b"\x12", b"\x3a", b"\x42")
+
+
+def _is_saved_model(head: bytes) -> bool:
+    """Protobuf: schema version (1) of 1, then a graph with its description."""
+    return head[:3] == b"\x08\x01\x12"
+
+
+def _is_graph(head: bytes) -> bool:
+    """Protobuf: a node (1) that begins with its name (1)."""
+    length = next((n for n in range(1, 6) if len(head) > n and head[n] < 128), 0)
+    return head[:1] == b"\x0a" and bool(length) and head[length + 1 : length + 2] == b"\x0a"
+
+
+# (what it is, how to mend it, whether the first bytes are of that kind); the first that fits counts.
+_KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    ("a TFLite file", _IMPORT, lambda head: head[4:8] == b"TFL3"),
+    ("an HDF5 file, as Keras writes them", _IMPORT, _starts(b"\x89HDF\r\n\x1a\n")),
+    ("a Git LFS pointer, not the file itself", "get the file with: git lfs pull",
+     _starts(b"version https://git-lfs")),
+    ("a saved web page, not the file itself", "download the file by its raw address", _is_web_page),
+    ("an OpenVINO model", _ANSWER, _is_openvino),
+    ("a NumPy array", "save the weights as a PyTorch state dict or .safetensors", _starts(b"\x93NUMPY")),
+    ("a packed archive", _UNPACK, _starts(b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f")),
+    ("a packed archive", _UNPACK, lambda head: head[257:262] == b"ustar"),
+    ("a photo", "give a file of weights", _starts(b"\xff\xd8\xff", b"\x89PNG", b"GIF8")),
+    ("a TensorFlow SavedModel", "convert it to TFLite, then: python cli.py weights import", _is_saved_model),
+    ("an ONNX model", _ANSWER, lambda head: len(head) > 2 and _is_onnx(head)),
+    ("a TensorFlow graph", "convert it to TFLite, then: python cli.py weights import", _is_graph),
+)
+
+
+def foreign_kind(path: Path) -> str | None:
+    """What a file is and how to mend it, in one line, if by its content it is no file of PyTorch weights.
+
+    Args:
+        path: an existing file, whatever its name ends in.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head:
+        return f"{path} is empty; copy or download it again"
+    if is_safetensors(path):
+        return None
+    for name, mend, fits in _KINDS:
+        if fits(head):
+            return f"{path} is {name}; {mend.format(path=path)}"
+    return _foreign_zip(path) if head.startswith(b"PK\x03\x04") else None
+
+
+def _foreign_zip(path: Path) -> str | None:
+    """None for PyTorch's own zip, and for one that is cut off: torch says what is wrong with that."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return None
+    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
+        scripted = any("/code/" in name for name in names)
+        mend = "save its state_dict(), best as .safetensors"
+        return f"{path} is a TorchScript program, not weights; {mend}" if scripted else None
+    if any(name.endswith("model.weights.h5") for name in names):
+        return f"{path} is a Keras 3 file; {_KERAS3}"
+    if names and all(name.endswith(".npy") for name in names):
+        mend = "save the weights as a PyTorch state dict or .safetensors"
+        return f"{path} is a NumPy archive of arrays; {mend}"
+    return f"{path} is a zip archive; {_UNPACK}"
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as a safetensors file: the length of its header, then JSON."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file, or one line that says why not.
+
+    Raises:
+        ValueError: the file is cut off or is not a safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as err:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({err}); copy or download it again"
+        ) from err
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The state dict in a ``.pt``, ``.pth`` or ``.bin`` file; nothing in it is ever run.
+
+    Raises:
+        ValueError: it is cut off, wants to run code, or holds no state dict.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own on old pickles
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as err:
+        raise ValueError(
+            f"{path} is a pickle that wants to run code, or is damaged; refused. "
+            "Save the state dict alone, best as .safetensors"
+        ) from err
+    except (FileNotFoundError, PermissionError):
+        raise
+    except _DAMAGE as err:
+        raise ValueError(f"{path} is not a whole PyTorch file; copy or download it again") from err
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"{path} holds no state dict (name -> tensor)")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def plain_classifier(weight: Any, bias: Any) -> tuple[Any, Any]:
+    """A linear classifier: a 1 x 1 convolution loses its two axes, and of 1001 classes background goes.
+
+    Args:
+        weight: (K, C) or (K, C, 1, 1), a tensor or an array.
+        bias: (K,), or of K numbers in more axes.
+
+    Shape:
+        returns: (K, C) and (K,); anything else comes back as it is, for the caller to refuse.
+    """
+    if weight.ndim == 4 and tuple(weight.shape[2:]) == (1, 1):
+        weight = weight.reshape(tuple(weight.shape[:2]))
+    if bias.ndim > 1 and int(bias.shape[0] if bias.ndim else 0) == weight.shape[0]:
+        bias = bias.reshape(-1)
+    if weight.ndim == 2 and weight.shape[0] == BACKGROUND_CLASSES == len(bias):
+        return weight[1:], bias[1:]
+    return weight, bias
+
+
+def told_by_name(stem: str) -> dict[str, str]:
+    """The metadata that a file's name tells: those of the registered weights whose name it begins with.
+
+    Args:
+        stem: such as ``mobilenetv1_0.25_128``, ``mobilenet_v1_0.5_160_best`` or ``mobilenetv1_100_r192``.
+    """
+    names = [name for name in REGISTRY if re.match(re.escape(name) + r"(?![0-9])", stem)]
+    if names:
+        known = REGISTRY[max(names, key=len)]
+        return {"resolution": str(known.resolution), "padding": known.padding, "input": known.input}
+    sized = re.search(r"mobilenet_?v?1?_\d(?:\.\d+)?_(\d{2,3})(?!\d)", stem)
+    if sized and int(sized[1]) >= 32:
+        return {"resolution": sized[1], "padding": "same"}  # TensorFlow's names: width_resolution
+    rated = re.search(r"(?:^|[_.-])r(\d{3})(?!\d)", stem)
+    return {"resolution": rated[1], "padding": "symmetric"} if rated else {}
+
+
+def completed(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
+    """Metadata with what is missing taken from the file's name or from custom, and a line that says so.
+
+    Args:
+        path: of the file.
+        metadata: of the file, perhaps none.
+
+    Returns:
+        The metadata, and None where the file itself tells resolution and padding.
+    """
+    usual = {"resolution": "224", "padding": "symmetric", "input": HALF_INPUT}
+    named = told_by_name(path.stem)
+    full = usual | named | dict(metadata)
+    missing = [key for key in ("resolution", "padding") if key not in metadata]
+    if not missing:
+        return full, None
+    if "input" not in metadata:
+        missing.append("input")
+    by_name = [f"{key} {full[key]}" for key in missing if key in named]
+    assumed = [f"{key} {full[key]}" for key in missing if key not in named]
+    parts = [f"{', '.join(by_name)} by its name"] if by_name else []
+    parts += [f"{', '.join(assumed)} for want of better knowledge"] if assumed else []
+    return full, (
+        f"{path} does not say how it was trained: taken as {'; '.join(parts)}. If that is wrong: "
+        f"python cli.py weights import {path} --resolution R --padding same|symmetric --input half|imagenet"
+    )
