@@ -74,7 +74,7 @@ def test_commands_take_names_where_they_take_files(breeds: Path, cli: Cli, tmp_p
          *fast, "--batch-size", 4, "--out", tmp_path / "joint"),
         ("export", "--weights", name, "--out", tmp_path / "a.onnx"),
         ("embed-faces", folder, "--weights", faces, "--align", "none", "--out", tmp_path / "f.parquet"),
-        ("verify-faces", *crops[:2], "--weights", faces, "--align", "none"),
+        ("verify-faces", *crops[:2], "--weights", faces, "--align", "none", "--threshold", 0.5),
         ("evaluate", "faces", "--weights", faces, "--data", folder),
         ("finetune", "faces", "--data", folder, "--weights", faces, "--margin-loss", "arcface", *fast,
          "--val-share", 0.5, "--out", tmp_path / "student"),

@@ -66,10 +66,10 @@ def evaluate_faces(
         raise ValueError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     if report is not None:
         writable_folder(report, "--report")
-    for run in checkpoints:
-        read_config(run, app="faces")
-    for spec in weights:
-        locate_weights(spec)
+    for folder in checkpoints:
+        read_config(folder, app="faces")
+    for name in weights:
+        locate_weights(name)
     trial = load_trial(data, pairs=pairs, folds=folds)
     for note in trial.notes:
         screen.warn(note)
