@@ -66,15 +66,11 @@ def evaluate_faces(
         raise ValueError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     if report is not None:
         writable_folder(report, "--report")
-    for folder in checkpoints:
-        read_config(folder, app="faces")
-    for name in weights:
-        locate_weights(name)
+    _check_models(checkpoints, weights)
     trial = load_trial(data, pairs=pairs, folds=folds)
     for note in trial.notes:
         screen.warn(note)
-    threads = workers or os.cpu_count() or 1
-    judged: list[Judged] = []
+    threads, judged = workers or os.cpu_count() or 1, list[Judged]()
     for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
         model = load_face_model(weights=spec, checkpoint=run)
         screen.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
@@ -94,6 +90,14 @@ def evaluate_faces(
         for run, figures in zip(checkpoints, judged, strict=False):
             write_thresholds(run, align, figures.points, _source(figures, data, folds))
     return [_line(one) for one in judged]
+
+
+def _check_models(checkpoints: Sequence[Path], weights: Sequence[str]) -> None:
+    """Refuse a model that is not there before the first one has worked for minutes."""
+    for folder in checkpoints:
+        read_config(folder, app="faces")
+    for name in weights:
+        locate_weights(name)
 
 
 def _line(one: Judged) -> dict[str, Any]:
