@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,13 @@ from apps.cli.places import evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
+from apps.closed_pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
 from apps.engine.core.registry import load_app, targets
 
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=PipeAwareGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="mobilenet-apps", message="%(version)s")
 def cli() -> None:
     """One MobileNet backbone, many heads: train, judge and use them on your own photos.
@@ -200,8 +200,17 @@ def _hear_libraries() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 (the run failed) or 2 (usage)."""
+    """Run the command line; returns the exit code: 0, 1 (the run failed), 2 (usage) or 141 (closed pipe)."""
     _hear_libraries()
+    try:
+        with closed_pipes():
+            return _run(arguments)
+    except ClosedPipeError:
+        return discard_output()
+
+
+def _run(arguments: list[str] | None) -> int:
+    """The command line with its errors as a line each and an exit code."""
     try:
         code = cli.main(arguments, prog_name="cli.py", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -212,9 +221,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # as a shell reports a closed pipe
+    except ClosedPipeError:
+        raise
     except Exception as err:
         if os.environ.get(DEBUG_VARIABLE):
             raise

@@ -8,8 +8,7 @@ from typing import Any
 from apps.engine.core.spec import HeadSpec, ModelSpec
 
 LIMITS = {
-    "classes": "It names one of its classes for every photo, also for one that shows none of them; "
-    "`unknown` catches many such photos, not all.",
+    "classes": "It names one of its classes for every photo, also for one that shows none of them; ",
     "attributes": "Attributes are guesses from a picture. They say nothing of who a person is, and must not "
     "be used to decide about people.",
     "cells": "Places are guesses from what is seen; a photo without a landmark may be placed on the wrong "
@@ -17,6 +16,10 @@ LIMITS = {
     "embedding": "Two faces that are close together need not be one person; error rates differ by group of "
     "people and by light, pose and age. Use it on people who know and agree.",
     "boxes": "Small, hidden or turned objects are missed; what is not among the classes is not seen.",
+}
+UNKNOWN = {
+    True: "`unknown` catches many such photos, not all.",
+    False: "`unknown` is null: nothing was calibrated that would catch such photos.",
 }
 
 
@@ -90,7 +93,9 @@ def _head(head: HeadSpec, answer: Mapping[str, Any]) -> list[str]:
             f"The run was judged with `--tta {head.extra['tta']}`; this file sees one view of a photo, so it "
             "is a little worse, and its probabilities are a little off.", "",
         ]
-    return [*lines, f"**Limits.** {LIMITS.get(head.kind, 'Not described.')}"]
+    limits = LIMITS.get(head.kind, "Not described.")
+    limits += UNKNOWN["unknown" in head.calibration] if head.kind == "classes" else ""
+    return [*lines, f"**Limits.** {limits}"]
 
 
 def _classes(head: HeadSpec) -> str:

@@ -53,6 +53,18 @@ def test_predict_names_the_1000_classes(cli: Cli, dogs: Path, weights_025: Path)
     assert sorted(names) == sorted(imagenet_classes())
 
 
+def test_weights_that_nothing_calibrated_call_nothing_known(
+    cli: Cli, dogs: Path, weights_025: Path, tmp_path: Path
+) -> None:
+    photo, model = min((dogs / "val" / SAMOYED).iterdir()), tmp_path / "model.onnx"
+    exported = cli("export", "--weights", weights_025, "--out", model)
+    assert exported.code == 0, exported.err
+    for source in (["--weights", weights_025], ["--model", model]):
+        (line,) = cli("predict", photo, *source, "--workers", 0).lines
+        assert line["unknown"] is None
+    assert "`unknown` is null" in model.with_suffix(".md").read_text()
+
+
 def test_training_goes_on_with_the_1000_classes_from_a_few_of_them(cli: Cli, tmp_path: Path) -> None:
     for wnid, colour in zip((SAMOYED, BEAGLE), COLOURS.values(), strict=False):
         for split, number in [("train", n) for n in range(4)] + [("val", n) for n in range(4)]:

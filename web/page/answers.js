@@ -24,7 +24,7 @@ export function classes(head, outputs, top = 5) {
   const predictions = softmax(logits, head.calibration.temperature ?? 1)
     .map((probability, index) => ({ name: head.classes[index], probability }))
     .sort((one, other) => other.probability - one.probability).slice(0, top);
-  const unknown = rule ? SCORES[rule.score](logits, rule.temperature ?? 1) < rule.threshold : false;
+  const unknown = rule ? SCORES[rule.score](logits, rule.temperature ?? 1) < rule.threshold : null; // null: not calibrated
   return { predictions, unknown };
 }
 

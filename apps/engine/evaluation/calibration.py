@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -185,6 +185,22 @@ class UnknownRule:
         if not {"score", "threshold"} <= values.keys() <= {"score", "threshold", "temperature"}:
             raise ValueError(f"expected score, threshold and temperature of a rule, got {sorted(values)}")
         return cls(**values)
+
+
+def unknown_flags(rule: Mapping[str, Any] | None, logits: NDArray[Any]) -> list[bool | None]:
+    """For each row of (N, K) logits whether the image is unknown; None where no rule was calibrated.
+
+    Args:
+        rule: of a calibration, as :meth:`UnknownRule.to_dict` gives it; None where there is none.
+        logits: (N, K) finite.
+
+    Raises:
+        ValueError: the rule is damaged, or the logits are not of shape (N, K) or not finite.
+    """
+    if not rule:
+        return [None] * len(logits)
+    flags: list[bool | None] = UnknownRule.from_dict(dict(rule)).is_unknown(logits).tolist()
+    return flags
 
 
 def fit_unknown_rule(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from apps.engine.core.spec import HeadSpec
-from apps.engine.evaluation.calibration import UnknownRule
+from apps.engine.evaluation.calibration import unknown_flags
 from apps.engine.evaluation.classification import softmax
 from apps.engine.inference.decode import Outputs, Sizes
 from apps.engine.inference.predictions import ClassPrediction, ClassScore, Prediction
@@ -19,10 +17,7 @@ def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[Pre
     (logits,) = outputs
     probabilities = softmax(logits, float(head.calibration.get("temperature", 1.0)))
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-    rule = head.calibration.get("unknown")
-    unknown: Sequence[bool | None] = [None] * len(logits)
-    if rule:
-        unknown = UnknownRule.from_dict(rule).is_unknown(logits).tolist()
+    unknown = unknown_flags(head.calibration.get("unknown"), logits)
     return [
         ClassPrediction(tuple(ClassScore(head.classes[i], float(row[i])) for i in best.tolist()), strange)
         for row, best, strange in zip(probabilities, order, unknown, strict=True)

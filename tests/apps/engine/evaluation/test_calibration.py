@@ -14,6 +14,7 @@ from apps.engine.evaluation.calibration import (
     fit_temperature,
     fit_unknown_rule,
     max_softmax,
+    unknown_flags,
 )
 from apps.engine.evaluation.classification import cross_entropy, reliability, softmax
 
@@ -154,3 +155,11 @@ def test_unusable_arguments_are_refused():
         fit_temperature(np.full((2, 2), np.nan), np.zeros(2, np.int64))
     with pytest.raises(ValueError, match="finite logits"):
         UnknownRule("energy", 0.0).is_unknown(np.full((2, 2), np.nan))
+
+
+def test_without_a_rule_nothing_is_called_known() -> None:
+    logits = np.array([[9.0, 0.0], [0.1, 0.0]])
+    assert unknown_flags(None, logits) == unknown_flags({}, logits) == [None, None]
+    rule = UnknownRule("max_logit", 1.0).to_dict()
+    assert unknown_flags(rule, logits) == [False, True]
+    assert all(isinstance(flag, bool) for flag in unknown_flags(rule, logits)), "JSON takes no numpy"
