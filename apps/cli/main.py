@@ -29,7 +29,9 @@ from apps.engine.core.registry import load_app, targets
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 
 
-@click.group(cls=PipeAwareGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=PipeAwareGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="mobilenet-apps", message="%(version)s")
 def cli() -> None:
     """One MobileNet backbone, many heads: train, judge and use them on your own photos.

@@ -15,10 +15,10 @@ from apps.engine.core.distributed import World
 from apps.engine.core.files import only_process, remove_unused, write_json, write_text
 from apps.engine.core.settings import flag_name
 from apps.engine.training.finalize import finish
-from apps.engine.training.finetune import claim_run, finetune
+from apps.engine.training.finetune import claim_run, discard_failed, finetune
 from apps.engine.training.fit import train
 from apps.joint.settings import SEPARATE, JointSettings, Task
-from apps.joint.setup import JointJob, begin_joint, prepare_joint
+from apps.joint.setup import begin_joint, prepare_joint
 from backbone.weights import locate_weights
 
 TASKS, SUMMARY = "tasks.json", "joint.json"
@@ -60,10 +60,14 @@ def joint(
         locate_weights(given["weights"])
     with only_process(claim_run(out, resume=resume)):
         write_json(out / TASKS, {"tasks": [one.to_dict() for one in tasks], "settings": _plain(given)})
-        if JointSettings(**given).freeze:
-            answer = _alone(tasks, given, out, screen, freeze=True, stop_after=stop_after)
-        else:
-            answer = _together(tasks, given, out, screen, resume=resume, stop_after=stop_after)
+        try:
+            if JointSettings(**given).freeze:
+                answer = _alone(tasks, given, out, screen, freeze=True, stop_after=stop_after)
+            else:
+                answer = _together(tasks, given, out, screen, resume=resume, stop_after=stop_after)
+        except BaseException:
+            _discard_unbegun(out)
+            raise
         if compare and "epochs_done" not in answer:
             alone = _alone(tasks, {**given, "freeze": False}, out / SEPARATE, screen)
             answer["compare"] = compared(answer["tasks"], alone["tasks"])
@@ -109,7 +113,8 @@ def _together(
 ) -> dict[str, Any]:
     """One training for all tasks, and the run of each."""
     start = time.perf_counter()
-    job = _prepared(tasks, given, out, screen)
+    job = prepare_joint(tasks, given, out, screen, World())
+    discard_failed(out, resume=resume)
     saved = None
     if resume and (out / run_dir.TRAINING).exists():
         saved = run_dir.load_training_state(out)
@@ -139,15 +144,13 @@ def _together(
     }
 
 
-def _prepared(tasks: Sequence[Task], given: Mapping[str, Any], out: Path, screen: Screen) -> JointJob:
-    """The job; a folder in which nothing has begun is taken away again where that fails."""
-    try:
-        return prepare_joint(tasks, given, out, screen, World())
-    except BaseException:
-        if not run_dir.read_progress(out):
-            (out / TASKS).unlink(missing_ok=True)
-            remove_unused(out)
-        raise
+def _discard_unbegun(out: Path) -> None:
+    """Leave no trace of a training that was refused before anything was learned."""
+    begun = (run_dir.PROGRESS, run_dir.CONFIG)
+    if any((folder / name).exists() for folder in (out, *out.iterdir()) for name in begun):
+        return
+    (out / TASKS).unlink(missing_ok=True)
+    remove_unused(out)
 
 
 def _alone(

@@ -174,8 +174,12 @@ def _copy_bytes(one: Path, other: Path) -> None:
 def _from_timm(one: Registered, out: Path) -> dict[str, Any]:
     """timm's loader checks what it downloads; the file written here tells what timm's configuration says."""
     weights = load_weights(one.name)
-    write_whole(out, lambda temporary: _save(weights, temporary))
-    load_weights(out)
+
+    def write(temporary: Path) -> None:
+        _save(weights, temporary)
+        load_weights(temporary)
+
+    write_whole(out, write)
     return {
         "name": one.name, "out": str(out), "url": one.url, "sha256": sha256_of(out), "verified": True,
         "kind": "timm", "width": one.width, "resolution": one.resolution, "licence": one.licence,

@@ -86,6 +86,8 @@ def _sync_folder(folder: Path) -> None:
 def only_process(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; given up by the system where the process dies.
 
+    The lock's file is gone again at the end, as nothing else of what is refused stays.
+
     Raises:
         FileExistsError: another process holds it.
     """
@@ -94,14 +96,20 @@ def only_process(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows has no such locks
         yield
         return
-    with (folder / LOCK).open("w") as file:
+    path = folder / LOCK
+    with path.open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+                raise BlockingIOError("the process that held it has just removed it")
         except OSError as err:
             raise FileExistsError(
                 f"another process is training into {folder}; wait for its end, or give another --out"
             ) from err
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def remove_unused(folder: Path) -> None:

@@ -58,6 +58,8 @@ def finetune(
         claim = only_process(claim_run(out, resume=resume)) if world.first else nullcontext()
         with claim:
             job = _prepared(name, settings, out, screen, world)
+            if world.first:
+                discard_failed(out, resume=resume)
             outcome = _trained(job, saved, stop_after=stop_after, any_world=any_world)
             answer = {"app": name, "run": str(out), "metrics": {}, "seconds": _since(start)}
             if outcome is not None:
@@ -100,12 +102,21 @@ def _prepared(name: str, settings: Settings, out: Path, screen: Screen, world: W
 def claim_run(out: Path, *, resume: bool) -> Path:
     """Make the run's folder; never write over a run that is there."""
     writable_folder(out)
-    told = run_dir.read_progress(out)
-    if not resume and told.get("state") == "failed" and not told.get("epoch"):
-        (out / run_dir.TRAINING).unlink(missing_ok=True)  # nothing was learned in it
-    if not resume and any((out / name).exists() for name in (run_dir.CONFIG, run_dir.TRAINING)):
+    marks = (run_dir.CONFIG,) if _learned_nothing(out) else (run_dir.CONFIG, run_dir.TRAINING)
+    if not resume and any((out / name).exists() for name in marks):
         raise FileExistsError(f"{out} holds a run already; give another --out, or --resume to go on with it")
     return out
+
+
+def discard_failed(out: Path, *, resume: bool) -> None:
+    """Remove the state of a run that failed in its first epoch, once another is ready to take its place."""
+    if not resume and _learned_nothing(out):
+        (out / run_dir.TRAINING).unlink(missing_ok=True)
+
+
+def _learned_nothing(out: Path) -> bool:
+    progress = run_dir.read_progress(out)
+    return progress.get("state") == "failed" and not progress.get("epoch")
 
 
 def _beginning(

@@ -88,17 +88,18 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
     Raises:
         OSError: the engine cannot be fetched, or the folder not be written.
     """
-    source = engine()
+    source, told = engine(), json.loads(spec.to_json())
+    finders: dict[str, bytes] = networks() if spec.of_faces else {}
+    land = _land() if any(head.kind == "cells" for head in spec.heads) else None
     (out / "ort").mkdir(parents=True, exist_ok=True)
     files = [write_bytes(out / path.name, path.read_bytes()) for path in sorted(PAGE.iterdir())]
     files += [write_bytes(out / "ort" / name, (source / name).read_bytes()) for name in ENGINE_FILES]
-    told = json.loads(spec.to_json())
     if spec.of_faces:
         told["faces"] = usage()
-        files += [write_bytes(out / name, content) for name, content in networks().items()]
+        files += [write_bytes(out / name, content) for name, content in finders.items()]
     write_text(out / "model.json", json.dumps(told))
     files.append(out / "model.json")
-    if any(head.kind == "cells" for head in spec.heads):
-        write_text(out / "land.json", json.dumps(_land()))
+    if land is not None:
+        write_text(out / "land.json", json.dumps(land))
         files.append(out / "land.json")
     return [*files, write_onnx(proto, out / "model.onnx")]

@@ -94,7 +94,7 @@ def embed_faces(
         if workshop.missing(plan):
             screen.say(f"waiting for {len(workshop.missing(plan))} parts of other processes")
         workshop.await_parts(plan)
-        seen = workshop.assemble(about, plan)
+        seen = workshop.assemble(about, plan, shared=ranks.world > 1)
     return _answer(seen, plan, order.out, start, screen)
 
 
@@ -170,7 +170,8 @@ def _is_known(source: Source, seen: Seen | None, order: Order, touched: dict[str
     if seen is None:
         return False
     asked_same = seen.name == order.name and seen.which in (order.which, None)
-    kept = order.name is None and seen.name is not None  # embed-faces leaves enrolled people as they are
+    # embed-faces leaves enrolled people as they are; a photo that once was refused is nobody's
+    kept = order.name is None and seen.name is not None and not seen.problem
     if not (asked_same or kept):
         return False
     stamp = source.stamp()
@@ -234,7 +235,9 @@ def _answer(seen: list[Seen], plan: Plan, out: Path, start: float, screen: Scree
     seconds = time.perf_counter() - start
     bad = [one for one in seen if one.problem]
     if bad:
-        screen.warn(f"{len(bad)} of {len(seen)} photos gave no face; {problems_path(out)} says why")
+        untouched = all(one.refused for one in seen)
+        where = f"nothing was written, {out} is as it was" if untouched else f"{problems_path(out)} says why"
+        screen.warn(f"{len(bad)} of {len(seen)} photos gave no face; {where}")
     if seen:
         screen.say(f"{len(seen)} photos in {seconds:.1f} s, {len(seen) / seconds:.1f} photos/s")
     unreadable = sum(not one.readable for one in seen)

@@ -66,11 +66,21 @@ def last_inputs(table: Path) -> str:
     return str(metadata.get(DIGEST, b"").decode())
 
 
-def write_ledger(table: Path, photos: Iterable[Seen], digest: str) -> None:
-    """The list of photos, and in words the ones that gave no face."""
+def write_ledger(
+    table: Path, photos: Iterable[Seen], digest: str, refused: Iterable[Seen] = ()
+) -> None:
+    """The list of photos, and in words the ones that gave no face.
+
+    Args:
+        table: that they are of.
+        photos: that it knows.
+        digest: of the inputs that it was made from.
+        refused: photos that were turned away this time, in words only.
+    """
     rows = sorted(photos, key=lambda seen: seen.path)
     columns = {name: [getattr(seen, name) for seen in rows] for name in SCHEMA.names}
     listing = pa.table(columns, schema=SCHEMA.with_metadata({DIGEST: digest}))
-    lines = [json.dumps({"path": seen.path, "reason": seen.problem}) for seen in rows if seen.problem]
+    problems = {seen.path: seen.problem for seen in (*rows, *refused) if seen.problem}
+    lines = [json.dumps({"path": path, "reason": problem}) for path, problem in sorted(problems.items())]
     write_text(problems_path(table), "".join(f"{line}\n" for line in lines))
     write_whole(ledger_path(table), lambda path: pq.write_table(listing, path))

@@ -8,8 +8,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,8 @@ class Workshop:
                 yield
             finally:
                 path.unlink()
+                with suppress(OSError):  # holds what a later run goes on from, or is gone already
+                    self.folder.rmdir()
 
     def part(self, number: int) -> Path:
         """Where the rows of a chunk go."""
@@ -133,14 +135,25 @@ class Workshop:
         while self.missing(plan):
             time.sleep(POLL_SECONDS)
 
-    def assemble(self, about: About, plan: Plan) -> list[Seen]:
+    def assemble(self, about: About, plan: Plan, *, shared: bool = False) -> list[Seen]:
         """Merge the parts into the table and clear up; may be broken off and done again.
+
+        What the table knows of a photo that was refused stays. Where all were refused no file is touched.
+
+        Args:
+            about: of the table.
+            plan: that is done.
+            shared: other processes work on it, and learn from the list of photos that it is done.
 
         Returns:
             The photos of the parts.
         """
         parts = self.parts()
         seen = [one for part in parts for one in read_part(part)]
+        refused = [one for one in seen if one.refused]
+        if refused and len(refused) == len(seen) and not shared:
+            self.clear()
+            return seen
         known = read_ledger(self.table)
         for name, stamp in plan.touched.items():
             if name in known:
@@ -148,7 +161,10 @@ class Workshop:
         if parts or not self.table.exists():
             write_whole(self.folder / "table.parquet", lambda to: merge(self.table, parts, about, to))
             (self.folder / "table.parquet").replace(self.table)
-        write_ledger(self.table, (known | {one.path: one for one in seen}).values(), plan.digest)
+        # nameless: a refused photo is nobody's, so that embed-faces looks at it
+        known = {one.path: replace(one, name=None) for one in refused} | known
+        known |= {one.path: one for one in seen if not one.refused}
+        write_ledger(self.table, known.values(), plan.digest, refused)
         self.clear()
         return seen
 

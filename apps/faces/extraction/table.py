@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from apps.faces import NO_FACE
 from apps.faces.extraction.embedder import Align, ModelInfo, Vectors
 from apps.faces.extraction.extractor import Looked
 
@@ -70,6 +71,15 @@ class Seen:
     faces: int
     problem: str = ""
     readable: bool = True
+
+    @property
+    def refused(self) -> bool:
+        """Whether the photo was turned away, so that what a table knows of it stays as it is.
+
+        A photo without a face was looked at, unless it was to show the person who is enrolled.
+        """
+        looked_at = self.readable and self.name is None and self.problem == NO_FACE
+        return bool(self.problem) and not looked_at
 
 
 def face_schema(about: About) -> Any:
@@ -159,13 +169,15 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[A
 def merge(table: Path, parts: Sequence[Path], about: About, to: Path) -> None:
     """The table with the rows of the parts instead of those of the same photos; sorted, in bounded memory.
 
+    Rows of photos that were refused this time stay.
+
     Args:
         table: what was there before; may be missing.
         parts: each sorted by path, and after the one before it.
         about: of the result.
         to: file to write.
     """
-    redone = {seen.path for part in parts for seen in read_part(part)}
+    redone = {seen.path for part in parts for seen in read_part(part) if not seen.refused}
     schema = face_schema(about)
     with pq.ParquetWriter(to, schema, use_dictionary=["path", "sha256", "name", "model"]) as writer:
         for rows in _regrouped(_in_order(_old_rows(table, redone), parts)):

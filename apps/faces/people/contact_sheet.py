@@ -16,6 +16,7 @@ from apps.engine.core.console import Screen
 from apps.engine.core.files import writable_folder, write_text
 from apps.engine.reporting import html
 from apps.faces.extraction.sources import open_by_name
+from apps.faces.extraction.table import read_about
 from apps.faces.people.cluster import Labels, cluster_gallery, cohesion
 from apps.faces.people.gallery import Gallery, Match
 from apps.faces.verification.thresholds import find_threshold
@@ -63,8 +64,9 @@ def cluster_faces(
         OSError: the table is missing, or the folder cannot be written.
         ValueError: the table is damaged or empty, or no threshold is known for its model.
     """
+    about = read_about(table)
+    limit = find_threshold(about.model, about.align, far=far, threshold=threshold)
     gallery = Gallery.open(table)
-    limit = find_threshold(gallery.about.model, gallery.about.align, far=far, threshold=threshold)
     writable_folder(out)
     labels = cluster_gallery(gallery, limit.similarity, min_size=min_size)
     clusters = list(_clusters(gallery, labels))
@@ -73,8 +75,9 @@ def cluster_faces(
          "faces": [{"path": face.path, "face": face.face} for face in gallery.rows(c.rows)]}
         for c in clusters
     )
-    write_text(out / "clusters.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
-    write_text(out / "index.html", _page(gallery, clusters, screen))
+    listing, page = "".join(f"{json.dumps(line)}\n" for line in lines), _page(gallery, clusters, screen)
+    write_text(out / "clusters.jsonl", listing)
+    write_text(out / "index.html", page)
     return {
         "faces": len(gallery), "clusters": len(clusters), "alone": int((labels < 0).sum()),
         "largest": max((len(c.rows) for c in clusters), default=0),

@@ -130,8 +130,12 @@ def import_weights(path: Path, out: Path, options: ImportOptions, screen: Screen
     metadata = _metadata(source, options, width, resolution, measured is not None)
     state = to_state(source, slots, measured)
     checks = _parity(source, slots, state, metadata, out, pixels)
-    write_whole(out, lambda temporary: save_file(state, temporary, metadata))
-    load_weights(out)
+
+    def write(temporary: Path) -> None:
+        save_file(state, temporary, metadata)
+        load_weights(temporary)  # what cannot be read again takes no file's place
+
+    write_whole(out, write)
     return _answer(path, out, source, metadata, state, checks)
 
 

@@ -198,8 +198,10 @@ def test_a_picture_of_two_hundred_megapixels_is_refused_by_the_stated_limit(
         + chunk(b"IEND", b"")
     )
     (tmp_path / "bomb.png").write_bytes(bomb)
-    cli("embed-faces", tmp_path / "bomb.png", "--out", out, "--weights", weights)
-    assert "above the limit of 178956970 pixels" in problems(out)["bomb.png"]
+    answer = cli("embed-faces", tmp_path / "bomb.png", "--out", out, "--weights", weights)
+    (refused,) = answer.lines[0]["refused"]
+    assert "above the limit of 178956970 pixels" in refused["reason"]
+    assert not out.exists(), "where every photo is refused nothing is written"
 
 
 def test_another_model_or_alignment_is_refused_and_both_are_named(
