@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from apps.engine.core.metric_table import POSITIVE, SHARE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
 
 if TYPE_CHECKING:
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
     from apps.engine.core.spec import HeadSpec
     from datasets.faces.attributes import AttributePhotos
     from heads.multilabel import Attributes as AttributesHead
+
+
+METRICS = MetricTable("attributes", (
+    Metric("mean_ap", True), Metric("ap/*", True), Metric("balanced_accuracy/*", True),
+    Metric("balanced_accuracy@chosen/*", True), Metric("agreement/*", True),
+    Metric("ece", False), Metric("ece/*", False),
+    Metric("cross_entropy", False, "nats", POSITIVE), Metric("cross_entropy/*", False, "nats", POSITIVE),
+    Metric("mae/*", False, "classes", POSITIVE),
+    Metric("prevalence/*", None), Metric("threshold/*", None, bounds=SHARE),
+    Metric("entropy", None, "nats", POSITIVE), Metric("entropy/*", None, "nats", POSITIVE),
+), primary="mean_ap")
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,7 @@ class Attributes:
     monitor: ClassVar[str] = "mean_ap"
     figures: ClassVar[tuple[str, ...]] = ("mean_ap", "ece", "cross_entropy")
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
+    metric_table: ClassVar[MetricTable] = METRICS
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from apps.engine.core.metric_table import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from apps.engine.evaluation.classification import Predictions
     from datasets.base import LabelledPhotos
     from heads import Classifier
+
+
+METRICS = MetricTable("an application of one class a photo", (
+    Metric("top1", True), Metric("top5", True), Metric("ece", False),
+    Metric("cross_entropy", False, "nats", POSITIVE),
+), primary="top1")
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class OneLabel:
     name: ClassVar[str]
     figures: ClassVar[tuple[str, ...]] = ("top1", "top5", "ece", "cross_entropy")
     predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
+    metric_table: ClassVar[MetricTable] = METRICS
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

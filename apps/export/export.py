@@ -120,8 +120,11 @@ def _measure(
         return {}
     before, after = figures(made.parts, [reference, model], validate, say)
     drops: dict[str, float] = {}
+    tables = {head.name: part[0].metric_table for head, part in zip(made.spec.heads, made.parts, strict=True)}
     for name in (name for name in before if not name.endswith("/photos")):
-        fall = before[name] - after[name]
+        head, _, metric = name.partition("/")
+        sign = 1 if tables[head].higher_is_better(metric) else -1
+        fall = sign * (before[name] - after[name])
         drops[name] = round(fall / max(before[name], 1.0), 6)  # of geoscore, which is 0 to 5000, the share
         say(
             f"{name}: {before[name]:.4f} in fp32, {after[name]:.4f} in {made.spec.precision}, on "

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from apps.engine.core.metric_table import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 LEAST_JUDGED = 4  # people: two in each of two folds
 FARS_KEPT = (1e-2, 1e-3, 1e-4)
+
+
+METRICS = MetricTable("faces", (
+    Metric("accuracy", True), Metric("accuracy_se", None), Metric("auc", True), Metric("eer", False),
+    Metric("rank1", True), Metric("tar@far=*", True), Metric("threshold@far=*", None, "cosine", (-1.0, 1.0)),
+    Metric("teacher_share@far=*", True, "fraction", POSITIVE),
+), primary="auc")
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ class Faces:
         "accuracy", "auc", "eer", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1"
     )
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
+    metric_table: ClassVar[MetricTable] = METRICS
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from statistics import mean
 from typing import Any, ClassVar
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 
 from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
+from apps.engine.core.metric_table import joint_table
 from apps.engine.core.registry import load_app
-from apps.engine.training.early_stopping import higher_is_better
 from apps.engine.training.fit import OneHead, predict_val
 from apps.engine.training.frozen.cached_features import fit_head, pools
 from apps.engine.training.setup import Job, prepare
@@ -24,7 +25,6 @@ from apps.joint.settings import JointSettings, Task
 from heads import MultiHead
 
 MEAN = "mean"
-GREATEST = {"geoscore": 5000.0}  # of the figures that are no fractions of one
 UNCERTAINTY_LR = 1e-2  # of the log variances, which are no weights of a network: about 1 in 100 updates
 
 
@@ -36,6 +36,7 @@ class JointApp:
 
     def __init__(self, tasks: Mapping[str, Job], model: JointModel) -> None:
         self.tasks, self.model = tasks, model
+        self.metric_table = joint_table({name: job.app.metric_table for name, job in tasks.items()})
 
     def metrics(self, predictions: Mapping[str, Any]) -> dict[str, Any]:
         """The figures of each task, and ``mean``, that of the figures which the tasks are watched by.
@@ -43,10 +44,10 @@ class JointApp:
         One that is undefined on the photos at hand is None, and does not count.
         """
         own = {name: job.app.metrics(predictions[name]) for name, job in self.tasks.items()}
-        watched = [name for name, job in self.tasks.items() if higher_is_better(job.app.monitor)]
+        watched = watched_tasks(self.tasks)
         told = {name: own[name][self.tasks[name].app.monitor] for name in watched}
         shares = [
-            value / GREATEST.get(self.tasks[name].app.monitor, 1.0)
+            value / _greatest(self.tasks[name].app)
             for name, value in told.items() if value is not None  # None is undefined on these photos
         ]
         flat = {f"{name}/{key}": value for name, figures in own.items() for key, value in figures.items()}
@@ -61,6 +62,17 @@ class JointApp:
             row = job.app.row(own)
             found |= {f"val/{name}/{key.removeprefix('val/')}": value for key, value in row.items()}
         return found | {f"weight/{name}": value for name, value in self.model.told_weights().items()}
+
+
+def _greatest(app: Any) -> float:
+    """What the metric that an application is watched by can reach; 1 where it has no upper bound."""
+    greatest: float = app.metric_table[app.monitor].bounds[1]
+    return greatest if isfinite(greatest) else 1.0
+
+
+def watched_tasks(tasks: Mapping[str, Job]) -> list[str]:
+    """The tasks whose metric of the best epoch is better high, so that it goes into the mean."""
+    return [name for name, job in tasks.items() if job.app.metric_table.direction(job.app.monitor)]
 
 
 @dataclass
@@ -150,9 +162,9 @@ def _check_monitor(settings: JointSettings, app: JointApp) -> None:
     """Refuse a figure to watch that is not there or that is better low."""
     known = [
         f"{name}/{figure}" for name, job in app.tasks.items() for figure in job.app.figures
-        if higher_is_better(figure)
+        if job.app.metric_table.direction(figure)
     ]
-    if any(higher_is_better(job.app.monitor) for job in app.tasks.values()):
+    if watched_tasks(app.tasks):
         known.insert(0, MEAN)
     asked = settings.monitor or MEAN
     if asked not in known:

@@ -13,6 +13,8 @@ from apps.engine.core import run_dir
 from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
 from apps.engine.core.files import only_process, remove_unused, write_json, write_text
+from apps.engine.core.metric_table import MetricTable
+from apps.engine.core.registry import load_app
 from apps.engine.core.settings import flag_name
 from apps.engine.training.finalize import finish
 from apps.engine.training.finetune import claim_run, discard_failed, finetune
@@ -71,7 +73,7 @@ def joint(
         if compare and "epochs_done" not in answer:
             alone = _alone(tasks, {**given, "freeze": False}, out / SEPARATE, screen)
             answer["compare"] = compared(answer["tasks"], alone["tasks"])
-            screen.say(table(answer["compare"]))
+            screen.say(table(answer["compare"], {one.name: load_app(one.app).metric_table for one in tasks}))
         answer = {"app": "joint", "run": str(out), **answer, "seconds": round(time.perf_counter() - start, 1)}
         write_json(out / SUMMARY, answer)
         return answer
@@ -216,15 +218,30 @@ def compared(joint_tasks: Mapping[str, Any], alone: Mapping[str, Any]) -> dict[s
     }
 
 
-def table(figures: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """The comparison as lines of text."""
-    rows = [("task", "figure", "joint", "separate", "difference")]
+def table(figures: Mapping[str, Mapping[str, Sequence[float]]], tables: Mapping[str, MetricTable]) -> str:
+    """The comparison as lines of text, with what the joint training made of each metric.
+
+    Args:
+        figures: of :func:`compared`.
+        tables: of metrics, by task.
+    """
+    rows = [("task", "figure", "joint", "separate", "difference", "joint is")]
     for name, one in figures.items():
-        rows += [(name, key, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}") for key, (a, b) in one.items()]
-    widths = [max(len(row[place]) for row in rows) for place in range(5)]
+        rows += [
+            (name, key, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", _verdict(a - b, tables[name].direction(key)))
+            for key, (a, b) in one.items()
+        ]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
-            word.ljust(width) if place < 2 else word.rjust(width)
+            word.ljust(width) if place in (0, 1, 5) else word.rjust(width)
             for place, (word, width) in enumerate(zip(row, widths, strict=True))
-        ) for row in rows
+        ).rstrip() for row in rows
     )
+
+
+def _verdict(difference: float, higher_is_better: bool | None) -> str:
+    """A word on a difference, of chance apart; nothing where neither side is better."""
+    if higher_is_better is None or not difference:
+        return ""
+    return "better" if (difference > 0) == higher_is_better else "worse"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from apps.engine.core.metric_table import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
 SHOWN = 0.3  # least score that is told unless asked otherwise
 SIDES = {"ssd300": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
+
+
+METRICS = MetricTable("objects", (
+    *(Metric(name, True) for name in (
+        "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar100", "ar_small",
+        "ar_medium", "ar_large", "ap/*",
+    )),
+    Metric("errors/right", True, "count", POSITIVE), Metric("errors/*", False, "count", POSITIVE),
+), primary="ap50")
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Objects:
     monitor: ClassVar[str] = "ap50"
     figures: ClassVar[tuple[str, ...]] = ("ap", "ap50", "ap75")
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
+    metric_table: ClassVar[MetricTable] = METRICS
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

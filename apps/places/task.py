@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from apps.engine.core.metric_table import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
     from heads import GeoCells
 
 MOST_FITTED = 1000  # cells; a regression over more takes longer than teaching the layer
+
+
+METRICS = MetricTable("places", (
+    Metric("within_*km", True), Metric("median_km", False, "km", POSITIVE),
+    Metric("mean_km", False, "km", POSITIVE), Metric("geoscore", True, "points", (0.0, 5000.0)),
+    Metric("country_accuracy", True), Metric("cell_accuracy", True),
+    Metric("cross_entropy", False, "nats", POSITIVE), Metric("area_*_km2", False, "km2", POSITIVE),
+    Metric("coverage_*", None),  # right where it is the share in its name
+    Metric("answered", None), Metric("earth_radius_km", None, "km", POSITIVE),
+), primary="geoscore")
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class Places:
         "cross_entropy",
     )
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
+    metric_table: ClassVar[MetricTable] = METRICS
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings

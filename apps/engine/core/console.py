@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from apps.engine.core.live import TrainingView
+from apps.engine.core.metric_table import MetricTable
 
 Update = Callable[[int, str], None]
 
@@ -81,7 +82,7 @@ class Screen:
     @contextmanager
     def training(
         self, total_epochs: int, steps_per_epoch: int, start_step: int = 0, *, metric: str = "val/top1",
-        history: Sequence[Mapping[str, Any]] = (),
+        history: Sequence[Mapping[str, Any]] = (), table: MetricTable | None = None,
     ) -> Iterator[TrainingView]:
         """A view of a whole training: drawn live on a terminal, a line an epoch elsewhere.
 
@@ -93,9 +94,10 @@ class Screen:
             start_step: steps that were done before, in a run that goes on.
             metric: the figure to name the best epoch by.
             history: rows of the epochs before, as in ``metrics.jsonl``.
+            table: of the metrics; without it no best epoch is named.
         """
         self.view = TrainingView(
-            self.say, total_epochs, steps_per_epoch, start_step, metric=metric, history=history
+            self.say, total_epochs, steps_per_epoch, start_step, metric=metric, history=history, table=table
         )
         try:
             if not self._can_draw():

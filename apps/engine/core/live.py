@@ -21,6 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from apps.engine.core.metric_table import MetricTable
 from apps.engine.core.metrics import best_of, written
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#%"
@@ -142,7 +143,9 @@ class TrainingView:
     def __init__(
         self, say: Callable[[str], None], epochs: int, per_epoch: int, start: int, *,
         metric: str = "val/top1", history: Sequence[Row] = (), now: Callable[[], float] = time.monotonic,
+        table: MetricTable | None = None,
     ) -> None:
+        self.table = table
         self.say, self.epochs, self.metric, self.now = say, epochs, metric, now
         self.pace = Pace(epochs * per_epoch, per_epoch, start)
         self.rows: list[Row] = list(history)
@@ -246,8 +249,9 @@ class TrainingView:
         yield from (Text(line, no_wrap=True) for line in lines)
         judged = [row for row in self.rows if isinstance(row.get(figure or ""), int | float)]
         values = [float(row[figure or ""]) for row in judged]
-        if figure and not all(map(math.isnan, values)):
-            at = best_of(values, figure)
+        higher = self.table.direction(figure) if self.table and figure else None
+        if figure and higher is not None and not all(map(math.isnan, values)):
+            at = best_of(values, figure, higher_is_better=higher)
             best = f"best {figure} {written(values[at])} at epoch {judged[at].get('epoch', '?')}"
             yield Text(best, style="green", no_wrap=True)
 

@@ -1,24 +1,17 @@
-"""Names of figures: which way is better, and how one is written."""
+"""Figures: the best of some, and how one is written."""
 
 from __future__ import annotations
 
 import math
 
-SMALLER_IS_BETTER = ("loss", "cross_entropy", "ece", "eer", "median_km", "seconds", "gap")
 
-
-def smaller_is_better(name: str) -> bool:
-    """Whether the lesser of two values is the better one; ``val/loss``, ``ece`` and their like.
+def best_of(values: list[float], name: str, *, higher_is_better: bool) -> int:
+    """The position of the best value; of equals the first. Values that are no number are never the best.
 
     Args:
-        name: of a figure, with or without what stands before its last ``/``.
-    """
-    last = name.rsplit("/", 1)[-1]
-    return any(last == word or last.endswith("_" + word) for word in SMALLER_IS_BETTER)
-
-
-def best_of(values: list[float], name: str) -> int:
-    """The position of the best value; of equals the first. Values that are no number are never the best.
+        values: one or more.
+        name: of the metric, for the message.
+        higher_is_better: as its table says.
 
     Raises:
         ValueError: there is no number among the values.
@@ -26,7 +19,7 @@ def best_of(values: list[float], name: str) -> int:
     numbers = [at for at, value in enumerate(values) if not math.isnan(value)]
     if not numbers:
         raise ValueError(f"there is no number among the {len(values)} values of {name}")
-    sign = 1 if smaller_is_better(name) else -1
+    sign = -1 if higher_is_better else 1
     return min(numbers, key=lambda at: (sign * values[at], at))
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from apps.engine.core.metric_table import MetricTable
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.settings import Settings
     from apps.engine.core.spec import HeadSpec
@@ -24,9 +25,9 @@ class App(Protocol):
     """What the shared commands and the engine ask of an application.
 
     ``Settings`` holds its options; ``has_sample`` says that it can be tried without data; ``monitor`` is
-    the one of its ``figures`` that tells the best epoch; ``predict_options`` are those of ``top``, ``tta``
-    and ``crops`` that ``predict`` understands for its runs, others are refused; an instance holds its
-    settings.
+    the one of its ``figures`` that tells the best epoch; ``metric_table`` has every metric that it reports:
+    all others read there which way one is better; ``predict_options`` are those of ``top``, ``tta`` and
+    ``crops`` that ``predict`` understands for its runs, others are refused; an instance holds its settings.
 
     An application whose ``predict`` is more than photos to the head's answers brings a static method
     ``predict(paths, *, checkpoint, **options)`` that yields the lines, and where these are of the faces on a
@@ -42,6 +43,7 @@ class App(Protocol):
     monitor: ClassVar[str]
     figures: ClassVar[tuple[str, ...]]
     predict_options: ClassVar[frozenset[str]]
+    metric_table: ClassVar[MetricTable]
     settings: Any
 
     def __init__(self, settings: Any) -> None: ...

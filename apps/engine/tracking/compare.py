@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import hypot
 from typing import Any
 
-from apps.engine.core.metrics import smaller_is_better
-from apps.engine.tracking.runs import Run, is_number
+from apps.engine.tracking.run_metrics import shared_direction
+from apps.engine.tracking.runs import Run, is_number, metric_table
 
 SHARES = ("top1", "top5", "accuracy", "rank1")  # of photos that are right: n alone gives their interval
 NOT_A_SETTING = ("app", "backbone", "resolution", "photos")
@@ -26,7 +26,8 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     Returns:
         ``runs`` as they are listed; ``settings``, name -> a value a run, of those that differ;
         ``metrics``, name -> ``values``, ``differences`` from the first run, ``beyond_chance`` (None where
-        no interval is known) and ``better`` (None where equal).
+        no interval is known) and ``better`` (None where equal, where neither side is better, or where no
+        application of these runs knows the metric).
 
     Raises:
         ValueError: there are fewer than two, or one is damaged.
@@ -58,14 +59,14 @@ def _told(run: Run) -> dict[str, Any]:
 def _beside(runs: Sequence[Run], name: str) -> dict[str, Any]:
     """One figure of each run against that of the first."""
     values = [run.metrics.get(name) for run in runs]
-    first = values[0]
+    first, higher = values[0], shared_direction(name, map(metric_table, runs))
     differences = [None if v is None or first is None else round(v - first, 6) for v in values]
     beyond: list[bool | None] = [None]
     better: list[bool | None] = [None]
     for run, difference in zip(runs[1:], differences[1:], strict=True):
         noise = _noise(runs[0], run, name)
         beyond.append(None if noise is None or difference is None else abs(difference) > noise)
-        better.append((difference < 0) == smaller_is_better(name) if difference else None)
+        better.append((difference > 0) == higher if difference and higher is not None else None)
     return {"values": values, "differences": differences, "beyond_chance": beyond, "better": better}
 
 

@@ -72,7 +72,7 @@ def watching(job: Job, course: Course) -> Iterator[Watching]:
         job.screen.warn(complaint)
     view = job.screen.training(
         job.settings.epochs, course.steps, start, metric=f"val/{course.best.metric}",
-        history=run_dir.read_metrics(job.run),
+        history=run_dir.read_metrics(job.run), table=job.app.metric_table,
     )
     wanted = job.settings.profile and job.world.first
     profiler = Profiler(job.run, job.model, job.timer) if wanted else None

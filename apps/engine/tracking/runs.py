@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.live import main_figure
-from apps.engine.core.metrics import best_of, smaller_is_better
+from apps.engine.core.metric_table import MetricTable
+from apps.engine.core.metrics import best_of
 from apps.engine.core.process import is_alive
 from apps.engine.tracking.loggers import METRICS, read_rows
+from apps.engine.tracking.run_metrics import sorting_direction, table_of
 
 MODEL, CONFIG, TRAINING, PROGRESS = "model.safetensors", "config.json", "training.pt", "progress.json"
 JOINT = "joint.json"  # of several tasks taught together; their runs are in folders of their own
@@ -183,18 +185,30 @@ def _with_epochs(
     planned = progress.get("epochs", config.get("settings", {}).get("epochs") if done else None)
     return replace(
         run, epochs_done=max(done) if done else _whole(progress.get("epoch")), epochs=_whole(planned),
-        metrics=metrics, best=_best(rows), seconds=round(sum(seconds), 1) if seconds else None,
+        metrics=metrics, best=_best(rows, run, config, progress),
+        seconds=round(sum(seconds), 1) if seconds else None,
     )
 
 
-def _best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The best epoch by ``val/top1``, or by what else was judged."""
-    name = main_figure(rows[-1], "val/top1") if rows else None
-    judged = [row for row in rows if is_number(row.get(name or ""))]
-    if name is None or not judged:
+def _best(
+    rows: Sequence[dict[str, Any]], run: Run, config: dict[str, Any], progress: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The best epoch by the metric that the run was watched by, or by what else was evaluated.
+
+    None where no table says which way that metric is better.
+    """
+    app = config.get("app", run.app)
+    table = table_of(app if isinstance(app, str) else None, Path(run.run))
+    settings = config.get("settings") or progress.get("settings") or {}
+    monitor = settings.get("monitor") or (table.primary if table else "top1")
+    name = main_figure(rows[-1], f"val/{monitor}") if rows else None
+    evaluated = [row for row in rows if is_number(row.get(name or ""))]
+    higher = table.direction(name) if table and name else None
+    if name is None or higher is None or not evaluated:
         return None
-    at = best_of([row[name] for row in judged], name)
-    return {"metric": name.removeprefix("val/"), "value": judged[at][name], "epoch": judged[at].get("epoch")}
+    at = best_of([row[name] for row in evaluated], name, higher_is_better=higher)
+    best = evaluated[at]
+    return {"metric": name.removeprefix("val/"), "value": best[name], "epoch": best.get("epoch")}
 
 
 def _whole(value: Any) -> int | None:
@@ -250,6 +264,11 @@ def _date(folder: Path, names: set[str]) -> str:
     return datetime.fromtimestamp(max(times)).isoformat(timespec="seconds") if times else ""
 
 
+def metric_table(run: Run) -> MetricTable | None:
+    """The table of a run's application; None where this version does not know it."""
+    return table_of(run.app, Path(run.run))
+
+
 def ordered(runs: Sequence[Run], by: str) -> list[Run]:
     """The runs with the best first; those without the figure come last.
 
@@ -258,17 +277,14 @@ def ordered(runs: Sequence[Run], by: str) -> list[Run]:
         by: a figure, with or without ``val/``, or one of :data:`COLUMNS`; numbers there go up, dates down.
 
     Raises:
-        ValueError: no run has it.
+        ValueError: no run has it, or it is not known which way it is better.
     """
     name = by.removeprefix("val/")
-    if name in COLUMNS:
-        pick: Callable[[Run], Any] = lambda run: getattr(run, name)  # noqa: E731
-        down = name == "date"
-    else:
-        pick, down = lambda run: run.metrics.get(name), not smaller_is_better(name)
+    pick: Callable[[Run], Any] = lambda run: getattr(run, name) if name in COLUMNS else run.metrics.get(name)  # noqa: E731
     having = [run for run in runs if pick(run) not in (None, "")]
     if not having:
         there = sorted({one for run in runs for one in run.metrics})
         raise ValueError(f"no run has {by!r} to sort by; there are {', '.join([*there, *COLUMNS])}")
     rest = [run for run in runs if pick(run) in (None, "")]
+    down = name == "date" if name in COLUMNS else sorting_direction(name, map(metric_table, having))
     return [*sorted(having, key=pick, reverse=down), *rest]

@@ -78,7 +78,7 @@ def _against(one: dict[str, Any], at: int) -> str:
         return _figure(value)
     word = {None: "noise unknown", False: "within noise"}.get(one["beyond_chance"][at])
     if word is None:
-        word = "better" if one["better"][at] else "worse"
+        word = {True: "better", False: "worse", None: "differs"}[one["better"][at]]
     sign = "+" if difference >= 0 else ""
     return f"{_figure(value)} ({sign}{_figure(difference)}, {word})"
 

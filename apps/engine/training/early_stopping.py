@@ -6,26 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-LOWER_IS_BETTER = frozenset({"loss", "cross_entropy", "ece", "eer", "median_km", "distillation"})
-SPLITS = ("train/", "val/")
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a figure is better; losses, errors and distances are better low.
-
-    Args:
-        metric: a name such as ``top1``, ``val/loss``, ``ap/smiling``.
-    """
-    for split in SPLITS:
-        metric = metric.removeprefix(split)
-    return metric.partition("/")[0] not in LOWER_IS_BETTER
-
 
 class Best:
     """The best value of a figure so far; of equal ones the first.
 
     Args:
         metric: its name among the figures.
+        higher_is_better: as the application's table of metrics says.
 
     Attributes:
         value: the best value; None before the first finite one.
@@ -33,8 +20,8 @@ class Best:
         waited: epochs noted since then.
     """
 
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
+    def __init__(self, metric: str, *, higher_is_better: bool) -> None:
+        self.metric, self.higher_is_better = metric, higher_is_better
         self.value: float | None = None
         self.epoch: int | None = None
         self.waited = 0
@@ -49,7 +36,7 @@ class Best:
             raise ValueError(f"there is no figure {self.metric!r}; there are: {', '.join(sorted(figures))}")
         given: float | None = figures[self.metric]
         value = math.nan if given is None else float(given)  # None: not defined on these photos
-        sign = 1 if higher_is_better(self.metric) else -1
+        sign = 1 if self.higher_is_better else -1
         better = math.isfinite(value) and (self.value is None or sign * value > sign * self.value)
         if better:
             self.value, self.epoch, self.waited = value, epoch, 0

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.core import run_dir
-from apps.engine.training.early_stopping import Best, higher_is_better
+from apps.engine.training.early_stopping import Best
 from apps.engine.training.loop import Learner, Tally
 from apps.engine.training.optim.ema import Average
 from apps.engine.training.optim.optimizers import make_optimizer, parameter_groups
@@ -59,6 +59,7 @@ def start_course(job: Job, module: nn.Module) -> Course:
         module: what learns: images, or cached features, to the head's output.
     """
     s, monitor = job.settings, job.settings.monitor or job.app.monitor
+    higher = job.app.metric_table.higher_is_better(monitor)
     groups = parameter_groups(
         job.model, lr=s.lr, backbone_lr=s.backbone_lr, weight_decay=s.weight_decay, layer_decay=s.layer_decay
     )
@@ -67,7 +68,7 @@ def start_course(job: Job, module: nn.Module) -> Course:
     schedule = make_schedule(
         optimizer, name=s.schedule, steps_per_epoch=steps, epochs=s.epochs, warmup_epochs=s.warmup_epochs,
         min_lr_share=s.min_lr, step_epochs=s.step_epochs or s.epochs / 3, step_rate=s.step_rate,
-        patience=s.plateau_epochs, higher_is_better=higher_is_better(monitor),
+        patience=s.plateau_epochs, higher_is_better=higher,
     )
     average = Average(job.model, s.ema) if s.ema else None
     learner = Learner(
@@ -76,7 +77,7 @@ def start_course(job: Job, module: nn.Module) -> Course:
         after_update=(lambda: average.update(job.model)) if average else (lambda: None),
         name_photos=job.name_photos, empty=job.empty_batch(), timer=job.timer, world=job.world, stop=job.stop,
     )
-    return Course(learner, schedule, average, Best(monitor), steps)
+    return Course(learner, schedule, average, Best(monitor, higher_is_better=higher), steps)
 
 
 def shared_module(job: Job, module: nn.Module) -> nn.Module:

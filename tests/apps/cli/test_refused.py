@@ -159,7 +159,8 @@ def test_a_refused_photo_keeps_its_faces_where_others_are_enrolled(
     save_colour(tmp_path / "new.png", COLOURS["blue"])
     (tmp_path / "worse.png").write_text("no photo at all")
     answer = cli(
-        "enroll", "Ada", tmp_path / "new.png", tmp_path / "worse.png", crops / "broken.png", "--gallery", table
+        "enroll", "Ada", tmp_path / "new.png", tmp_path / "worse.png", crops / "broken.png",
+        "--gallery", table,
     )
     assert answer.code == 0, answer.err
     assert [Path(one["path"]).name for one in answer.lines[0]["refused"]] == ["broken.png", "worse.png"]

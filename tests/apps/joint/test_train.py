@@ -11,6 +11,7 @@ import torch
 from support import Cli, save_colour
 from torch import nn
 
+from apps.classification.task import METRICS
 from apps.engine.core import run_dir
 from apps.engine.data.loader import Loader, train_transform
 from apps.joint.model import JointModel
@@ -336,4 +337,8 @@ def test_rows_and_tables_tell_a_task_in_its_own_names() -> None:
     ]
     figures = compared({"a": {"metrics": {"top1": 0.75}}}, {"a": {"metrics": {"top1": 0.5, "ece": 0.1}}})
     assert figures == {"a": {"top1": [0.75, 0.5]}}
-    assert table(figures).splitlines()[1].split() == ["a", "top1", "0.7500", "0.5000", "+0.2500"]
+    assert table(figures, {"a": METRICS}).splitlines()[1].split() == [
+        "a", "top1", "0.7500", "0.5000", "+0.2500", "better"
+    ]
+    worse = table({"a": {"ece": [0.2, 0.02], "top1": [0.5, 0.5]}}, {"a": METRICS}).splitlines()
+    assert [line.split()[-1] for line in worse[1:]] == ["worse", "+0.0000"]

@@ -21,12 +21,14 @@ import pyte
 import pytest
 from support import ROOT
 
+from apps.classification.task import METRICS
 from apps.engine.core.console import Screen
 from apps.engine.core.live import BLOCKS, Curve, Pace, clock, columns, epoch_line, flow, main_figure
 
 PRELUDE = """
 import fcntl, math, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that the key Ctrl-C reaches this process
+from apps.one_label import METRICS
 from apps.progress import Screen
 
 def gate():
@@ -43,7 +45,7 @@ def steps(view, first, last):
 """
 THREE_EPOCHS = """
 screen.say("words before")
-with screen.training(4, 10) as view:
+with screen.training(4, 10, table=METRICS) as view:
     for epoch in (1, 2, 3):
         steps(view, 10 * epoch - 9, 10 * epoch)
         view.epoch(row(epoch))
@@ -172,7 +174,7 @@ def test_the_view_stays_when_it_ends_with_words_before_and_after() -> None:
 
 def test_words_said_meanwhile_stand_above_and_stages_inside() -> None:
     seen = look("""
-with screen.training(4, 10) as view:
+with screen.training(4, 10, table=METRICS) as view:
     steps(view, 1, 10)
     screen.warn("skipped: a photo")
     with screen.track("validation", 5) as update:
@@ -304,7 +306,7 @@ with screen.training(1, 10) as view:
 
 def test_a_resumed_training_shows_the_epochs_before(screen: Screen) -> None:
     history = [{"epoch": 1, "val/top1": 0.7}, {"epoch": 2, "val/top1": 0.6}]
-    with screen.training(4, 10, 20, history=history) as view:
+    with screen.training(4, 10, 20, history=history, table=METRICS) as view:
         drawn = [str(one) for one in view._judged(60, 24)]
         assert view.pace.done == 20
     assert [one.split() for one in drawn] == [
@@ -315,7 +317,8 @@ def test_a_resumed_training_shows_the_epochs_before(screen: Screen) -> None:
 
 def test_a_figure_that_is_no_number_is_never_the_best(screen: Screen) -> None:
     nan = float("nan")
-    with screen.training(4, 10, metric="val/loss", history=[{"epoch": 1, "val/loss": nan}]) as view:
+    history = [{"epoch": 1, "val/loss": nan}]
+    with screen.training(4, 10, metric="val/loss", history=history, table=METRICS) as view:
         assert not [one for one in view._judged(60, 24) if "best" in str(one)]
         view.epoch({"epoch": 2, "val/loss": 0.5})
         view.epoch({"epoch": 3, "val/loss": 0.9})

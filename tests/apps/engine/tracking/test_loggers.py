@@ -15,7 +15,7 @@ from support import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from apps.engine.core import run_dir
-from apps.engine.core.metrics import best_of, smaller_is_better, written
+from apps.engine.core.metrics import best_of, written
 from apps.engine.tracking import loggers
 from apps.engine.tracking.loggers import Watch, as_csv, read_rows, settings_text, truncate_metrics
 
@@ -206,21 +206,12 @@ def test_a_missing_tensorboard_is_one_line_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "smaller"), [
-    ("val/loss", True), ("cross_entropy", True), ("ece", True), ("median_km", True), ("eer", True),
-    ("val/top1", False), ("tar@far=1e-4", False), ("within_1km", False), ("mean_ap", False), ("rank1", False),
-    ("geoscore", False), ("train/box_loss", True), ("piece", False),
-])
-def test_it_is_known_which_way_a_figure_is_better(name: str, smaller: bool) -> None:
-    assert smaller_is_better(name) is smaller
-
-
 def test_the_best_value_is_the_first_of_equals_and_never_no_number() -> None:
     nan = float("nan")
-    assert best_of([0.1, 0.5, 0.5, nan], "top1") == 1
-    assert best_of([nan, 3.0, 2.0, 2.0], "loss") == 2
+    assert best_of([0.1, 0.5, 0.5, nan], "top1", higher_is_better=True) == 1
+    assert best_of([nan, 3.0, 2.0, 2.0], "loss", higher_is_better=False) == 2
     with pytest.raises(ValueError, match="no number among the 1 values of loss"):
-        best_of([nan], "loss")
+        best_of([nan], "loss", higher_is_better=False)
 
 
 @pytest.mark.parametrize(("value", "text"), [

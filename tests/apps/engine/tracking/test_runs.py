@@ -23,7 +23,7 @@ from apps.engine.core.process import is_alive
 from apps.engine.tracking import runs
 from apps.engine.tracking.compare import compare
 from apps.engine.tracking.runs import find_runs, ordered, read_run
-from apps.engine.tracking.tables import is_figure, list_lines, printable
+from apps.engine.tracking.tables import comparison_lines, is_figure, list_lines, printable
 
 OLD = time.time() - 86_400
 ROW = {"epoch": 1, "train/loss": 2.0, "val/loss": 1.5, "val/top1": 0.5, "lr": 0.1, "seconds": 10.0}
@@ -273,6 +273,86 @@ def test_the_best_comes_first_whichever_way_a_figure_is_better(tmp_path: Path, c
     assert "no run has 'topp' to sort by; there are ece, top1, run, app" in answer.last_error
 
 
+WORSE = [
+    ("dogs", "ece", 0.02, 0.20), ("objects", "errors/missed", 10.0, 90.0),
+    ("places", "area_50_km2", 100.0, 9000.0), ("dogs", "top1", 0.9, 0.8), ("attributes", "mae/age", 2.0, 5.0),
+    ("attributes", "ece/Smiling", 0.1, 0.2), ("faces", "eer", 0.01, 0.2), ("places", "mean_km", 5.0, 900.0),
+]
+
+
+@pytest.mark.parametrize(("app", "metric", "good", "bad"), WORSE)
+def test_a_worse_metric_is_called_worse(
+    tmp_path: Path, cli: Cli, app: str, metric: str, good: float, bad: float
+) -> None:
+    narrow = {metric: [0.0, 1e-9]}
+    for name, value in (("a", bad), ("b", good)):
+        make(tmp_path / name, app=app, metrics={metric: value}, intervals=narrow)
+    listed = cli("runs", tmp_path, "--sort", metric).lines
+    assert [Path(run["run"]).name for run in listed] == ["b", "a"], "the best comes first"
+    (answer,) = cli("runs", "--compare", tmp_path / "b", tmp_path / "a").lines
+    assert answer["metrics"][metric]["better"] == [None, False]
+    (answer,) = cli("runs", "--compare", tmp_path / "a", tmp_path / "b").lines
+    assert answer["metrics"][metric]["better"] == [None, True]
+
+
+def test_of_a_metric_that_nobody_knows_neither_run_is_called_better(tmp_path: Path, cli: Cli) -> None:
+    """A run of an application that is not here, or of an older version: the list goes on."""
+    for name, app, value in (("a", "birds", 1.0), ("b", "birds", 2.0), ("c", "dogs", 3.0)):
+        make(tmp_path / name, app=app, metrics={"chirps": value}, intervals={"chirps": [0, 1e-9]})
+    assert len(cli("runs", tmp_path).lines) == 3
+    (answer,) = cli("runs", "--compare", *(tmp_path / name for name in "abc")).lines
+    assert answer["metrics"]["chirps"]["better"] == [None, None, None]
+    assert answer["metrics"]["chirps"]["differences"] == [0.0, 1.0, 2.0]
+    table = comparison_lines(answer)[-1]
+    assert table[1][2] == "2.000 (+1.000, differs)"
+    answer = cli("runs", tmp_path, "--sort", "chirps")
+    assert answer.code == 1
+    assert "which way it is better is not told by the metrics of" in answer.last_error
+    assert "cannot sort by 'chirps'" in answer.last_error
+    sorted_by_column = cli("runs", tmp_path, "--sort", "app").lines
+    assert [run["app"] for run in sorted_by_column] == ["birds", "birds", "dogs"]
+
+
+def test_the_best_epoch_is_that_of_the_metric_the_run_was_watched_by(tmp_path: Path) -> None:
+    """Of places by geoscore or what the user named, of an application that is not here none."""
+    rows = [
+        {"epoch": 1, "val/loss": 1.0, "val/median_km": 900.0, "val/geoscore": 900.0},
+        {"epoch": 2, "val/loss": 2.0, "val/median_km": 300.0, "val/geoscore": 1500.0},
+        {"epoch": 3, "val/loss": 3.0, "val/median_km": 700.0, "val/geoscore": 1100.0},
+    ]
+    bests = {}
+    for name, app, monitor in (
+        ("default", "places", None), ("named", "places", "median_km"), ("foreign", "birds", None)
+    ):
+        folder = make(tmp_path / name, app=app, rows=0, metrics={}, settings={"monitor": monitor})
+        for row in rows:
+            run_dir.append_metrics(folder, row)
+        run = read_run(folder)
+        assert run is not None
+        bests[name] = run.best
+    assert bests == {
+        "default": {"metric": "geoscore", "value": 1500.0, "epoch": 2},
+        "named": {"metric": "median_km", "value": 300.0, "epoch": 2}, "foreign": None,
+    }
+
+
+def test_a_joint_training_is_sorted_by_the_tables_of_its_tasks(tmp_path: Path, cli: Cli) -> None:
+    tasks = {"tasks": [{"name": "where", "app": "places"}, {"name": "what", "app": "dogs"}]}
+    for name, km, mean in (("a", 900.0, 0.7), ("b", 100.0, 0.6)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "tasks.json").write_text(json.dumps(tasks))
+        (folder / "progress.json").write_text(json.dumps(progress(app="joint", state="stopped")))
+        run_dir.append_metrics(folder, {
+            "epoch": 1, "val/where/median_km": km, "val/what/top1": mean, "val/mean": mean,
+        })
+    order = [Path(run["run"]).name for run in cli("runs", tmp_path, "--sort", "where/median_km").lines]
+    assert order == ["b", "a"]
+    runs = cli("runs", tmp_path, "--sort", "mean").lines
+    assert [Path(run["run"]).name for run in runs] == ["a", "b"]
+    assert runs[0]["best"] == {"metric": "mean", "value": 0.7, "epoch": 1}
+
+
 def test_a_comparison_names_what_differs_and_whether_chance_can_explain_it(tmp_path: Path, cli: Cli) -> None:
     """0.80 and 0.82 of 400 photos are within each other's noise, 0.80 and 0.93 are not."""
     for name, top1, lr in (("a", 0.80, 0.1), ("b", 0.82, 0.1), ("c", 0.93, 0.2)):
@@ -293,7 +373,9 @@ def test_the_intervals_of_a_run_go_before_those_of_its_number_of_photos(tmp_path
     made = []
     for name, km, half in (("a", 20.0, 3.0), ("b", 15.1, 4.0), ("c", 14.9, 4.0)):
         bounds = {"median_km": [km - half, km + half]}
-        made.append(read_run(make(tmp_path / name, metrics={"median_km": km}, intervals=bounds)))
+        made.append(
+            read_run(make(tmp_path / name, app="places", metrics={"median_km": km}, intervals=bounds))
+        )
     one = compare([run for run in made if run])["metrics"]["median_km"]
     assert one["beyond_chance"] == [None, False, True]
     assert one["better"] == [None, True, True]

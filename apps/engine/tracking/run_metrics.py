@@ -1,0 +1,70 @@
+"""The tables of metrics of runs that are read from disk, of applications known here or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from apps.engine.core.metric_table import MetricTable, UnknownMetricError, joint_table
+
+JOINT, TASKS = "joint", "tasks.json"
+
+
+def table_of(app: str | None, run: Path) -> MetricTable | None:
+    """The table of a run's application; None where this version does not know the application.
+
+    Args:
+        app: its name; None where the run does not say it.
+        run: the folder, which names the tasks of a joint training.
+    """
+    return _joint(run / TASKS) if app == JOINT else _registered(app)
+
+
+@cache
+def _registered(app: str | None) -> MetricTable | None:
+    from apps.engine.core.registry import load_app, targets
+
+    if app not in targets():
+        return None
+    try:
+        return load_app(app).metric_table
+    except (ImportError, AttributeError):  # of a package that was removed, or is of an older contract
+        return None
+
+
+def _joint(listing: Path) -> MetricTable | None:
+    try:
+        tasks = json.loads(listing.read_bytes())["tasks"]
+        tables = {str(task["name"]): _registered(task["app"]) for task in tasks}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return joint_table({name: table for name, table in tables.items() if table is not None})
+
+
+def shared_direction(name: str, tables: Iterable[MetricTable | None]) -> bool | None:
+    """Whether more of a metric is better, as all tables that know it say; None where none knows it."""
+    known = {table.direction(name) for table in tables if table is not None} - {None}
+    return known.pop() if len(known) == 1 else None
+
+
+def sorting_direction(name: str, tables: Iterable[MetricTable | None]) -> bool:
+    """The same for a metric that runs are put in order by.
+
+    Args:
+        name: of the metric.
+        tables: of the runs that have it.
+
+    Raises:
+        UnknownMetricError: no table says which way it is better, or two say the contrary.
+    """
+    there = list(tables)
+    direction = shared_direction(name, there)
+    if direction is None:
+        apps = ", ".join(dict.fromkeys(table.app for table in there if table is not None))
+        raise UnknownMetricError(
+            f"cannot sort by {name!r}: which way it is better is not told by "
+            + (f"the metrics of {apps}" if apps else "any application that this version knows")
+        )
+    return direction
