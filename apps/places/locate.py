@@ -93,7 +93,7 @@ def locate(
     network = load_sequence(run, config) if asked.album else None
     sums: Floats = np.zeros(len(grid))
     albums: dict[Path, list[tuple[Floats, Any]]] = {}
-    good = 0
+    good, line = 0, dict[str, Any]()
     pooled = asked.refine or network is not None
     for path, log_probabilities, features, told in _answers(found, model, config, asked, pooled=pooled):
         if log_probabilities is None:
@@ -115,7 +115,11 @@ def locate(
             line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
             yield {"album": str(folder), "photos": len(albums[folder]), "by": by, **line}
     if asked.map is not None and good:
-        _draw(asked, grid, sums / sums.sum(), good)
+        mean, one_line = sums / sums.sum(), good == 1 or (asked.album and len(albums) == 1)
+        answer = line if one_line else describe(
+            mean, grid, top=asked.top, least=asked.least, precise=asked.precise
+        )
+        _draw(asked, grid, mean, answer, good)
 
 
 def moved(grid: Grid, probabilities: Floats, offset: Floats, *, precise: bool) -> dict[str, Any]:
@@ -140,13 +144,11 @@ def _together(photos: Sequence[tuple[Floats, Any]], network: AlbumNetwork | None
     return np.exp(album_log_probabilities(logs))
 
 
-def _draw(asked: Asked, grid: Grid, probabilities: Floats, photos: int) -> None:
-    order = np.argsort(-probabilities, kind="stable")[: asked.top]
-    places = gazetteer().places(grid.lat[order], grid.lon[order])
-    words = [f"{place.city}, {place.country}" if place.country else place.city for place in places]
+def _draw(asked: Asked, grid: Grid, probabilities: Floats, answer: dict[str, Any], photos: int) -> None:
+    """The map of all photos; ``answer`` is the line that was told where there is one for all of them."""
     title = "Where was it taken?" if photos == 1 else f"Where were these {photos} photos taken?"
     assert asked.map is not None
-    write_map(asked.map, grid, probabilities, title=title, precise=asked.precise, named=words)
+    write_map(asked.map, grid, probabilities, answer, title=title, precise=asked.precise)
 
 
 def _answers(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,28 +45,32 @@ def check_map(path: Path) -> None:
 
 
 def write_map(
-    path: Path, grid: Grid, probabilities: Floats, *, title: str = "", precise: bool = False,
-    named: Sequence[str] = (),
+    path: Path, grid: Grid, probabilities: Floats, answer: Mapping[str, Any], *, title: str = "",
+    precise: bool = False,
 ) -> None:
-    """Draw probabilities over cells.
+    """Draw probabilities over cells, with the answer that is made of them.
+
+    Cells that are drawn together have the sum of their probabilities; cross and table are the answer's.
 
     Args:
         path: the suffix tells the format: .png, .html or .geojson.
         probabilities: (K,) one for each cell of the grid, adding up to 1.
+        answer: as :func:`apps.places.answers.describe` gives it: ``lat`` and ``lon`` get the cross, which is
+            left out where they are None, and ``cells`` are the page's table.
         title: a line above the map, such as the photo's name.
         precise: show cells as they are; otherwise none finer than level 9, about 18 km.
-        named: what the likeliest cells are called, for the page's table.
 
     Raises:
         ValueError: another suffix, or probabilities that do not fit.
     """
     check_map(path)
-    shown = shown_cells(grid, probabilities, precise=precise)
+    position = None if answer["lat"] is None else (float(answer["lat"]), float(answer["lon"]))
+    shown = replace(shown_cells(grid, probabilities, precise=precise), position=position)
     kind = path.suffix.lower()
     if kind == ".png":
         write_bytes(path, _png(_figure(shown, title)))
     elif kind == ".html":
-        write_text(path, _page(shown, title, named))
+        write_text(path, _page(shown, title, answer["cells"]))
     else:
         write_text(path, json.dumps(_geojson(shown)))
 
@@ -117,8 +122,9 @@ def _draw(ax: Axes, shown: Shown, view: View) -> None:
         cells.set_alpha(OPACITY)
         ax.add_collection(cells, autolim=False)
     ax.add_collection(LineCollection(view.outlines(), colors=BORDER, linewidths=0.5), autolim=False)
-    lon, lat = view.spot(float(shown.lat[0]), float(shown.lon[0]))
-    ax.plot(lon, lat, marker="+", markersize=11, markeredgewidth=1.6, color=EDGE)
+    if shown.position is not None:
+        lon, lat = view.spot(*shown.position)
+        ax.plot(lon, lat, marker="+", markersize=11, markeredgewidth=1.6, color=EDGE)
     ax.tick_params(labelsize=8, colors="#5c6662", length=0)
     ax.xaxis.set_major_formatter(lambda x, _: _side((x + 180) % 360 - 180, "E", "W"))
     ax.yaxis.set_major_formatter(lambda y, _: _side(y, "N", "S"))
@@ -141,7 +147,7 @@ def _side(value: float, positive: str, negative: str) -> str:
     return text if value == 0 else f"{text} {positive if value > 0 else negative}"
 
 
-def _page(shown: Shown, title: str, named: Sequence[str]) -> str:
+def _page(shown: Shown, title: str, cells: Sequence[Mapping[str, Any]]) -> str:
     close = close_view(shown)
     views = [WORLD] if close is None else [WORLD, close]
     head = join([
@@ -151,7 +157,7 @@ def _page(shown: Shown, title: str, named: Sequence[str]) -> str:
         tag("title", title or "Where was it taken?"), tag("style", Html(_STYLE)),
     ])
     body = join([tag("h1", title or "Where was it taken?"), _legend(), *(svg(shown, view) for view in views),
-                 _table(shown, named)])
+                 _table(cells)])
     return f'<!doctype html>\n<html lang="en"><head>\n{head}\n</head><body>\n{body}\n</body></html>\n'
 
 
@@ -163,9 +169,11 @@ def _legend() -> Html:
     return tag("p", "Of the probability: ", *swatches)
 
 
-def _table(shown: Shown, named: Sequence[str]) -> Html:
+def _table(cells: Sequence[Mapping[str, Any]]) -> Html:
+    """The cells that the answer names, with its probabilities."""
     rows = [
-        tag("tr", tag("td", name), tag("td", f"{p:.1%}", class_="n"))
-        for name, p in zip(named, shown.probabilities.tolist(), strict=False)
+        tag("tr", tag("td", ", ".join(filter(None, (cell["city"], cell["country"])))),
+            tag("td", f"{cell['probability']:.1%}", class_="n"))
+        for cell in cells
     ]
     return tag("table", tag("tr", tag("th", "place"), tag("th", "probability")), *rows) if rows else Html("")

@@ -15,7 +15,7 @@ UNITS = 8000  # of the drawing's width: whole numbers are short, and finer than 
 
 
 def svg(shown: Shown, view: View) -> Html:
-    """Land, cells with their probability as a tooltip, borders, and a cross on the likeliest cell."""
+    """Land, cells with their probability as a tooltip, borders, and a cross on the position answered."""
     scale = UNITS / (view.east - view.west)
     height = round((view.north - view.south) * view.stretch * scale)
 
@@ -38,7 +38,7 @@ def svg(shown: Shown, view: View) -> Html:
     ]
     land = "".join(way(ring, "Z") for ring in view.land())
     borders = "".join(way(line) for line in view.outlines())
-    mark = _cross(shown, view, scale)
+    mark = "" if shown.position is None else _cross(*shown.position, view, scale)
     return tag(
         "svg", tag("rect", width=UNITS, height=height, fill=SEA), tag("path", d=land, fill=LAND),
         tag("g", *cells, opacity=str(OPACITY), stroke_width=3),
@@ -48,8 +48,8 @@ def svg(shown: Shown, view: View) -> Html:
     )
 
 
-def _cross(shown: Shown, view: View, scale: float) -> str:
-    """The path of a cross on the likeliest cell."""
-    lon, lat = view.spot(float(shown.lat[0]), float(shown.lon[0]))
+def _cross(lat: float, lon: float, view: View, scale: float) -> str:
+    """The path of a cross on a position."""
+    lon, lat = view.spot(lat, lon)
     x, y = round((lon - view.west) * scale), round((view.north - lat) * view.stretch * scale)
     return f"M{x - 80},{y}h160M{x},{y - 80}v160"

@@ -30,6 +30,7 @@ class Shown:
             of the credible area of 50 %.
         lat: (M,) latitude of each cell's middle.
         lon: (M,) its longitude.
+        position: (latitude, longitude) that the answer names, for the cross; None where it abstains.
     """
 
     ids: Ids
@@ -37,6 +38,12 @@ class Shown:
     tones: Floats
     lat: Floats
     lon: Floats
+    position: tuple[float, float] | None = None
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """What a close view is around: the position answered, or else the likeliest cell."""
+        return self.position or (float(self.lat[0]), float(self.lon[0]))
 
 
 def shown_cells(grid: Grid, probabilities: Floats, *, precise: bool = False) -> Shown:
@@ -107,17 +114,17 @@ WORLD = View(-180, -90, 180, 90)
 
 
 def close_view(shown: Shown) -> View | None:
-    """The part of the earth around the likeliest cell that holds 90 % of the probability.
+    """The part of the earth around the position answered that holds 90 % of the probability.
 
     Cells on the way out count the nearest first. None if that is so much of the earth that it would show
     nothing new.
     """
-    away = distance_km(shown.lat[0], shown.lon[0], shown.lat, shown.lon)
+    away = distance_km(*shown.middle, shown.lat, shown.lon)
     order = np.argsort(away, kind="stable")
     mass = np.cumsum(shown.probabilities[order])
     members = order[: int(np.searchsorted(mass, CLOSE_MASS * mass[-1])) + 1]
     box = s2_shapes.bounds(shown.ids[members])
-    middle = shown.lon[0]
+    middle = shown.middle[1]
     west = _beside(box.west, middle)
     east = west + (box.east - box.west) % 360
     left, right = min(float(west.min()), middle), max(float(east.max()), middle)

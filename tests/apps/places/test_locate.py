@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import Cli
+from support import Cli, save_colour
 
-from apps.places.cells.partition import Limits, build
+from apps.engine.core.console import Screen
+from apps.places import locate as module
+from apps.places.cells import s2, s2_shapes
+from apps.places.cells.partition import Grid, Limits, build
 from apps.places.cells.sphere import distance_km
 from apps.places.locate import moved
 from apps.places.targets import offset_targets
@@ -95,3 +101,35 @@ def test_offsets_are_fitted_by_a_ridge_regression() -> None:
     fit_offset(layer, features, features @ true + 0.5)
     np.testing.assert_allclose(layer.weight.detach().numpy().T, true, atol=0.05)
     np.testing.assert_allclose(layer.bias.detach().numpy(), 0.5, atol=0.05)
+
+
+@pytest.mark.parametrize(("photos", "album"), [(1, False), (2, False), (2, True)])
+def test_the_map_says_what_the_lines_say(
+    photos: int, album: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one photo with its offset, of an album, and of several photos together."""
+    for number in range(photos):
+        save_colour(tmp_path / "in" / f"{number}.png", (9, 9, 9))
+    ids = np.sort(s2.parents(s2.leaf_ids([55.68, 50.94, 50.96], [12.57, 6.96, 6.96]), 13))
+    grid = Grid(ids, np.ones(3), *s2_shapes.centres_deg(ids), np.full(3, -1))
+    logs = np.log(np.where(grid.lat > 53, 0.36, 0.32))
+    config = SimpleNamespace(classes=())
+
+    def answers(paths: Any, *_: object, **__: object) -> Iterator[Any]:
+        yield from ((path, logs, None, np.array([0.2, -0.1])) for path in paths)
+
+    monkeypatch.setattr(module, "load_run", lambda *_, **__: (None, None, config))
+    monkeypatch.setattr(module, "grids_of", lambda _: [grid])
+    monkeypatch.setattr(module, "load_sequence", lambda *_: None)
+    monkeypatch.setattr(module, "_answers", answers)
+    drawn: list[Any] = []
+    monkeypatch.setattr(module, "write_map", lambda *given, **_: drawn.append(given))
+    asked = module.Asked(album=album, map=tmp_path / "map.html")
+    lines = list(module.locate([tmp_path / "in"], tmp_path, asked, Screen(quiet=True)))
+    (path, _, probabilities, answer), = drawn
+    assert path == tmp_path / "map.html" and probabilities.sum() == pytest.approx(1)
+    assert answer["country"] == "DK"
+    assert [cell["probability"] for cell in answer["cells"]] == pytest.approx([0.36, 0.32, 0.32])
+    if photos == 1 or album:
+        for key in ("lat", "lon", "city", "country", "cells"):
+            assert answer[key] == lines[-1][key]

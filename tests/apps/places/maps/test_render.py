@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from apps.places.answers import describe
 from apps.places.cells import s2, s2_shapes
 from apps.places.cells.partition import Grid
 from apps.places.cells.sphere import distance_km
 from apps.places.maps.render import write_map
 from apps.places.maps.view import WORLD, View, close_view, rings_of, shown_cells
+
+ANSWER = {"lat": None, "lon": None, "cells": []}
 
 
 def around(lat: float, lon: float, tau_km: float, level: int = 5) -> tuple[Grid, np.ndarray]:
@@ -80,7 +83,8 @@ def test_lines_appear_in_a_view_once_twice_or_not_at_all() -> None:
 def test_a_png_is_dark_where_the_answer_is_and_nowhere_else(tmp_path: Path) -> None:
     def reddish(lat: float, lon: float) -> np.ndarray:
         path = tmp_path / "map.png"
-        write_map(path, *around(lat, lon, 80), title="a $photo$ \u4e2d.jpg")
+        grid, probabilities = around(lat, lon, 80)
+        write_map(path, grid, probabilities, describe(probabilities, grid), title="a $photo$ \u4e2d.jpg")
         pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
         world = pixels[: len(pixels) // 2]
         rows, columns = np.nonzero(world[..., 0] - world[..., 2] > 60)
@@ -95,7 +99,10 @@ def test_a_png_is_dark_where_the_answer_is_and_nowhere_else(tmp_path: Path) -> N
 
 def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None:
     path = tmp_path / "map.html"
-    write_map(path, *around(48, 10, 150), title="<b>&.jpg", named=["Ulm <DE>", "Basel"])
+    grid, probabilities = around(48, 10, 150)
+    answer = describe(probabilities, grid)
+    answer["cells"][0]["city"] = "Ulm <DE>"
+    write_map(path, grid, probabilities, answer, title="<b>&.jpg")
     page = path.read_text()
     assert len(page) < 900_000
     assert "&lt;b&gt;&amp;.jpg" in page
@@ -116,7 +123,7 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None
 def test_geojson_has_the_cells_with_their_probability(tmp_path: Path) -> None:
     path = tmp_path / "map.geojson"
     grid, probabilities = around(48, 10, 150)
-    write_map(path, grid, probabilities)
+    write_map(path, grid, probabilities, describe(probabilities, grid))
     features = json.loads(path.read_text())["features"]
     shown = shown_cells(grid, probabilities)
     assert [one["properties"]["probability"] for one in features] == shown.probabilities.tolist()
@@ -128,8 +135,53 @@ def test_geojson_has_the_cells_with_their_probability(tmp_path: Path) -> None:
 def test_a_map_in_another_format_or_of_other_cells_is_refused(tmp_path: Path) -> None:
     grid, probabilities = around(48, 10, 150)
     with pytest.raises(ValueError, match=r"has the suffix '.gif'; a map is written as .png, .html, .geojson"):
-        write_map(tmp_path / "map.gif", grid, probabilities)
+        write_map(tmp_path / "map.gif", grid, probabilities, ANSWER)
     with pytest.raises(ValueError, match=r"expected 6144 probabilities .*, got \(3,\) with sum 1"):
-        write_map(tmp_path / "map.png", grid, np.full(3, 1 / 3))
+        write_map(tmp_path / "map.png", grid, np.full(3, 1 / 3), ANSWER)
     with pytest.raises(ValueError, match="with sum 2"):
-        write_map(tmp_path / "map.png", grid, probabilities * 2)
+        write_map(tmp_path / "map.png", grid, probabilities * 2, ANSWER)
+
+
+def two_cities() -> tuple[Grid, np.ndarray]:
+    """Copenhagen has the likeliest cell, Cologne two cells below one of level 9 that together have more."""
+    ids = np.sort(s2.parents(s2.leaf_ids([55.68, 50.94, 50.96], [12.57, 6.96, 6.96]), 13))
+    lat, lon = s2_shapes.centres_deg(ids)
+    grid = Grid(ids, np.ones(3), lat, lon, np.full(3, -1))
+    return grid, np.where(lat > 53, 0.36, 0.32)
+
+
+def cross_of(page: str) -> tuple[float, float]:
+    """Latitude and longitude of the cross on the map of the world."""
+    text = re.findall(r"<svg.*?</svg>", page, re.DOTALL)[0]
+    x, y = map(int, re.findall(r'd="M(-?\d+),(-?\d+)h160M', text)[0])
+    scale = 8000 / 360
+    return 90 - y / WORLD.stretch / scale, (x + 80) / scale - 180
+
+
+def test_json_table_and_cross_name_one_place_also_where_small_cells_are_drawn_together(
+    tmp_path: Path
+) -> None:
+    grid, probabilities = two_cities()
+    shown = shown_cells(grid, probabilities)
+    assert len(shown.ids) == 2 and shown.lat[0] < 53, "drawn together, Cologne has more"
+    answer = describe(probabilities, grid, top=3)
+    write_map(tmp_path / "map.html", grid, probabilities, answer)
+    page = (tmp_path / "map.html").read_text()
+    rows = re.findall(r"<tr><td>(.*?)</td><td[^>]*>(.*?)</td></tr>", page)
+    assert rows == [
+        (f"{cell['city']}, {cell['country']}", f"{cell['probability']:.1%}") for cell in answer["cells"]
+    ]
+    assert rows[0] == (f"{answer['city']}, DK", "36.0%")
+    assert [country for _, country in (name.split(", ") for name, _ in rows)] == ["DK", "DE", "DE"]
+    lat, lon = cross_of(page)
+    assert (lat, lon) == pytest.approx((answer["lat"], answer["lon"]), abs=0.05)
+
+
+def test_an_answer_that_abstains_has_no_cross(tmp_path: Path) -> None:
+    grid, probabilities = two_cities()
+    answer = describe(probabilities, grid, least=0.9)
+    assert answer["abstains"]
+    write_map(tmp_path / "map.html", grid, probabilities, answer)
+    assert "h160M" not in (tmp_path / "map.html").read_text()
+    write_map(tmp_path / "map.png", grid, probabilities, answer)
+    assert (tmp_path / "map.png").stat().st_size > 10_000
