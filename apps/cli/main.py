@@ -19,11 +19,11 @@ from apps.cli.joint import joint
 from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import FOLDER, config_option, given_settings, settings_options
 from apps.cli.output import emit
+from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
 from apps.cli.places import evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
-from apps.closed_pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
 from apps.engine.core.registry import load_app, targets
 
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import COLOURS, ROOT, save_colour
 
-from apps.closed_pipe import ClosedPipeError, closed_pipes, discard_output, reader_is_gone
+from apps.cli.pipe import ClosedPipeError, closed_pipes, discard_output, reader_is_gone
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "a list": ("weights", "list"),
