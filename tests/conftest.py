@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ import pytest
 import torch
 from faces_support import EACH, FAST, PEOPLE, draw_crops, names_of, write_face_weights, write_teacher
 from page_support import chromium
+from processors import PRECISION, THREADS
 from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour
 
 from apps.cli.main import main
 
-torch.set_num_threads(1)  # tensors are small here, and threads that spin for a busy core cost minutes
+# Tensors are small here, and threads that spin for a busy core cost minutes.
+torch.set_num_threads(int(os.environ.get(THREADS, "1")))
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,16 @@ def weights_025(shared: Path) -> Path:
     return shared / "weights" / "mobilenetv1_0.25_128.safetensors"
 
 
+def with_precision(arguments: tuple[object, ...]) -> list[str]:
+    """A call of the command line; a training that names no precision gets the one under test, if any is."""
+    words = [str(word) for word in arguments]
+    precision = os.environ.get(PRECISION)
+    plain = not any(word.startswith(("--precision", "--help", "-h")) for word in words)
+    if precision and plain and words and words[0] in ("finetune", "joint"):
+        words += ["--precision", precision]
+    return words
+
+
 @pytest.fixture(scope="session")
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """The command line, called in this process: importing torch for each call would take minutes."""
@@ -47,7 +60,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     def run(*arguments: object) -> Answer:
         out, err = io.StringIO(), io.StringIO()
         with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([str(one) for one in arguments])
+            code = main(with_precision(arguments))
         return Answer(code, out.getvalue(), err.getvalue())
 
     return run
@@ -59,7 +72,7 @@ def cli_process(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     cwd = tmp_path_factory.mktemp("cwd")
 
     def run(*arguments: object) -> Answer:
-        command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
+        command = [sys.executable, str(ROOT / "cli.py"), *with_precision(arguments)]
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=cwd, check=False, timeout=500
         )

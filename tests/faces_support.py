@@ -53,7 +53,8 @@ def draw_crops(folder: Path, people: int, each: int, *, size: int = 48) -> list[
 
 def unit_vectors(count: int, dim: int, *, seed: int = 0) -> np.ndarray:
     found = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    vectors: np.ndarray = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return vectors
 
 
 def write_table(
@@ -72,7 +73,7 @@ def write_table(
         "path": paths or [f"/photos/{i:06d}.jpg" for i in range(count)],
         "sha256": ["0" * 64] * count,
         "face": [0] * count,
-        "name": names or [None] * count,
+        "name": list(names) if names else [None] * count,
         "box": [[0.0, 0.0, 9.0, 9.0]] * count,
         "landmarks": [None] * count,
         "probability": [None] * count,

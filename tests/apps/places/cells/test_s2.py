@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+
 import numpy as np
 import pytest
 import s2geometry
 import s2sphere
+from processors import SETTINGS, Setting, environment
 
 from apps.places.cells import s2, s2_shapes
+from apps.places.cells.trigonometry import sin_cos
+
+pytestmark = pytest.mark.computes
+LEAVES = "968a8a0be0ca1bc37832d6526869c306e2a6717d30a972f2ce877c08a97e8656"  # of drawn_positions(1_000_000)
 
 CORNER = 35.264389682754654  # latitude of the corners of the cube
 EDGES_LAT = (-90, -89.9999999, -45, -CORNER, -1e-12, 0.0, -0.0, 1e-12, CORNER, 45, 89.9999999, 90)
@@ -51,11 +62,66 @@ def test_a_million_leaves_are_bit_for_bit_those_of_googles_library() -> None:
 
 
 def test_positions_on_the_very_corners_of_cells_are_not_rounded_the_other_way() -> None:
-    """A position on a border belongs to one cell only; half a leaf's error would show here."""
+    """Half a leaf's error would show here. Google's own answer on a border hangs on the last digit of the C
+    library's sine: 6 in 10,000 differ on one processor, and then the two leaves touch."""
     points = s2_shapes.vertices(cells(3_000)).reshape(-1, 3)
     lat, lon = (np.clip(one, -limit, limit) for one, limit in zip(s2.degrees(points), (90, 180), strict=True))
-    theirs = [google_leaf(a, b) for a, b in zip(lat.tolist(), lon.tolist(), strict=True)]
-    assert (s2.leaf_ids(lat, lon) == np.array(theirs, np.uint64)).all()
+    theirs = np.array([google_leaf(a, b) for a, b in zip(lat.tolist(), lon.tolist(), strict=True)], np.uint64)
+    ours = s2.leaf_ids(lat, lon)
+    other = ours != theirs
+    assert other.mean() < 0.01
+    apart = np.linalg.norm(s2_shapes.centres(ours[other]) - s2_shapes.centres(theirs[other]), axis=1)
+    assert (apart < 4 / 2**30).all()
+
+
+def drawn_positions(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions, half of them on meridians, parallels and faces' edges; no function of a library in them."""
+    rng = np.random.default_rng(14)
+    lat, lon = rng.random(count) * 180 - 90, rng.random(count) * 360 - 180
+    lat[::4], lon[::2] = np.rint(lat[::4]), np.rint(lon[::2] / 45) * 45
+    return lat, lon
+
+
+def test_leaves_are_the_same_on_every_processor() -> None:
+    """Whole numbers: their sum was taken once, and numpy's or the C library's sines change some of them."""
+    ids = s2.leaf_ids(*drawn_positions(1_000_000))
+    assert sha256(ids.astype("<u8").tobytes()).hexdigest() == LEAVES
+
+
+@pytest.mark.parametrize("setting", SETTINGS[:2], ids=lambda setting: setting.name)
+def test_a_million_leaves_do_not_depend_on_numpys_loops(setting: Setting, tmp_path: Path) -> None:
+    code = (
+        "import hashlib, test_apps_places_s2 as t\n"
+        "ids = t.s2.leaf_ids(*t.drawn_positions(1_000_000))\n"
+        "print(hashlib.sha256(ids.astype('<u8').tobytes()).hexdigest())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env=environment(setting, tmp_path),
+    )
+    assert done.stdout.split() == [LEAVES]
+
+
+def exact_sin_cos(angle: float, bits: int = 240) -> tuple[float, float]:
+    """By their Taylor series in whole numbers of 2**-240, rounded once."""
+    x = abs(int(Fraction(angle) * (1 << bits)))
+    sums, term, power = [0, 0], 1 << bits, 0
+    while term:
+        sums[power % 2] += term if power % 4 < 2 else -term
+        power += 1
+        term = (x * term >> bits) // power
+    return (sums[1] if angle >= 0 else -sums[1]) / (1 << bits), sums[0] / (1 << bits)
+
+
+def test_sines_and_cosines_are_the_nearest_doubles() -> None:
+    """Right angles too, where almost all digits cancel; a last digit off is allowed to 1 in 1,000."""
+    near = [corner - 10.0 ** -np.arange(12) for corner in (90, 180)]
+    degrees = np.concatenate([np.arange(-180, 181), *near])
+    angles = np.concatenate([degrees * (np.pi / 180), np.random.default_rng(0).uniform(-np.pi, np.pi, 3_000)])
+    exact = np.array([exact_sin_cos(angle) for angle in angles.tolist()]).T
+    for ours, nearest in zip(sin_cos(angles), exact, strict=True):
+        assert (ours != nearest).sum() <= 3
+        assert (np.abs(ours - nearest) <= np.spacing(np.abs(nearest))).all()
 
 
 def test_another_port_agrees_on_leaves_parents_tokens_and_levels() -> None:
@@ -83,7 +149,8 @@ def test_children_ranges_centres_corners_areas_and_bounds_are_googles() -> None:
         if not cell.is_leaf():
             assert [cell.child(k).id() for k in range(4)] == s2.children(ids[n : n + 1])[0].tolist()
         middle = cell.ToLatLng()
-        assert (middle.lat().degrees(), middle.lng().degrees()) == (lat[n], lon[n])
+        theirs = (middle.lat().degrees(), middle.lng().degrees())
+        assert (lat[n], lon[n]) == pytest.approx(theirs, rel=1e-13, abs=1e-13)
         for k in range(4):
             theirs = shape.GetVertex(k)
             assert corners[n, k] == pytest.approx((theirs.x(), theirs.y(), theirs.z()), abs=1e-15)
