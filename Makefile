@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint types check bench wheel clean
+.PHONY: demo test test-processors test-slow lint types check bench wheel clean
 
 demo: $(STAMP)
 	$(BIN)/python cli.py finetune dogs
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-processors: $(STAMP)
+	$(BIN)/python tests/processors.py
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -15,8 +15,8 @@ import pytest
 import torch
 from faces_support import EACH, FAST, PEOPLE, draw_crops, names_of, write_face_weights, write_teacher
 from page_support import chromium
-from processors import PRECISION, THREADS
-from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour
+from processors import THREADS
+from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour, with_precision
 
 from apps.cli.main import main
 
@@ -40,16 +40,6 @@ def imagewoof(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def weights_025(shared: Path) -> Path:
     return shared / "weights" / "mobilenetv1_0.25_128.safetensors"
-
-
-def with_precision(arguments: tuple[object, ...]) -> list[str]:
-    """A call of the command line; a training that names no precision gets the one under test, if any is."""
-    words = [str(word) for word in arguments]
-    precision = os.environ.get(PRECISION)
-    plain = not any(word.startswith(("--precision", "--help", "-h")) for word in words)
-    if precision and plain and words and words[0] in ("finetune", "joint"):
-        words += ["--precision", precision]
-    return words
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,8 @@ from backbone._cpu import kernels
 
 MOST_APART = 1e-4  # of a probability in fp32
 LEAST_COSINE = 0.99999  # of two vectors of one face
-IMAGES, FACES = 24, 24  # of the real data
+IMAGES, FACES = 16, 16  # of the real data
+SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 def probe() -> dict[str, Any]:
@@ -83,8 +84,10 @@ def make(folder: Path) -> dict[str, Any]:
 def _copy_real(folder: Path) -> bool:
     if not SHARED.is_dir():
         return False
-    images = sorted((SHARED / "data/imagewoof/val").rglob("*.JPEG"))
-    faces = sorted((SHARED / "data/lfw_colour_112/images").rglob("*.jpg"))
+    images, faces = (
+        sorted(path for path in (SHARED / "data" / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+        for name in ("imagewoof/val", "lfw_colour_112/images")
+    )
     for name, paths, count in (("images", images, IMAGES), ("faces", faces, FACES)):
         (folder / name).mkdir(parents=True)
         for number, path in enumerate(paths[:: max(1, len(paths) // count)][:count]):
@@ -114,7 +117,7 @@ def _probabilities(images: Path, *source: object) -> NDArray[np.float64]:
     lines = call("predict", images, *source, "--top", 1000, "--precision", "fp32").splitlines()
     rows = []
     for line in map(json.loads, lines):
-        classes = sorted((str(entry["class"]), float(entry["probability"])) for entry in line["classes"])
+        classes = sorted((str(entry["name"]), float(entry["probability"])) for entry in line["predictions"])
         rows.append([probability for _, probability in classes])
     return np.array(rows)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from processors import PRECISION
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -32,6 +34,16 @@ class Answer:
 
 
 Cli = Callable[..., Answer]
+
+
+def with_precision(arguments: tuple[object, ...]) -> list[str]:
+    """A call of the command line; a training that names no precision gets the one under test, if any is."""
+    words = [str(word) for word in arguments]
+    precision = os.environ.get(PRECISION)
+    plain = not any(word.startswith(("--precision", "--help", "-h")) for word in words)
+    if precision and plain and words and words[0] in ("finetune", "joint"):
+        words += ["--precision", precision]
+    return words
 
 
 def save_colour(path: Path, colour: tuple[int, int, int], size: int = 48, *, seed: int = 0) -> None:

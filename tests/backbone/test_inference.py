@@ -14,6 +14,8 @@ from backbone.inference import fold_in_place, folded
 from backbone.timm_backbone import TimmBackbone
 from heads import Classifier, MultiHead
 
+pytestmark = pytest.mark.computes
+
 
 def lively(backbone: Backbone) -> Backbone:
     """Statistics and scales that are not the identity, or a fold that forgets one would not show."""

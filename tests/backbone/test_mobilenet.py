@@ -11,6 +11,8 @@ from backbone import Backbone, MobileNetV1, Preprocessing
 from backbone.mobilenet import same_padding, scale_channels
 from heads import Classifier, MultiHead
 
+pytestmark = pytest.mark.computes
+
 # facts: M mult-adds with 1000 classes at 224, 192, 160, 128 px, and M parameters
 FAMILY = {
     1.0: ((568.74, 418.12, 290.68, 186.40), 4.232),

@@ -9,6 +9,8 @@ from timm.models.efficientnet import _gen_mobilenet_v1
 from backbone import MobileNetV1
 from backbone.mobilenet import same_padding
 
+pytestmark = pytest.mark.computes
+
 
 def pair(output_stride: int, padding: str = "symmetric") -> tuple[MobileNetV1, MobileNetV1]:
     """The network as it is and the dense one, with the same weights and lively statistics, in doubles."""

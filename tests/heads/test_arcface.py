@@ -10,6 +10,8 @@ import torch.nn.functional as F
 
 from heads.arcface import AngularMargin
 
+pytestmark = pytest.mark.computes
+
 
 def naive(part: AngularMargin, vectors: torch.Tensor, people: torch.Tensor) -> float:
     total = 0.0

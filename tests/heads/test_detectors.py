@@ -12,6 +12,8 @@ from backbone.complexity import cost
 from heads import SSD, FasterRCNN, FasterRCNNPyramid
 from heads.detections import suppressed
 
+pytestmark = pytest.mark.computes
+
 NOTHING = (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 
 

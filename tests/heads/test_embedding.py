@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 from heads import Embedding
 
+pytestmark = pytest.mark.computes
+
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
     return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)

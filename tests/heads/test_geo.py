@@ -13,6 +13,8 @@ from backbone import MobileNetV1
 from backbone.complexity import cost
 from heads import GeoCells, MultiHead
 
+pytestmark = pytest.mark.computes
+
 NESTED: dict[str, Any] = {"cells": [3, 5], "parents": [[0, 0, 1, 2, 2]]}
 
 

@@ -21,6 +21,8 @@ from heads import (
     MultiHead,
 )
 
+pytestmark = pytest.mark.computes
+
 HEADS: dict[str, Head] = {
     "classifier": Classifier(8, 5), "cells": GeoCells(8, [5]), "embedding": Embedding(8, 128),
     "attributes": Attributes(8, ["smiles", "hat"]),

@@ -9,6 +9,8 @@ import torch
 
 from heads import Attributes
 
+pytestmark = pytest.mark.computes
+
 
 def _naive(logits: torch.Tensor, target: torch.Tensor, weights: list[float]) -> float:
     total = 0.0

@@ -19,6 +19,8 @@ from apps.attributes.teachers import as_probabilities, load_oracle, teacher_colu
 from apps.engine.core.console import Screen
 from datasets.image_io import find_photos
 
+pytestmark = pytest.mark.computes
+
 PEOPLE, EACH = 20, 2
 
 

@@ -16,6 +16,8 @@ from apps.faces.extraction.embedder import load_face_model
 from apps.faces.task import centred
 from apps.faces.teachers import teacher_vectors
 
+pytestmark = pytest.mark.computes
+
 
 def test_nobody_is_learned_from_and_judged_by(people: Path, student: Path) -> None:
     from apps.engine.core.model import load_run

@@ -21,6 +21,8 @@ from apps.joint.train import compared, rows_of, table
 from datasets.classification.folders import ImageFolders
 from heads import Classifier
 
+pytestmark = pytest.mark.computes
+
 COMMON = ("--resolution", 32, "--batch-size", 4, "--workers", 0)
 SHAPES = {"light": (230, 230, 210), "dark": (30, 30, 40)}
 

@@ -23,6 +23,8 @@ from apps.objects.task import Objects, ObjectsSettings
 from backbone import MobileNetV1
 from heads import SSD
 
+pytestmark = pytest.mark.computes
+
 HEADS = ("ssd300", "frcnn300")
 SMALL = ("--resolution", 64, "--batch-size", 2, "--workers", 0)
 

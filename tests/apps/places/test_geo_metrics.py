@@ -23,6 +23,8 @@ from apps.places.geo_metrics import (
 from apps.places.prediction_files import read_predictions, write_predictions
 from datasets.geo.positions import Positions
 
+pytestmark = pytest.mark.computes
+
 LIMITS = (1, 25, 200, 750, 2500)
 
 

@@ -24,6 +24,8 @@ from apps.places.sequence import (
     in_album,
 )
 
+pytestmark = pytest.mark.computes
+
 PLACES = ((48, 2, "red"), (40, 74, "lime"), (33, 151, "blue"))
 
 

@@ -16,6 +16,8 @@ from backbone._cpu.pointwise import pointwise
 from backbone.mobilenet import PaddedConv2d
 from heads import Classifier, MultiHead
 
+pytestmark = pytest.mark.computes
+
 CL = torch.channels_last
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 KINKS = 0.03  # a value that rounding moves over an edge of ReLU6 turns its gradient off or on

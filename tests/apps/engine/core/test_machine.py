@@ -82,8 +82,12 @@ def test_flags_are_whole_words_of_the_flags_line() -> None:
     assert not has_bf16_units("model name : avx512_bf16\nflags : avx512_bf16x\n")
 
 
-def test_automatic_precision_is_what_this_processor_has() -> None:
-    assert choose_precision("auto") == (torch.bfloat16 if has_bf16_units() else torch.float32)
+@pytest.mark.parametrize(("units", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_automatic_precision_is_what_the_processor_has(
+    monkeypatch: pytest.MonkeyPatch, units: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr("apps.engine.core.machine.has_bf16_units", lambda: units)
+    assert choose_precision("auto") == dtype
     assert choose_precision("fp32") == torch.float32
     assert choose_precision("bf16") == torch.bfloat16
 

@@ -18,6 +18,8 @@ from apps.engine.evaluation.calibration import (
 )
 from apps.engine.evaluation.classification import cross_entropy, reliability, softmax
 
+pytestmark = pytest.mark.computes
+
 
 def honest(n, k=5, spread=2.0, seed=0):
     """Logits whose softmax is the truth: each target is drawn from it."""

@@ -29,6 +29,8 @@ from apps.engine.evaluation.classification import (
     wilson_interval,
 )
 
+pytestmark = pytest.mark.computes
+
 
 def answers(logits, targets, temperature=1.0):
     logits, targets = np.asarray(logits, np.float32), np.asarray(targets, np.int64)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from apps.engine.inference.tta import KINDS, tta_logits, views
 
+pytestmark = pytest.mark.computes
+
 
 def test_each_kind_has_its_number_and_size_of_views() -> None:
     images = torch.rand(2, 3, 128, 128)

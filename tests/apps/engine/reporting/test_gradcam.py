@@ -8,6 +8,8 @@ from torch import nn
 from apps.engine.reporting.gradcam import grad_cam, overlay
 from backbone.mobilenet import MobileNetV1
 
+pytestmark = pytest.mark.computes
+
 
 class PoolHead(nn.Module):
     strides = (32,)

@@ -475,21 +475,18 @@ def test_a_name_that_no_terminal_takes_is_shown_all_the_same(tmp_path: Path, cli
     assert "r??[31m" in on_terminal("runs", tmp_path, columns=250)
 
 
-def test_a_thousand_runs_are_listed_in_a_moment_without_torch(tmp_path: Path) -> None:
+def test_a_thousand_runs_are_listed_without_torch(tmp_path: Path) -> None:
     for number in range(1000):
         make(tmp_path / f"{number % 10}" / f"{number}", classes=[f"class {n}" for n in range(200)])
     code = (
-        "import sys, time\n"
-        "start = time.process_time()\n"
+        "import sys\n"
         "from apps.cli.main import main\n"
         "main(['runs', sys.argv[1]])\n"
         "heavy = sorted({'torch', 'numpy', 'timm'} & set(sys.modules))\n"
-        "print(time.process_time() - start, heavy, file=sys.stderr)"
+        "print(heavy, file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    seconds, _, modules = done.stderr.strip().partition(" ")
     assert len(done.stdout.splitlines()) == 1000
-    assert modules == "[]"
-    assert float(seconds) < 3.0
+    assert done.stderr.strip() == "[]"

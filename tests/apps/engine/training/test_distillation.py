@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from apps.engine.core.model import load_run
 from apps.engine.training.distillation import Teacher, distillation_terms, load_teacher, with_teacher
 
+pytestmark = pytest.mark.computes
+
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_the_term_is_hintons_divergence_written_out(temperature: float) -> None:

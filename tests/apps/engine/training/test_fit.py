@@ -68,6 +68,7 @@ def test_a_cache_changes_no_bit_and_the_second_run_decodes_nothing(
     assert not equal(run_of(cli, data, tmp_path / "c", *cache), plain), "a changed photo was served stale"
 
 
+@pytest.mark.computes
 def test_gradual_unfreezing_leaves_the_lower_stages_as_they_were(
     cli: Cli, colours: Path, tmp_path: Path, seeded: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_patience_ends_a_run_and_the_best_epoch_is_kept(cli: Cli, colours: Path,
     assert "kept: epoch" in answer.err
 
 
+@pytest.mark.computes
 def test_a_head_is_taught_on_features_computed_once(
     cli: Cli, colours: Path, tmp_path: Path, seeded: Path
 ) -> None:
@@ -105,6 +107,7 @@ def test_a_head_is_taught_on_features_computed_once(
     assert not equal(run_of(cli, colours, tmp_path / "c", *more, "--no-cached-features"), first)
 
 
+@pytest.mark.computes
 def test_a_teacher_teaches_and_one_of_other_classes_is_refused_at_once(
     cli: Cli, colours: Path, tmp_path: Path, plain: dict[str, Any], colour_run: Path
 ) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor
 from apps.engine.training.mixup import Mixer
 from heads import Classifier
 
+pytestmark = pytest.mark.computes
+
 
 def flat_photos(count: int, size: int = 16) -> Tensor:
     """Photo i is of the value i, so that a mix shows what it is made of."""

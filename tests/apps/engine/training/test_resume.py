@@ -36,7 +36,7 @@ def rows(run: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k not in times} for row in run_dir.read_metrics(run)]
 
 
-def wait_for(path: Path, *, since: float, seconds: float = 60.0) -> None:
+def wait_for(path: Path, *, since: float, seconds: float = 300.0) -> None:
     """Until a file is written anew."""
     end = time.monotonic() + seconds
     while not path.exists() or path.stat().st_mtime <= since:

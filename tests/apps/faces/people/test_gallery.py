@@ -16,6 +16,8 @@ from apps.faces.extraction.embedder import ModelInfo
 from apps.faces.people import gallery as module
 from apps.faces.people.gallery import Gallery
 
+pytestmark = pytest.mark.computes
+
 
 def plain(queries: np.ndarray, vectors: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
     products = queries @ vectors.T

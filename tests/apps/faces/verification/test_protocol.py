@@ -24,6 +24,8 @@ from apps.faces.verification.protocol import (
     rank1,
 )
 
+pytestmark = pytest.mark.computes
+
 
 def crowd(count: int = 90, people: int = 20, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)

@@ -14,6 +14,8 @@ from apps.places.cells.partition import Limits, build
 from apps.places.cells.sphere import Nearest, distance_km, mean_position
 from datasets.geo.position_tables import read_positions
 
+pytestmark = pytest.mark.computes
+
 
 def crowded(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Positions that crowd around some towns, one of them at the antimeridian and one at a pole."""

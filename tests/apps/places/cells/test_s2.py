@@ -153,7 +153,7 @@ def test_children_ranges_centres_corners_areas_and_bounds_are_googles() -> None:
         assert (lat[n], lon[n]) == pytest.approx(theirs, rel=1e-13, abs=1e-13)
         for k in range(4):
             theirs = shape.GetVertex(k)
-            assert corners[n, k] == pytest.approx((theirs.x(), theirs.y(), theirs.z()), abs=1e-15)
+            assert corners[n, k] == pytest.approx((theirs.x(), theirs.y(), theirs.z()), abs=1e-14)
         rectangle = shape.GetRectBound()
         lo, hi = rectangle.lo(), rectangle.hi()
         ours = (bounds.south[n], bounds.north[n])

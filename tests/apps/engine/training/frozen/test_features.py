@@ -14,6 +14,8 @@ from apps.engine.training.frozen.features import Views, cached_features, data_ke
 from backbone import MobileNetV1
 from datasets.classification.folders import ImageFolders
 
+pytestmark = pytest.mark.computes
+
 
 def network(seed: int = 0) -> MobileNetV1:
     torch.manual_seed(seed)

@@ -11,6 +11,8 @@ from torch import nn
 from apps.engine.training.optim.ema import Average
 from backbone import MobileNetV1
 
+pytestmark = pytest.mark.computes
+
 
 def constant(value: float) -> nn.Linear:
     layer = nn.Linear(2, 1)

@@ -18,6 +18,8 @@ from backbone import MobileNetV1
 from backbone.timm_backbone import TimmBackbone
 from heads import Classifier, MultiHead
 
+pytestmark = pytest.mark.computes
+
 
 def runs_here(name: str) -> bool:
     rule = get_optimizer_info(name)
