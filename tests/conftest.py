@@ -15,13 +15,22 @@ import pytest
 import torch
 from faces_support import EACH, FAST, PEOPLE, draw_crops, names_of, write_face_weights, write_teacher
 from page_support import chromium
-from processors import THREADS
+from processors import PRECISION, THREADS
 from support import COLOURS, ROOT, SHARED, Answer, Cli, save_colour, with_precision
 
 from apps.cli.main import main
 
 # Tensors are small here, and threads that spin for a busy core cost minutes.
 torch.set_num_threads(int(os.environ.get(THREADS, "1")))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With a precision of trainings under test, the tests that start none are left out."""
+    if not os.environ.get(PRECISION):
+        return
+    trains = [bool({"cli", "cli_process"} & set(getattr(item, "fixturenames", ()))) for item in items]
+    config.hook.pytest_deselected(items=[item for item, yes in zip(items, trains, strict=True) if not yes])
+    items[:] = [item for item, yes in zip(items, trains, strict=True) if yes]
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from backbone._cpu import kernels
 MOST_APART = 1e-4  # of a probability in fp32
 LEAST_COSINE = 0.99999  # of two vectors of one face
 IMAGES, FACES = 16, 16  # of the real data
-SUFFIXES = (".jpeg", ".jpg", ".png")
+SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 
 
 def probe() -> dict[str, Any]:

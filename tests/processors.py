@@ -2,7 +2,9 @@
 
     python tests/processors.py            # all settings: `make test-processors`
     python tests/processors.py --only avx2 --only bf16
-    python tests/processors.py --list     # what this machine can show, and nothing else
+    python tests/processors.py --list     # what this machine can exercise, and nothing else
+
+The processor as it is, on one thread, is what answers are compared with; its tests are those of `make test`.
 
 A setting is a set of environment variables that PyTorch, oneDNN, numpy, the compiler of our kernels and
 tests/conftest.py read when a process starts, so that processes of the tests have it, too.
@@ -286,6 +288,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _all(settings: Sequence[Setting], folder: Path, tests: Sequence[str]) -> list[str]:
     wrong = compare([SETTINGS[0], *(setting for setting in settings if setting is not SETTINGS[0])], folder)
     for setting in settings:
+        if setting is SETTINGS[0] and len(settings) > 1:
+            continue  # that is `make test`
         print(f"--- tests, {setting.name}: {setting.variables(folder)}", flush=True)
         if run_tests(setting, folder, tests):
             wrong.append(f"tests fail under {setting.name}")
