@@ -19,8 +19,6 @@ from apps.attributes.teachers import as_probabilities, load_oracle, teacher_colu
 from apps.engine.core.console import Screen
 from datasets.image_io import find_photos
 
-pytestmark = pytest.mark.computes
-
 PEOPLE, EACH = 20, 2
 
 
@@ -72,6 +70,7 @@ def test_a_run_keeps_names_groups_thresholds_and_figures(run):
     assert "Worst mistakes" in page
 
 
+@pytest.mark.computes
 def test_evaluate_says_what_the_training_said_and_adds_groups(cli, run, tmp_path):
     answer = cli("evaluate", "attributes", "--checkpoint", run, "--report", tmp_path / "page", "--workers", 0)
     assert answer.code == 0, answer.err
@@ -280,6 +279,7 @@ def test_weights_without_the_heads_are_refused(shared, weights_025):
         load_oracle(f"face-network:{weights_025}")
 
 
+@pytest.mark.computes
 def test_a_run_is_held_against_its_teacher(cli, run, squares):
     """The paper's measure; a run repeats itself at the cost of its own doubt, and no better."""
     answer = cli("evaluate", "attributes", "--checkpoint", run, "--teacher", run, "--workers", 0)
@@ -337,6 +337,7 @@ def test_a_run_that_learned_without_labels_is_judged_on_any_split(cli, run, squa
         assert answer.lines[0]["n"] == photos
 
 
+@pytest.mark.computes
 def test_a_stopped_training_goes_on_to_the_same_end(cli, squares, run, tmp_path):
     """Two epochs and two more are four: the state is that of a training that was never stopped."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -21,8 +21,6 @@ from apps.joint.train import compared, rows_of, table
 from datasets.classification.folders import ImageFolders
 from heads import Classifier
 
-pytestmark = pytest.mark.computes
-
 COMMON = ("--resolution", 32, "--batch-size", 4, "--workers", 0)
 SHAPES = {"light": (230, 230, 210), "dark": (30, 30, 40)}
 
@@ -54,6 +52,7 @@ def joint_run(
     return run
 
 
+@pytest.mark.computes
 def test_a_joint_training_writes_a_run_a_task_with_one_backbone(
     cli: Cli, joint_run: Path, colours: Path
 ) -> None:
@@ -77,6 +76,7 @@ def test_runs_lists_the_joint_training_and_its_tasks_as_finished(cli: Cli, joint
     ]
 
 
+@pytest.mark.computes
 def test_the_heads_of_a_joint_training_answer_from_one_pass_as_they_do_alone(
     cli: Cli, joint_run: Path, colours: Path
 ) -> None:
@@ -260,6 +260,7 @@ def test_an_epoch_has_as_many_batches_as_all_data_and_spreads_each_task_evenly()
     assert spread({"a": 4, "b": 1}) == ["a", "a", "b", "a", "a"]
 
 
+@pytest.mark.computes
 def test_a_term_is_divided_by_the_photos_of_its_task_not_by_all() -> None:
     tally = TaskTally()
     tally.add(4, {"a/loss": 8.0, "loss": 8.0})
@@ -285,6 +286,7 @@ def joint_model(*, learned: bool = False, apart: bool = False) -> JointModel:
     return JointModel(Body(), heads, weights={"a": 2.0, "b": 1.0}, learned=learned, apart=apart)
 
 
+@pytest.mark.computes
 def test_statistics_kept_apart_are_those_of_one_task_alone() -> None:
     model = joint_model(apart=True).train()
     for _ in range(200):
