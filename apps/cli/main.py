@@ -79,7 +79,7 @@ def _finetune_command(name: str) -> click.Command:
         from apps.engine.core.console import Screen
 
         if find_lr:
-            from apps.engine.training.lr_range_test import find_rate
+            from apps.engine.training.lr_finder import find_rate
 
             emit(find_rate(name, given, out=folder, screen=Screen()))
             return
