@@ -59,7 +59,6 @@ def gradient_error(data: Path, weights: str, *, still: bool) -> dict[str, float]
     """The whole network's gradient in bf16 against fp32, on real photos: relative norm and cosine."""
     import torch
 
-    from apps.engine.core.machine import autocast
     from apps.engine.core.model import load_pretrained
     from apps.engine.data.loader import looking_loader
     from datasets.classification.folders import ImageFolders
@@ -77,8 +76,8 @@ def gradient_error(data: Path, weights: str, *, still: bool) -> dict[str, float]
     def gradient(dtype: torch.dtype) -> torch.Tensor:
         model.load_state_dict(state)
         model.zero_grad(set_to_none=True)
-        with autocast(dtype):
-            output = model(batch.images)["imagenet"].float()
+        model.backbone_dtype = dtype
+        output = model(batch.images)["imagenet"]
         targets = torch.arange(len(output)) * 61 % output.shape[1]  # the same for both, whatever they answer
         torch.nn.functional.cross_entropy(output, targets).backward()  # type: ignore[no-untyped-call]
         return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])

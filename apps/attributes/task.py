@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -126,13 +125,11 @@ class Attributes:
 
         return fit_logistic(head, features, targets, seed=self.settings.seed)
 
-    def terms(
-        self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
-    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The head's masked loss; a teacher's answers are in the targets already."""
         from apps.engine.training.losses import plain_terms
 
-        return plain_terms(head, cast)
+        return plain_terms(head)
 
     def reduce(self, head: Any, output: Tensor) -> Tensor:
         """The logits, as they are."""

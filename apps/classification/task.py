@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -87,9 +86,10 @@ class OneLabel:
         return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
 
     def terms(
-        self, head: Any, photos: LabelledPhotos, cast: Callable[[], AbstractContextManager[Any]]
+        self, head: Any, photos: LabelledPhotos
     ) -> Callable[[Tensor, nn.Module, Tensor], dict[str, Tensor]]:
         """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
+        from apps.engine.core.machine import choose_precision
         from apps.engine.data.class_weights import class_weights
         from apps.engine.data.samplers import as_floats
         from apps.engine.training.distillation import load_teacher, with_teacher
@@ -99,14 +99,15 @@ class OneLabel:
         if s.class_weights != "none":
             head.weigh(class_weights(photos.counts(), s.class_weights))
         mix = Mixer(len(photos.classes), mixup=s.mixup, cutmix=s.cutmix) if s.mixup or s.cutmix else None
-        teacher = None if s.teacher is None else load_teacher(Path(s.teacher), classes=photos.classes)
+        teacher = None if s.teacher is None else load_teacher(
+            Path(s.teacher), classes=photos.classes, dtype=choose_precision(s.precision)
+        )
 
         def terms(images: Tensor, model: nn.Module, targets: Tensor) -> dict[str, Tensor]:
             if mix is not None:
                 images, targets = mix(as_floats(images), targets)
-            with cast():
-                output = model(images).float()
-                answers = None if teacher is None else teacher(images).float()
+            output = model(images)
+            answers = None if teacher is None else teacher(images)
             own: dict[str, Tensor] = head.loss(output, targets)
             if answers is None:
                 return own

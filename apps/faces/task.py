@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -183,9 +182,7 @@ class Faces:
             head.linear.bias.copy_(torch.as_tensor(fitted.intercept_))
         return f"head fitted to the teacher's vectors by ridge regression, strength {fitted.alpha_:g}"
 
-    def terms(
-        self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
-    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
         from apps.engine.training.losses import plain_terms
 
@@ -195,7 +192,7 @@ class Faces:
                 f"the teacher's vectors have {vectors.shape[1]} dimensions; give --dim {vectors.shape[1]}"
             )
 
-        return plain_terms(head, cast)
+        return plain_terms(head)
 
     def reduce(self, head: Any, output: Tensor) -> Tensor:
         """The vectors, as they are."""

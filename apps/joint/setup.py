@@ -118,16 +118,19 @@ def prepare_joint(
         settings = load_app(task.app).Settings(**task.settings(given))
         jobs[task.name] = prepare(task.app, settings, run / task.name, screen, world)
     first = next(iter(jobs.values()))
+    trained_in = first.model.backbone_dtype
     chosen = _resolved(joint, first.settings, len(jobs), pretrained=joint.weights is not None)
     heads: dict[str, Any] = {}
     for name, job in jobs.items():
         heads[name] = job.model.heads[job.app.name]
         job.backbone = first.backbone
         job.model = MultiHead(first.backbone, {job.app.name: heads[name]})
+        job.model.backbone_dtype = trained_in
     model = JointModel(
         first.backbone, heads, weights={task.name: task.weight for task in tasks},
         learned=chosen.loss_weights == "learned", apart=chosen.batch_norm == "apart",
     )
+    model.backbone_dtype = trained_in
     app = JointApp(jobs, model)
     _check_monitor(chosen, app)
     sources = {name: job.train for name, job in jobs.items()}

@@ -190,7 +190,7 @@ def flat(tasks: Mapping[str, Any]) -> dict[str, float]:
 
 def rows_of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl`` as one task's: its own figures without its name, and what all share."""
-    shared = ("epoch", "lr", "seconds", "photos_per_second")
+    shared = ("epoch", "lr", "seconds", "photos_per_second", "fp32_repeats")
     found = []
     for row in rows:
         own = {key: row[key] for key in shared if key in row}

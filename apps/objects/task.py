@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -134,13 +133,11 @@ class Objects:
         """Detectors have no closed-form start."""
         return "a detector's head is taught, not fitted"
 
-    def terms(
-        self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
-    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The head's own loss terms."""
         from apps.engine.training.losses import plain_terms
 
-        return plain_terms(head, cast)
+        return plain_terms(head)
 
     def reduce(self, head: Any, output: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Boxes on the square, scores and labels a photo."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,9 +145,7 @@ class Places:
             fit_offset(head.offset, features[known], targets["offset"].numpy()[known])
         return f"logistic regression: {'; '.join(told)}"
 
-    def terms(
-        self, head: Any, photos: Any, cast: Callable[[], AbstractContextManager[Any]]
-    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """A cross-entropy for each partition, and the offset's distance."""
         from apps.engine.training.losses import plain_terms
 
@@ -157,7 +154,7 @@ class Places:
 
             check_albums(photos)
 
-        return plain_terms(head, cast)
+        return plain_terms(head)
 
     def reduce(self, head: Any, output: Tensor) -> dict[str, Tensor]:
         """Log-probabilities of the finest cells, and the offset."""

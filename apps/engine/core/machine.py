@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -72,12 +71,13 @@ def has_bf16_units(cpuinfo: str | None = None) -> bool:
     return bool(cpu_flags(cpuinfo) & BF16_FLAGS)
 
 
-def choose_precision(asked: str = "auto", *, device: str = "cpu") -> torch.dtype:
-    """The type to compute in: bfloat16 where the hardware has it, else float.
+def choose_precision(asked: str = "auto") -> torch.dtype:
+    """The type in which a backbone answers and makes features: float unless bfloat16 is asked for.
+
+    So the numbers are the same on every processor.
 
     Args:
         asked: ``auto``, ``fp32`` or ``bf16``; ``bf16`` is obeyed where it is slow, too.
-        device: ``cpu`` or ``cuda``, what will compute.
 
     Raises:
         ValueError: ``asked`` is none of the three.
@@ -86,9 +86,22 @@ def choose_precision(asked: str = "auto", *, device: str = "cpu") -> torch.dtype
 
     if asked not in ("auto", "fp32", "bf16"):
         raise ValueError(f"--precision must be auto, fp32 or bf16, got {asked!r}")
-    if asked == "auto":
-        asked = "bf16" if _has_bf16(device) else "fp32"
     return torch.bfloat16 if asked == "bf16" else torch.float32
+
+
+def training_precision(asked: str = "auto", *, device: str = "cpu", frozen: bool = False) -> torch.dtype:
+    """The type in which a backbone learns; its heads and their losses are in float whatever this is.
+
+    Args:
+        asked: ``fp32``, ``bf16``, or ``auto``: bfloat16 where the hardware has it.
+        device: ``cpu`` or ``cuda``, what will compute.
+        frozen: the backbone does not learn and only makes features.
+
+    Raises:
+        ValueError: ``asked`` is none of the three.
+    """
+    learns_in_bf16 = asked == "auto" and not frozen and _has_bf16(device)
+    return choose_precision("bf16" if learns_in_bf16 else asked)
 
 
 def _has_bf16(device: str) -> bool:
@@ -97,14 +110,6 @@ def _has_bf16(device: str) -> bool:
     if device.startswith("cuda"):
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return has_bf16_units()
-
-
-def autocast(dtype: torch.dtype, device: str = "cpu") -> AbstractContextManager[None]:
-    """Run the forward pass and the loss in ``dtype`` where that is safe; float changes nothing."""
-    import torch
-
-    kind = device.partition(":")[0]
-    return torch.autocast(kind, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 def usable_cores(quota: str | None = None) -> int:

@@ -38,6 +38,8 @@ class RunConfig:
         versions: of the libraries.
         intervals: 95 % intervals of the metrics that have one.
         seconds: that the training took.
+        precision: ``asked``; in what the ``backbone`` was trained, the ``heads`` were trained and the
+            ``answers`` were computed; ``fp32_repeats``, updates done again in fp32. Empty in older runs.
     """
 
     app: str
@@ -51,6 +53,7 @@ class RunConfig:
     versions: dict[str, str] = field(default_factory=dict)
     intervals: dict[str, list[float]] = field(default_factory=dict)
     seconds: float | None = None
+    precision: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""

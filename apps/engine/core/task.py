@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class App(Protocol):
         """
 
     def terms(
-        self, head: Any, photos: LabelledPhotos, cast: Callable[[], AbstractContextManager[Any]]
+        self, head: Any, photos: LabelledPhotos
     ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """(images, module, targets) -> named terms, each a mean over the photos of the batch."""
 

@@ -107,12 +107,13 @@ class Teacher:
         return logits[:, self.order.to(logits.device)]
 
 
-def load_teacher(run: Path, *, classes: Sequence[str]) -> Teacher:
+def load_teacher(run: Path, *, classes: Sequence[str], dtype: torch.dtype = torch.float32) -> Teacher:
     """The teacher in a finished run's folder.
 
     Args:
         run: the folder that ``finetune`` wrote.
         classes: the student's, in order.
+        dtype: in which its backbone computes.
 
     Raises:
         FileNotFoundError: the run or a file of it is missing.
@@ -121,6 +122,7 @@ def load_teacher(run: Path, *, classes: Sequence[str]) -> Teacher:
     from apps.engine.core.model import load_run
 
     app, model, config = load_run(run)
+    model.backbone_dtype = dtype
     return Teacher(
         _OneHead(model, app.name, run), classes=config.classes, wanted=classes,
         resolution=config.backbone.preprocessing.resolution, name=str(run),

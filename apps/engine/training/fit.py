@@ -156,6 +156,7 @@ def end_epoch(job: Job, course: Course, watch: Watching) -> None:
         "epoch": course.epoch + 1, **{f"train/{k}": v for k, v in tally.means().items()},
         **job.app.row(figures), "lr": course.learner.optimizer.param_groups[-1]["lr"],
         "seconds": round(tally.seconds, 2), "photos_per_second": round(tally.photos / tally.seconds, 2),
+        **({} if course.learner.in_fp32 is None else {"fp32_repeats": tally.fp32_repeats}),
     }
     if job.world.first:
         run_dir.append_metrics(job.run, row)

@@ -16,17 +16,22 @@ from torch.nn.parallel import DistributedDataParallel
 from apps.engine.core.distributed import World
 from apps.engine.data.collate import joined, mapped, taken
 from apps.engine.data.loader import BadPhoto, Batch
+from apps.engine.training.attempt import Attempt, Before, Broken
 from apps.engine.training.signals import Stop, Stopped
 
 
 @dataclass
 class Tally:
-    """Sums over an epoch: counted once and divided once, over all processes."""
+    """Sums over an epoch: counted once and divided once, over all processes.
+
+    ``fp32_repeats`` counts the updates that were not finite in bfloat16 and were done again in float.
+    """
 
     photos: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     bad: list[BadPhoto] = field(default_factory=list)
     seconds: float = 0.0
+    fp32_repeats: int = 0
 
     def add(self, count: int, sums: dict[str, float]) -> None:
         """Add ``count`` photos and each term's sum over them."""
@@ -40,7 +45,10 @@ class Tally:
 
     def to_dict(self) -> dict[str, Any]:
         """What an epoch that goes on later needs; bad photos are named by the process that met them."""
-        return {"photos": self.photos, "sums": dict(self.sums), "seconds": self.seconds}
+        return {
+            "photos": self.photos, "sums": dict(self.sums), "seconds": self.seconds,
+            "fp32_repeats": self.fp32_repeats,
+        }
 
 
 StepHook = Callable[[int, Tally], None]
@@ -69,6 +77,8 @@ class Learner:
         name_photos: dataset indices -> words, for the message on a loss that is not finite.
         empty: a batch without photos in the right shapes, for a process that has none in a batch.
         timer: ``timer("forward")`` is a context that counts the time spent in it.
+        in_fp32: a context in which the whole model computes in float; None where it does so anyway.
+        on_repeat: called with "loss" or "gradient" where that was not finite and is computed again in float.
     """
 
     model: nn.Module
@@ -83,6 +93,8 @@ class Learner:
     timer: Callable[[str], AbstractContextManager[Any]] = lambda _stage: nullcontext()
     world: World = field(default_factory=World)
     stop: Stop = field(default_factory=Stop)
+    in_fp32: Callable[[], AbstractContextManager[Any]] | None = None
+    on_repeat: Callable[[str], None] = lambda _what: None
 
 
 def train_epoch(
@@ -104,7 +116,7 @@ def train_epoch(
         on_step: called after each update with the number done in this epoch and the tally.
 
     Raises:
-        FloatingPointError: a loss term is not finite; the message names the terms and the photos.
+        FloatingPointError: a loss term or the gradient is not finite; the message names terms and photos.
         Stopped: a signal asked for it; every update that ``on_step`` was told of is done.
     """
     tally = tally or Tally()
@@ -139,26 +151,50 @@ def update(learner: Learner, batches: Sequence[Batch], step: int, tally: Tally) 
     """One update from the gradients of one or several batches; returns the signal that asks to stop, or 0.
 
     Several processes share an update: each brings its part of every batch, and the gradient is that of
-    the mean over all photos, however unequal the parts are.
+    the mean over all photos. One that is not finite in bfloat16 is done again in float from the start.
     """
+    for batch in batches:
+        tally.bad.extend(batch.bad)
+    before = None if learner.in_fp32 is None else Before(learner.model, learner.world.device)
+    attempt = _try(learner, batches, step)
+    if attempt.broken is not None and before is not None and learner.in_fp32 is not None:
+        before.restore()
+        tally.fp32_repeats += 1
+        learner.on_repeat(attempt.broken.what)
+        with learner.in_fp32():
+            attempt = _try(learner, batches, step)
+    if attempt.broken is not None:
+        _refuse(learner, attempt.broken)
+    for count, sums in attempt.sums:
+        tally.add(count, sums)
+    return attempt.stopping
+
+
+def _try(learner: Learner, batches: Sequence[Batch], step: int) -> Attempt:
+    """An update that is left out where the loss or the gradient is not finite, in all processes alike."""
     parameters = [p for group in learner.optimizer.param_groups for p in group["params"]]
     learner.optimizer.zero_grad(set_to_none=True)
-    photos, stopping = 0.0, 0.0
+    attempt = Attempt()
     for number, batch in enumerate(batches, start=1):
-        tally.bad.extend(batch.bad)
         with _quiet(learner.model, talk=number == len(batches)):
-            count, asked = _gradients(learner, batch, tally)
-        photos, stopping = photos + count, max(stopping, asked)
-    if not photos:
-        return stopping
+            _gradients(learner, batch, attempt)
+        if attempt.broken is not None:
+            return attempt
+    if not attempt.photos:
+        return attempt
     with learner.timer("optimizer"):
-        if photos != learner.nominal:
-            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], learner.nominal / photos)
+        if attempt.photos != learner.nominal:
+            scale = learner.nominal / attempt.photos
+            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
+        norm = nn.utils.clip_grad_norm_(parameters, learner.clip_norm)
+        if not math.isfinite(norm):  # all processes see it: they have exchanged gradients
+            indices = [index for batch in batches for index in batch.indices]
+            attempt.broken = Broken("gradient", indices, {"loss": attempt.mean_loss})
+            return attempt
         learner.before_update(step)
-        nn.utils.clip_grad_norm_(parameters, learner.clip_norm)
         learner.optimizer.step()
         learner.after_update()
-    return stopping
+    return attempt
 
 
 def _quiet(model: nn.Module, *, talk: bool) -> AbstractContextManager[Any]:
@@ -169,14 +205,12 @@ def _quiet(model: nn.Module, *, talk: bool) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def _gradients(learner: Learner, batch: Batch, tally: Tally) -> tuple[float, float]:
-    """Add a batch's gradients; returns its photos over all processes, and the signal that asks to stop.
-
-    Where others have photos in this batch, a process that has none takes part with zeros.
-    """
+def _gradients(learner: Learner, batch: Batch, attempt: Attempt) -> None:
+    """Add a batch; where others have photos in it, a process that has none takes part with zeros."""
     world, count = learner.world, len(batch.indices)
     if not count and world.size == 1:
-        return 0.0, learner.stop.number
+        attempt.stopping = max(attempt.stopping, learner.stop.number)
+        return
     batch = batch if count or learner.empty is None else learner.empty
     with learner.timer("forward"):
         images = batch.images.to(world.device)
@@ -185,26 +219,30 @@ def _gradients(learner: Learner, batch: Batch, tally: Tally) -> tuple[float, flo
         if not count:  # a mean over nothing is not a number, and its gradient is zero
             terms = {name: torch.nan_to_num(term) for name, term in terms.items()}
         loss = torch.stack(list(terms.values())).sum()
-    values = {name: term.item() * count for name, term in terms.items()} | {"loss": loss.item() * count}
+    means = {name: term.item() for name, term in terms.items()}
+    values = {name: mean * count for name, mean in means.items()} | {"loss": loss.item() * count}
     with learner.timer("exchange"):
         photos, asked, *sums = world.sum([count, learner.stop.number, *values.values()])
+    attempt.stopping = max(attempt.stopping, asked)
     if not all(math.isfinite(value) for value in sums):
-        _refuse(learner, batch, {name: term.item() for name, term in terms.items()})
+        here = not all(map(math.isfinite, means.values()))
+        attempt.broken = Broken("loss", batch.indices, means, here)
+        return
     with learner.timer("backward"):
         (loss * (count * world.size / learner.nominal)).backward()  # type: ignore[no-untyped-call]
-    tally.add(round(photos), dict(zip(values, sums, strict=True)))
-    return photos, asked
+    attempt.photos += photos
+    attempt.sums.append((round(photos), dict(zip(values, sums, strict=True))))
 
 
-def _refuse(learner: Learner, batch: Batch, terms: dict[str, float]) -> None:
-    """Raise, in all processes, with the terms and files of the first one whose loss is not finite."""
-    told = ", ".join(f"{name} is {value:g}" for name, value in terms.items())
-    mine = None if all(math.isfinite(value) for value in terms.values()) else (
-        f"({told}); lower --lr or --clip-norm, or look at the photos of the batch, "
-        f"{learner.name_photos(batch.indices)}; the last checkpoint is whole"
-    )
-    found = next((text for text in learner.world.gather(mine) if text), f"({told})")
-    raise FloatingPointError(f"the loss is not finite {found}")
+def _refuse(learner: Learner, broken: Broken) -> None:
+    """Raise, in all processes, with the terms and files of the first one where something is not finite."""
+    terms = ", ".join(f"{name} is {value:g}" for name, value in broken.terms.items())
+    mine = (
+        f"({terms}); lower --lr or --clip-norm, or look at the photos of the batch, "
+        f"{learner.name_photos(broken.indices)}; the last checkpoint is whole"
+    ) if broken.here else None
+    text = next((text for text in learner.world.gather(mine) if text), f"({terms})")
+    raise FloatingPointError(f"the {broken.what} is not finite {text}")
 
 
 @torch.inference_mode()

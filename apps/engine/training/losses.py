@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,20 +11,15 @@ if TYPE_CHECKING:
 Terms = Callable[["Tensor", "nn.Module", Any], dict[str, "Tensor"]]
 
 
-def plain_terms(head: Any, cast: Callable[[], AbstractContextManager[Any]]) -> Terms:
-    """(images, module, targets) -> the head's own terms of the module's output in full precision.
+def plain_terms(head: Any) -> Terms:
+    """(images, module, targets) -> the head's own terms of the module's output.
 
     Args:
         head: with a ``loss`` of output and targets.
-        cast: the context in which the network computes.
     """
 
-    from apps.engine.data.collate import mapped
-
     def terms(images: Tensor, model: nn.Module, targets: Any) -> dict[str, Tensor]:
-        with cast():
-            output = model(images)
-        found: dict[str, Tensor] = head.loss(mapped(lambda one: one.float(), output), targets)
-        return found
+        losses: dict[str, Tensor] = head.loss(model(images), targets)
+        return losses
 
     return terms

@@ -11,7 +11,7 @@ import torch
 
 from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
-from apps.engine.core.machine import autocast, choose_precision
+from apps.engine.core.machine import choose_precision, training_precision
 from apps.engine.core.model import answering, describe, find_weights, make_backbone, make_model
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
@@ -27,6 +27,7 @@ from apps.engine.training.optim.optimizers import check_optimizer
 from apps.engine.training.signals import Stop
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
 from backbone import Backbone, WeightsInfo
+from backbone.small_maps import guard_small_maps
 from datasets.base import LabelledPhotos
 from heads import MultiHead
 
@@ -38,9 +39,10 @@ NAMED = 4  # photos of a batch that a message names
 class Job:
     """One training in the making: everything that its steps share.
 
-    ``train`` may be features that stand for photos, ``val_features`` are those of ``val``; ``probing``
-    says that the head is fitted, not taught; ``judge`` answers for more than one head; ``regroup``
-    changes the optimiser's groups.
+    ``precision`` is that of answers and features; in what the backbone learns is
+    ``model.backbone_dtype``. ``train`` may be features that stand for photos, ``val_features`` are those
+    of ``val``; ``probing`` says that the head is fitted, not taught; ``judge`` answers for more than one
+    head; ``regroup`` changes the optimiser's groups.
     """
 
     app: App
@@ -124,9 +126,12 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         backbone.still_batch_norm = True
     elif world.size > 1:
         synchronise_batch_norm(model)
-    precision = choose_precision(chosen.precision, device=world.device.type)
-    head: Any = model.heads[name]
-    terms = app.terms(head, train, lambda: autocast(precision, device=world.device.type))
+    model.backbone_dtype = training_precision(
+        chosen.precision, device=world.device.type, frozen=chosen.freeze
+    )
+    if model.backbone_dtype == torch.bfloat16:
+        guard_small_maps(backbone)
+    terms = app.terms(model.heads[name], train)
     cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
     reading = Reading(chosen, world, cache)
     seen = info.preprocessing
@@ -134,7 +139,8 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
         train=reading.distorted(train), still=reading.still(train, seen, kept=False),
         val=reading.still(val, seen),
-        reading=reading, world=world, terms=terms, precision=precision, probing=chosen.epochs is None,
+        reading=reading, world=world, terms=terms, precision=choose_precision(chosen.precision),
+        probing=chosen.epochs is None,
     )
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.core import run_dir
+from apps.engine.core.console import Screen
 from apps.engine.training.early_stopping import Best
 from apps.engine.training.loop import Learner, Tally
 from apps.engine.training.optim.ema import Average
@@ -76,8 +78,29 @@ def start_course(job: Job, module: nn.Module) -> Course:
         nominal=s.batch_size * s.accumulate, clip_norm=s.clip_norm, before_update=schedule.set_step,
         after_update=(lambda: average.update(job.model)) if average else (lambda: None),
         name_photos=job.name_photos, empty=job.empty_batch(), timer=job.timer, world=job.world, stop=job.stop,
+        in_fp32=job.model.in_fp32 if _learns_in_bf16(job, module) else None, on_repeat=_say_once(job.screen),
     )
     return Course(learner, schedule, average, Best(monitor, higher_is_better=higher), steps)
+
+
+def _learns_in_bf16(job: Job, module: nn.Module) -> bool:
+    """Whether the module that learns holds a backbone that computes in bfloat16."""
+    return job.model.backbone_dtype == torch.bfloat16 and job.backbone in module.modules()
+
+
+def _say_once(screen: Screen) -> Callable[[str], None]:
+    """Says the first time that an update is done again in float; ``metrics.jsonl`` counts them all."""
+    names: list[str] = []
+
+    def on_repeat(what: str) -> None:
+        if not names:
+            screen.warn(
+                f"the {what} of an update is not finite in bf16: the update is done again in fp32, as later "
+                "ones are; metrics.jsonl counts them as fp32_repeats"
+            )
+        names.append(what)
+
+    return on_repeat
 
 
 def shared_module(job: Job, module: nn.Module) -> nn.Module:
