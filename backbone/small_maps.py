@@ -13,20 +13,16 @@ import torch
 from torch import Tensor, nn
 
 
-def guard_small_maps(network: nn.Module) -> nn.Module:
+def guard_small_maps(network: nn.Module) -> None:
     """Make the convolutions of a network compute in float, whatever autocast says, where maps are small.
 
     Depthwise layers of our own networks have a backward of their own and stay as they are; so do parameters
-    and names.
-
-    Returns:
-        The same network, changed in place.
+    and names. The network is changed in place.
     """
     for module in network.modules():
         at_risk = isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
         if at_risk and not isinstance(module, _Guarded) and not getattr(module, "is_depthwise", False):
             module.__class__ = _guarded(type(module))  # in place: hooks, parameters and names stay
-    return network
 
 
 class _Guarded(nn.Module):

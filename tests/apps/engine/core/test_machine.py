@@ -11,12 +11,12 @@ import torch
 from support import ROOT
 
 from apps.engine.core.machine import (
-    autocast,
     choose_precision,
     cpu_flags,
     has_bf16_units,
     has_glibc,
     keep_memory,
+    training_precision,
     usable_cores,
 )
 
@@ -82,27 +82,23 @@ def test_flags_are_whole_words_of_the_flags_line() -> None:
     assert not has_bf16_units("model name : avx512_bf16\nflags : avx512_bf16x\n")
 
 
-@pytest.mark.parametrize(("units", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_automatic_precision_is_what_the_processor_has(
-    monkeypatch: pytest.MonkeyPatch, units: bool, dtype: torch.dtype
+@pytest.mark.parametrize("units", [True, False])
+def test_bfloat16_units_change_only_what_a_backbone_learns_in(
+    units: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apps.engine.core.machine.has_bf16_units", lambda: units)
-    assert choose_precision("auto") == dtype
-    assert choose_precision("fp32") == torch.float32
-    assert choose_precision("bf16") == torch.bfloat16
+    chosen = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16}
+    assert {asked: choose_precision(asked) for asked in chosen} == chosen
+    assert {asked: training_precision(asked, frozen=True) for asked in chosen} == chosen
+    learned = chosen | {"auto": torch.bfloat16 if units else torch.float32}
+    assert {asked: training_precision(asked) for asked in chosen} == learned
 
 
 def test_a_precision_that_does_not_exist_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="--precision must be auto, fp32 or bf16, got 'fp16'"):
         choose_precision("fp16")
-
-
-def test_autocast_computes_in_bfloat16_only_when_told_to() -> None:
-    a = torch.ones(2, 2)
-    with autocast(torch.bfloat16):
-        assert (a @ a).dtype == torch.bfloat16
-    with autocast(torch.float32):
-        assert (a @ a).dtype == torch.float32
+    with pytest.raises(ValueError, match="--precision must be auto, fp32 or bf16, got 'fp16'"):
+        training_precision("fp16")
 
 
 @pytest.mark.parametrize(("quota", "most"), [

@@ -14,7 +14,7 @@ from support import COLOURS, Cli, save_colour
 from apps.engine.core import run_dir
 from backbone import MobileNetV1
 
-SMALL = ("--resolution", 32, "--batch-size", 8, "--workers", 0)
+SMALL = ("--resolution", 32, "--batch-size", 8, "--workers", 0, "--precision", "fp32")
 
 
 @pytest.fixture(scope="module")
