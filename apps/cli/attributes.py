@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import emit, refuse_vain
+from apps.cli.output import PRECISION, emit, refuse_vain
 
 
 @click.command("attributes")
@@ -24,10 +24,7 @@ from apps.cli.output import emit, refuse_vain
 @click.option("--teacher", help="as of `finetune attributes`: tells how well the run repeats it, too")
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @click.option("--workers", type=click.IntRange(0), help="processes that read photos")
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="of the network's sums",
-)
+@PRECISION
 @click.pass_context
 def evaluate_attributes(
     context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,

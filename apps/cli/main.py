@@ -138,7 +138,7 @@ def _evaluate_command(name: str) -> click.Command:
         click.Option(["--tta"], type=click.Choice(TTA), help=TTA_HELP),
         click.Option(
             ["--precision"], type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-            help="of the network's sums",
+            help="of the backbone's sums; auto is fp32, the same numbers on every processor",
         ),
     ]
     return click.Command(

@@ -13,7 +13,7 @@ from apps.faces import NO_FACE
 
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-    help="of the network's sums",
+    help="of the backbone's sums; auto is fp32, the same numbers on every processor",
 )
 WORKERS = click.option("--workers", type=click.IntRange(0), help="processes that read photos")
 

@@ -112,7 +112,7 @@ class Settings:
         True, "with --freeze --epochs: compute the features of the frozen backbone once"
     )
     precision: str = option(
-        "auto", "of the network's sums; auto: bf16 where the processor has it",
+        "auto", "bf16, fp32, or auto: bf16 for a backbone that learns, where the hardware has it; else fp32",
         choices=("auto", "fp32", "bf16"),
     )
     cache: Path | None = option(None, "folder for decoded photos, so that each is decoded once")
