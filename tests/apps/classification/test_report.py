@@ -194,17 +194,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path):
     assert list(tmp_path.iterdir()) == [old]
 
 
-def test_text_is_escaped_once_and_markup_not_at_all():
-    assert html.tag("p", 'a<b"', html.Html("<br>"), class_="x", aria_label='"q"', title="") == (
-        '<p class="x" aria-label="&quot;q&quot;">a&lt;b&quot;<br></p>'
-    )
-
-
-def test_a_table_refuses_a_row_of_another_length():
-    with pytest.raises(ValueError, match="zip"):
-        html.table("c", [html.Column("a"), html.Column("b")], [("only one",)])
-
-
 def test_percentages_of_nothing_are_a_dash():
     assert html.percent(None) == "\u2013"
     assert html.percent(0.9433) == "94.3\u00a0%"
