@@ -16,7 +16,7 @@ from apps.engine.core.machine import usable_cores
 from apps.export.answers import answers
 from apps.export.photos import read_square
 from apps.export.spec import INPUT, KEY, ModelSpec
-from datasets.image_io import BadPhotoError, find_photos
+from datasets.image_io import BadPhotoError, list_photos
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 Runner = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
@@ -176,9 +176,7 @@ def predict(
     """
     threads = workers or usable_cores()
     one = load_model(model, calls=threads)
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     if threads == 1 or len(found) == 1:
         yield from (one.line(path, top) for path in found)
         return

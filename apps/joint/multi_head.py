@@ -20,7 +20,7 @@ from apps.engine.inference.tta import tta_logits
 from backbone import Preprocessing
 from backbone.inference import folded
 from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import find_photos, photo_size
+from datasets.image_io import list_photos, photo_size
 from heads import MultiHead
 
 BATCH = 32
@@ -170,9 +170,7 @@ def predict_heads(
         ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
     """
     passes = passes_of(members_of(runs), separate=separate)
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     lines = []
     for group in passes:
         if group[0].looks == OWN_WAY:

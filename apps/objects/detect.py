@@ -14,7 +14,7 @@ from apps.engine.core.model import answering, load_run
 from apps.engine.data.loader import Loader
 from apps.objects.plots import drawn
 from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import find_photos, photo_size, read_photo
+from datasets.image_io import list_photos, photo_size, read_photo
 
 BATCH = 16
 
@@ -47,9 +47,7 @@ def detect(
     if strange:
         known = ", ".join(config.classes)
         raise ValueError(f"the model does not know {', '.join(strange)}; it knows {known}")
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     own: Any = app
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
     loader = Loader(photos, own.square(), batch_size=BATCH, workers=workers)

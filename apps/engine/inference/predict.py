@@ -16,7 +16,7 @@ from apps.engine.core.run_dir import read_config
 from apps.engine.data.loader import Batch, looking_loader
 from apps.engine.inference.tta import tta_logits
 from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import find_photos, photo_size
+from datasets.image_io import list_photos, photo_size
 
 BATCH = 32
 
@@ -56,9 +56,7 @@ def predict(
         app, model, config = load_run(checkpoint)
     else:
         app, model, config = load_pretrained(weights or "")
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
     loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     forward, kind = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
