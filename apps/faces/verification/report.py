@@ -68,7 +68,7 @@ def _figures(judged: Sequence[Judged]) -> tuple[list[Any], list[list[str]]]:
             model.name,
             *(_with(percent(tars.get(far)), spread.get(f"tar@far={far_name(far)}")) for far in rates),
             *(percent(model.shares.get(far)) for far in shared),
-            f"{percent(model.pairs.accuracy)} \u00b1 {100 * model.pairs.accuracy_se:.1f}",
+            f"{percent(model.pairs.accuracy)}\u00a0\u00b1\u00a0{100 * model.pairs.accuracy_se:.1f}",
             percent(model.pairs.eer), percent(model.found), _millions(cost.get("mult_adds")),
             _millions(cost.get("parameters")),
         ])
