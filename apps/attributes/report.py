@@ -62,7 +62,7 @@ def _plotted(judged: Judged) -> list[str]:
 def _grid(judged: Judged, draw: Callable[..., None], theme: plots.Theme) -> Figure:
     names = _plotted(judged)
     rows = max(1, ceil(len(names) / ACROSS))
-    figure = Figure(figsize=(9, 3 * rows), layout="constrained", facecolor=theme.page)
+    figure = plots.blank(9, 3 * rows, theme)
     every = figure.subplots(rows, ACROSS, squeeze=False).ravel()
     for axes in every[len(names) :]:
         axes.set_axis_off()
@@ -70,8 +70,7 @@ def _grid(judged: Judged, draw: Callable[..., None], theme: plots.Theme) -> Figu
         scores, labels, _ = judged.known(name)
         draw(axes, scores, labels, theme)
         axes.set(xlim=(0, 1), ylim=(0, 1.03))
-        axes.set_title(plots.label(name), loc="left", fontsize=11, color=theme.text)
-        plots.dress(axes, theme)
+        plots.dress(axes, theme, title=plots.label(name))
     return figure
 
 

@@ -253,9 +253,7 @@ def _shared_lines(
     loader = looking_loader(photos, group[0].seen, batch_size=BATCH, workers=workers)
     for batch in loader.epoch(0):
         outputs = _outputs(forward, batch, kinds)
-        lines: dict[int, dict[str, Any]] = {
-            one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
-        }
+        lines = batch.errors(paths)
         lines |= {index: {"path": str(paths[index]), "answers": {}} for index in batch.indices}
         sizes = [photo_size(paths[index]) for index in batch.indices]
         for one in group if batch.indices else ():

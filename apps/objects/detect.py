@@ -55,9 +55,7 @@ def detect(
     if draw is not None:
         writable_folder(draw, "--draw")
     for batch in loader.epoch(0):
-        lines: dict[int, dict[str, Any]] = {
-            one.index: {"path": str(found[one.index]), "error": one.reason} for one in batch.bad
-        }
+        lines = batch.errors(found)
         with torch.inference_mode():
             outputs = forward(batch.images) if batch.indices else None
         sizes = [photo_size(found[index]) for index in batch.indices]

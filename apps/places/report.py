@@ -66,7 +66,7 @@ def write_places_report(
 
 
 def _distances(every: dict[str, GeoPredictions], theme: plots.Theme) -> Figure:
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained", facecolor=theme.page)
+    figure = plots.blank(7.5, 4.2, theme)
     axes = figure.subplots()
     for number, (name, geo) in enumerate(every.items()):
         km = np.sort(np.where(np.isfinite(geo.distances_km), geo.distances_km, np.inf))
@@ -76,14 +76,13 @@ def _distances(every: dict[str, GeoPredictions], theme: plots.Theme) -> Figure:
     for limit in DISTANCES_KM:
         axes.axvline(limit, color=theme.line, linewidth=0.8)
     axes.set(xscale="log", xlim=(0.5, 21_000), ylim=(0, 1.02), xlabel="km off", ylabel="share of photos")
-    axes.legend(frameon=False, labelcolor=theme.text, fontsize=10, loc="upper left")
-    plots.dress(axes, theme)
+    plots.dress(axes, theme, legend="upper left")
     return figure
 
 
 def _area(answers: PlaceAnswers, theme: plots.Theme) -> Figure:
     needed: Floats = area_until_truth_km2(answers.probabilities, areas_km2(answers.grid.ids), answers.truth)
-    figure = Figure(figsize=(7.5, 3.6), layout="constrained", facecolor=theme.page)
+    figure = plots.blank(7.5, 3.6, theme)
     axes = figure.subplots()
     km2 = np.sort(needed)
     axes.step(km2, np.arange(1, len(km2) + 1) / len(km2), where="post", linewidth=2, color=theme.first)

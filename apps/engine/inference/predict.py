@@ -74,9 +74,7 @@ def _lines(
     batch: Batch, answers: Callable[[Tensor, list[tuple[int, int]]], list[dict[str, Any]]],
     paths: list[Path],
 ) -> list[dict[str, Any]]:
-    lines: dict[int, dict[str, Any]] = {
-        one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
-    }
+    lines = batch.errors(paths)
     if batch.indices:
         sizes = [photo_size(paths[index]) for index in batch.indices]
         for index, line in zip(batch.indices, answers(batch.images, sizes), strict=True):

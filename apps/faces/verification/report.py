@@ -90,7 +90,7 @@ def _rates(counts: tuple[Any, Any]) -> tuple[Floats, Floats]:
 
 
 def _roc(judged: Sequence[Judged], counts: Sequence[tuple[Any, Any]], theme: plots.Theme) -> Figure:
-    figure = Figure(figsize=(7.5, 5), layout="constrained", facecolor=theme.page)
+    figure = plots.blank(7.5, 5, theme)
     axes = figure.subplots()
     for number, (one, both) in enumerate(zip(judged, counts, strict=True)):
         false, true = _rates(both)
@@ -100,13 +100,12 @@ def _roc(judged: Sequence[Judged], counts: Sequence[tuple[Any, Any]], theme: plo
                   label=plots.label(one.name))
     axes.set(xscale="log", xlim=(None, 1), ylim=(0, 1.02), xlabel="rate of false accepts",
              ylabel="rate of true accepts")
-    axes.legend(frameon=False, labelcolor=theme.text, fontsize=10, loc="lower right")
-    plots.dress(axes, theme)
+    plots.dress(axes, theme, legend="lower right")
     return figure
 
 
 def _scores(judged: Sequence[Judged], counts: Sequence[tuple[Any, Any]], theme: plots.Theme) -> Figure:
-    figure = Figure(figsize=(7.5, 2.6 * len(judged)), layout="constrained", facecolor=theme.page)
+    figure = plots.blank(7.5, 2.6 * len(judged), theme)
     middle = (np.arange(BARS) + 0.5) * 2 / BARS - 1
     for axes, one, both in zip(
         figure.subplots(len(judged), 1, squeeze=False, sharex=True)[:, 0], judged, counts, strict=True
@@ -115,9 +114,7 @@ def _scores(judged: Sequence[Judged], counts: Sequence[tuple[Any, Any]], theme: 
                                         strict=True):
             share = values.reshape(BARS, BINS // BARS).sum(axis=1) / max(1, values.sum())
             axes.bar(middle, share, width=2 / BARS, color=colour, alpha=0.6, label=name)
-        axes.set_title(plots.label(one.name), loc="left", fontsize=11, color=theme.text)
-        axes.legend(frameon=False, labelcolor=theme.text, fontsize=10)
         axes.set_ylabel("share of pairs")
-        plots.dress(axes, theme)
+        plots.dress(axes, theme, title=plots.label(one.name), legend="best")
     axes.set_xlabel("cosine")
     return figure

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from apps.engine.core.files import write_bytes, write_text
+from apps.engine.reporting import plots
 from apps.engine.reporting.html import render
 from apps.places.cells import s2
 from apps.places.cells.files import polygon
@@ -56,7 +54,7 @@ def write_map(
     shown = shown_cells(grid, probabilities, precise=precise)
     kind = path.suffix.lower()
     if kind == ".png":
-        write_bytes(path, _png(_figure(shown, title)))
+        write_bytes(path, plots.png(_figure(shown, title)))
     elif kind == ".html":
         write_text(path, _page(shown, title, named))
     else:
@@ -71,15 +69,6 @@ def _geojson(shown: Shown) -> dict[str, Any]:
         )
     ]
     return {"type": "FeatureCollection", "features": features}
-
-
-def _png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():  # a title in letters that no font has is drawn as boxes
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
 
 
 def _figure(shown: Shown, title: str) -> Figure:

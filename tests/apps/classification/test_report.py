@@ -224,6 +224,16 @@ def test_the_reliability_plot_draws_only_bins_with_photos():
     assert upper.lines[-1].get_ydata() == pytest.approx([1.0, 0.5])
 
 
+def test_titles_and_legends_take_names_that_look_like_mathematics():
+    figure = plots.blank(4, 3, plots.DARK)
+    axes = figure.subplots()
+    axes.plot([0, 1], label="$\\frac{")
+    plots.dress(axes, plots.DARK, title="a $\\frac{$", legend="best")
+    with Image.open(io.BytesIO(plots.png(figure, dpi=40))) as image:
+        assert image.size == (160, 120)
+    assert [words.get_text() for words in axes.get_legend().get_texts()] == ["$\\frac{"]
+
+
 def test_labels_are_printable_and_short():
     assert plots.label("a\nb\udcff") == "a\ufffdb\ufffd"
     assert plots.label("x" * 99) == "x" * 27 + "\u2026"
