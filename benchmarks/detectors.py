@@ -14,6 +14,7 @@ from typing import Any
 
 from apps.engine.core.files import write_bytes
 from apps.engine.core.run_dir import CONFIG
+from apps.engine.reporting.markdown import markdown_table
 from benchmarks.studies import trained
 from datasets.validation import read_json
 
@@ -115,11 +116,8 @@ def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
 
 def markdown(rows: Iterable[dict[str, Any]]) -> list[str]:
     """The rows as a table."""
-    lines = ["| head | photos | epochs | judged on | AP50 | AP |", "|---|---|---|---|---|---|"]
-    for one in rows:
-        lines += [
-            f"| `{one['head']}` | {one['photos']} | {one['epochs']} | {split} | {figures['ap50']:.3f} | "
-            f"{figures['ap']:.3f} |"
-            for split, figures in one["figures"].items()
-        ]
-    return lines
+    cells = [
+        (f"`{row['head']}`", row["photos"], row["epochs"], split, f"{part['ap50']:.3f}", f"{part['ap']:.3f}")
+        for row in rows for split, part in row["figures"].items()
+    ]
+    return markdown_table(("head", "photos", "epochs", "judged on", "AP50", "AP"), cells)

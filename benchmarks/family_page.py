@@ -7,10 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from apps.engine.reporting.markdown import markdown_table
 from backbone.complexity import CONVENTION
 from benchmarks.family_members import BASE, COMPARATOR, FAMILY, VARIANT, WIDTHS, Accuracy, family_name
 from benchmarks.machine import machine
-from benchmarks.tables import line, table
+from benchmarks.tables import table
 
 RESOLUTIONS = (224, 192, 160, 128)
 HEAD = (
@@ -84,12 +85,12 @@ def _judged(judged: Sequence[Accuracy]) -> list[str]:
     if not judged:
         return []
     head = ("weights", "network", "photos", "top-1", "95 % interval", "source of the weights")
-    lines = [
-        line((
-            one.weights, one.member, str(one.n), _percent(one.top1),
-            f"{_percent(one.interval[0])} to {_percent(one.interval[1])}", one.source,
-        ))
-        for one in judged
+    rows = [
+        (
+            row.weights, row.member, str(row.n), _percent(row.top1),
+            f"{_percent(row.interval[0])} to {_percent(row.interval[1])}", row.source,
+        )
+        for row in judged
     ]
     seen = judged[0].classes
     which = f" ({', '.join(seen)})" if len(seen) <= 12 else ""
@@ -98,7 +99,7 @@ def _judged(judged: Sequence[Accuracy]) -> list[str]:
         f"{judged[0].n:,} photos of {len(seen):,} classes{which}, not ImageNet's 50,000 photos of 1,000: "
         "top-1 among all 1,000 classes, by `python cli.py evaluate imagenet`. Few photos of few classes: not "
         "to be held against the columns above.",
-        "", line(head), line(("---", "---", "---:", "---:", "---:", "---")), *lines, "",
+        "", *markdown_table(head, rows, (2, 3, 4)), "",
     ]
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from apps.engine.reporting.markdown import markdown_table
+
 BATCH = 32
 TIMM, OURS = "timm eager", "ours, torch"
 PEAK = "matrix product"
 
 
-def line(cells: Sequence[str]) -> str:
-    """One line of a table."""
-    return f"| {' | '.join(cells)} |"
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The lines of a table whose first column is words and whose others are figures."""
-    return [line(head), line(("---", *["---:"] * (len(head) - 1))), *map(line, rows)]
+    return markdown_table(head, rows, range(1, len(head)))
 
 
 def without_empty(

@@ -201,6 +201,26 @@ def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:
             yield start
 
 
+def list_photos(
+    paths: Iterable[Path | str], hint: str = "give photos or folders that hold some"
+) -> list[Path]:
+    """What :func:`find_photos` yields, which must be something.
+
+    Args:
+        paths: files or folders.
+        hint: how to mend it where there is no photo.
+
+    Raises:
+        FileNotFoundError: one of the paths does not exist.
+        ValueError: they hold no photo.
+    """
+    named = list(paths)
+    photos = list(find_photos(named))
+    if not photos:
+        raise ValueError(f"no photo in {', '.join(map(str, named))}; {hint}")
+    return photos
+
+
 def _photos_below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     status = folder.stat()
     if (status.st_dev, status.st_ino) in seen:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from apps.cli.output import terminal_table
+
 if TYPE_CHECKING:
     from apps.cost.text import Sheet
 
@@ -93,7 +95,6 @@ def _draw(sheets: Sequence[Sheet]) -> None:
     """Tables for a terminal; notes stand below them, as they are long."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -101,13 +102,9 @@ def _draw(sheets: Sequence[Sheet]) -> None:
     blank = UNBROKEN if console.encoding.startswith("utf") else " "
     for sheet in sheets:
         noted = sheet.heading[-1] == "note"
-        columns = range(len(sheet.heading) - noted)
-        drawn = Table(title=escape(sheet.title), title_justify="left")
-        for column in columns:
-            drawn.add_column(sheet.heading[column], justify="right" if column in sheet.figures else "left")
-        for row in sheet.rows:
-            drawn.add_row(*(escape(row[column]).replace(" ", blank) for column in columns))
-        console.print(drawn)
+        count = len(sheet.heading) - noted
+        cells = [[cell.replace(" ", blank) for cell in row[:count]] for row in sheet.rows]
+        console.print(terminal_table(sheet.heading[:count], cells, sheet.figures, title=sheet.title))
         notes = [f"{row[0]}: {row[-1]}." for row in sheet.rows if noted and row[-1]]
         for line in filter(None, (sheet.remark, *notes)):
             console.print(escape(line), soft_wrap=True)

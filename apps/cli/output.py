@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Container, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from apps.faces import NO_FACE
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
@@ -50,6 +53,33 @@ def defined(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [defined(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def terminal_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Container[int], *, title: str = "",
+    unbroken: Container[int] = (),
+) -> Table:
+    """A table for rich's console, its cells as they are: no markup in them.
+
+    Args:
+        head: titles of the columns.
+        rows: cells, as many as there are columns.
+        numeric: columns to align to the right, from 0.
+        title: above the table.
+        unbroken: columns that do not wrap.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) or None, title_justify="left")
+    for at, name in enumerate(head):
+        table.add_column(
+            escape(name), justify="right" if at in numeric else "left", overflow="fold",
+            no_wrap=at in unbroken,
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def emit_photos(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apps.cli.options import FOLDER
+from apps.cli.output import terminal_table
 
 if TYPE_CHECKING:
     from apps.engine.tracking.runs import Run
@@ -100,18 +101,10 @@ def _width() -> int:
 def _draw(table: Sequence[Sequence[str]], *, wraps_first: bool = False) -> None:
     """A heading and rows of cells; figures stand to the right; all columns wrap, or the first alone."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     from apps.engine.tracking.tables import is_figure
 
-    drawn = Table()
-    for at, name in enumerate(table[0]):
-        figures = all(is_figure(row[at]) for row in table[1:])
-        drawn.add_column(
-            escape(name), justify="right" if figures else "left", overflow="fold",
-            no_wrap=wraps_first and at > 0,
-        )
-    for row in table[1:]:
-        drawn.add_row(*map(escape, row))
-    Console(highlight=False).print(drawn)
+    head, *rows = table
+    numeric = {at for at in range(len(head)) if all(is_figure(row[at]) for row in rows)}
+    unbroken = range(1, len(head)) if wraps_first else ()
+    Console(highlight=False).print(terminal_table(head, rows, numeric, unbroken=unbroken))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.cost.paper_tables import TABLES
+from apps.engine.reporting.markdown import markdown_table
 
 INTRODUCTION = (
     "# What the networks cost\n",
@@ -129,7 +130,5 @@ def markdown(sheets: Iterable[Sheet], convention: str, introduction: Iterable[st
     parts = [*introduction, f"{convention}\n"]
     for sheet in sheets:
         parts += [f"## {sheet.title}\n", *([f"{sheet.remark}\n"] if sheet.remark else [])]
-        ruler = ["---:" if column in sheet.figures else "---" for column in range(len(sheet.heading))]
-        lines = (sheet.heading, ruler, *sheet.rows)
-        parts += ["\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"]
+        parts += ["\n".join(markdown_table(sheet.heading, sheet.rows, sheet.figures)) + "\n"]
     return "\n".join(parts).rstrip("\n")

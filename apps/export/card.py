@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apps.engine.core.spec import HeadSpec, ModelSpec
+from apps.engine.reporting.markdown import markdown_table
 
 LIMITS = {
     "classes": "It names one of its classes for every photo, also for one that shows none of them; ",
@@ -73,12 +74,8 @@ def _resize(spec: ModelSpec) -> str:
 def _head(head: HeadSpec, answer: Mapping[str, Any]) -> list[str]:
     lines = [f"Answers for `{head.app}`: {_classes(head)}.", "", "**Data.** " + _data(head), ""]
     if head.metrics:
-        lines += ["| figure of the run, on its validation photos | value |", "|---|---|"]
-        lines += [
-            f"| {name} | {'undefined' if value is None else f'{value:.4g}'} |"
-            for name, value in head.metrics.items()
-        ]
-        lines.append("")
+        rows = [(name, "undefined" if v is None else f"{v:.4g}") for name, v in head.metrics.items()]
+        lines += [*markdown_table(("figure of the run, on its validation photos", "value"), rows), ""]
     figures, own = answer.get("figures", {}), f"{head.name}/"
     mine = {name: value for name, value in figures.items() if name.startswith(own)}
     for name, value in mine.items():

@@ -63,11 +63,16 @@ def described(proto: Any, spec: ModelSpec) -> None:
     onnx.helper.set_model_props(proto, words)
     proto.producer_name, proto.doc_string = "mobilenet-apps", ""
     proto.graph.doc_string = ""
-    for node in proto.graph.node:  # the exporter leaves this machine's paths in them
-        node.doc_string = ""
-        del node.metadata_props[:]
+    without_paths(proto)
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info, *proto.graph.initializer):
         del value.metadata_props[:]
+
+
+def without_paths(proto: Any) -> None:
+    """Take away what the exporter notes at each node: it has this machine's paths in it."""
+    for node in proto.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
 
 
 def half(proto: Any) -> Any:

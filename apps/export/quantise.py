@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from apps.engine.core.spec import INPUT
 from apps.engine.inference.model_file import ModelFile
 from apps.export.graph.tail import tail
-from datasets.image_io import BadPhotoError, find_photos
+from datasets.image_io import BadPhotoError, list_photos
 
 PHOTOS = 200  # that the ranges are taken from
 PLAIN = 2  # first convolutions that stay in fp32
@@ -27,12 +27,9 @@ def calibration_photos(folder: Path, most: int = PHOTOS) -> list[Path]:
         FileNotFoundError: there is no such folder.
         ValueError: it holds no photo.
     """
-    found = list(find_photos([folder]))
-    if not found:
-        raise ValueError(
-            f"no photo in {folder}; --calibrate wants a folder with some hundred photos like those that the "
-            "model will see"
-        )
+    found = list_photos(
+        [folder], "--calibrate wants a folder with some hundred photos like those that the model will see"
+    )
     return found[:: -(-len(found) // most)]
 
 

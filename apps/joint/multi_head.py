@@ -22,7 +22,7 @@ from apps.engine.inference.tta import tta_logits
 from backbone import Preprocessing
 from backbone.inference import folded
 from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import find_photos, photo_size
+from datasets.image_io import list_photos, photo_size
 from heads import MultiHead
 
 BATCH = 32
@@ -174,9 +174,7 @@ def predict_heads(
     members, best = members_of(runs), top or TOP
     check_options([load_app(member.config.app) for member in members], top=top, tta=tta)
     passes = passes_of(members, separate=separate)
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     lines = []
     for group in passes:
         if group[0].looks == OWN_WAY:
@@ -264,9 +262,7 @@ def _shared_lines(
     loader = looking_loader(photos, group[0].seen, batch_size=BATCH, workers=workers)
     for batch in loader.epoch(0):
         outputs = _outputs(forward, batch, kinds)
-        lines: dict[int, dict[str, Any]] = {
-            one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
-        }
+        lines = batch.errors(paths)
         lines |= {index: {"path": str(paths[index]), "answers": {}} for index in batch.indices}
         sizes = [photo_size(paths[index]) for index in batch.indices]
         for one in group if batch.indices else ():

@@ -140,10 +140,7 @@ def _together(
     if len(prints) > 1:
         screen.warn("batch-norm is kept apart, so the tasks' backbones differ: no one pass serves them all")
     skipped = len(job.bad) + sum(len(one.bad) for one in job.tasks.values())
-    return {
-        "tasks": found, "metrics": flat(found), "fingerprint": prints.pop() if len(prints) == 1 else None,
-        "skipped": skipped,
-    }
+    return _answer(found, prints, skipped)
 
 
 def _discard_unbegun(out: Path) -> None:
@@ -177,10 +174,13 @@ def _alone(
         skipped += len(config.data.get("skipped", ()))
         prints.add(config.fingerprint)
         found[task.name] = {"app": task.app, "run": str(run), "metrics": config.metrics}
-    return {
-        "tasks": found, "metrics": flat(found), "fingerprint": prints.pop() if len(prints) == 1 else None,
-        "skipped": skipped,
-    }
+    return _answer(found, prints, skipped)
+
+
+def _answer(tasks: Mapping[str, Any], prints: set[str], skipped: int) -> dict[str, Any]:
+    """What ``joint`` answers; a fingerprint where the tasks have one backbone."""
+    fingerprint = next(iter(prints)) if len(prints) == 1 else None
+    return {"tasks": tasks, "metrics": flat(tasks), "fingerprint": fingerprint, "skipped": skipped}
 
 
 def flat(tasks: Mapping[str, Any]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from apps.engine.inference.answers import arrays
 from apps.engine.inference.decode import decode
 from apps.objects.plots import drawn
 from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import find_photos, photo_size, read_photo
+from datasets.image_io import list_photos, photo_size, read_photo
 
 BATCH = 16
 ALL = 10**6  # objects an image: those of all classes, as some are left out later
@@ -51,9 +51,7 @@ def detect(
     if strange:
         known = ", ".join(config.classes)
         raise ValueError(f"the model does not know {', '.join(strange)}; it knows {known}")
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     own: Any = app
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
     loader = Loader(photos, own.square(), batch_size=BATCH, workers=workers)
@@ -63,9 +61,7 @@ def detect(
     if draw is not None:
         writable_folder(draw, "--draw")
     for batch in loader.epoch(0):
-        lines: dict[int, dict[str, Any]] = {
-            one.index: {"path": str(found[one.index]), "error": one.reason} for one in batch.bad
-        }
+        lines = batch.errors(found)
         with torch.inference_mode():
             outputs = forward(batch.images) if batch.indices else None
         sizes = [photo_size(found[index]) for index in batch.indices]

@@ -23,7 +23,7 @@ LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 
 def recall_figure(judged: Judged, theme: Theme) -> Figure:
     """Precision against recall: all classes at three overlaps, and the classes with most objects."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained", facecolor=theme.page)
+    figure = plots.blank(9, 3.8, theme)
     left, right = figure.subplots(1, 2, sharey=True)
     colours = (theme.first, theme.second, theme.soft)
     for overlap, colour, style in zip((0.5, 0.75, 0.9), colours, LINES, strict=False):
@@ -32,12 +32,8 @@ def recall_figure(judged: Judged, theme: Theme) -> Figure:
     for number, name in enumerate(names):
         _curve(right, judged.curve(0.5, name), plots.label(name, 18), colours[number % 3], LINES[number])
     for axes, title in ((left, "All classes"), (right, "Classes with most objects, IoU 0.5")):
-        axes.set_title(title, loc="left", fontsize=11, color=theme.text)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall")
-        legend = axes.legend(frameon=False, labelcolor=theme.text, fontsize=9, loc="best")
-        for words in legend.get_texts():
-            words.set_parse_math(False)  # a class may have any name
-        plots.dress(axes, theme)
+        plots.dress(axes, theme, title=title, legend="best")
     left.set_ylabel("precision", color=theme.soft)
     return figure
 
@@ -55,7 +51,7 @@ def commonest(judged: Judged) -> list[str]:
 
 def history_figure(history: Sequence[Row], theme: Theme) -> Figure:
     """Loss and its terms, and average precision, over the epochs."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained", facecolor=theme.page)
+    figure = plots.blank(9, 3.4, theme)
     left, right = figure.subplots(1, 2)
     terms = [key for key in history[0] if key.startswith("train/") and key != "train/loss"]
     _lines(left, history, ("train/loss", *terms), "Loss of training", theme)
@@ -73,13 +69,10 @@ def _lines(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str,
                 *zip(*points, strict=True), linestyle=style, color=colour, linewidth=2, marker="o",
                 markersize=3, label=label,
             )
-    axes.set_title(title, loc="left", fontsize=11, color=theme.text)
     axes.set_xlabel("epoch")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-    if axes.lines:
-        axes.legend(frameon=False, labelcolor=theme.text, fontsize=10)
-    plots.dress(axes, theme)
+    plots.dress(axes, theme, title=title, legend="best")
 
 
 def drawn(

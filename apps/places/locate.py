@@ -28,7 +28,7 @@ from apps.places.sequence import AlbumNetwork, in_album, load_sequence
 from apps.places.targets import move
 from datasets.base import LabelledPhotos, Photo
 from datasets.geo.geotags import taken_at
-from datasets.image_io import find_photos
+from datasets.image_io import list_photos
 from heads import MultiHead
 
 BATCH = 32
@@ -83,9 +83,7 @@ def locate(
         ValueError: the run is damaged, or the folders hold no photo.
     """
     app, model, config = load_run(run, app="places")
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     if asked.album:
         found.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
     grid = grids_of(config.classes)[-1]

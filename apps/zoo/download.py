@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import re
 import shutil
-import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from apps.zoo.unpack import unpack
+import requests
+from urllib3.exceptions import HTTPError
+
+from apps.zoo.unpack import one_line_errors, unpack
 
 __all__ = ["ChecksumError", "download", "unpack"]
 
@@ -52,10 +50,10 @@ class _Expected:
         """In words what is wrong with a file; None if it is the one."""
         if self.size is not None and path.stat().st_size != self.size:
             return f"has {path.stat().st_size} bytes, expected {self.size}"
-        for kind in ("sha256", "md5"):
-            wanted = getattr(self, kind)
-            if wanted and (got := _digest(path, kind)) != wanted.lower():
-                return f"has {kind} {got}, expected {wanted.lower()}"
+        for kind, wanted in (("sha256", self.sha256), ("md5", self.md5)):
+            with path.open("rb") as file:
+                if wanted and (got := hashlib.file_digest(file, kind).hexdigest()) != wanted.lower():
+                    return f"has {kind} {got}, expected {wanted.lower()}"
         return None
 
 
@@ -97,19 +95,18 @@ class _Part:
         """Ask for the rest only, and only of the same file."""
         if not self.size:
             return {}
-        strong = self.etag if not self.etag.startswith("W/") else ""
-        validator = strong or self.modified
+        validator = self.modified if self.etag.startswith("W/") else self.etag or self.modified
         return {"Range": f"bytes={self.size}-"} | ({"If-Range": validator} if validator else {})
 
-    def is_continued_by(self, response: http.client.HTTPResponse) -> bool:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if found is None or int(found[1]) != self.size:
+    def is_continued_by(self, headers: Mapping[str, str]) -> bool:
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+        if span is None or int(span[1]) != self.size:
             return False
-        same_total = found[2] == "*" or self.total is None or int(found[2]) == self.total
-        return same_total and response.headers.get("ETag", self.etag) == self.etag
+        same_total = span[2] == "*" or self.total is None or int(span[2]) == self.total
+        return same_total and headers.get("ETag", self.etag) == self.etag
 
-    def remember(self, response: http.client.HTTPResponse, total: int | None) -> None:
-        self.etag, self.modified = (response.headers.get(key, "") for key in ("ETag", "Last-Modified"))
+    def remember(self, headers: Mapping[str, str], total: int | None) -> None:
+        self.etag, self.modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
         self.total = total
         self.note.write_text(json.dumps(asdict(self), default=str))
 
@@ -149,9 +146,8 @@ def download(
         OSError: the disk is full or the folder cannot be written.
         ValueError: the address is not http or https.
     """
-    _check_address(url)
     expected = _Expected(sha256, md5, size)
-    with _one_line_errors(to):
+    with one_line_errors(f"cannot write {to}"):
         if to.is_dir():
             raise IsADirectoryError(f"{to} is a folder")
         if to.exists() and expected.difference(to) is None:
@@ -198,23 +194,52 @@ def _fill(part: _Part, expected: _Expected, on_progress: OnProgress, retries: in
 
 def _fetch_rest(part: _Part, expected: _Expected, on_progress: OnProgress) -> None:
     """One request for what is missing, and its bytes into the part."""
+    with _ask(part.url, part.headers()) as response:
+        if not response.ok:
+            _refused(response, part)
+            return
+        if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+            part.clear()
+        elif not part.is_continued_by(response.headers):
+            part.clear()
+            raise _DroppedError("the file on the server has changed")
+        length = response.headers.get("Content-Length", "")
+        total = part.size + int(length) if length.isdecimal() else None
+        _check_room(part, expected, total)
+        part.remember(response.headers, total)
+        _copy(response, part, expected.size if total is None else total, on_progress)
+
+
+def _ask(url: str, headers: dict[str, str]) -> requests.Response:
+    plain = {"User-Agent": "mobilenet-apps", "Accept-Encoding": "identity"}
     try:
-        with _open(part.url, part.headers()) as response:
-            if response.status == http.HTTPStatus.PARTIAL_CONTENT:
-                if not part.is_continued_by(response):
-                    part.clear()
-                    raise _DroppedError("the file on the server has changed")
-            else:
-                part.clear()
-            total = None if response.length is None else part.size + response.length
-            _check_room(part, expected, total)
-            part.remember(response, total)
-            _copy(response, part, total if total is not None else expected.size, on_progress)
-    except HTTPError as error:
-        _refused(error, part)
-    except (URLError, http.client.HTTPException, ConnectionResetError, TimeoutError, ssl.SSLError) as error:
-        reason = getattr(error, "reason", "") or error or type(error).__name__
-        raise _DroppedError(" ".join(str(reason).split())) from error
+        return requests.get(url, headers=plain | headers, stream=True, timeout=TIMEOUT_S)
+    except ValueError as error:  # of the address, or of one that it leads to
+        raise ValueError(
+            f"expected an address that begins with http:// or https://, got {url!r} ({error})"
+        ) from error
+    except requests.RequestException as error:
+        raise _DroppedError(_first_cause(error)) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    """The innermost reason, in one line: libraries wrap ``Connection refused`` three times."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+
+
+def _refused(response: requests.Response, part: _Part) -> None:
+    """Return if the part turns out to be whole; else raise what fits the answer."""
+    answer = f"the server answered {response.status_code} {response.reason}"
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and part.size:
+        if response.headers.get("Content-Range", "") == f"bytes */{part.size}":
+            return
+        part.clear()
+        raise _DroppedError("the file on the server is another by now")
+    if response.status_code in _BUSY:
+        raise _DroppedError(answer)
+    raise ConnectionError(f"{part.url}: {answer}; check the address or use a mirror")
 
 
 def _check_room(part: _Part, expected: _Expected, total: int | None) -> None:
@@ -224,75 +249,23 @@ def _check_room(part: _Part, expected: _Expected, total: int | None) -> None:
         raise ChecksumError(
             f"{part.url} has {total} bytes, expected {expected.size}; it is another file: try another mirror"
         )
-    free = shutil.disk_usage(part.path.parent).free
-    if free < total - part.size:
-        raise OSError(f"{total - part.size} bytes to come, {free} free")
+    missing, free = total - part.size, shutil.disk_usage(part.path.parent).free
+    if free < missing:
+        raise OSError(f"{missing} bytes to come, {free} free")
 
 
-def _copy(response: http.client.HTTPResponse, part: _Part, total: int | None, report: OnProgress) -> None:
+def _copy(response: requests.Response, part: _Part, total: int | None, report: OnProgress) -> None:
     done = part.size
     with part.path.open("ab") as file:
         report(done, total)
-        while chunk := response.read1(_CHUNK):
-            file.write(chunk)
-            done += len(chunk)
-            if total is not None and done > total:
-                raise ChecksumError(f"{part.url} sends more than {total} bytes; try another mirror")
-            report(done, total)
+        try:
+            while chunk := response.raw.read1(_CHUNK):  # what has come, so that a broken line loses none
+                file.write(chunk)
+                done += len(chunk)
+                if total is not None and done > total:
+                    raise ChecksumError(f"{part.url} sends more than {total} bytes; try another mirror")
+                report(done, total)
+        except HTTPError as error:
+            raise _DroppedError(f"connection dropped at byte {done} of {total}") from error
         file.flush()
         os.fsync(file.fileno())
-    if total is not None and done < total:
-        raise _DroppedError(f"connection dropped at byte {done} of {total}")
-
-
-def _refused(error: HTTPError, part: _Part) -> None:
-    """Return if the part turns out to be whole; else raise what fits the answer."""
-    if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and part.size:
-        if error.headers.get("Content-Range", "") == f"bytes */{part.size}":
-            return
-        part.clear()
-        raise _DroppedError("the file on the server is another by now") from error
-    if error.code in _BUSY:
-        raise _DroppedError(f"the server answered {error.code} {error.reason}") from error
-    raise ConnectionError(
-        f"{part.url}: the server answered {error.code} {error.reason}; check the address or use a mirror"
-    ) from error
-
-
-class _WebOnly(HTTPRedirectHandler):
-    """No redirect to ftp or other places."""
-
-    def redirect_request(
-        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Any:
-        _check_address(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-    plain = {"User-Agent": "mobilenet-apps", "Accept-Encoding": "identity"}
-    request = Request(url, headers=plain | headers)
-    response: http.client.HTTPResponse = build_opener(_WebOnly).open(request, timeout=TIMEOUT_S)
-    return response
-
-
-def _check_address(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"expected an address that begins with http:// or https://, got {url!r}")
-
-
-def _digest(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
-
-
-@contextmanager
-def _one_line_errors(to: Path) -> Iterator[None]:
-    try:
-        yield
-    except ConnectionError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise type(error)(f"cannot write {to}: {reason}; make room there or choose another folder") from error

@@ -11,12 +11,10 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Literal
+from typing import NamedTuple
 
 MAX_UNPACKED_BYTES = 64 * 2**30
 
@@ -26,19 +24,17 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Member:
+class _Member(NamedTuple):
     """One entry of an archive; ``target`` is what a link points to."""
 
     path: PurePosixPath
-    kind: Literal["file", "folder", "symlink", "hardlink", "other"]
+    type: str
     size: int
-    target: str
-    open: Callable[[], IO[bytes] | None]
+    target: str = ""
 
 
 def unpack(archive: Path, to: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> int:
-    """Unpack a tar (plain or compressed) or a zip; all of it is judged before anything is written.
+    """Unpack a tar (plain or compressed) or a zip; all of it is checked before anything is written.
 
     Args:
         archive: the file.
@@ -53,21 +49,23 @@ def unpack(archive: Path, to: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> i
         FileExistsError: ``to`` has an entry that the archive would replace.
         OSError: the disk is full or the folder cannot be written.
     """
-    with _opened(archive) as listing:
-        members = _judged(archive, listing, max_bytes)
+    with _opened(archive) as content:
+        members = _checked(archive, content, max_bytes)
         _check_place(archive, members, to)
-        with _one_line_errors(archive, to):
-            _unpack_beside_and_move(archive, members, to)
-    return len({member.path for member in members if member.kind in ("file", "hardlink")})
+        with one_line_errors(f"cannot unpack {archive} into {to}"):
+            _unpack_beside_and_move(archive, content, to)
+    return len({member.path for member in members if member.type in ("file", "hardlink")})
 
 
-def _unpack_beside_and_move(archive: Path, members: list[_Member], to: Path) -> None:
+def _unpack_beside_and_move(archive: Path, content: tarfile.TarFile | zipfile.ZipFile, to: Path) -> None:
     unfinished, was_there = to / f".{archive.name}.unpacking", to.is_dir()
     shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
     try:
         unfinished.mkdir(parents=True)
-        for member in members:
-            _write(member, unfinished)
+        if isinstance(content, tarfile.TarFile):
+            content.extractall(unfinished, filter="data")
+        else:
+            content.extractall(unfinished)
         _move_in(unfinished, to)
     except BaseException:
         shutil.rmtree(unfinished if was_there else to, ignore_errors=True)
@@ -76,14 +74,10 @@ def _unpack_beside_and_move(archive: Path, members: list[_Member], to: Path) -> 
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[Iterable[_Member]]:
+def _opened(archive: Path) -> Iterator[tarfile.TarFile | zipfile.ZipFile]:
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                yield (_zip_member(zipped, info) for info in zipped.infolist())
-        else:
-            with tarfile.open(archive) as tar:
-                yield (_tar_member(tar, info) for info in tar)
+        with zipfile.ZipFile(archive) if zipfile.is_zipfile(archive) else tarfile.open(archive) as content:
+            yield content
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -91,27 +85,29 @@ def _opened(archive: Path) -> Iterator[Iterable[_Member]]:
         ) from error
 
 
-def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
-    tests = {"folder": info.isdir, "symlink": info.issym, "hardlink": info.islnk, "file": info.isreg}
-    kind = next((kind for kind, test in tests.items() if test()), "other")
-    opener = partial(tar.extractfile, info)
-    return _Member(PurePosixPath(info.name), kind, info.size, info.linkname, opener)  # type: ignore[arg-type]
+def _members(content: tarfile.TarFile | zipfile.ZipFile) -> Iterator[_Member]:
+    """What an archive lists. Links in a zip are refused with the devices: no dataset needs them."""
+    if isinstance(content, zipfile.ZipFile):
+        for entry in content.infolist():
+            mode = stat.S_IFMT(entry.external_attr >> 16)
+            plain = mode in (0, stat.S_IFREG, stat.S_IFDIR) and not entry.flag_bits & 1
+            type_ = "other" if not plain else "folder" if entry.is_dir() else "file"
+            yield _Member(PurePosixPath(entry.filename), type_, entry.file_size)
+        return
+    for info in content:
+        types = {"folder": info.isdir, "symlink": info.issym, "hardlink": info.islnk, "file": info.isreg}
+        type_ = next((name for name, is_it in types.items() if is_it()), "other")
+        yield _Member(PurePosixPath(info.name), type_, info.size, info.linkname)
 
 
-def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    """Links in a zip are refused with the devices: no dataset needs them."""
-    unix_kind = stat.S_IFMT(info.external_attr >> 16)
-    plain = unix_kind in (0, stat.S_IFREG, stat.S_IFDIR) and not info.flag_bits & 1
-    kind = "other" if not plain else "folder" if info.is_dir() else "file"
-    opener = partial(zipped.open, info)
-    return _Member(PurePosixPath(info.filename), kind, info.file_size, "", opener)  # type: ignore[arg-type]
+def _checked(archive: Path, content: tarfile.TarFile | zipfile.ZipFile, max_bytes: int) -> list[_Member]:
+    """The members, if none is dangerous; stops reading at the first that is.
 
-
-def _judged(archive: Path, listing: Iterable[_Member], max_bytes: int) -> list[_Member]:
-    """The members, if none of them is dangerous; stops reading at the first that is."""
+    The standard filter alone looks at each member by itself, while unpacking, and strips a leading slash.
+    """
     members: list[_Member] = []
     total = 0
-    for member in listing:
+    for member in _members(content):
         _refuse(archive, member, _fault(member))
         total += member.size
         if total > max_bytes:
@@ -119,14 +115,14 @@ def _judged(archive: Path, listing: Iterable[_Member], max_bytes: int) -> list[_
         if member.path.parts:
             members.append(member)
     uses = Counter(member.path for member in members)
-    links = {member.path for member in members if member.kind == "symlink"}
-    files = {member.path for member in members if member.kind == "file"}
+    links = {member.path for member in members if member.type == "symlink"}
+    files = {member.path for member in members if member.type == "file"}
     for member in members:
         if not links.isdisjoint(member.path.parents):
             _refuse(archive, member, "lies behind a link")
-        if member.kind.endswith("link") and uses[member.path] > 1:
+        if member.type.endswith("link") and uses[member.path] > 1:
             _refuse(archive, member, "is a link and something else as well")
-        if member.kind == "hardlink" and PurePosixPath(member.target) not in files:
+        if member.type == "hardlink" and PurePosixPath(member.target) not in files:
             _refuse(archive, member, f"links to {member.target!r}, which is no file of this archive")
     return members
 
@@ -138,11 +134,11 @@ def _refuse(archive: Path, member: _Member, fault: str) -> None:
 
 def _fault(member: _Member) -> str:
     """What makes a member dangerous by itself; empty if nothing does."""
-    if member.kind == "other":
+    if member.type == "other":
         return "is no plain file or folder, or encrypted"
     if _leads_out(member.path.as_posix()):
         return "would land outside the folder"
-    if member.kind == "symlink" and _points_out(member):
+    if member.type == "symlink" and _points_out(member):
         return f"points to {member.target!r}, which may be outside the folder"
     return ""
 
@@ -170,20 +166,6 @@ def _check_place(archive: Path, members: list[_Member], to: Path) -> None:
         raise OSError(f"{archive} unpacks to {needed} bytes, {free} are free in {to}; make room")
 
 
-def _write(member: _Member, folder: Path) -> None:
-    place = folder / member.path
-    (place if member.kind == "folder" else place.parent).mkdir(parents=True, exist_ok=True)
-    if member.kind == "symlink":
-        place.symlink_to(member.target)
-    elif member.kind == "hardlink":
-        os.link(folder / member.target, place)
-    elif member.kind == "file":
-        source = member.open()
-        assert source is not None  # tarfile gives None for links and devices only
-        with source, place.open("wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
-
-
 def _move_in(unfinished: Path, to: Path) -> None:
     """All top entries, or none of them."""
     moved: list[Path] = []
@@ -197,13 +179,12 @@ def _move_in(unfinished: Path, to: Path) -> None:
 
 
 @contextmanager
-def _one_line_errors(archive: Path, to: Path) -> Iterator[None]:
+def one_line_errors(what: str) -> Iterator[None]:
+    """Say ``what`` cannot be done, why and how to mend it, where the disk refuses; other errors pass."""
     try:
         yield
-    except gzip.BadGzipFile:
+    except (ConnectionError, gzip.BadGzipFile):
         raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise type(error)(
-            f"cannot unpack {archive} into {to}: {reason}; make room there or choose another folder"
-        ) from error
+        raise type(error)(f"{what}: {reason}; make room there or choose another folder") from error

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.image_io import PHOTO_SUFFIXES, BadPhotoError, find_photos, photo_size, read_photo
+from datasets.image_io import PHOTO_SUFFIXES, BadPhotoError, find_photos, list_photos, photo_size, read_photo
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 ORIENTATION = 0x0112
@@ -205,6 +205,16 @@ def test_a_missing_path_is_an_error_before_the_first_photo(tmp_path: Path) -> No
     (tmp_path / "a.jpg").touch()
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         next(find_photos([tmp_path, tmp_path / "nowhere"]))
+
+
+def test_a_list_of_photos_holds_some_or_says_how_to_mend_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^no photo in .+, .+b; give photos or folders that hold some$"):
+        (tmp_path / "b").mkdir()
+        list_photos(iter([tmp_path, tmp_path / "b"]))
+    with pytest.raises(ValueError, match=r"; --calibrate wants some$"):
+        list_photos([tmp_path], "--calibrate wants some")
+    (tmp_path / "a.jpg").touch()
+    assert list_photos([tmp_path]) == [tmp_path / "a.jpg"]
 
 
 def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -44,14 +45,7 @@ class Screen:
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str, int, int | None], None]]:
         """A bar a download; call the update with its name, the bytes done and, if known, in all."""
-        if not self.console.is_terminal:
-            yield lambda _name, _done, _total: None
-            return
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        with self._bars(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as progress:
             tasks: dict[str, TaskID] = {}
 
             def update(name: str, done: int, total: int | None) -> None:
@@ -68,16 +62,17 @@ class Screen:
             with self.view.stage(label, total) as update:
                 yield update
             return
-        if not self.console.is_terminal:
-            yield lambda _done, _words: None
-            return
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[words]}"),
-        )
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        words = TextColumn("{task.fields[words]}")
+        with self._bars(MofNCompleteColumn(), TimeRemainingColumn(), words) as progress:
             task = progress.add_task(escape(label), total=total, words="")
             yield lambda done, words: progress.update(task, completed=done, words=escape(words))
+
+    def _bars(self, *columns: ProgressColumn) -> Progress:
+        """Bars between names and ``columns``; drawn on a terminal alone, and gone at the end."""
+        return Progress(
+            TextColumn("{task.description}"), BarColumn(), *columns, console=self.console, transient=True,
+            disable=not self.console.is_terminal,
+        )
 
     @contextmanager
     def training(

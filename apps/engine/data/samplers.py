@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -44,6 +45,10 @@ class Batch:
     def floats(self) -> Tensor:
         """(B, 3, H, W) in [0, 1], channels-last in memory."""
         return as_floats(self.images)
+
+    def errors(self, paths: Sequence[Path | str]) -> dict[int, dict[str, Any]]:
+        """What a command says of each photo that could not be read: position -> ``{"path", "error"}``."""
+        return {bad.index: {"path": str(paths[bad.index]), "error": bad.reason} for bad in self.bad}
 
 
 def as_floats(images: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.decode import decode_model
 from apps.engine.inference.predictions import FailedPrediction, Prediction
 from apps.engine.inference.preprocess import read_square
-from datasets.image_io import BadPhotoError, find_photos
+from datasets.image_io import BadPhotoError, list_photos
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 RANKED = ("classes", "cells", "boxes")  # kinds of answers that are lists, the likeliest first
@@ -187,9 +187,7 @@ def predict(
         why = "its answers are no list with the likeliest first"
         raise ValueError(f"--top is not for {model}: {why}; leave it out")
     best = top or 5
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     if threads == 1 or len(found) == 1:
         yield from (one.line(path, best) for path in found)
         return

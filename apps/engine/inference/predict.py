@@ -18,7 +18,7 @@ from apps.engine.data.loader import Batch, looking_loader
 from apps.engine.inference.answers import answers as answers_of
 from apps.engine.inference.tta import tta_logits
 from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import find_photos, photo_size
+from datasets.image_io import list_photos, photo_size
 
 BATCH = 32
 TOP = 5  # classes, cells or objects a photo
@@ -84,9 +84,7 @@ def predict(
         app, model, config = load_run(checkpoint)
     else:
         app, model, config = load_pretrained(weights or "")
-    found = list(find_photos(paths))
-    if not found:
-        raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
+    found = list_photos(paths)
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
     loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     forward, views = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
@@ -105,9 +103,7 @@ def _lines(
     batch: Batch, answers: Callable[[Tensor, list[tuple[int, int]]], list[dict[str, Any]]],
     paths: list[Path],
 ) -> list[dict[str, Any]]:
-    lines: dict[int, dict[str, Any]] = {
-        one.index: {"path": str(paths[one.index]), "error": one.reason} for one in batch.bad
-    }
+    lines = batch.errors(paths)
     if batch.indices:
         sizes = [photo_size(paths[index]) for index in batch.indices]
         for index, line in zip(batch.indices, answers(batch.images, sizes), strict=True):

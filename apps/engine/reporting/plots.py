@@ -64,12 +64,26 @@ def png(figure: Figure, dpi: int = 110) -> bytes:
     return small.getvalue()
 
 
-def _figure(width: float, height: float, theme: Theme) -> Figure:
+def blank(width: float, height: float, theme: Theme) -> Figure:
+    """An empty figure of so many inches in a dress."""
     return Figure(figsize=(width, height), layout="constrained", facecolor=theme.page)
 
 
-def dress(axes: Axes, theme: Theme, *, grid: bool = True) -> None:
-    """Colours and lines of a plot as all plots of the reports have them."""
+def dress(axes: Axes, theme: Theme, *, title: str = "", legend: str = "", grid: bool = True) -> None:
+    """Colours, lines, title and legend of a plot as all plots of the reports have them.
+
+    Args:
+        axes: with all that is to be drawn.
+        theme: of the page.
+        title: above the plot; a name may be anything, so no letter in it is mathematics.
+        legend: where it stands, in matplotlib's words; "" for none, and there is none without lines.
+        grid: whether there are lines behind.
+    """
+    axes.set_title(title, loc="left", fontsize=11, color=theme.text, parse_math=False)
+    if legend and axes.get_legend_handles_labels()[0]:
+        shown = axes.legend(frameon=False, labelcolor=theme.text, fontsize=10, loc=legend)
+        for words in shown.get_texts():
+            words.set_parse_math(False)
     axes.set_facecolor(theme.page)
     axes.tick_params(colors=theme.soft, labelsize=10, length=0)
     for name, spine in axes.spines.items():
@@ -95,9 +109,6 @@ def _draw_curves(axes: Axes, history: Sequence[Row], quantity: str, theme: Theme
         if x:
             name = {"train": "training", "val": "validation"}[split]
             axes.plot(x, y, style, color=colour, linewidth=2, marker="o", markersize=3.5, label=name)
-    if axes.lines:
-        corner = "upper right" if quantity == "loss" else "lower right"
-        axes.legend(frameon=False, labelcolor=theme.text, fontsize=10, loc=corner)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.set_xlabel("epoch")
 
@@ -108,12 +119,13 @@ def curves(history: Sequence[Row], theme: Theme = LIGHT) -> Figure:
     Args:
         history: rows with ``epoch`` and any of ``train/loss``, ``val/loss``, ``train/top1``, ``val/top1``.
     """
-    figure = _figure(9, 3.4, theme)
+    figure = blank(9, 3.4, theme)
     loss, top1 = figure.subplots(1, 2)
-    for axes, quantity, title in ((loss, "loss", "Loss"), (top1, "top1", "Top-1 accuracy")):
+    for axes, quantity, title, corner in (
+        (loss, "loss", "Loss", "upper right"), (top1, "top1", "Top-1 accuracy", "lower right"),
+    ):
         _draw_curves(axes, history, quantity, theme)
-        axes.set_title(title, loc="left", fontsize=11, color=theme.text)
-        dress(axes, theme)
+        dress(axes, theme, title=title, legend=corner)
     loss.set_ylim(bottom=0)
     top1.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
@@ -128,7 +140,7 @@ def confusion_figure(matrix: Ints, classes: Sequence[str], theme: Theme = LIGHT)
     numbered = len(classes) <= NUMBERED_CLASSES
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     side = max(6.0, 2.5 + 0.55 * len(classes)) if numbered else min(18.0, 4.5 + 0.13 * len(classes))
-    figure = _figure(side, side * 0.92, theme)
+    figure = blank(side, side * 0.92, theme)
     axes = figure.subplots()
     colours = LinearSegmentedColormap.from_list("shares", [theme.page, theme.first])
     picture = axes.imshow(shares, cmap=colours, norm=PowerNorm(0.5, vmin=0, vmax=1), interpolation="nearest")
@@ -168,7 +180,7 @@ def reliability_figure(bins: Reliability, theme: Theme = LIGHT) -> Figure:
     share = bins.right[filled] / bins.count[filled]
     said = bins.confidence[filled] / bins.count[filled]
     spread = [wilson_interval(int(r), int(c)) for r, c in zip(bins.right, bins.count, strict=True) if c]
-    figure = _figure(6, 5.6, theme)
+    figure = blank(6, 5.6, theme)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], "--", color=theme.soft, linewidth=1.2, label="confidence kept")
     upper.bar(middle[filled], share, width=0.92 / n, color=theme.first, alpha=0.35)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from apps.export.formats import OPSET, quiet
+from apps.export.formats import OPSET, quiet, without_paths
 from apps.faces.extraction.align import TEMPLATE
 from apps.faces.extraction.detector import LEAST_PX, MIN_FACE_PX, MIN_PROBABILITY, SEARCH_PX
 
@@ -61,8 +61,6 @@ def _exported(network: Any, name: str) -> bytes:
         )
     assert program is not None
     proto = program.model_proto
-    for node in proto.graph.node:  # the exporter leaves this machine's paths in them
-        node.doc_string = ""
-        del node.metadata_props[:]
+    without_paths(proto)
     content: bytes = proto.SerializeToString()
     return content

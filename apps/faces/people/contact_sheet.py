@@ -14,7 +14,7 @@ from PIL import Image
 
 from apps.engine.core.console import Screen
 from apps.engine.core.files import writable_folder, write_text
-from apps.engine.reporting import html
+from apps.engine.reporting.html import render, thumbnail_or_grey
 from apps.faces.extraction.sources import open_by_name
 from apps.faces.extraction.table import read_about
 from apps.faces.people.cluster import Labels, cluster_gallery, cohesion
@@ -102,37 +102,21 @@ def _clusters(gallery: Gallery, labels: Labels) -> Iterator[Cluster]:
 
 def _page(gallery: Gallery, clusters: list[Cluster], screen: Screen) -> str:
     shown = clusters[:CLUSTERS_SHOWN]
-    sections = []
+    people = []
     with screen.track("contact sheet", len(shown)) as update:
-        for done, one in enumerate(shown, 1):
-            sections.append(_section(gallery, one))
+        for done, cluster in enumerate(shown, 1):
+            people.append((cluster, [_tile(face) for face in gallery.rows(cluster.rows[:FACES_SHOWN])]))
             update(done, "clusters")
-    together = sum(len(c.rows) for c in clusters)
-    words = (
-        f"{len(gallery):,} faces: {together:,} in {len(clusters):,} clusters of one person each, as far as "
-        f"the network can tell, and {len(gallery) - together:,} alone."
-    )
-    if len(clusters) > len(shown):
-        words += f" The {len(shown)} largest clusters are shown; clusters.jsonl has all."
-    return html.page(
-        "People", html.paragraph(words, kind="lead"), sections,
-        footer="Cohesion is the mean cosine of all pairs of a cluster: the lower it is, the more it wants a "
-        "look. This page is one file: it needs no network and runs no script.",
+    return render(
+        Path(__file__).with_name("contact_sheet.html"), title="People", faces=len(gallery), people=people,
+        clusters=len(clusters), clustered=sum(len(c.rows) for c in clusters), most=FACES_SHOWN,
     )
 
 
-def _section(gallery: Gallery, one: Cluster) -> html.Section:
-    title = one.name or f"Person {one.number + 1}"
-    words = f"{len(one.rows)} faces, cohesion {one.cohesion:.2f}"
-    words += f"; the {FACES_SHOWN} most typical are shown." if len(one.rows) > FACES_SHOWN else "."
-    tiles = [_tile(face) for face in gallery.rows(one.rows[:FACES_SHOWN])]
-    return html.Section(title, html.join([html.paragraph(words, kind="soft"), html.gallery(tiles)]))
-
-
-def _tile(face: Match) -> tuple[html.Html, html.Html]:
-    name = Path(face.path).name
-    image = html.thumbnail_or_grey(lambda _: _thumbnail(face), face.path)
-    return html.picture(image, f"Face {face.face} of {name}"), html.tag("span", name, class_="file")
+def _tile(face: Match) -> tuple[Image.Image, int, str]:
+    """A picture of a face, its number in its photo, and the photo's name."""
+    image = thumbnail_or_grey(lambda _: _thumbnail(face), face.path)
+    return image, face.face, Path(face.path).name
 
 
 def _thumbnail(face: Match) -> Image.Image:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,30 +10,23 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from apps.engine.core.files import write_bytes, write_text
-from apps.engine.reporting.html import POLICY, Html, join, tag
+from apps.engine.reporting import plots
+from apps.engine.reporting.html import render
 from apps.places.cells import s2
 from apps.places.cells.files import polygon
 from apps.places.cells.partition import Grid
 from apps.places.cells.s2 import Floats
 from apps.places.maps.style import BORDER, EDGE, EDGES, HEAT, LAND, OPACITY, SEA
-from apps.places.maps.svg import svg
+from apps.places.maps.svg import paths
 from apps.places.maps.view import WORLD, Shown, View, close_view, rings_of, shown_cells
 
 SUFFIXES = (".png", ".html", ".geojson")
-_STYLE = (
-    "body{margin:0;padding:1.5rem;background:#f5f6f4;color:#1d2421;font:16px/1.5 system-ui,sans-serif}"
-    "svg{width:100%;height:auto;border:1px solid #dde2df;display:block;margin:0 0 1rem}"
-    "i{display:inline-block;width:1.2em;height:.8em;margin:0 .4em 0 1em}"
-    "h1{font-size:1.3rem}table{border-collapse:collapse}td,th{padding:.15rem .8rem .15rem 0;text-align:left}"
-    "td.n{text-align:right;font-variant-numeric:tabular-nums}"
-)
 
 
 def check_map(path: Path) -> None:
@@ -68,7 +59,7 @@ def write_map(
     shown = replace(shown_cells(grid, probabilities, precise=precise), position=position)
     kind = path.suffix.lower()
     if kind == ".png":
-        write_bytes(path, _png(_figure(shown, title)))
+        write_bytes(path, plots.png(_figure(shown, title)))
     elif kind == ".html":
         write_text(path, _page(shown, title, answer["cells"]))
     else:
@@ -83,15 +74,6 @@ def _geojson(shown: Shown) -> dict[str, Any]:
         )
     ]
     return {"type": "FeatureCollection", "features": features}
-
-
-def _png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():  # a title in letters that no font has is drawn as boxes
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
 
 
 def _figure(shown: Shown, title: str) -> Figure:
@@ -149,31 +131,12 @@ def _side(value: float, positive: str, negative: str) -> str:
 
 def _page(shown: Shown, title: str, cells: Sequence[Mapping[str, Any]]) -> str:
     close = close_view(shown)
-    views = [WORLD] if close is None else [WORLD, close]
-    head = join([
-        Html('<meta charset="utf-8">'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
-        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", title or "Where was it taken?"), tag("style", Html(_STYLE)),
-    ])
-    body = join([tag("h1", title or "Where was it taken?"), _legend(), *(svg(shown, view) for view in views),
-                 _table(cells)])
-    return f'<!doctype html>\n<html lang="en"><head>\n{head}\n</head><body>\n{body}\n</body></html>\n'
-
-
-def _legend() -> Html:
-    """What the colours mean."""
-    swatches = (
-        tag("span", tag("i", style=f"background:{to_hex(HEAT(tone))}"), name) for tone, name in EDGES
-    )
-    return tag("p", "Of the probability: ", *swatches)
-
-
-def _table(cells: Sequence[Mapping[str, Any]]) -> Html:
-    """The cells that the answer names, with its probabilities."""
     rows = [
-        tag("tr", tag("td", ", ".join(filter(None, (cell["city"], cell["country"])))),
-            tag("td", f"{cell['probability']:.1%}", class_="n"))
+        (", ".join(filter(None, (cell["city"], cell["country"]))), f"{cell['probability']:.1%}")
         for cell in cells
     ]
-    return tag("table", tag("tr", tag("th", "place"), tag("th", "probability")), *rows) if rows else Html("")
+    return render(
+        Path(__file__).with_name("map.html"), title=title or "Where was it taken?",
+        drawings=[paths(shown, view) for view in ([WORLD] if close is None else [WORLD, close])],
+        legend=[(to_hex(HEAT(tone)), name) for tone, name in EDGES], rows=rows,
+    )

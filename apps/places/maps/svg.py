@@ -1,11 +1,12 @@
-"""A view of the earth as SVG, small enough for a page of its own."""
+"""A view of the earth as paths of an SVG, small enough for a page of its own."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex
 
-from apps.engine.reporting.html import Html, tag
 from apps.places.cells import s2
 from apps.places.cells.s2 import Floats
 from apps.places.maps.style import BORDER, EDGE, HEAT, LAND, OPACITY, SEA
@@ -14,8 +15,8 @@ from apps.places.maps.view import Shown, View, rings_of
 UNITS = 8000  # of the drawing's width: whole numbers are short, and finer than a screen
 
 
-def svg(shown: Shown, view: View) -> Html:
-    """Land, cells with their probability as a tooltip, borders, and a cross on the position answered."""
+def paths(shown: Shown, view: View) -> dict[str, Any]:
+    """What ``map.html`` draws: land, cells with their probability, borders, a cross on the position."""
     scale = UNITS / (view.east - view.west)
     height = round((view.north - view.south) * view.stretch * scale)
 
@@ -30,22 +31,18 @@ def svg(shown: Shown, view: View) -> Html:
         return f"M{spots[0, 0]},{spots[0, 1]}l{' '.join(f'{a},{b}' for a, b in steps.tolist())}{end}"
 
     cells = [
-        tag("path", tag("title", f"{token}: {p:.2%}"), d=d, fill=colour, stroke=colour)
+        (d, colour, f"{token}: {p:.2%}")
         for rings, token, p, colour in zip(
             rings_of(shown.ids.tolist(), view), s2.tokens(shown.ids), shown.probabilities.tolist(),
             map(to_hex, HEAT(shown.tones)), strict=True,
         ) if (d := "".join(way(ring, "Z") for ring in rings))
     ]
-    land = "".join(way(ring, "Z") for ring in view.land())
-    borders = "".join(way(line) for line in view.outlines())
-    mark = "" if shown.position is None else _cross(*shown.position, view, scale)
-    return tag(
-        "svg", tag("rect", width=UNITS, height=height, fill=SEA), tag("path", d=land, fill=LAND),
-        tag("g", *cells, opacity=str(OPACITY), stroke_width=3),
-        tag("path", d=borders, fill="none", stroke=BORDER, stroke_width=5),
-        tag("path", d=mark, fill="none", stroke=EDGE, stroke_width=12),
-        viewBox=f"0 0 {UNITS} {height}", role="img", aria_label="map of the probabilities",
-    )
+    cross = "" if shown.position is None else _cross(*shown.position, view, scale)
+    return {
+        "width": UNITS, "height": height, "sea": SEA, "ground": LAND, "opacity": OPACITY, "border": BORDER,
+        "edge": EDGE, "cells": cells, "land": "".join(way(ring, "Z") for ring in view.land()),
+        "borders": "".join(way(line) for line in view.outlines()), "cross": cross,
+    }
 
 
 def _cross(lat: float, lon: float, view: View, scale: float) -> str:

@@ -194,17 +194,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_remains(tmp_path):
     assert list(tmp_path.iterdir()) == [old]
 
 
-def test_text_is_escaped_once_and_markup_not_at_all():
-    assert html.tag("p", 'a<b"', html.Html("<br>"), class_="x", aria_label='"q"', title="") == (
-        '<p class="x" aria-label="&quot;q&quot;">a&lt;b&quot;<br></p>'
-    )
-
-
-def test_a_table_refuses_a_row_of_another_length():
-    with pytest.raises(ValueError, match="zip"):
-        html.table("c", [html.Column("a"), html.Column("b")], [("only one",)])
-
-
 def test_percentages_of_nothing_are_a_dash():
     assert html.percent(None) == "\u2013"
     assert html.percent(0.9433) == "94.3\u00a0%"
@@ -233,6 +222,16 @@ def test_the_reliability_plot_draws_only_bins_with_photos():
     upper = plots.reliability_figure(bins).axes[0]
     assert upper.lines[-1].get_xdata() == pytest.approx([0.5, 0.96])
     assert upper.lines[-1].get_ydata() == pytest.approx([1.0, 0.5])
+
+
+def test_titles_and_legends_take_names_that_look_like_mathematics():
+    figure = plots.blank(4, 3, plots.DARK)
+    axes = figure.subplots()
+    axes.plot([0, 1], label="$\\frac{")
+    plots.dress(axes, plots.DARK, title="a $\\frac{$", legend="best")
+    with Image.open(io.BytesIO(plots.png(figure, dpi=40))) as image:
+        assert image.size == (160, 120)
+    assert [words.get_text() for words in axes.get_legend().get_texts()] == ["$\\frac{"]
 
 
 def test_labels_are_printable_and_short():

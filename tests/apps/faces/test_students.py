@@ -32,7 +32,7 @@ def test_runs_stand_in_one_table_beside_their_cost_and_their_teacher(
     expected = one["metrics"]["tar@far=1e-2"] / best["metrics"]["tar@far=1e-2"]
     assert one["metrics"]["teacher_share@far=1e-2"] == pytest.approx(expected)
     page = (tmp_path / "report/report.html").read_text()
-    for column in ("M mult-adds", "M parameters", "of the teacher&#x27;s at 1e-2"):
+    for column in ("M mult-adds", "M parameters", "of the teacher&#39;s at 1e-2"):
         assert column in page
 
 

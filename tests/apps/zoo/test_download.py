@@ -9,7 +9,7 @@ import resource
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -27,15 +27,17 @@ class Mirror(ThreadingHTTPServer):
     etag: str | None = '"one"'
     ranges = True
     sized = True
-    announced = 0  # bytes, if that is another number than there are
+    announced: int | str = 0  # bytes, if that is another number than there are
     drops: list[int]  # bytes after which the coming answers break off
+    silent_s = 0.0  # before an answer breaks off
     answers: list[int]  # status codes of the coming answers
     redirect: str | None = None
     seen: list[dict[str, str]]
+    gone: Event
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.drops, self.answers, self.seen = [], [], []
+        self.drops, self.answers, self.seen, self.gone = [], [], [], Event()
 
     @property
     def url(self) -> str:
@@ -69,7 +71,12 @@ class Handler(BaseHTTPRequestHandler):
         if server.sized:
             self.send_header("Content-Length", str(server.announced or len(body)))
         self.end_headers()
-        self.wfile.write(body[: server.drops.pop(0)] if server.drops else body)
+        if not server.drops:
+            self.wfile.write(body)
+            return
+        self.wfile.write(body[: server.drops.pop(0)])
+        self.wfile.flush()
+        server.gone.wait(server.silent_s)
 
     def start(self) -> int:
         """First byte that is asked for and given: 0 if the file is another by now."""
@@ -135,6 +142,22 @@ def test_dropped_connections_go_on_where_they_stopped(mirror: Mirror, tmp_path: 
     assert [seen.get("Range") for seen in mirror.seen] == [
         None, "bytes=100000-", "bytes=150000-", "bytes=150000-", "bytes=170000-"
     ]  # fmt: skip
+
+
+def test_a_server_that_falls_silent_is_asked_again_for_the_rest(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.zoo.download.TIMEOUT_S", 0.2)
+    mirror.drops, mirror.silent_s = [100_000], 60.0
+    to = download(mirror.url, tmp_path / "a.bin", sha256=SHA256, pause_s=0)
+    mirror.gone.set()
+    assert to.read_bytes() == DATA
+    assert [seen.get("Range") for seen in mirror.seen] == [None, "bytes=100000-"]
+
+
+def test_a_length_that_is_no_number_is_no_length(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.announced = "many"
+    assert download(mirror.url, tmp_path / "a.bin", sha256=SHA256).read_bytes() == DATA
 
 
 def test_the_next_run_goes_on_where_this_one_gave_up(mirror: Mirror, tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ from apps.engine.core.live import BLOCKS, Curve, Pace, clock, columns, epoch_lin
 PRELUDE = """
 import fcntl, math, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that the key Ctrl-C reaches this process
-from apps.one_label import METRICS
-from apps.progress import Screen
+from apps.classification.task import METRICS
+from apps.engine.core.console import Screen
 
 def gate():
     "Tell the test that there is something to see, and wait until it has looked."
@@ -283,6 +283,36 @@ def test_a_file_gets_a_line_an_epoch_and_no_escape_codes(force: str, monkeypatch
 def screen() -> Iterator[Screen]:
     with contextlib.redirect_stderr(io.StringIO()):
         yield Screen()
+
+
+def test_a_bar_shows_steps_and_words_and_is_gone_at_the_end() -> None:
+    seen = look("""
+import time
+with screen.track("[b]reading", 4) as update:
+    update(3, "photos")
+    time.sleep(0.5)
+    gate()
+with screen.downloads() as update:
+    update("[b]a.bin", 2_000_000, 4_000_000)
+    time.sleep(0.5)
+    gate()
+screen.say("the end")
+""")
+    steps, download = (next(line for line in lines if line) for lines in seen.at_gates)
+    assert re.fullmatch(r"\[b\]reading .+ 3/4 -:--:-- photos", steps)
+    assert re.fullmatch(r"\[b\]a.bin .+ 2.0/4.0 MB .+", download)
+    assert [line for line in seen.end if line] == ["the end"]
+    assert (seen.stdout, seen.cursor_hidden) == (b"", False)
+
+
+def test_a_bar_writes_nothing_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    with screen.track("reading", 4) as update:
+        update(3, "photos")
+    with screen.downloads() as update_download:
+        update_download("a.bin", 2, None)
+        update_download("a.bin", 4, 4)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_error_in_a_training_comes_through_and_the_screen_goes_on(screen: Screen) -> None:
