@@ -69,13 +69,13 @@ class PixelStore:
         except ValueError:  # the file has been cut off
             del self.entries[key]
             return None
-        pixels = np.frombuffer(memory, np.uint8)
+        pixels = np.frombuffer(memory, np.uint8, count)
         if offset not in self.verified:
             if _checksum(pixels) != checksum:
                 del self.entries[key]
                 return None
             self.verified.add(offset)
-        return pixels[:count].reshape(height, width, 3)
+        return pixels.reshape(height, width, 3)
 
     def put(self, keys: Sequence[bytes], pixels: Pixels) -> None:
         """Add pixels under one or more keys of :data:`KEY_BYTES`.
@@ -93,19 +93,19 @@ class PixelStore:
                 keys = keys[1:]
             else:
                 offset = os.fstat(file.fileno()).st_size // PAGE * PAGE  # behind it only what a crash cut off
-                data = np.zeros(-(-pixels.nbytes // PAGE) * PAGE, np.uint8)  # whole pages are written fastest
-                if offset + len(data) > self.limit:
+                padding = -pixels.nbytes % PAGE  # whole pages are written fastest
+                if offset + pixels.nbytes + padding > self.limit:
                     raise StoreFullError
-                data[: pixels.nbytes] = pixels.reshape(-1)
-                _write(file, data.data, offset)
-                entry = (*pixels.shape[:2], offset, _checksum(data))
+                flat = pixels.reshape(-1)
+                _write(file, [flat.data, memoryview(bytes(padding))], offset)
+                entry = (*pixels.shape[:2], offset, _checksum(flat))
             self._append(index, keys, entry)
 
     def _append(self, index: BinaryIO, keys: Sequence[bytes], entry: Entry) -> None:
         """Records at the end of the index, over what a crash left of a cut one."""
         fields = [FIELDS.pack(key, *entry) for key in keys]
         end = os.fstat(index.fileno()).st_size // RECORD.size * RECORD.size
-        _write(index, memoryview(b"".join(RECORD.pack(part, zlib.crc32(part)) for part in fields)), end)
+        _write(index, [memoryview(RECORD.pack(part, zlib.crc32(part))) for part in fields], end)
 
     def _entry(self, key: bytes) -> Entry | None:
         """Where the pixels of a key lie; looks for new records of other processes before it says None."""
@@ -140,18 +140,20 @@ def _unbuffered(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
 
 
-def _write(file: BinaryIO, data: memoryview, offset: int) -> None:
+def _write(file: BinaryIO, parts: list[memoryview], offset: int) -> None:
     """All of the bytes, or the file as it was."""
-    done = 0
+    handle = file.fileno()
     try:
-        while done < len(data):
-            done += os.pwrite(file.fileno(), data[done:], offset + done)
+        done = os.pwritev(handle, parts, offset)
+        while done < sum(map(len, parts)):  # cut short by a full disk (the next try says so) or a signal
+            done += os.pwrite(handle, b"".join(parts)[done:], offset + done)
     except OSError:
         with suppress(OSError):
-            os.ftruncate(file.fileno(), offset)
+            os.ftruncate(handle, offset)
         raise
 
 
-def _checksum(data: Pixels) -> int:
+def _checksum(flat: Pixels) -> int:
     """The sum of the words modulo 2^64: as fast as memory, and a lost block or a changed byte shows."""
-    return int(data.view(np.uint64).sum(dtype=np.uint64))
+    whole = flat.size // 8 * 8
+    return (int(flat[:whole].view(np.uint64).sum(dtype=np.uint64)) + int(flat[whole:].sum())) % 2**64

@@ -163,10 +163,10 @@ def test_a_disk_that_fills_up_ends_the_adding_and_not_the_reading(
     read = Reading(cache)
     read(paths[0])
 
-    def full(file: int, data: bytes, offset: int) -> int:
+    def full(file: int, parts: list[memoryview], offset: int) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pwritev", full)
     for path in paths * 2:
         np.testing.assert_array_equal(read(path), read_pixels(path))
     assert read.decoded == 1 + 2 * 2
