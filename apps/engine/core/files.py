@@ -83,24 +83,36 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def exclusive(path: Path, error: str) -> Iterator[None]:
+    """Hold a lock file for this process; given up by the system where the process dies.
+
+    Processes that are forked meanwhile, such as those that read photos, do not hold it.
+
+    Raises:
+        FileExistsError: another process holds it; with ``error`` as its text.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FileExistsError(error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def only_process(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; given up by the system where the process dies.
+    """Hold a folder for this process.
 
     Raises:
         FileExistsError: another process holds it.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise FileExistsError(
-                f"another process is training into {folder}; wait for its end, or give another --out"
-            ) from err
+    error = f"another process is training into {folder}; wait for its end, or give another --out"
+    with exclusive(folder / LOCK, error):
         yield
 
 
