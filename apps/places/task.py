@@ -172,14 +172,13 @@ class Places:
         top: int = 5,
     ) -> list[dict[str, Any]]:
         """Position, country, city, areas and the likeliest cells a photo; coarse, as a city is."""
-        import numpy as np
 
+        from apps.engine.evaluation.classification import softmax
         from apps.places.answers import describe
-        from apps.places.evaluator import tempered
 
         grid = grids_of_config(config)[-1]
         kept = self.reduce(head, outputs)["log_probabilities"].numpy()
-        probabilities = np.exp(tempered(kept, config.calibration.get("temperature", 1.0)))
+        probabilities = softmax(kept, config.calibration.get("temperature", 1.0))
         return [describe(row, grid, top=top) for row in probabilities]
 
     def calibrate(self, raw: PlaceAnswers) -> tuple[PlaceAnswers, dict[str, Any], dict[str, float]]:
