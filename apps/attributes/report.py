@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from apps.attributes.evaluator import Judged, average_precision, calibration_bins
+from apps.attributes.evaluator import Judged, average_precision
+from apps.engine.evaluation.classification import reliability
 from apps.engine.reporting import plots
 from apps.engine.reporting.html import percent, thumbnail_or_grey
 from apps.engine.reporting.page import write_page
@@ -87,10 +88,11 @@ def _curve(axes: Any, scores: Any, labels: Any, theme: plots.Theme) -> None:
 
 
 def _reliability(axes: Any, scores: Any, labels: Any, theme: plots.Theme) -> None:
-    count, said, share = calibration_bins(scores, labels)
-    filled = count > 0
+    bins = reliability(scores, labels == 1)
+    filled = bins.count > 0
+    said, share = (part[filled] / bins.count[filled] for part in (bins.confidence, bins.right))
     axes.plot([0, 1], [0, 1], "--", color=theme.soft, linewidth=1.2)
-    axes.plot(said[filled], share[filled], "-o", color=theme.first, linewidth=1.5, markersize=4)
+    axes.plot(said, share, "-o", color=theme.first, linewidth=1.5, markersize=4)
     axes.set(xlabel="probability said", ylabel="share of yes")
 
 

@@ -18,7 +18,6 @@ from apps.export.parity import figures, parity
 from apps.export.quantise import calibration_photos, quantised
 
 TARGETS = ("onnx", "openvino", "torch", "web")
-PRECISIONS = ("fp32", "fp16", "int8")
 FEW = 50  # photos that are too few to take ranges from
 MAX_DROP = 0.03  # of the figure that the best epoch is told by
 
@@ -36,7 +35,7 @@ def export(
         out: the file; for ``web`` a folder.
         to: one of :data:`TARGETS`.
         weights: pretrained weights with a classifier, instead of runs.
-        precision: one of :data:`PRECISIONS`.
+        precision: fp32, fp16 or int8.
         layout: of the uint8 RGB input, ``nhwc`` or ``nchw``.
         calibrate: folder of photos that int8 takes its ranges from.
         validate: folder of labelled photos to measure the loss of accuracy on.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.engine.evaluation.classification import log_softmax
 from apps.places.cells import s2, s2_shapes
 from apps.places.cells.partition import Grid
 from apps.places.cells.s2 import Floats, Ints
@@ -73,10 +74,7 @@ def album_log_probabilities(log_probabilities: Floats) -> Floats:
     """
     if log_probabilities.ndim != 2 or len(log_probabilities) == 0:
         raise ValueError(f"an album needs one photo or more, got shape {log_probabilities.shape}")
-    mean = np.maximum(log_probabilities, -1e30).mean(axis=0)
-    mean -= mean.max()
-    out: Floats = mean - np.log(np.exp(mean).sum())
-    return out
+    return log_softmax(np.maximum(log_probabilities, -1e30).mean(axis=0))
 
 
 def sureness(probabilities: Floats, grid: Grid, within_km: float = SURE_WITHIN_KM) -> Floats:

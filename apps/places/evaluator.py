@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.engine.evaluation.classification import log_softmax, softmax
 from apps.places.answers import SHARES, abstains, coverage_of_credible_areas, sureness
 from apps.places.cells import s2_shapes
 from apps.places.cells.partition import Grid
@@ -22,14 +22,6 @@ from apps.places.geo_metrics import (
 )
 from apps.places.maps.gazetteer import gazetteer
 from apps.places.targets import move
-
-
-def tempered(log_probabilities: NDArray[Any], temperature: float) -> Floats:
-    """Log-probabilities (N, K) divided by a temperature, rows made to add up to 1 again."""
-    scaled = np.asarray(log_probabilities, np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    found: Floats = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +56,7 @@ class PlaceAnswers:
     @cached_property
     def probabilities(self) -> Floats:
         """(N, K)."""
-        return np.exp(tempered(self.log_probabilities, self.temperature))
+        return softmax(self.log_probabilities, self.temperature)
 
     @cached_property
     def geo(self) -> GeoPredictions:
@@ -84,7 +76,7 @@ class PlaceAnswers:
         areas, known = s2_shapes.areas_km2(self.grid.ids), self.truth >= 0
         needed = area_until_truth_km2(self.probabilities, areas, self.truth)
         rows = np.flatnonzero(known)
-        nll = -tempered(self.log_probabilities, self.temperature)[rows, self.truth[rows]]
+        nll = -log_softmax(self.log_probabilities, self.temperature)[rows, self.truth[rows]]
         found = geo_metrics(self.geo) | {
             "country_accuracy": country_figure(self.geo),
             "cell_accuracy": float((self.log_probabilities.argmax(axis=1) == self.truth).mean()),

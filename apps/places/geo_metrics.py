@@ -161,8 +161,7 @@ def country_accuracy(predicted: Sequence[str], true: Sequence[str]) -> tuple[flo
 def area_until_truth_km2(probabilities: Floats, areas_km2: Floats, truth: Ints) -> Floats:
     """How much of the earth must be searched, likeliest places first, until the true cell is reached.
 
-    Cells are taken in the order of probability an area. A model is the better the smaller it is;
-    :func:`recall_against_area` makes a curve of it.
+    Cells are taken in the order of probability an area. A model is the better the smaller it is.
 
     Args:
         probabilities: (N, K), rows add up to 1.
@@ -177,8 +176,3 @@ def area_until_truth_km2(probabilities: Floats, areas_km2: Floats, truth: Ints) 
         density = probabilities[row] / areas_km2
         out[row] = areas_km2[density > density[truth[row]]].sum() + areas_km2[truth[row]]
     return out
-
-
-def recall_against_area(needed_km2: Floats, areas_km2: Sequence[float]) -> list[float]:
-    """Shares of photos that are found within each search area, 0 to 1."""
-    return [float((needed_km2 <= area).mean()) for area in areas_km2]

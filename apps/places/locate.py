@@ -15,13 +15,13 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import looking_loader
+from apps.engine.evaluation.classification import log_softmax
 from apps.engine.inference.tta import tta_logits
 from apps.places.answers import album_log_probabilities, coarse, describe
 from apps.places.cells.names import grids_of
 from apps.places.cells.partition import Grid
 from apps.places.cells.s2 import Floats
 from apps.places.evaluate import features_of
-from apps.places.evaluator import tempered
 from apps.places.maps.gazetteer import gazetteer
 from apps.places.maps.render import check_map, write_map
 from apps.places.sequence import AlbumNetwork, in_album, load_sequence
@@ -194,7 +194,7 @@ def _looking(model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool)
             raw, offset = head.log_probabilities(output).float(), head.split(output)[1]
         features = trunk(images)[max(trunk.channels)].mean(dim=(2, 3)).numpy() if pooled else None
         away = None if offset is None else offset.double().numpy()
-        return tempered(raw.numpy(), temperature), features, away
+        return log_softmax(raw.numpy(), temperature), features, away
 
     return look
 

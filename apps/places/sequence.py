@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from apps.engine.core.files import write_whole
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import looking_loader
+from apps.engine.evaluation.classification import log_softmax
 from apps.engine.training.frozen.features import pooled_features
 from apps.places.cells.files import fingerprint
 from apps.places.cells.names import grids_of
 from apps.places.cells.s2 import Floats
-from apps.places.evaluator import tempered
 from datasets.geo.geotagged import PlacedPhotos
 
 BATCH = 64
@@ -221,7 +221,7 @@ def features_in(app: Any, model: Any, config: RunConfig, split: str) -> Features
 def single(head: Any, pooled: Tensor, config: RunConfig) -> Tensor:
     """The calibrated log-probabilities (N, K) of photos by themselves, from pooled features (N, C)."""
     raw = head.log_probabilities(head.outputs(pooled)).numpy()
-    return torch.from_numpy(tempered(raw, config.calibration.get("temperature", 1.0))).float()
+    return torch.from_numpy(log_softmax(raw, config.calibration.get("temperature", 1.0))).float()
 
 
 def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> tuple[Path, str]:

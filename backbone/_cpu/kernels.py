@@ -80,9 +80,10 @@ def _whole(path: Path) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where this user's caches are kept, by the XDG convention."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(base) / "mobilenet-apps"
+    """Where this user's caches are kept: below ``$XDG_CACHE_HOME`` or ``~/.cache`` on Linux."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mobilenet-apps", appauthor=False)
 
 
 def _private(folder: Path) -> Path:

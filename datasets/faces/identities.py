@@ -8,8 +8,6 @@ from pathlib import Path
 from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import find_photos
 
-LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
-
 
 class Identities(LabelledPhotos):
     """Photos of people, read lazily; a class is a person.

@@ -113,7 +113,7 @@ def drawn_dogs_root(
     """The folder of the drawn sample, drawn at first use: ``train/BREED/0000.jpg``, ``val/BREED/0000.jpg``.
 
     Args:
-        cache: where it is kept; ``$MOBILENET_APPS_CACHE`` or ``~/.cache/mobilenet-apps`` by default.
+        cache: where it is kept; ``$MOBILENET_APPS_CACHE`` or the user's cache folder by default.
         seed: 0 or more; the same seed gives the same pictures, pixel by pixel.
         train_per_breed: pictures of each breed to learn from, 1 or more.
         val_per_breed: pictures of each breed to hold out, 1 or more; from another stream of chance.
@@ -148,9 +148,11 @@ def drawn_dogs_root(
 
 
 def default_cache() -> Path:
-    """``$MOBILENET_APPS_CACHE``, or ``~/.cache/mobilenet-apps``."""
+    """``$MOBILENET_APPS_CACHE``, or the user's cache folder (on Linux ``~/.cache/mobilenet-apps``)."""
+    from platformdirs import user_cache_path
+
     chosen = os.environ.get("MOBILENET_APPS_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "mobilenet-apps"
+    return Path(chosen).expanduser() if chosen else user_cache_path("mobilenet-apps", appauthor=False)
 
 
 def _sweep(home: Path) -> None:

@@ -16,7 +16,6 @@ Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 Rng = np.random.Generator
 
 CAP = np.array([(math.cos(a), math.sin(a)) for a in np.linspace(0, math.pi, 7)[1:-1].tolist()])  # a round end
-COATS = ("smooth", "wavy", "wiry", "shaggy")
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def furry(outline: Points, coat: str, rng: Rng, amount: float = 1.0) -> Points:
 
     Args:
         outline: (N, 2), closed; the body of a dog is about 1 long.
-        coat: one of ``COATS``.
+        coat: ``smooth``, ``wavy``, ``wiry`` or ``shaggy``.
         rng: the source of the irregularities.
         amount: 1 for a body, less for finer parts.
     """

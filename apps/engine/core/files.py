@@ -83,8 +83,30 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def exclusive(path: Path, error: str) -> Iterator[None]:
+    """Hold a lock file for this process; given up by the system where the process dies.
+
+    Processes that are forked meanwhile, such as those that read photos, do not hold it.
+
+    Raises:
+        FileExistsError: another process holds it; with ``error`` as its text.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FileExistsError(error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def only_process(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; given up by the system where the process dies.
+    """Hold a folder for this process.
 
     The lock's file is gone again at the end, as nothing else of what is refused stays.
 

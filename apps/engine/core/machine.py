@@ -9,12 +9,10 @@ import ctypes
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 KEEP_MEMORY_VARIABLE = "MOBILENET_APPS_KEEP_MEMORY"
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h

@@ -1,50 +1,49 @@
-"""Decoded, reduced photos kept on disk and mapped into memory: the second epoch decodes nothing.
+"""Decoded photos kept on disk and mapped into memory: the second epoch decodes nothing.
 
-A photo is one file: ``pixels/ab/<name>``, its name a hash of the photo's bytes, of how it is cut and
-reduced and of the decoder's version. So a changed photo has another name, whatever its dates say, and
-a copied or touched one is found again. Because hashing costs a tenth of decoding, a link
-``known/cd/<name>`` leads from (device, inode, size, mtime, ctime) of the photo's file straight to its
-pixels. Nobody but the system's clock sets ctime: a change in place moves it, another file put in its
-place has another inode. Only a change within one tick of the clock after reading could hide, so a
-link is made two seconds after the last change at the earliest; until then the bytes are hashed.
-
-One file a photo, not shards with an index: to find, open and map one takes 60 us, a fraction of
-what the cheapest transform does with it, and for that a crash can hurt one photo only, runs that share the
-folder need no common index, and evicting is unlinking: what another process has mapped stays readable.
+The key of a photo is a hash of its bytes, of how it is cut and reduced and of the decoder's version. So a
+changed photo has another key, whatever its dates say, and a copied or touched one is found again. Because
+reading and hashing cost time, a second key made of (device, inode, size, mtime, ctime) of the photo's file
+leads straight to its pixels. Nobody but the system's clock sets ctime: a change in place moves it, another
+file put in its place has another inode. Only a change within one tick of the clock after reading could hide,
+so the second key is used two seconds after the last change at the earliest; until then the bytes are hashed.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import mmap
+import json
 import os
 import stat
-import struct
+import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from apps.engine.data.cache_room import CacheRoom
+from apps.engine.core.files import write_json
+from apps.engine.data.pixel_store import KEY_BYTES, PixelStore, StoreFullError
 from datasets.image_io import DECODER, Box, Pixels, read_bytes
 
-HEAD = struct.Struct("<8sIIQ8x")
-MAGIC = b"photo 1\n"
+FORMAT = 2
+FORMAT_FILE = "cache.json"
 MAX_GB = 1_000_000
 SETTLED_SECONDS = 2.0
-KEPT_AS_IT_IS = 1.25  # times the side asked for; above it, reducing saves more than a third of the bytes
+KEPT_AS_IT_IS = 2.0  # times the side asked for: decoding brings a JPEG of up to 16 times the side below it
+TESTED_BYTES = 1 << 16
+RUN_PREFIX = ".run-"  # a file for each process that opened the cache: one byte, the first trouble of the run
+FULL = 255  # the bound is reached; other values are error numbers, 0 is no trouble
+LEFT_BEHIND_SECONDS = 30 * 86400.0
 Reader = Callable[[bytes | None], Pixels]
 
 
 class PhotoCache:
     """A folder of decoded photos, bounded in size, shared by any number of processes and runs.
 
-    Opening it makes room: the photos not used for longest go, never one that a running process has
-    used. When it is full meanwhile, photos are read but no longer added, and :meth:`notes` says so.
+    When it is full or the disk fails, photos are read but no longer added, and :meth:`notes` says so.
 
     Args:
         root: the folder; made where it is missing.
@@ -58,29 +57,29 @@ class PhotoCache:
     def __init__(self, root: Path | str, limit_gb: float) -> None:
         if not 0 < limit_gb < MAX_GB:
             raise ValueError(f"--cache-gb must be above 0 and below {MAX_GB}, got {limit_gb:g}")
-        self.room = CacheRoom(Path(root), int(limit_gb * 1e9))
-        self.seen: set[str] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For a worker process, which goes on in the same room but has checked nothing yet."""
-        return self.__dict__ | {"seen": set()}
-
-    @property
-    def root(self) -> Path:
-        """The folder."""
-        return self.room.root
+        self.root, self.limit_gb = Path(root), limit_gb
+        self.closed = self.noted = False
+        self.run = _prepare(self.root)
+        weakref.finalize(self, _remove, self.run, os.getpid())
+        self.store = PixelStore(self.root, int(limit_gb * 1e9))
 
     def notes(self) -> list[str]:
-        """What a user should know, each sentence once: that nothing more is added, and why."""
-        return self.room.notes()
+        """What a user should know, once: that nothing more is added, by any process of this run, and why."""
+        trouble = self.run.read_bytes()[0] if self.run.exists() else 0
+        if self.noted or not trouble:
+            return []
+        self.noted = True
+        why, mend = f"takes no more photos ({os.strerror(trouble)})", "give another folder with --cache"
+        if trouble == FULL:
+            why, mend = f"is full ({self.limit_gb:g} GB)", "give a larger --cache-gb, or delete the folder"
+        return [f"the cache {self.root} {why}: the other photos are decoded in every epoch; {mend}"]
 
     def pixels(self, path: Path, min_side: int | None, read: Reader, *, box: Box | None = None) -> Pixels:
         """The photo's pixels, from the cache or else decoded and kept.
 
         Args:
             path: the photo's file.
-            min_side: short side in pixels that is enough; a longer one is reduced to it, unless the
-                photo is hardly larger.
+            min_side: short side in pixels that is enough; one of more than twice as much is reduced to it.
             read: bytes of the file -> pixels; gets None where it has to read the file itself.
             box: what ``read`` cuts out.
 
@@ -90,52 +89,45 @@ class PhotoCache:
         Raises:
             BadPhotoError: the photo cannot be read; nothing is kept of it.
         """
-        before = _identity(path)
         view = f"{min_side} {box} {DECODER}"
-        link = None if before is None else self.room.known(_name(before, view))
-        if link is not None and (found := self._map(link)) is not None:
-            return found
+        before = _identity(path)
+        file_key = None if before is None else _key(before, f"file {view}")
+        if file_key is not None and (pixels := self.store.get(file_key)) is not None:
+            return pixels
         data = read_bytes(path)
         if data is None:  # too large to be hashed as a whole
             return read(None)
-        place = self.room.place(_name(data, view))
-        pixels = self._map(place)
+        key = _key(data, view)
+        pixels = self.store.get(key)
+        keys = [key]
+        if file_key is not None and _identity(path) == before:
+            keys.append(file_key)
         if pixels is None:
             pixels = reduced(read(data), min_side)
-            if not self.room.add(place, _packed(pixels)):
-                return pixels
-        if link is not None and _identity(path) == before:
-            self.room.link(link, place)
+        elif len(keys) == 1:
+            return pixels
+        self._keep(keys, pixels)
         return pixels
 
-    def _map(self, path: Path) -> Pixels | None:
-        """The pixels in a file of the cache; None if it is not there or damaged."""
+    def _keep(self, keys: list[bytes], pixels: Pixels) -> None:
+        """Add pixels under their keys; the first trouble ends the adding."""
+        if self.closed:
+            return
         try:
-            handle = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            size = os.fstat(handle).st_size
-            if size <= HEAD.size:
-                return None
-            memory = mmap.mmap(handle, size, access=mmap.ACCESS_COPY)
-        finally:
-            os.close(handle)
-        magic, height, width, checksum = HEAD.unpack_from(memory)
-        count = height * width * 3
-        if magic != MAGIC or size != HEAD.size + count + -count % 8:
-            return None
-        if path.name not in self.seen:
-            if _checksum(np.frombuffer(memory, np.uint64, offset=HEAD.size)) != checksum:
-                return None
-            with suppress(FileNotFoundError):  # evicted at this moment; what is mapped stays
-                os.utime(path)  # used now: not to be evicted while this run lives
-            self.seen.add(path.name)
-        return np.frombuffer(memory, np.uint8, count, HEAD.size).reshape(height, width, 3)
+            self.store.put(keys, pixels)
+        except StoreFullError:
+            self._close(FULL)
+        except OSError as err:
+            self._close(err.errno or errno.EIO)
+
+    def _close(self, trouble: int) -> None:
+        self.closed = True
+        with suppress(FileNotFoundError), self.run.open("r+b") as file:
+            file.write(bytes([trouble]))  # over a byte that is there: that needs no room on a full disk
 
 
 def reduced(pixels: Pixels, min_side: int | None) -> Pixels:
-    """A photo with its short side at ``min_side`` pixels, unless it is hardly larger.
+    """A photo with its short side at ``min_side`` pixels, unless it is at most twice as large.
 
     Bicubic with antialiasing: the crop that is resized from it once more should not be blurred twice.
     """
@@ -163,19 +155,58 @@ def _identity(path: Path) -> bytes | None:
     return repr(parts).encode()
 
 
-def _name(data: bytes, view: str) -> str:
-    digest = hashlib.blake2b(data, digest_size=20)
+def _key(data: bytes, view: str) -> bytes:
+    digest = hashlib.blake2b(data, digest_size=KEY_BYTES)
     digest.update(f"\0{view}".encode())
-    return digest.hexdigest()
+    return digest.digest()
 
 
-def _packed(pixels: Pixels) -> bytes:
-    body = pixels.tobytes()
-    body += bytes(-len(body) % 8)
-    checksum = _checksum(np.frombuffer(body, np.uint64))
-    return HEAD.pack(MAGIC, pixels.shape[0], pixels.shape[1], checksum) + body
+def _prepare(root: Path) -> Path:
+    """Make the folder, see that it is a cache of this version and can be filled; returns the run's file."""
+    if os.name != "posix":
+        raise OSError("--cache needs the file locks of a POSIX system; leave it out here")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as file:
+            file.write(bytes(TESTED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        _check_format(root)
+        for old in root.glob(f"{RUN_PREFIX}*"):
+            if time.time() - old.stat().st_mtime > LEFT_BEHIND_SECONDS:
+                old.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(dir=root, prefix=RUN_PREFIX)
+        with os.fdopen(handle, "wb") as file:
+            file.write(bytes(1))
+    except OSError as err:
+        raise OSError(
+            f"cannot write to {root} ({err.strerror}); give another folder with --cache"
+        ) from err
+    return Path(name)
 
 
-def _checksum(words: NDArray[np.uint64]) -> int:
-    """The sum of the words modulo 2^64: as fast as memory, and a lost block or a changed byte shows."""
-    return int(words.sum(dtype=np.uint64))
+def _remove(run: Path, owner: int) -> None:
+    """At the end of the process that opened the cache, not of the workers that it forked."""
+    if os.getpid() == owner:
+        run.unlink(missing_ok=True)
+
+
+def _check_format(root: Path) -> None:
+    mark = root / FORMAT_FILE
+    if not mark.exists():
+        others = [path.name for path in root.iterdir() if not path.name.startswith(".")]
+        if others and not mark.exists():
+            raise ValueError(
+                f"{root} holds other files ({sorted(others)[0]}, ...) and no cache; "
+                f"give an empty or a new folder with --cache"
+            )
+        write_json(mark, {"format": FORMAT})
+    try:
+        number = json.loads(mark.read_text("utf-8"))["format"]
+    except (ValueError, KeyError, TypeError) as err:
+        raise ValueError(f"{mark} is damaged; delete {root}, or give another folder with --cache") from err
+    if number != FORMAT:
+        raise ValueError(
+            f"{root} is a cache of format {number}, this program writes {FORMAT}; "
+            f"delete it, or give another folder with --cache"
+        )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 KINDS = ("none", "balanced")
@@ -39,34 +37,3 @@ def class_weights(counts: Sequence[int], kind: Literal["none", "balanced"] = "ba
     present = numbers > 0
     weights = numbers.sum() / (present.sum() * numbers)
     return torch.where(present, weights, 0.0).float()
-
-
-def balanced_order(targets: Sequence[int], *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Positions for one epoch in which every class that has photos is drawn as often, within one.
-
-    As long as the data: a class with more photos than its share gives some of them, others in each
-    epoch; one with fewer gives all of its photos, and gives them again until it has its share.
-
-    Args:
-        targets: class of each photo.
-        seed: of the run.
-        epoch: from 0; the order hangs on the two alone.
-
-    Shape:
-        returns: (N,) positions in ``targets``.
-
-    Raises:
-        ValueError: there are no photos.
-    """
-    classes = np.asarray(targets, dtype=np.int64)
-    if classes.size == 0:
-        raise ValueError("balanced sampling needs photos, got none")
-    random = np.random.default_rng((seed, epoch))
-    present = random.permutation(np.unique(classes))  # who gets the photos that do not divide: by chance
-    share, more = divmod(len(classes), len(present))
-    drawn = []
-    for rank, one in enumerate(present):
-        members, wanted = np.flatnonzero(classes == one), share + (rank < more)
-        rounds = [random.permutation(members) for _ in range(-(-wanted // len(members)))]
-        drawn.append(np.concatenate([*rounds, members[:0]])[:wanted])
-    return random.permutation(np.concatenate(drawn))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +23,7 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler talks on stde
 PROFILE, TEXT, TRACE = "profile.json", "profile.txt", "trace.json.gz"
 OPERATORS_SHOWN = 20
 
-__all__ = ["LayerTimes", "Profiler", "StageTimer", "layer_kind", "profile_steps"]
+__all__ = ["LayerTimes", "Profiler", "StageTimer", "layer_kind"]
 
 
 def layer_kind(name: str, module: nn.Module) -> str | None:
@@ -207,23 +206,3 @@ def _operators(done: Any, steps: int, *, by_shape: bool) -> list[dict[str, Any]]
         shapes = [shape for shape in one.input_shapes if shape][:2]
         rows.append(row | ({"shapes": shapes} if by_shape else {}))
     return rows
-
-
-def profile_steps(
-    run: Path, model: nn.Module, step: Callable[[StageTimer], None], *, warmup: int = 3, plain: int = 5,
-    steps: int = 3,
-) -> dict[str, Any]:
-    """Profile a step on its own, outside of a training; returns what ``profile.json`` holds.
-
-    Args:
-        run: folder to write into.
-        model: whose layers are timed.
-        step: does one step, and names its stages with the timer that it is given.
-        warmup, plain, steps: numbers of steps, as of :class:`Profiler`.
-    """
-    timer = StageTimer()
-    with Profiler(run, model, timer, warmup=warmup, plain=plain, steps=steps) as profiler:
-        for _ in range(warmup + plain + 2 * steps):
-            step(timer)
-            profiler.step()
-    return profiler.results()

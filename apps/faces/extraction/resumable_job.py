@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import write_json, write_whole
+from apps.engine.core.files import exclusive, write_json, write_whole
 from apps.faces.extraction.manifest import read_ledger, write_ledger
 from apps.faces.extraction.sources import Stamp
 from apps.faces.extraction.table import About, Seen, merge, read_part, write_part
@@ -85,14 +84,7 @@ class Workshop:
             OSError: another run is at work on the same table.
         """
         path = self.table.with_name(f".{self.table.name}.lock")
-        with path.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
-            except BlockingIOError:
-                held = False
-            if not held:
-                raise OSError(f"another process is at work on {self.table}; wait for it, or stop it")
+        with exclusive(path, f"another process is at work on {self.table}; wait for it, or stop it"):
             self.folder.mkdir(exist_ok=True)
             try:
                 yield

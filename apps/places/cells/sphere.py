@@ -43,19 +43,6 @@ def distance_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLi
     return out
 
 
-def mean_position(vectors: Floats, weights: Floats | None = None) -> tuple[float, float]:
-    """The mean of points (N, 3) on the sphere, as latitude and longitude in degrees.
-
-    Raises:
-        ValueError: there is no point, or they are opposite each other and have no mean.
-    """
-    total = vectors.sum(axis=0) if weights is None else (vectors * weights[:, None]).sum(axis=0)
-    if len(vectors) == 0 or np.linalg.norm(total) < 1e-9:
-        raise ValueError(f"{len(vectors)} points that cancel each other out have no mean on the sphere")
-    lat, lon = s2.degrees(total)
-    return float(lat), float(lon)
-
-
 class Nearest:
     """Finds the nearest of some positions, on the sphere and so right at the poles and the antimeridian.
 

@@ -11,7 +11,6 @@ from apps.attributes.evaluator import (
     average_precision,
     balanced_accuracy,
     best_threshold,
-    calibration_error,
 )
 
 
@@ -67,7 +66,8 @@ def test_the_best_threshold_beats_all_others_tried_one_by_one():
 
 def test_calibration_error_of_one_who_says_80_and_is_right_half_the_time():
     scores, labels = np.full(10, 0.8), np.array([1, 0] * 5, float)
-    assert calibration_error(scores, labels) == pytest.approx(0.3)
+    judged = _judged(scores[:, None], labels[:, None])
+    assert judged.metrics()["ece/a"] == pytest.approx(0.3)
 
 
 def test_thresholds_are_judged_on_people_they_were_not_chosen_on():

@@ -18,7 +18,6 @@ from apps.places.geo_metrics import (
     geo_intervals,
     geo_metrics,
     geoscore,
-    recall_against_area,
 )
 from apps.places.prediction_files import read_predictions, write_predictions
 from datasets.geo.positions import Positions
@@ -112,7 +111,6 @@ def test_the_area_to_search_counts_denser_cells_before_the_true_one() -> None:
     needed = area_until_truth_km2(probabilities, areas, truth)
     assert needed.tolist() == [15, math.inf]
     assert area_until_truth_km2(probabilities, areas, np.array([0, 2])).tolist() == [115, 5]
-    assert recall_against_area(needed, [10, 15, 1e9]) == [0, 0.5, 0.5]
 
 
 def test_predictions_come_back_from_a_file_as_they_went(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from support import Cli
 
+from apps.engine.evaluation.classification import log_softmax
 from apps.places.cells.names import grids_of, names_of
 from apps.places.cells.partition import Limits, build
-from apps.places.evaluator import tempered
 
 CITIES = {"red": (48.8566, 2.3522), "lime": (40.7128, -74.0060), "blue": (-33.8688, 151.2093)}
 EACH = 10
@@ -87,7 +87,7 @@ def test_cells_pass_through_the_names_of_a_checkpoint() -> None:
 
 def test_a_temperature_changes_sureness_and_not_order() -> None:
     raw = np.log(np.array([[0.7, 0.2, 0.1]]))
-    soft = np.exp(tempered(raw, 2.0))
+    soft = np.exp(log_softmax(raw, 2.0))
     assert soft.sum() == pytest.approx(1)
     assert soft[0].argsort().tolist() == raw[0].argsort().tolist()
     assert soft[0, 0] < 0.7

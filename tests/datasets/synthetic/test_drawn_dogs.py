@@ -21,7 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from datasets.synthetic.drawn_dogs import BREEDS, draw_dog, drawn_dogs_root
+from datasets.synthetic.drawn_dogs import BREEDS, default_cache, draw_dog, drawn_dogs_root
 
 Numbers = npt.NDArray[np.float64]
 REPO = Path(__file__).parents[3]
@@ -172,6 +172,10 @@ def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MOBILENET_APPS_CACHE", str(tmp_path / "there"))
     root = drawn_dogs_root(train_per_breed=1, val_per_breed=1)
     assert root.parent == tmp_path / "there"
+    monkeypatch.delenv("MOBILENET_APPS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if sys.platform == "linux":
+        assert default_cache() == tmp_path / "mobilenet-apps"
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:

@@ -25,25 +25,19 @@ class Average:
         ValueError: ``decay`` is out of range.
 
     Source:
-        the warm-up is that of TensorFlow's ``ExponentialMovingAverage(num_updates=t)``.
+        timm's ``ModelEmaV3``, with the warm-up of TensorFlow's ``ExponentialMovingAverage(num_updates=t)``.
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.9999) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"--ema must be 0 or more and below 1, got {decay}")
-        self.limit, self.updates = decay, 0
-        self.ema = ModelEmaV3(model, decay=decay)
+        self.updates = 0
+        self.ema = ModelEmaV3(model, decay=decay, use_warmup=True, warmup_gamma=9.0, warmup_power=1.0)
         self.ema.requires_grad_(False)
-
-    @property
-    def decay(self) -> float:
-        """Of the next update."""
-        return min(self.limit, (1 + self.updates) / (10 + self.updates))
 
     def update(self, model: nn.Module) -> None:
         """Move the average towards the model; call it after each step of the optimizer."""
-        self.ema.decay = self.decay
-        self.ema.update(model)
+        self.ema.update(model, step=self.updates + 2)  # timm copies the model at its steps 0 and 1
         self.updates += 1
 
     def copy_to(self, model: nn.Module) -> None:

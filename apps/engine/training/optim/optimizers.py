@@ -151,11 +151,6 @@ def _find(key: str, given: str) -> Any:
     return rule
 
 
-def adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """AdamW over the groups, fused where this build of torch has it."""
-    return make_optimizer(groups, name="adamw")
-
-
 def cosine(optimizer: torch.optim.Optimizer, *, steps: int, warmup: int) -> CosineLRScheduler:
     """Half a cosine over ``steps`` updates after ``warmup`` linear ones; a function of the step alone."""
     warmup = min(warmup, max(steps - 1, 0))

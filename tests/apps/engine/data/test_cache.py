@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cache_support import Reading, clock, links, photo, stored
+from cache_support import Reading, clock, photo, records, settle, stored
+from PIL import Image
 
 from apps.engine.data import cache as module
 from apps.engine.data.cache import PhotoCache, reduced
+from apps.engine.data.pixel_store import INDEX, PIXELS, RECORD
 from datasets.image_io import BadPhotoError, read_pixels
 
 
@@ -47,7 +49,8 @@ def test_another_side_or_box_is_another_entry(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.bmp")
     cache = PhotoCache(tmp_path / "cache", 1)
     assert Reading(cache)(path, 10).shape == (10, 13, 3)
-    assert Reading(cache)(path, 20).shape == (20, 27, 3)
+    assert Reading(cache)(path, 12).shape == (12, 16, 3)
+    assert Reading(cache)(path, 20).shape == (30, 40, 3)
     box = (0, 0, 8, 9)
     cut = cache.pixels(path, 10, lambda data: read_pixels(path, box=box, data=data), box=box)
     assert cut.shape == (9, 8, 3)
@@ -92,7 +95,7 @@ def test_a_change_in_the_same_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
     for seed in range(40):
         photo(path, seed=seed % 2, settled=False)
         np.testing.assert_array_equal(read(path), read_pixels(path))
-    assert links(tmp_path / "cache") == []
+    assert len(records(tmp_path / "cache")) == len(stored(tmp_path / "cache")) == 2
 
 
 def test_a_touched_or_copied_photo_is_found_again_by_its_bytes(tmp_path: Path) -> None:
@@ -128,37 +131,66 @@ def test_a_photo_too_large_to_hash_is_read_without_the_cache(
     assert read.decoded == 2
 
 
-def damages() -> dict[str, Callable[[bytes], bytes]]:
+def flipped(data: bytes, *places: int) -> bytes:
+    changed = bytearray(data)
+    for place in places:
+        changed[place] ^= 1
+    return bytes(changed)
+
+
+def damages() -> dict[str, tuple[str, Callable[[bytes], bytes], int]]:
+    """File of the cache, what happens to it, and how often the photo has to be decoded then."""
+    record = RECORD.size
     return {
-        "empty": lambda data: data[:0],
-        "head only": lambda data: data[:24],
-        "half": lambda data: data[: len(data) // 2],
-        "a byte changed": lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:],
-        "a block lost": lambda data: data[:100] + bytes(512) + data[612:],
-        "zeros": lambda data: bytes(len(data)),
-        "too long": lambda data: data + bytes(8),
-        "another format": lambda data: b"photo 9\n" + data[8:],
+        "pixels gone": (PIXELS, lambda data: data[:0], 1),
+        "half of the pixels": (PIXELS, lambda data: data[: len(data) // 2], 1),
+        "a byte of the pixels changed": (PIXELS, lambda data: flipped(data, 500), 1),
+        "a block of the pixels lost": (PIXELS, lambda data: data[:100] + bytes(512) + data[612:], 1),
+        "pixels never written": (PIXELS, lambda data: bytes(len(data)), 1),
+        "half-written pixels behind": (PIXELS, lambda data: data + b"x" * 1234, 0),
+        "index gone": (INDEX, lambda data: data[:0], 1),
+        "index never written": (INDEX, lambda data: bytes(len(data)), 1),
+        "both records changed": (INDEX, lambda data: flipped(data, 30, record + 30), 1),
+        "one record changed": (INDEX, lambda data: flipped(data, record + 30), 0),
+        "one record cut": (INDEX, lambda data: data[:-7], 0),
+        "half a record behind": (INDEX, lambda data: data + data[:20], 0),
     }
 
 
 @pytest.mark.parametrize("damage", damages())
 def test_a_damaged_entry_is_never_served_and_is_mended(tmp_path: Path, damage: str) -> None:
-    path = photo(tmp_path / "a.bmp")
-    Reading(PhotoCache(tmp_path / "cache", 1))(path)
-    (entry,) = stored(tmp_path / "cache")
-    entry.write_bytes(damages()[damage](entry.read_bytes()))
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
-    np.testing.assert_array_equal(read(path), read_pixels(path))
-    assert read.decoded == 1
-    np.testing.assert_array_equal(read(path), read_pixels(path))
-    assert read.decoded == 1
+    paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(2)]
+    Reading(PhotoCache(tmp_path / "cache", 1))(paths[0])
+    name, change, decoded = damages()[damage]
+    file = tmp_path / "cache" / name
+    file.write_bytes(change(file.read_bytes()))
+    for expected in (decoded + 1, 0):  # the second photo is new the first time
+        read = Reading(PhotoCache(tmp_path / "cache", 1))
+        for path in paths * 2:
+            np.testing.assert_array_equal(read(path), read_pixels(path))
+        assert read.decoded == expected
 
 
 def test_a_large_photo_is_kept_reduced_and_one_hardly_larger_as_it_is() -> None:
     large = np.random.default_rng(0).integers(0, 256, (300, 450, 3), dtype=np.uint8)
     assert reduced(large, 100).shape == (100, 150, 3)
-    assert reduced(large, 240) is large
+    assert reduced(large, 150) is large
     assert reduced(large, None) is large
     assert reduced(np.zeros((3, 20000, 3), np.uint8), 100).shape == (3, 20000, 3)
     flat = np.full((300, 450, 3), (10, 200, 30), np.uint8)
     assert (reduced(flat, 100) == (10, 200, 30)).all()
+
+
+@pytest.mark.parametrize("size", [(640, 480), (250, 333)])
+def test_a_jpeg_has_the_pixels_that_it_has_without_a_cache(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Decoding at 1/2, 1/4 or 1/8 is all the reducing there is, so training learns from the same pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise).save(path)
+    settle()
+    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    for side in (31, 64, 121, 128, 241, 300, 480):
+        plain = read_pixels(path, min_side=side)
+        for _ in range(2):
+            np.testing.assert_array_equal(read(path, side), plain)
+    assert read.decoded == 7

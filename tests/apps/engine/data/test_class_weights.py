@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from apps.engine.data.class_weights import balanced_order, class_weights
+from apps.engine.data.class_weights import class_weights
 from heads import Classifier
 
 
@@ -36,30 +35,6 @@ def test_a_class_without_photos_weighs_nothing_and_the_others_as_without_it() ->
 def test_counts_that_make_no_sense_are_refused(counts: list[int], kind: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         class_weights(counts, kind)
-
-
-def test_each_class_is_drawn_alike_and_a_large_one_shows_other_photos_each_epoch() -> None:
-    targets = [0] * 90 + [2] * 6 + [5] * 5
-    seen: set[int] = set()
-    for epoch in range(10):
-        order = balanced_order(targets, seed=0, epoch=epoch)
-        assert len(order) == 101
-        drawn = Counter(targets[n] for n in order)
-        assert set(drawn.values()) <= {33, 34}
-        times = Counter(order.tolist())
-        assert {times[n] for n in range(90, 96)} <= {5, 6}  # 6 photos share 33 or 34 places
-        assert max(times[n] for n in range(90)) == 1
-        seen |= set(order.tolist())
-    assert len(seen) > 95
-    again = balanced_order(targets, seed=0, epoch=3)
-    assert again.tolist() == balanced_order(targets, seed=0, epoch=3).tolist()
-    assert again.tolist() != balanced_order(targets, seed=1, epoch=3).tolist()
-
-
-def test_classes_of_equal_size_are_an_ordinary_shuffle() -> None:
-    assert sorted(balanced_order([0, 1, 2] * 4, seed=0, epoch=0).tolist()) == list(range(12))
-    with pytest.raises(ValueError, match="needs photos, got none"):
-        balanced_order([], seed=0, epoch=0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from apps.engine.tracking.profiler import LayerTimes, Profiler, layer_kind, profile_steps
+from apps.engine.tracking.profiler import LayerTimes, Profiler, layer_kind
 from apps.engine.tracking.timer import StageTimer
 from backbone import MobileNetV1
 from heads import Classifier, MultiHead
@@ -211,19 +211,6 @@ def test_a_training_that_breaks_off_in_a_look_leaves_no_hooks_and_what_was_seen(
 def test_numbers_of_steps_start_at_one(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"warmup, plain and steps must be 1 or more, got"):
         Profiler(tmp_path, nn.Linear(1, 1), StageTimer(), **{name: 0})
-
-
-def test_a_step_alone_can_be_profiled(tmp_path: Path) -> None:
-    training = Training(small_model())
-    batch = next(training.batches(1))
-
-    def step(timer: StageTimer) -> None:
-        training.timer = timer
-        training.step(batch)
-
-    found = profile_steps(tmp_path, training.model, step, warmup=1, plain=2, steps=1)
-    assert (found["steps"], found["layer_steps"], found["operator_steps"]) == (2, 1, 1)
-    assert (tmp_path / "trace.json.gz").is_file()
 
 
 @pytest.mark.parametrize(("name", "module", "kind"), [

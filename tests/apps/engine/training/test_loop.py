@@ -20,7 +20,7 @@ from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import Batch, EpochBatches, Loader, eval_transform, train_transform
 from apps.engine.training.frozen.linear_probe import fit_probe
 from apps.engine.training.loop import Learner, Tally, train_epoch
-from apps.engine.training.optim.optimizers import adamw, cosine, decays, parameter_groups
+from apps.engine.training.optim.optimizers import cosine, decays, make_optimizer, parameter_groups
 from apps.engine.training.signals import Stopped
 from backbone import MobileNetV1, WeightsInfo
 from datasets.classification.folders import ImageFolders
@@ -147,7 +147,7 @@ def test_eight_images_are_overfitted() -> None:
     images = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
     batch = one_batch(images, torch.arange(8) % 4)
     model = small_model(4)
-    optimizer = adamw(parameter_groups(model, lr=3e-3, backbone_lr=1.0, weight_decay=0.0))
+    optimizer = make_optimizer(parameter_groups(model, lr=3e-3, backbone_lr=1.0, weight_decay=0.0))
     model.train()
     for _ in range(60):
         tally = train_epoch(learner(model, optimizer, 8), [batch])

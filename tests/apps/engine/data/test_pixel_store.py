@@ -1,4 +1,4 @@
-"""The folder of a cache: bounded, shared by runs, left by killed ones, refused where it is none."""
+"""The folder of a cache: bounded, shared by runs, survives kills and full disks, refused where it is none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cache_support import Reading, clock, links, photo, stored
+from cache_support import Reading, clock, photo, records, stored
 from support import ROOT
 
 from apps.engine.data import cache as module
-from apps.engine.data import cache_room
+from apps.engine.data import pixel_store
 from apps.engine.data.cache import PhotoCache
 from datasets.image_io import read_pixels
 
@@ -43,8 +42,8 @@ def unprivileged() -> Iterator[None]:
 
 
 def room_for(photos: int) -> float:
-    """A limit in GB for so many photos of 40 x 30 and a half."""
-    return (photos + 0.5) * (module.HEAD.size + 40 * 30 * 3) / 1e9
+    """A limit in GB for so many photos of 40 x 30, each of one page, and a half."""
+    return (photos + 0.5) * pixel_store.PAGE / 1e9
 
 
 def test_a_full_cache_takes_no_more_says_so_once_and_goes_on(tmp_path: Path) -> None:
@@ -60,7 +59,11 @@ def test_a_full_cache_takes_no_more_says_so_once_and_goes_on(tmp_path: Path) -> 
     assert "is full" in note
     assert "--cache-gb" in note
     assert cache.notes() == []
-    assert sum(path.stat().st_size for path in stored(tmp_path / "cache")) <= room_for(2) * 1e9
+    assert (tmp_path / "cache" / pixel_store.PIXELS).stat().st_size <= room_for(2) * 1e9
+    other_run = Reading(PhotoCache(tmp_path / "cache", room_for(4)))  # a larger bound: it goes on
+    for path in paths * 2:
+        other_run(path)
+    assert other_run.decoded == 2
 
 
 def test_a_workers_trouble_is_told_by_the_process_that_opened_the_cache(tmp_path: Path) -> None:
@@ -71,27 +74,16 @@ def test_a_workers_trouble_is_told_by_the_process_that_opened_the_cache(tmp_path
     assert ["is full" in note for note in cache.notes()] == [True]
 
 
-def age(root: Path, entry: Path, hours: float) -> None:
-    before = time.time() - 3600 * hours
-    os.utime(entry, (before, before))
-
-
-def entry_of(cache: PhotoCache, path: Path) -> Path:
-    before = set(stored(cache.root))
-    Reading(cache)(path)
-    (new,) = set(stored(cache.root)) - before
-    return new
-
-
 IN_A_PROCESS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from apps.engine.cache import PhotoCache
-from datasets.images import read_pixels
+from apps.engine.data.cache import PhotoCache
+from datasets.image_io import read_pixels
 cache = PhotoCache({cache!r}, {limit})
 for name in sys.argv[1:]:
     cache.pixels(Path(name), None, lambda data: read_pixels(Path(name), data=data))
+    print("kept", flush=True)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -99,68 +91,56 @@ sys.stdin.read()
 
 def process(cache: Path, limit: float, *paths: Path) -> subprocess.Popen[str]:
     code = IN_A_PROCESS.format(root=str(ROOT), cache=str(cache), limit=limit)
-    running = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, paths)], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )
-    assert running.stdout is not None
-    assert running.stdout.readline() == "ready\n"
-    return running
 
 
-def test_the_photos_not_used_for_longest_go_but_none_that_a_living_run_has_used(tmp_path: Path) -> None:
-    root = tmp_path / "cache"
-    paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(4)]
-    cache = PhotoCache(root, 1)
-    entries = [entry_of(cache, path) for path in paths]
-    for entry, hours in zip(entries, (1, 4, 3, 2), strict=True):
-        age(root, entry, hours)
-    other = process(root, 1, paths[1])  # the oldest of all, but used now
-    try:
-        del cache
-        PhotoCache(root, room_for(2))
-        assert stored(root) == sorted([entries[0], entries[1]])
-        assert all(link.exists() for link in links(root))
-        PhotoCache(root, room_for(0))
-        assert stored(root) == [entries[1]]
-    finally:
+def test_two_trainings_at_once_fill_one_folder_and_use_each_others_photos(tmp_path: Path) -> None:
+    paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(40)]
+    running = [process(tmp_path / "cache", 1, *part) for part in (paths[:30], paths[10:])]
+    mine = Reading(PhotoCache(tmp_path / "cache", 1))
+    for path in reversed(paths):
+        np.testing.assert_array_equal(mine(path), read_pixels(path))
+    for other in running:
         other.communicate("")
-    age(root, entries[1], 1)
-    PhotoCache(root, room_for(0))
-    assert stored(root) == []
-    assert links(root) == []
-
-
-def test_a_new_run_makes_room_for_its_photos_in_a_full_cache(tmp_path: Path) -> None:
-    root = tmp_path / "cache"
-    old = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(3)]
-    first = PhotoCache(root, room_for(3))
-    for path in old:
-        age(root, entry_of(first, path), 2)
-    del first
-    cache = PhotoCache(root, room_for(3))
-    read = Reading(cache)
-    new = photo(tmp_path / "new.bmp", seed=9)
-    for _ in range(2):
-        read(new)
-    assert read.decoded == 1
-    assert cache.notes() == []
+        assert other.returncode == 0
+    decoded = mine.decoded
+    for path in paths:
+        np.testing.assert_array_equal(mine(path), read_pixels(path))
+    assert mine.decoded == decoded
+    assert len(stored(tmp_path / "cache")) == 40
+    assert len(records(tmp_path / "cache")) >= 40
 
 
 def test_a_killed_run_leaves_nothing_that_matters(tmp_path: Path) -> None:
-    """Its lock goes with it, its half-written file is swept, and what it counted is counted anew."""
-    root, path = tmp_path / "cache", photo(tmp_path / "a.bmp")
-    running = process(root, 1, path)
+    """The lock goes with the process, and what it kept is there for the next run, whole."""
+    paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(200)]
+    running = process(tmp_path / "cache", 1, *paths)
+    assert running.stdout is not None
+    kept = [running.stdout.readline() for _ in range(20)]
     running.kill()
     running.wait()
-    (entry,) = stored(root)
-    half = entry.with_name(".half")
-    half.write_bytes(b"x" * 100)
-    for left in (half, entry):
-        age(root, left, 2)
-    cache_room.CacheRoom(root, 10)
-    assert stored(root) == []
-    assert len(list((root / "runs").iterdir())) == 1
+    assert kept == ["kept\n"] * 20
+    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    for path in paths:
+        np.testing.assert_array_equal(read(path), read_pixels(path))
+    assert read.decoded <= 180
+    assert read.cache.notes() == []
+
+
+def test_a_forked_worker_that_ends_leaves_the_runs_file_and_an_ended_run_none(tmp_path: Path) -> None:
+    cache = PhotoCache(tmp_path / "cache", room_for(0))
+    worker = os.fork()
+    if worker == 0:
+        del cache
+        os._exit(0)
+    os.waitpid(worker, 0)
+    Reading(cache)(photo(tmp_path / "a.bmp"))
+    assert len(cache.notes()) == 1
+    del cache
+    assert [path.name for path in (tmp_path / "cache").glob(".*")] == []
 
 
 def test_many_threads_and_two_rooms_fill_one_folder_with_whole_entries(tmp_path: Path) -> None:
@@ -183,10 +163,10 @@ def test_a_disk_that_fills_up_ends_the_adding_and_not_the_reading(
     read = Reading(cache)
     read(paths[0])
 
-    def full(place: Path, data: bytes) -> None:
+    def full(file: int, parts: list[memoryview], offset: int) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache_room, "_write", full)
+    monkeypatch.setattr(os, "pwritev", full)
     for path in paths * 2:
         np.testing.assert_array_equal(read(path), read_pixels(path))
     assert read.decoded == 1 + 2 * 2
@@ -207,23 +187,49 @@ def test_a_folder_that_cannot_be_written_is_one_line_with_the_mend(tmp_path: Pat
         PhotoCache(tmp_path / "file", 1)
 
 
-def test_a_full_disk_is_noticed_before_anything_is_trained(tmp_path: Path) -> None:
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
     if not Path("/dev/full").exists() or os.geteuid() != 0:
         pytest.skip("needs root to mount a small file system")
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(small)], check=False,
-                      capture_output=True).returncode:
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        with pytest.raises(OSError, match=r"No space left on device.*--cache"):
-            PhotoCache(small, 1)
+        yield folder
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_noticed_before_anything_is_trained(tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "small", "16k") as disk,
+        pytest.raises(OSError, match=r"No space left on device.*--cache"),
+    ):
+        PhotoCache(disk, 1)
+
+
+def test_a_disk_that_is_truly_full_costs_no_photo_and_takes_more_once_there_is_room(tmp_path: Path) -> None:
+    paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(60)]
+    with small_disk(tmp_path / "small", "240k") as disk:
+        ballast = disk / ".ballast"
+        read = Reading(PhotoCache(disk / "cache", 1))
+        ballast.write_bytes(bytes(100_000))
+        for path in paths * 2:
+            np.testing.assert_array_equal(read(path), read_pixels(path))
+        assert 60 < read.decoded < 120
+        assert ["No space left" in note for note in read.cache.notes()] == [True]
+        ballast.unlink()
+        kept = len(stored(disk / "cache"))
+        again = Reading(PhotoCache(disk / "cache", 1))
+        for path in paths:
+            np.testing.assert_array_equal(again(path), read_pixels(path))
+        assert again.decoded == 60 - kept
+        assert len(stored(disk / "cache")) > kept
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ('{"format": 99}', "is a cache of format 99, this program writes 1; delete it, or give another folder"),
+    ('{"format": 99}', "is a cache of format 99, this program writes 2; delete it, or give another folder"),
     ("{", "is damaged; delete .*, or give another folder with --cache"),
     ("[]", "is damaged"),
     ("{}", "is damaged"),
