@@ -102,8 +102,6 @@ def test_a_teacher_answers_in_fp32_unless_bf16_is_asked_for(colour_run: Path, co
     assert torch.allclose(rough, exact, atol=0.3)
 
 
-
-
 def test_runs_of_earlier_versions_have_no_precision_and_are_read(colour_run: Path) -> None:
     config = run_dir.read_config(colour_run)
     values = config.to_dict()
