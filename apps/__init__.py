@@ -5,19 +5,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from apps.engine.inference.predictions import Prediction
+    from apps.engine.inference.predictions import (
+        AttributePrediction,
+        ClassPrediction,
+        EmbeddingPrediction,
+        FailedPrediction,
+        HeadsPrediction,
+        ObjectsPrediction,
+        PlacePrediction,
+        Prediction,
+    )
     from apps.engine.inference.predictor import Predictor, load
 
-__all__ = ["Prediction", "Predictor", "load"]
+__all__ = [
+    "AttributePrediction", "ClassPrediction", "EmbeddingPrediction", "FailedPrediction", "HeadsPrediction",
+    "ObjectsPrediction", "PlacePrediction", "Prediction", "Predictor", "load",
+]
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are asked for: ``import apps`` alone costs nothing."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from apps.engine.inference import predictor
-
-    return getattr(predictor, name)
+    where = "predictions" if name.endswith("Prediction") else "predictor"
+    return getattr(import_module(f"apps.engine.inference.{where}"), name)

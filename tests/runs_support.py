@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from faces_support import draw_crops
@@ -74,10 +75,11 @@ MAKERS = {
 }
 
 
-def make_runs(cli: Cli, root: Path) -> dict[str, Path]:
+def make_runs(cli: Cli, root: Path, names: Iterable[str] = tuple(MAKERS)) -> dict[str, Path]:
     """Name of the application -> its run."""
     runs = {}
-    for name, (make, options) in MAKERS.items():
+    for name in names:
+        make, options = MAKERS[name]
         run = root / "runs" / name
         answer = cli("finetune", name, "--data", make(root / name), *FAST, *options, "--out", run)
         assert answer.code == 0, (name, answer.err)

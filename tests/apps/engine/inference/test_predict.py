@@ -17,7 +17,7 @@ OPTIONS = {
     "fp32": ("--precision", "fp32"), "bf16": ("--precision", "bf16"), "workers": ("--workers", 1),
 }
 KEYS = {
-    "attributes": "attributes", "dogs": "predictions", "faces": "vector", "imagenet": "predictions",
+    "attributes": "attributes", "dogs": "predictions", "faces": "embedding", "imagenet": "predictions",
     "objects": "objects", "places": "cells",
 }
 PAIRS = [(app, option) for app in APPS for option in OPTIONS]

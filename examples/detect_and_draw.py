@@ -1,0 +1,22 @@
+"""Frames the objects on an image: python examples/detect_and_draw.py MODEL IMAGE OUT"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from PIL import ImageDraw
+
+import apps
+from datasets.image_io import read_photo
+
+source, path, out = sys.argv[1:]
+image = read_photo(path)  # upright and in RGB
+(answer,) = apps.load(source).predict(image)
+assert isinstance(answer, apps.ObjectsPrediction), "give a model of objects"
+pen = ImageDraw.Draw(image)
+for found in answer.objects:
+    pen.rectangle(found.box, outline="red", width=3)
+    label = f"{found.name} {found.score:.2f}"
+    pen.text(found.box[:2], label, fill="white", stroke_width=2, stroke_fill="black")
+image.save(out)
+print(f"{len(answer.objects)} objects, drawn into {out}")

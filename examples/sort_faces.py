@@ -1,0 +1,17 @@
+"""Puts the faces of an album into groups, one a person: python examples/sort_faces.py WEIGHTS FOLDER OUT"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from apps.engine.core.console import Screen
+from apps.faces.extraction.embed_faces import Order, embed_faces
+from apps.faces.extraction.embedder import load_face_model
+from apps.faces.people.contact_sheet import cluster_faces
+
+weights, folder, out = sys.argv[1:]
+Path(out).mkdir(parents=True, exist_ok=True)
+table, screen = Path(out) / "faces.parquet", Screen()
+print(embed_faces([folder], Order(out=table), load_face_model(weights=weights), screen))
+print(cluster_faces(table, Path(out) / "people", threshold=0.5, screen=screen))
+print(f"open {out}/people/index.html")
