@@ -14,7 +14,7 @@ from torch import nn
 from apps.export.graph.model import Plan, plan
 from apps.export.model_file import ModelFile
 from apps.export.parity import figures
-from backbone.timm_models import register
+from backbone import register_timm_models
 from backbone.weights import load_weights
 from benchmarks.export_sides import load_form
 from benchmarks.peers import NAMES
@@ -24,7 +24,7 @@ from benchmarks.tables import OURS, TIMM
 def timm_network_of(weights: Path) -> nn.Module:
     """timm's own network with a file's weights and the padding that they were trained with."""
     arguments = load_weights(weights).info.arguments
-    register()
+    register_timm_models()
     how: dict[str, Any] = {"pad_type": "same" if arguments["padding"] == "same" else ""}
     if "eps" in arguments:
         how["bn_eps"] = arguments["eps"]
