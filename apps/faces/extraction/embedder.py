@@ -154,7 +154,7 @@ def _from_run(run: Path) -> FaceModel:
 
     app, model, config = load_run(run, app="faces")
     head: Any = model.heads[app.name]
-    head.margin = None  # it only taught: a row a person, which no answer needs
+    head.margin_loss = None  # it only taught: a row a person, which no answer needs
     network, seen = RunNetwork(model, app.name), config.backbone.preprocessing
     with torch.inference_mode():
         dim = network(torch.zeros(1, 3, seen.resolution, seen.resolution)).shape[1]
