@@ -46,7 +46,9 @@ def layer_kind(name: str, module: nn.Module) -> str | None:
         return "pointwise" if max(module.kernel_size) == 1 else "other convolution"
     if isinstance(module, _BatchNorm):
         return "batch-norm"
-    return None if any(True for _ in module.children()) or not name else "other layer"
+    if isinstance(module, nn.Identity) or any(True for _ in module.children()) or not name:
+        return None
+    return "other layer"
 
 
 @dataclass
