@@ -102,7 +102,8 @@ def test_a_slow_stage_is_the_one_that_stands_out(tmp_path: Path) -> None:
 def test_layers_of_mobilenet_are_timed_by_kind(profiled: Profiled) -> None:
     _, found, training = profiled
     assert {kind: one["calls"] for kind, one in found["layers"].items()} == {
-        "stem": 1, "depthwise, stride 1": 9, "depthwise, stride 2": 4, "pointwise": 13, "batch-norm": 27, "head": 1,
+        "stem": 1, "depthwise, stride 1": 9, "depthwise, stride 2": 4, "pointwise": 13,
+        "batch-norm": 27, "head": 1,
     }
     assert all(one["seconds"] > 0 for one in found["layers"].values())
     assert sum(one["share"] for one in found["layers"].values()) == pytest.approx(1, abs=1e-4)
