@@ -53,7 +53,8 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
 class Backbone(nn.Module, ABC):
     """Images to maps; normalisation happens inside, freezing stops batch-norm too.
 
-    A subclass fills ``channels`` (stride -> channels of that map) and gives :meth:`features`.
+    A subclass fills ``channels`` (stride -> channels of that map) and gives :meth:`features`. Where
+    ``freeze_bn_stats`` is set, batch-norm normalises with the statistics so far, also in training.
 
     Shape:
         images: (B, 3, H, W) in [0, 1], RGB, H and W from 32 up; uint8 0 to 255 is the same picture.
@@ -66,8 +67,8 @@ class Backbone(nn.Module, ABC):
 
     def __init__(self, preprocessing: Preprocessing | None = None) -> None:
         super().__init__()
-        self.frozen = self.still_batch_norm = False
-        self.idle: frozenset[str] = frozenset()
+        self.frozen = self.freeze_bn_stats = False
+        self.unused_parameters: frozenset[str] = frozenset()
         self.set_preprocessing(preprocessing or Preprocessing())
 
     def set_preprocessing(self, preprocessing: Preprocessing) -> None:
@@ -107,25 +108,30 @@ class Backbone(nn.Module, ABC):
         self.eval()
 
     def unfreeze(self) -> None:
-        """Let the network learn again."""
+        """Let the network be trained again."""
         self.frozen = False
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name not in self.idle)
+            parameter.requires_grad_(name not in self.unused_parameters)
         self.train()
 
-    def retire(self, part: nn.Module) -> None:
-        """Let a part that no head reads never learn, also after :meth:`unfreeze`; ``idle`` has its names."""
-        gone = {id(parameter) for parameter in part.parameters()}
-        self.idle |= {name for name, parameter in self.named_parameters() if id(parameter) in gone}
+    def detach_unused(self, part: nn.Module) -> None:
+        """Never train a part that no head reads, also after :meth:`unfreeze`.
+
+        ``unused_parameters`` has the names of its parameters.
+        """
+        detached = {id(parameter) for parameter in part.parameters()}
+        self.unused_parameters |= {
+            name for name, parameter in self.named_parameters() if id(parameter) in detached
+        }
         part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Backbone:
         """As ``nn.Module.train``, but what is frozen stays in evaluation mode.
 
-        ``still_batch_norm`` keeps batch-norm alone so: its scale and shift learn, its statistics stay.
+        ``freeze_bn_stats`` keeps batch-norm alone so: its scale and shift are trained, its statistics stay.
         """
         super().train(mode and not self.frozen)
-        if self.still_batch_norm:
+        if self.freeze_bn_stats:
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()

@@ -24,7 +24,7 @@ BATCH_NORM, LINEAR, OTHER = "batch-norm", "fully connected", "other"
 
 @dataclass(frozen=True)
 class Layer:
-    """One module with parameters of its own, or of several runs of it.
+    """A module that holds parameters itself, over all its runs.
 
     Args:
         name: dotted, as in ``named_modules``.
@@ -76,7 +76,7 @@ class Cost:
         return sum(layer.weights for layer in self.layers)
 
     @property
-    def idle(self) -> tuple[str, ...]:
+    def unused(self) -> tuple[str, ...]:
         """Convolutions and linear layers that the network holds but did not call."""
         return tuple(layer.name for layer in self.layers if layer.weights and not layer.runs)
 
@@ -84,11 +84,11 @@ class Cost:
         """The cost of each kind of layer, dearest first."""
         names = dict.fromkeys(layer.kind for layer in self.layers)
         shares = {name: self._share(name) for name in names}
-        return dict(sorted(shares.items(), key=lambda one: (-one[1].mult_adds, -one[1].parameters)))
+        return dict(sorted(shares.items(), key=lambda item: (-item[1].mult_adds, -item[1].parameters)))
 
     def _share(self, kind: str) -> Share:
-        these = [layer for layer in self.layers if layer.kind == kind]
-        return Share(*(sum(getattr(one, what) for one in these) for what in Share.__dataclass_fields__))
+        layers = [layer for layer in self.layers if layer.kind == kind]
+        return Share(*(sum(getattr(layer, name) for layer in layers) for name in Share.__dataclass_fields__))
 
 
 def cost(model: nn.Module, image_size: int | tuple[int, int]) -> Cost:
@@ -112,7 +112,7 @@ def cost(model: nn.Module, image_size: int | tuple[int, int]) -> Cost:
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(height, width) < 1:
         raise ValueError(f"an image has 1 pixel or more on each side, got {height} x {width}")
-    with _still(model), torch.no_grad():
+    with _eval_mode(model), torch.no_grad():
         try:
             runs = _observe(model, lambda: _run_on_meta(model, height, width))
         except (RuntimeError, AssertionError):
@@ -140,7 +140,7 @@ def _observe(model: nn.Module, run: Callable[[], Any]) -> dict[nn.Module, _Runs]
             runs.output = tuple(output.shape)
             runs.mult_adds += _mult_adds(module, inputs[0] if inputs else output, output)
 
-    hooks = [one.register_forward_hook(note) for one in model.modules() if _holds(one)]
+    hooks = [module.register_forward_hook(note) for module in model.modules() if _has_parameters(module)]
     try:
         run()
     finally:
@@ -163,7 +163,7 @@ def _mult_adds(module: nn.Module, given: Tensor, output: Tensor) -> int:
 def _run_on_meta(model: nn.Module, height: int, width: int) -> None:
     """Shapes only: parameters and buffers are replaced for this one call."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    hollow = {name: torch.empty_like(one, device="meta") for name, one in tensors.items()}
+    hollow = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
     image = torch.empty(1, 3, height, width, device="meta", dtype=_dtype(model))
     functional_call(model, hollow, (image,))
 
@@ -176,17 +176,17 @@ def _run_for_real(model: nn.Module, height: int, width: int) -> None:
         raise ValueError(f"the network does not run on {height} x {width} pixels: {err}") from err
 
 
-def _holds(module: nn.Module) -> bool:
-    """Whether a module has parameters of its own."""
+def _has_parameters(module: nn.Module) -> bool:
+    """Whether a module holds parameters itself."""
     return any(True for _ in module.parameters(recurse=False))
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
-    return next((one.dtype for one in model.parameters()), torch.float32)
+    return next((parameter.dtype for parameter in model.parameters()), torch.float32)
 
 
 @contextmanager
-def _still(model: nn.Module) -> Iterator[None]:
+def _eval_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a while; each module gets its own mode back."""
     modes = {module: module.training for module in model.modules()}
     for module in modes:
@@ -200,16 +200,20 @@ def _still(model: nn.Module) -> Iterator[None]:
 
 def _layers(model: nn.Module, seen: dict[nn.Module, _Runs]) -> Iterator[Layer]:
     """A layer for each module that holds parameters: those that ran, in order, then the others."""
-    names = {module: name for name, module in model.named_modules() if _holds(module)}
+    names = {module: name for name, module in model.named_modules() if _has_parameters(module)}
     counted: set[int] = set()
-    for module in (*seen, *(one for one in names if one not in seen)):
-        own = {key: one for key, one in module.named_parameters(recurse=False) if id(one) not in counted}
-        counted.update(id(one) for one in own.values())
+    for module in (*seen, *(module for module in names if module not in seen)):
+        parameters = {
+            key: value for key, value in module.named_parameters(recurse=False)
+            if id(value) not in counted
+        }
+        counted.update(id(value) for value in parameters.values())
         multiplies = isinstance(module, nn.Linear | _ConvNd)
         runs = seen.get(module, _Runs())
         yield Layer(
-            names[module], kind_of(module), runs.mult_adds, sum(one.numel() for one in own.values()),
-            sum(one.numel() for key, one in own.items() if multiplies and key == "weight"),
+            names[module], kind_of(module), runs.mult_adds,
+            sum(value.numel() for value in parameters.values()),
+            sum(value.numel() for key, value in parameters.items() if multiplies and key == "weight"),
             runs.output, runs.count,
         )
 
@@ -222,7 +226,7 @@ def kind_of(module: nn.Module) -> str:
         return BATCH_NORM
     if not isinstance(module, _ConvNd):
         return OTHER
-    size = "x".join(str(one) for one in module.kernel_size)
+    size = "x".join(str(side) for side in module.kernel_size)
     if isinstance(module, _ConvTransposeNd):
         return f"conv transposed {size}"
     if module.groups == 1:

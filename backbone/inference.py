@@ -1,4 +1,4 @@
-"""A copy of a backbone for answering: batch-norm inside the convolutions, channels-last, no gradients."""
+"""A copy of a backbone for inference: batch-norm inside the convolutions, channels-last, no gradients."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 from backbone._cpu import kernels
 from backbone._cpu.depthwise import natively
 from backbone.base import Backbone
-from backbone.mobilenet import FullBlock, MobileNetV1, PaddedConv2d, SeparableBlock
+from backbone.mobilenet import Conv2dSame, FullBlock, MobileNetV1, SeparableBlock, map_padding
 
-TOLERANCE = 1e-3  # of a fold that is found by watching, against the network itself, relative to its maps
+HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+TOLERANCE = 1e-3  # of a fusion by traced pairs, against the network itself, relative to its maps
 
 
-def folded(backbone: Backbone, dtype: torch.dtype = torch.float32, *, plain: bool = False) -> Backbone:
-    """A copy that gives the same maps sooner and cannot learn.
+def inference_model(
+    backbone: Backbone, dtype: torch.dtype = torch.float32, *, plain: bool = False
+) -> Backbone:
+    """A copy that gives the same maps sooner and cannot be trained.
 
-    Normalisation stays a step of its own: the zeros that a convolution pads with are zeros of the
-    normalised image. A network of timm is folded where a batch-norm is seen to follow a convolution and
-    the whole still gives the same maps; else the copy is as it was, channels-last.
+    Normalisation is not fused: the zeros that a convolution pads with are zeros of the normalised image. In
+    a network of timm each batch-norm that is seen to follow a convolution is fused with it, if the whole
+    still gives the same maps; else the copy is as it was, channels-last.
 
     Args:
         backbone: any; it stays as it is. Later changes to it do not reach the copy.
@@ -35,31 +38,35 @@ def folded(backbone: Backbone, dtype: torch.dtype = torch.float32, *, plain: boo
         A backbone with the channels, the preprocessing and the fingerprint of the one given; in evaluation
         mode for ever.
 
+    Shape:
+        images: (B, 3, H, W) in [0, 1], or uint8.
+        returns: {stride: (B, channels[stride], H', W')} in ``dtype``.
+
     Raises:
-        ValueError: ``dtype`` is neither of the two, or the backbone is a folded copy already.
+        ValueError: ``dtype`` is neither of the two, or the backbone is an inference model already.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
-    if isinstance(backbone, _Folded):
-        raise ValueError("this backbone is a folded copy already; fold the one that it was made from")
+    if isinstance(backbone, _InferenceModel):
+        raise ValueError("this backbone is an inference model already; give the network it was made from")
     with torch.no_grad():
         if isinstance(backbone, MobileNetV1):
-            return _FoldedMobileNet(backbone, dtype, plain).eval()
-        return _FoldedCopy(backbone, dtype).eval()
+            return _InferenceMobileNet(backbone, dtype, plain).eval()
+        return _InferenceCopy(backbone, dtype).eval()
 
 
-class _Folded(Backbone):
-    """What the two kinds of copies share: they are for answering only."""
+class _InferenceModel(Backbone):
+    """What both classes of copies share."""
 
     def __init__(self, original: Backbone, dtype: torch.dtype) -> None:
         super().__init__(original.preprocessing)
         self.channels, self.dtype = dict(original.channels), dtype
-        self.of = original.fingerprint()
+        self.original_fingerprint = original.fingerprint()
         self.frozen = True
 
     def fingerprint(self) -> str:
-        """That of the backbone which was folded: a head that fits the one fits the other."""
-        return self.of
+        """That of the backbone which was copied: a head that fits either fits the other."""
+        return self.original_fingerprint
 
     def unfreeze(self) -> None:
         """Refused.
@@ -67,7 +74,7 @@ class _Folded(Backbone):
         Raises:
             RuntimeError: always.
         """
-        raise RuntimeError("a folded backbone cannot learn; unfreeze the one that it was made from")
+        raise RuntimeError("an inference model cannot be trained; unfreeze the network it was made from")
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """As any backbone, without gradients."""
@@ -75,13 +82,13 @@ class _Folded(Backbone):
             return super().forward(images)
 
 
-class _Step(nn.Module):
-    """One convolution with the batch-norm and the ReLU6 behind it."""
+class _ConvReLU6(nn.Module):
+    """A convolution with the batch-norm and the ReLU6 behind it."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, conv: PaddedConv2d, norm: nn.BatchNorm2d, dtype: torch.dtype, plain: bool) -> None:
+    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype, plain: bool) -> None:
         super().__init__()
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -91,19 +98,20 @@ class _Step(nn.Module):
         )
         self.register_buffer("weight", weight.detach().to(dtype))
         self.register_buffer("bias", bias.detach().to(dtype))
-        self.pads_of = conv.pads_of
+        self.kernel, self.same = conv.kernel_size[0], isinstance(conv, Conv2dSame)
         self.stride, self.dilation, self.groups = conv.stride[0], conv.dilation[0], conv.groups
         self.plain = plain
-        self.by_kernel = conv.is_depthwise and (self.stride == 1 or self.dilation == 1)
+        depthwise = conv.groups == conv.in_channels == conv.out_channels > 1 and self.kernel == 3
+        self.by_kernel = depthwise and (self.stride == 1 or self.dilation == 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        (top, bottom), (left, right) = self.pads_of(x)
+        (top, bottom), (left, right) = map_padding(x, self.kernel, self.stride, self.dilation, same=self.same)
         uneven = top != bottom or left != right
         if self.plain:
             x, around = (F.pad(x, (left, right, top, bottom)), (0, 0)) if uneven else (x, (top, left))
-            how = self.stride, around, self.dilation, self.groups
-            return F.relu6(F.conv2d(x, self.weight, self.bias, *how))
+            geometry = self.stride, around, self.dilation, self.groups
+            return F.relu6(F.conv2d(x, self.weight, self.bias, *geometry))
         if self.by_kernel and not natively(x) and kernels.usable(x):
             out = -(-x.shape[2] // self.stride), -(-x.shape[3] // self.stride)
             return kernels.depthwise(
@@ -114,28 +122,28 @@ class _Step(nn.Module):
             weight, top, left = F.pad(weight, (right - left, 0, bottom - top, 0)), bottom, right
         elif uneven:
             x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-        if x.device.type == "cpu" and natively(x) and torch._C._has_mkldnn:
+        if x.device.type == "cpu" and natively(x) and HAS_ONEDNN:
             return self._fused(x, weight, top, left)
-        how = self.stride, (top, left), self.dilation, self.groups
-        return F.conv2d(x, weight, self.bias, *how).clamp_(0, 6)
+        geometry = self.stride, (top, left), self.dilation, self.groups
+        return F.conv2d(x, weight, self.bias, *geometry).clamp_(0, 6)
 
     def _fused(self, x: Tensor, weight: Tensor, top: int, left: int) -> Tensor:
         """Convolution and ReLU6 in one pass over the memory."""
-        found: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        output: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, weight, self.bias, [top, left], [self.stride] * 2, [self.dilation] * 2, self.groups,
             "hardtanh", [0.0, 6.0], "",
         )
-        return found
+        return output
 
 
-class _FoldedMobileNet(_Folded):
-    """MobileNetV1 as a row of steps."""
+class _InferenceMobileNet(_InferenceModel):
+    """MobileNetV1 as a sequence of convolutions with ReLU6."""
 
     def __init__(self, original: MobileNetV1, dtype: torch.dtype, plain: bool) -> None:
         super().__init__(original, dtype)
         self.stage_strides = original.stage_strides
-        self.stem = _Step(original.conv_stem, original.bn1, dtype, plain)
-        self.stages = nn.ModuleList(_folded_stage(stage, dtype, plain) for stage in original.blocks)
+        self.stem = _ConvReLU6(original.conv_stem, original.bn1, dtype, plain)
+        self.stages = nn.ModuleList(_fused_stage(stage, dtype, plain) for stage in original.blocks)
 
     def features(self, normalised: Tensor) -> dict[int, Tensor]:
         """Maps by stride, in the copy's type; a stride met twice keeps the deeper map."""
@@ -147,52 +155,51 @@ class _FoldedMobileNet(_Folded):
         return maps
 
 
-def _folded_stage(stage: nn.Module, dtype: torch.dtype, plain: bool) -> nn.Sequential:
-    steps: list[_Step] = []
+def _fused_stage(stage: nn.Module, dtype: torch.dtype, plain: bool) -> nn.Sequential:
+    steps: list[_ConvReLU6] = []
     for block in stage.children():
         if isinstance(block, SeparableBlock):
-            steps += [
-                _Step(block.conv_dw, block.bn1, dtype, plain), _Step(block.conv_pw, block.bn2, dtype, plain)
-            ]
+            steps.append(_ConvReLU6(block.conv_dw, block.bn1, dtype, plain))
+            steps.append(_ConvReLU6(block.conv_pw, block.bn2, dtype, plain))
         else:
             assert isinstance(block, FullBlock)
-            steps.append(_Step(block.conv, block.bn1, dtype, plain))
+            steps.append(_ConvReLU6(block.conv, block.bn1, dtype, plain))
     return nn.Sequential(*steps)
 
 
-class _FoldedCopy(_Folded):
-    """Any other backbone, copied, with those batch-norms folded that follow a convolution directly."""
+class _InferenceCopy(_InferenceModel):
+    """Any other backbone, copied, with those batch-norms fused that follow a convolution directly."""
 
     def __init__(self, original: Backbone, dtype: torch.dtype) -> None:
         super().__init__(original, dtype)
-        plain, merged = _still_copy(original), _still_copy(original)
+        unfused, fused = _frozen_copy(original), _frozen_copy(original)
         side = original.preprocessing.resolution
         images = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
         images = images.to(original.mean.device)
-        self.folds = fold_in_place(merged, images)
-        if not _same(merged(images), plain(images)):
-            merged, self.folds = plain, 0
-        self.inner = merged.to(dtype)
+        self.fused_count = fuse_conv_bn(fused, images)
+        if not _same(fused(images), unfused(images)):
+            fused, self.fused_count = unfused, 0
+        self.inner = fused.to(dtype)
 
     def features(self, normalised: Tensor) -> dict[int, Tensor]:
         """The maps of the copy, in its type."""
         return self.inner.features(normalised.to(self.dtype, memory_format=torch.channels_last))
 
 
-def _still_copy(backbone: Backbone) -> Backbone:
-    made = copy.deepcopy(backbone)
-    made.freeze()
-    return made.to(memory_format=torch.channels_last)
+def _frozen_copy(backbone: Backbone) -> Backbone:
+    copied = copy.deepcopy(backbone)
+    copied.freeze()
+    return copied.to(memory_format=torch.channels_last)
 
 
-def _same(found: dict[int, Tensor], expected: dict[int, Tensor]) -> bool:
+def _same(maps: dict[int, Tensor], expected: dict[int, Tensor]) -> bool:
     return all(
-        bool((found[stride] - one).abs().max() <= TOLERANCE * (1 + one.abs().max()))
-        for stride, one in expected.items()
+        bool((maps[stride] - wanted).abs().max() <= TOLERANCE * (1 + wanted.abs().max()))
+        for stride, wanted in expected.items()
     )
 
 
-class _Watch:
+class _PairTracer:
     """Which batch-norm took which convolution's output as it came."""
 
     def __init__(self) -> None:
@@ -207,7 +214,7 @@ class _Watch:
         self.outputs[id(output)] = module, output
 
     def before_norm(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Look whose output a batch-norm takes."""
+        """Note whose output a batch-norm takes."""
         assert isinstance(module, nn.BatchNorm2d)
         self.runs[module] += 1
         if id(inputs[0]) in self.outputs:
@@ -218,32 +225,32 @@ class _Watch:
         return [pair for pair in self.pairs if self.runs[pair[0]] == self.runs[pair[1]] == 1]
 
 
-def fold_in_place(backbone: Backbone, images: Tensor) -> int:
-    """Fold every batch-norm that is seen to take a convolution's output; returns how many.
+def fuse_conv_bn(backbone: Backbone, images: Tensor) -> int:
+    """Fuse every batch-norm that is seen to take a convolution's output into it; returns how many.
 
     Args:
         backbone: in evaluation mode; it changes.
         images: passed through it once, to see what follows what.
     """
-    watch, hooks = _Watch(), []
+    tracer, hooks = _PairTracer(), []
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(watch.after_conv))
+            hooks.append(module.register_forward_hook(tracer.after_conv))
         elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            hooks.append(module.register_forward_pre_hook(watch.before_norm))
+            hooks.append(module.register_forward_pre_hook(tracer.before_norm))
     try:
         backbone(images)
     finally:
         for hook in hooks:
             hook.remove()
     names = {module: name for name, module in backbone.named_modules()}
-    for conv, norm in watch.once():
+    for conv, norm in tracer.once():
         backbone.set_submodule(names[conv], fuse_conv_bn_eval(conv, norm))
         backbone.set_submodule(names[norm], _what_follows(norm))
-    return len(watch.once())
+    return len(tracer.once())
 
 
 def _what_follows(norm: nn.BatchNorm2d) -> nn.Module:
-    """What stays of a batch-norm that is folded: timm's carries its activation along."""
+    """What stays of a batch-norm that is fused: timm's carries its activation along."""
     parts = (getattr(norm, name, None) for name in ("drop", "act"))
     return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module)))

@@ -8,13 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backbone._cpu.depthwise import Pads, depthwise
-from backbone._cpu.dispatch import cast, laid_out, learning
-from backbone._cpu.norm_relu6 import norm_relu6
-from backbone._cpu.pointwise import pointwise
 from backbone.base import Backbone, Preprocessing
 
 Padding = Literal["same", "symmetric"]
+Pads = tuple[tuple[int, int], tuple[int, int]]  # rows before and after a map, then columns
 
 STEM_CHANNELS = 32
 BATCH_NORM_EPS = 1e-5  # of timm; TF-slim trained with 1e-3, which its folded files no longer show
@@ -49,45 +46,45 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
     return total // 2, total - total // 2
 
 
-class PaddedConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow (``same``) or as PyTorch (``symmetric``) does.
-
-    The two agree at stride 1; at stride 2 and an even size ``same`` adds a row and a column
-    at the bottom right only, so weights of one kind lose accuracy under the other.
-    """
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, *,
-        stride: int = 1, dilation: int = 1, groups: int = 1, padding: Padding = "same",
-    ) -> None:
-        self.pads_itself = padding == "same" and stride > 1
-        self.is_depthwise = groups == in_channels == out_channels and kernel == 3 and groups > 1
-        super().__init__(
-            in_channels, out_channels, kernel, stride=stride, dilation=dilation, groups=groups, bias=False,
-            padding=0 if self.pads_itself else dilation * (kernel - 1) // 2,
-        )
+class Conv2dSame(nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME: at an even size there is more at the bottom right."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        if learning(x):
-            stride, dilation = self.stride[0], self.dilation[0]
-            if self.is_depthwise and (stride == 1 or (stride == 2 and dilation == 1)):
-                pads = self.pads_of(x)
-                return depthwise(cast(x), cast(self.weight), stride=stride, dilation=dilation, pads=pads)
-            if self.kernel_size == (1, 1) and stride == self.groups == 1:
-                return pointwise(cast(x), cast(self.weight))
-        if self.pads_itself:
-            (top, bottom), (left, right) = self.pads_of(x)
-            x = F.pad(x, (left, right, top, bottom))
-        return super().forward(x)
+        (top, bottom), (left, right) = padding_of(self, x)
+        return super().forward(F.pad(x, (left, right, top, bottom)))
 
-    def pads_of(self, x: Tensor) -> Pads:
-        """Rows, then columns, of zeros before and after a map."""
-        if self.pads_itself:
-            k, s, d = self.kernel_size[0], self.stride[0], self.dilation[0]
-            return same_padding(x.shape[2], k, s, d), same_padding(x.shape[3], k, s, d)
-        around = self.dilation[0] * (self.kernel_size[0] - 1) // 2
-        return (around, around), (around, around)
+
+def padding_of(conv: nn.Conv2d, x: Tensor) -> Pads:
+    """Rows of zeros that a square convolution puts above and below ``x``, then columns left and right."""
+    kernel, stride, dilation = conv.kernel_size[0], conv.stride[0], conv.dilation[0]
+    return map_padding(x, kernel, stride, dilation, same=isinstance(conv, Conv2dSame))
+
+
+def map_padding(x: Tensor, kernel: int, stride: int, dilation: int, *, same: bool) -> Pads:
+    """As :func:`padding_of`, of the numbers of a convolution."""
+    if same:
+        height, width = x.shape[2:]
+        return same_padding(height, kernel, stride, dilation), same_padding(width, kernel, stride, dilation)
+    size = dilation * (kernel - 1) // 2
+    return (size, size), (size, size)
+
+
+def conv3x3(
+    in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1, groups: int = 1,
+    padding: Padding = "same",
+) -> nn.Conv2d:
+    """A 3x3 convolution without bias, padded as TensorFlow (``same``) or as PyTorch (``symmetric``) does.
+
+    The two agree at stride 1; at stride 2 and an even size they do not, and weights of one kind lose
+    accuracy under the other.
+    """
+    same = padding == "same" and stride > 1
+    layer = Conv2dSame if same else nn.Conv2d
+    return layer(
+        in_channels, out_channels, 3, stride=stride, padding=0 if same else dilation, dilation=dilation,
+        groups=groups, bias=False,
+    )
 
 
 class SeparableBlock(nn.Module):
@@ -97,34 +94,37 @@ class SeparableBlock(nn.Module):
         self, in_channels: int, out_channels: int, *, stride: int, dilation: int, padding: Padding, eps: float
     ) -> None:
         super().__init__()
-        self.conv_dw = PaddedConv2d(
-            in_channels, in_channels, 3, stride=stride, dilation=dilation, groups=in_channels, padding=padding
+        self.conv_dw = conv3x3(
+            in_channels, in_channels, stride=stride, dilation=dilation, groups=in_channels, padding=padding
         )
         self.bn1 = nn.BatchNorm2d(in_channels, eps=eps)
-        self.conv_pw = PaddedConv2d(in_channels, out_channels, 1)
+        self.act1: nn.Module = nn.ReLU6(inplace=True)
+        self.conv_pw = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels, eps=eps)
+        self.act2: nn.Module = nn.ReLU6(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        x = norm_relu6(self.bn1, self.conv_dw(x))
-        return norm_relu6(self.bn2, self.conv_pw(x))
+        x = self.act1(self.bn1(self.conv_dw(x)))
+        out: Tensor = self.act2(self.bn2(self.conv_pw(x)))
+        return out
 
 
 class FullBlock(nn.Module):
-    """One full 3x3 convolution in place of the separable pair: the network of the paper's Table 4."""
+    """A full 3x3 convolution in place of the separable pair: the network of the paper's Table 4."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, stride: int, dilation: int, padding: Padding, eps: float
     ) -> None:
         super().__init__()
-        self.conv = PaddedConv2d(
-            in_channels, out_channels, 3, stride=stride, dilation=dilation, padding=padding
-        )
+        self.conv = conv3x3(in_channels, out_channels, stride=stride, dilation=dilation, padding=padding)
         self.bn1 = nn.BatchNorm2d(out_channels, eps=eps)
+        self.act1: nn.Module = nn.ReLU6(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        return norm_relu6(self.bn1, self.conv(x))
+        out: Tensor = self.act1(self.bn1(self.conv(x)))
+        return out
 
 
 class MobileNetV1(Backbone):
@@ -161,8 +161,9 @@ class MobileNetV1(Backbone):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
         self.width, self.padding = width, padding
         channels = scale_channels(STEM_CHANNELS, width)
-        self.conv_stem = PaddedConv2d(3, channels, 3, stride=2, padding=padding)
+        self.conv_stem = conv3x3(3, channels, stride=2, padding=padding)
         self.bn1 = nn.BatchNorm2d(channels, eps=eps)
+        self.act1: nn.Module = nn.ReLU6(inplace=True)
         block = SeparableBlock if separable else FullBlock
         stages: list[nn.Module] = []
         self.channels, self.stage_strides = {}, []
@@ -181,11 +182,11 @@ class MobileNetV1(Backbone):
             self.stage_strides.append(total)
             self.channels[total] = channels
         self.blocks = nn.Sequential(*stages)
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def features(self, normalised: Tensor) -> dict[int, Tensor]:
         """Maps by stride; a stride met twice keeps the deeper map."""
-        x = norm_relu6(self.bn1, self.conv_stem(laid_out(normalised)))
+        x = self.act1(self.bn1(self.conv_stem(normalised)))
         maps: dict[int, Tensor] = {}
         for stride, stage in zip(self.stage_strides, self.blocks, strict=True):
             x = stage(x)
@@ -193,7 +194,7 @@ class MobileNetV1(Backbone):
         return maps
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """He initialisation by fan-out, each group on its own, so that depthwise layers start at scale."""
     if isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups

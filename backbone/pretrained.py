@@ -149,6 +149,6 @@ _ALL = (
     *(_keras(width, resolution, top=True) for width, resolution in _EACH),
     *(_keras(width, resolution, top=False) for width, resolution in _EACH),
 )
-REGISTRY: dict[str, Registered] = {one.name: one for one in _ALL}
+REGISTRY: dict[str, Registered] = {entry.name: entry for entry in _ALL}
 if len(REGISTRY) != len(_ALL):
     raise ValueError("two registered weights have one name")

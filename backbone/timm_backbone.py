@@ -8,6 +8,7 @@ import timm
 from torch import Tensor, nn
 
 from backbone.base import Backbone, Preprocessing
+from backbone.timm_models import default_cfgs, register_timm_models
 
 
 class TimmBackbone(Backbone):
@@ -30,6 +31,8 @@ class TimmBackbone(Backbone):
     """
 
     def __init__(self, name: str, *, pretrained: bool = False, **options: Any) -> None:
+        if name in default_cfgs:
+            register_timm_models()
         try:
             net = timm.create_model(name, pretrained=pretrained, features_only=True, **options)
         except (AttributeError, NotImplementedError) as err:
@@ -52,8 +55,8 @@ class TimmBackbone(Backbone):
         """Maps by stride; a stride met twice keeps the deeper map."""
         maps = self.net(normalised)
         return {
-            stride: one.permute(0, 3, 1, 2) if last else one
-            for stride, one, last in zip(self.map_strides, maps, self.channels_last, strict=True)
+            stride: features.permute(0, 3, 1, 2) if last else features
+            for stride, features, last in zip(self.map_strides, maps, self.channels_last, strict=True)
         }
 
 

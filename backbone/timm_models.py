@@ -1,17 +1,7 @@
-"""The widths that timm does not name, in timm's registry: ``timm.create_model("mobilenetv1_050")``.
-
-``import backbone`` does not import timm, which takes seconds: where timm is there already the names
-are registered at once, and else as soon as somebody imports it.
-"""
+"""The widths that timm does not name, for timm's registry: ``timm.create_model("mobilenetv1_050")``."""
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 _CFG: dict[str, Any] = {
@@ -21,7 +11,7 @@ _CFG: dict[str, Any] = {
 }
 # timm reads this name in the module of a network that is registered.
 default_cfgs = {name: dict(_CFG) for name in ("mobilenetv1_025", "mobilenetv1_050", "mobilenetv1_075")}
-__all__ = ["mobilenetv1_025", "mobilenetv1_050", "mobilenetv1_075", "offer_to_timm", "register"]
+__all__ = ["mobilenetv1_025", "mobilenetv1_050", "mobilenetv1_075", "register_timm_models"]
 
 
 def mobilenetv1_025(pretrained: bool = False, **options: Any) -> Any:
@@ -51,11 +41,14 @@ def _build(name: str, width: float, pretrained: bool, options: dict[str, Any]) -
     return _gen_mobilenet_v1(name, width, pretrained=pretrained, **{"pad_type": "same", **options})
 
 
-def register() -> tuple[str, ...]:
-    """Give timm the names that it does not have; imports timm.
+def register_timm_models() -> tuple[str, ...]:
+    """Give timm the names ``mobilenetv1_025``, ``_050`` and ``_075``, those of them that it does not have.
+
+    It imports timm. Nothing here calls it but :class:`backbone.timm_backbone.TimmBackbone`, where it is asked
+    for a network of such a name.
 
     Returns:
-        The names that were new to timm: none at a second call, and none that timm has itself.
+        The names that were new to timm: none at a second call.
     """
     from timm.models import is_model, register_model
 
@@ -63,44 +56,3 @@ def register() -> tuple[str, ...]:
     for name in new:
         register_model(globals()[name])
     return new
-
-
-def offer_to_timm() -> None:
-    """Register now if timm is imported already, else right after its first import."""
-    if "timm" in sys.modules:
-        _try_to_register()
-    elif not any(isinstance(one, _AfterTimm) for one in sys.meta_path):
-        sys.meta_path.insert(0, _AfterTimm())
-
-
-def _try_to_register() -> None:
-    """A timm that is too old must not break its own import, nor ours."""
-    try:
-        register()
-    except (ImportError, AttributeError) as err:
-        warnings.warn(f"timm does not take mobilenetv1_025, _050 and _075: {err}", stacklevel=3)
-
-
-class _AfterTimm(MetaPathFinder):
-    """Finds timm as the other finders do, and registers once its module has run."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != "timm":
-            return None
-        others = [one for one in sys.meta_path if one is not self and hasattr(one, "find_spec")]
-        found = (one.find_spec(fullname, path, target) for one in others)
-        spec = next((one for one in found if one is not None), None)
-        if spec is None or spec.loader is None:
-            return spec
-        run = spec.loader.exec_module
-
-        def run_and_register(module: ModuleType) -> None:
-            run(module)
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-                _try_to_register()
-
-        spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
-        return spec

@@ -34,7 +34,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     },
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
 }
-MIRRORED = tuple(name for name, one in REGISTRY.items() if one.kind != "timm")
+MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
 SUFFIX = ".safetensors"
 __all__ = [
     "Weights", "WeightsInfo", "load_state", "load_weights", "locate_weights", "read_safetensors",
@@ -90,7 +90,8 @@ def load_weights(spec: str | Path) -> Weights:
 
     Args:
         spec: a ``.safetensors`` file; a ``.pt``/``.pth``/``.bin`` state dict; a folder made by
-            ``finetune``; a name in the mirror folder that MOBILENET_WEIGHTS names; or a timm name
+            ``finetune``; a name in the mirror folder that MOBILENET_WEIGHTS names, with or without
+            ``.safetensors``; or a timm name
             such as ``mobilenetv1_100.ra4_e3600_r224_in1k``, which timm's hub loader downloads once.
 
     Raises:
@@ -189,12 +190,12 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
             f"{path} holds no MobileNetV1 with timm's names: conv_stem or blocks.4.1.conv_pw is missing; of "
             f"other names `python cli.py weights import {path}` may make one"
         )
-    told = metadata.get("input", HALF_INPUT)
-    if told not in INPUTS:
-        raise ValueError(f"{path} wants an unknown input {told!r}; known: {', '.join(map(repr, INPUTS))}")
+    wanted = metadata.get("input", HALF_INPUT)
+    if wanted not in INPUTS:
+        raise ValueError(f"{path} wants an unknown input {wanted!r}; known: {', '.join(map(repr, INPUTS))}")
     if metadata.get("act", "relu6") != "relu6":
         raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6")
-    preprocessing = Preprocessing(**INPUTS[told], resolution=int(metadata.get("resolution", 224)))
+    preprocessing = Preprocessing(**INPUTS[wanted], resolution=int(metadata.get("resolution", 224)))
     labels = state.get("classifier.weight")
     return WeightsInfo(
         name=path.stem, arguments=_arguments(metadata, width=last.shape[0] / LAST_CHANNELS),
@@ -286,8 +287,8 @@ def load_state(network: Backbone, weights: Weights) -> None:
     Raises:
         ValueError: a tensor is missing or has another shape; the message names the first.
     """
-    own = network.state_dict()
-    for name, value in own.items():
+    state = network.state_dict()
+    for name, value in state.items():
         if name.endswith("num_batches_tracked"):
             continue
         got = weights.state.get(name)
@@ -297,4 +298,4 @@ def load_state(network: Backbone, weights: Weights) -> None:
                 f"weights {weights.info.name} do not fit this network: {name} {what}; "
                 f"they are of {weights.info.arch} {dict(weights.info.arguments)}"
             )
-    network.load_state_dict({name: weights.state.get(name, value) for name, value in own.items()})
+    network.load_state_dict({name: weights.state.get(name, value) for name, value in state.items()})

@@ -13,7 +13,7 @@ from torch import nn
 from apps.engine.inference.model_file import ModelFile
 from apps.export.graph.model import Plan, plan
 from apps.export.parity import figures
-from backbone.timm_models import register
+from backbone import register_timm_models
 from backbone.weights import load_weights
 from benchmarks.export_sides import load_form
 from benchmarks.peers import NAMES
@@ -24,7 +24,7 @@ def timm_network_of(weights: Path) -> nn.Module:
     """timm's own network with a file's weights and the padding that they were trained with."""
     loaded = load_weights(weights)
     arguments = loaded.info.arguments
-    register()
+    register_timm_models()
     how: dict[str, Any] = {"pad_type": "same" if arguments["padding"] == "same" else ""}
     if "eps" in arguments:
         how["bn_eps"] = arguments["eps"]

@@ -101,7 +101,7 @@ def ours(photo: Tensor, candidates: int) -> Detector:
     model = MultiHead(trunk, {"objects": head})
     measure_norms(model, model, photo)
     forward = answering(model, "objects")
-    head.threshold = threshold_for(forward(photo[None])["logits"][0], candidates)
+    head.score_thresh = threshold_for(forward(photo[None])["cls_logits"][0], candidates)
     return lambda one: len(head.decode(forward(one[None]))[0].boxes)
 
 

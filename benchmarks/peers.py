@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from backbone.timm_models import register
+from backbone import register_timm_models
 from benchmarks.gate import Gate
 from benchmarks.rounds import Side
 
@@ -46,7 +46,7 @@ def timm_network(width: float, num_classes: int) -> nn.Module:
     """
     if width not in NAMES:
         raise ValueError(f"timm has MobileNetV1 of width {', '.join(map(str, NAMES))}; got {width}")
-    register()
+    register_timm_models()
     network: nn.Module = create_model(NAMES[width], num_classes=num_classes, pad_type="")
     return network
 

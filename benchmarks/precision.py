@@ -61,6 +61,7 @@ def gradient_error(data: Path, weights: str, *, still: bool) -> dict[str, float]
 
     from apps.engine.core.model import load_pretrained
     from apps.engine.data.loader import looking_loader
+    from backbone import optimize_for_training
     from datasets.classification.folders import ImageFolders
 
     _, model, config = load_pretrained(weights)
@@ -69,7 +70,7 @@ def gradient_error(data: Path, weights: str, *, still: bool) -> dict[str, float]
         ImageFolders(data, "val"), config.backbone.preprocessing, batch_size=PHOTOS, workers=0
     )
     batch = next(iter(loader.epoch(0)))
-    backbone.still_batch_norm = still
+    optimize_for_training(backbone).freeze_bn_stats = still
     model.train()
     state = {name: value.clone() for name, value in model.state_dict().items()}
 

@@ -1,7 +1,7 @@
 """Learns the classes of your folders: python examples/train_own_classes.py DATA IMAGE OUT
 
-DATA holds train/CLASS/*.jpg and, if you like, val/CLASS/*.jpg. IMAGE is tried at the end. The variable WEIGHTS
-names pretrained weights to start from.
+DATA holds train/CLASS/*.jpg and, if you like, val/CLASS/*.jpg. IMAGE is tried at the end.
+The variable WEIGHTS names pretrained weights to start from.
 """
 
 import os

@@ -8,60 +8,66 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-KINDS = ("arcface", "cosface")
+from heads.base import Numbers, to_tensor
+
+MARGIN_TYPES = ("arcface", "cosface")
 
 
 class AngularMargin(nn.Module):
     """Cross-entropy over people, from the angle between a vector and the direction of each person.
 
-    The own person's cosine is made worse before the softmax: ``arcface`` adds the margin to the angle,
+    The cosine to the right person is made worse before the softmax: ``arcface`` adds the margin to the angle,
     ``cosface`` takes it from the cosine. Beyond the angle where adding would make the cosine rise again,
     arcface goes on linearly.
 
     Args:
-        people: 2 or more.
-        dim: length of the vectors.
-        kind: ``arcface`` or ``cosface``.
+        num_classes: people, 2 or more.
+        embedding_dim: length of the vectors, 1 or more.
+        margin_type: ``arcface`` or ``cosface``.
         margin: radians below pi / 2, or cosine below 1; 0 or more.
         scale: of the cosines, above 0.
 
     Raises:
-        ValueError: a number is out of its range, or the kind is unknown.
+        ValueError: a number is out of its range, or the margin type is unknown.
 
     Source: Deng et al. 2019, "ArcFace", eq. 3; Wang et al. 2018, "CosFace", eq. 4.
     """
 
     def __init__(
-        self, people: int, dim: int, *, kind: str = "arcface", margin: float = 0.5, scale: float = 32.0
+        self, num_classes: int, embedding_dim: int, *, margin_type: str = "arcface", margin: float = 0.5,
+        scale: float = 32.0,
     ) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"the margin must be one of {', '.join(KINDS)}, got {kind!r}")
-        if people < 2:
-            raise ValueError(f"a margin parts 2 people or more, got {people}")
-        if not 0 <= margin < (math.pi / 2 if kind == "arcface" else 1) or scale <= 0:
+        if margin_type not in MARGIN_TYPES:
+            raise ValueError(f"the margin must be one of {', '.join(MARGIN_TYPES)}, got {margin_type!r}")
+        if num_classes < 2:
+            raise ValueError(f"a margin separates 2 classes or more, got {num_classes}")
+        if not 0 <= margin < (math.pi / 2 if margin_type == "arcface" else 1) or scale <= 0:
             raise ValueError(f"expected a margin of 0 or more and a scale above 0, got {margin:g}, {scale:g}")
-        self.kind, self.margin, self.scale = kind, margin, scale
-        self.directions = nn.Parameter(torch.empty(people, dim))
-        nn.init.normal_(self.directions, std=dim**-0.5)
+        self.margin_type, self.margin, self.scale = margin_type, margin, scale
+        self.directions = nn.Parameter(torch.empty(num_classes, embedding_dim))
+        nn.init.normal_(self.directions, std=embedding_dim**-0.5)
 
-    def forward(self, vectors: Tensor, people: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, target: Numbers) -> Tensor:
         """Mean cross-entropy in nats.
 
         Shape:
-            vectors: (B, dim) unit vectors
-            people: (B,) 0 to people - 1.
+            vectors: (B, embedding_dim) unit vectors
+            target: (B,) 0 to num_classes - 1; a tensor or a list.
         """
         cosines = vectors @ F.normalize(self.directions, dim=1).T
-        own = cosines.gather(1, people[:, None])
-        return F.cross_entropy(self.scale * cosines.scatter(1, people[:, None], self._worse(own)), people)
+        classes = to_tensor(target, vectors)
+        right = cosines.gather(1, classes[:, None])
+        return F.cross_entropy(
+            self.scale * cosines.scatter(1, classes[:, None], self._with_margin(right)), classes
+        )
 
-    def _worse(self, own: Tensor) -> Tensor:
-        if self.kind == "cosface":
-            return own - self.margin
-        sine = (1 - own.square()).clamp_min(1e-12).sqrt()
-        turned = own * math.cos(self.margin) - sine * math.sin(self.margin)
+    def _with_margin(self, cosine: Tensor) -> Tensor:
+        if self.margin_type == "cosface":
+            return cosine - self.margin
+        sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
+        turned = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
         # past pi - margin the cosine of the sum would rise again
         return torch.where(
-            own > -math.cos(self.margin), turned, own - self.margin * math.sin(self.margin)
+            cosine > -math.cos(self.margin), turned, cosine - self.margin * math.sin(self.margin)
         )

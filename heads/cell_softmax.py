@@ -41,7 +41,7 @@ class Neighbours(nn.Module):
 
 
 def shared_targets(target: Tensor, neighbours: Neighbours | None) -> tuple[Tensor, Tensor]:
-    """Classes that are right for each photo, and their weights: (B, M) each, rows add up to 1."""
+    """Classes that are right for each image, and their weights: (B, M) each, rows add up to 1."""
     if neighbours is None:
         return target[:, None], torch.ones(len(target), 1, device=target.device)
     return neighbours.index[target], neighbours.weight[target]

@@ -1,20 +1,21 @@
-"""One label an image: pool the last map, one linear layer."""
+"""A single label an image: pool the last map, then a linear layer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.base import Head
+from heads.base import Head, Numbers, to_tensor
 
 INITIAL_STD = 1e-3  # small, so that an untrained head is undecided: loss = log(num_classes)
 
 
 @dataclass(frozen=True)
-class Ranking:
+class TopK:
     """The best classes of one image, likeliest first: their indices and probabilities."""
 
     indices: tuple[int, ...]
@@ -28,7 +29,7 @@ class Classifier(Head):
         in_channels: channels of the map.
         num_classes: 2 or more.
         dropout: share of pooled features dropped in training, [0, 1).
-        smoothing: label smoothing of the loss, [0, 1).
+        label_smoothing: of the loss, [0, 1).
         class_weights: of the loss, num_classes numbers of 0 or more; kept out of the state.
         stride: which map it takes.
 
@@ -40,62 +41,66 @@ class Classifier(Head):
         ValueError: fewer than two classes, or another number of weights.
     """
 
-    pools = True
+    uses_global_pool = True
 
     def __init__(
-        self, in_channels: int, num_classes: int, *, dropout: float = 0.0, smoothing: float = 0.0,
-        stride: int = 32, class_weights: Tensor | None = None,
+        self, in_channels: int, num_classes: int, *, dropout: float = 0.0,
+        label_smoothing: float = 0.0, stride: int = 32, class_weights: Tensor | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"a classifier needs 2 classes or more, got {num_classes}")
         self.strides = (stride,)
-        self.smoothing = smoothing
+        self.label_smoothing = label_smoothing
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", None, persistent=False)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(in_channels, num_classes)
         nn.init.normal_(self.linear.weight, std=INITIAL_STD)
         nn.init.zeros_(self.linear.bias)
-        self.weigh(class_weights)
+        self.set_class_weights(class_weights)
 
-    def weigh(self, class_weights: Tensor | None) -> None:
-        """Weigh the classes in the loss from now on; None weighs all alike.
+    def set_class_weights(self, class_weights: Tensor | Sequence[float] | None) -> None:
+        """Weigh the classes in the loss from now on.
+
+        Args:
+            class_weights: num_classes numbers of 0 or more; None weighs all alike.
 
         Raises:
-            ValueError: there is not one weight of 0 or more for each class.
+            ValueError: there is not a weight of 0 or more for each class.
         """
-        classes = self.linear.out_features
-        if class_weights is not None and (
-            class_weights.shape != (classes,) or not bool((class_weights >= 0).all())
-        ):
-            raise ValueError(
-                f"{classes} classes need {classes} weights of 0 or more, got {class_weights.tolist()}"
-            )
-        self.class_weights = class_weights
+        if class_weights is None:
+            self.class_weights = None
+            return
+        weights, classes = to_tensor(class_weights, self.linear.weight), self.linear.out_features
+        if weights.shape != (classes,) or not bool((weights >= 0).all()):
+            raise ValueError(f"{classes} classes need {classes} weights of 0 or more, got {weights.tolist()}")
+        self.class_weights = weights.float()
 
-    def forward(self, *maps: Tensor) -> Tensor:
+    def forward(self, *features: Tensor) -> Tensor:
         """Logits of the one map that ``strides`` names."""
-        (last,) = maps
+        (last,) = features
         logits: Tensor = self.linear(self.dropout(last.mean(dim=(2, 3))))
         return logits
 
-    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy in nats, averaged over the photos; each is counted by the weight of its class.
+    def loss(self, output: Tensor, target: Numbers) -> dict[str, Tensor]:
+        """Cross-entropy in nats, averaged over the images; each is counted by the weight of its class.
 
         The sum is divided by B, not by the weights that happen to be in the batch, so that batches and
-        processes add up to the mean over all photos.
+        processes add up to the mean over all images.
 
         Shape:
             output: (B, num_classes)
-            target: (B,) class indices, or (B, num_classes) probabilities.
+            target: (B,) class indices, or (B, num_classes) probabilities; a tensor or a list, or the index
+                of a single image.
         """
         total = F.cross_entropy(
-            output, target, self.class_weights, label_smoothing=self.smoothing, reduction="sum"
+            output, to_tensor(target, output), self.class_weights, label_smoothing=self.label_smoothing,
+            reduction="sum",
         )
         return {"cross_entropy": total / len(output)}
 
-    def decode(self, output: Tensor, *, top: int = 5, temperature: float = 1.0) -> list[Ranking]:
+    def decode(self, output: Tensor, *, top: int = 5, temperature: float = 1.0) -> list[TopK]:
         """The ``top`` likeliest classes of each image.
 
         Args:
@@ -105,7 +110,4 @@ class Classifier(Head):
         """
         probabilities = torch.softmax(output.double() / temperature, dim=1)
         values, indices = probabilities.topk(min(top, output.shape[1]), dim=1)
-        return [
-            Ranking(tuple(one), tuple(p))
-            for one, p in zip(indices.tolist(), values.tolist(), strict=True)
-        ]
+        return [TopK(tuple(i), tuple(p)) for i, p in zip(indices.tolist(), values.tolist(), strict=True)]

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heads.base import Head
+from heads.base import Head, Numbers, to_tensor
 
 INITIAL_STD = 0.01
 
 
 @dataclass(frozen=True)
 class AttributeAnswer:
-    """What is said of one photo.
+    """What a face has, or anything else.
 
     Args:
         probabilities: of each yes/no attribute, [0, 1], by name.
@@ -34,7 +34,7 @@ class Attributes(Head):
         in_channels: of the map.
         names: of the yes/no attributes, 0 or more.
         groups: name -> number of classes, 2 or more, of which exactly one holds; in this order.
-        weights: of the attributes in the loss, one for each of ``names``, 0 or more; None weighs all 1.
+        weights: of the attributes in the loss, 0 or more for each of ``names``; None weighs all 1.
         dropout: share of the features dropped before the last layer, [0, 1).
         stride: of the map.
 
@@ -46,7 +46,7 @@ class Attributes(Head):
         ValueError: no name at all, a name twice, a group of fewer than 2 classes, or wrong weights.
     """
 
-    pools = True
+    uses_global_pool = True
 
     def __init__(
         self, in_channels: int, names: Sequence[str], *, groups: Mapping[str, int] | None = None,
@@ -70,23 +70,24 @@ class Attributes(Head):
         nn.init.normal_(self.linear.weight, std=INITIAL_STD)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, *maps: Tensor) -> Tensor:
+    def forward(self, *features: Tensor) -> Tensor:
         """Logits from the one map that ``strides`` names."""
-        (last,) = maps
+        (last,) = features
         logits: Tensor = self.linear(self.dropout(last.mean(dim=(2, 3))))
         return logits
 
-    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy in nats of what is known, by hard or by soft targets; NaN is unknown.
+    def loss(self, output: Tensor, target: Numbers) -> dict[str, Tensor]:
+        """Cross-entropy in nats of what is known, for hard or soft targets; NaN is unknown.
 
-        ``attributes`` is the sum over photos and attributes of weight times cross-entropy, divided by the
-        number of photos and by the sum of the weights. An unknown entry adds nothing to the sum and takes
+        ``attributes`` is the sum over images and attributes of weight times cross-entropy, divided by the
+        number of images and by the sum of the weights. An unknown entry adds nothing to the sum and takes
         nothing from the divisor, so a label weighs the same in every batch, and batches and processes add
-        up to the mean over all photos. A term by its name for each group is a mean over the photos, too.
+        up to the mean over all images. The loss of each group, by its name, is a mean over the images, too.
 
         Shape:
             output: (B, N + K1 + K2 + ...)
-            target: the same; probabilities in [0, 1] or NaN; a group's block is known or unknown as a whole.
+            target: the same, a tensor or a list of lists; probabilities in [0, 1] or NaN; a group's block is
+                known or unknown as a whole.
 
         Raises:
             ValueError: the target is of another shape.
@@ -94,12 +95,13 @@ class Attributes(Head):
         Source:
             Howard et al. 2017, arXiv:1704.04861, section 4.5: cross-entropy averaged over attributes.
         """
+        target = to_tensor(target, output)
         if output.shape != target.shape:
             raise ValueError(
                 f"targets of attributes are (B, {output.shape[1]}), as the logits, got {tuple(target.shape)}"
             )
-        photos, count = max(len(output), 1), len(self.names)
-        terms = {}
+        images, count = max(len(output), 1), len(self.names)
+        losses = {}
         if count:
             logits, wanted = output[:, :count], target[:, :count].to(output.dtype)
             known = ~torch.isnan(wanted)
@@ -107,43 +109,43 @@ class Attributes(Head):
                 logits, torch.where(known, wanted, torch.zeros_like(wanted)), reduction="none"
             )
             total = (torch.where(known, each, torch.zeros_like(each)) * self.weights).sum()
-            terms["attributes"] = total / (photos * self.weights.sum().clamp(min=1e-12))
+            losses["attributes"] = total / (images * self.weights.sum().clamp(min=1e-12))
         for name, block in self.blocks().items():
             wanted = target[:, block].to(output.dtype)
             known = ~torch.isnan(wanted).any(dim=1)
             each = -(torch.nan_to_num(wanted) * F.log_softmax(output[:, block], dim=1)).sum(dim=1)
-            terms[name] = torch.where(known, each, torch.zeros_like(each)).sum() / photos
-        return terms
+            losses[name] = torch.where(known, each, torch.zeros_like(each)).sum() / images
+        return losses
 
     def blocks(self) -> dict[str, slice]:
         """The columns of each group in the output."""
-        found, start = {}, len(self.names)
+        columns, start = {}, len(self.names)
         for name, classes in self.groups.items():
-            found[name] = slice(start, start + classes)
+            columns[name] = slice(start, start + classes)
             start += classes
-        return found
+        return columns
 
     def probabilities(self, output: Tensor) -> Tensor:
-        """The logits (B, N + K1 + ...) as probabilities: each attribute's own, each group's summing to 1."""
+        """The logits (B, N + K1 + ...) as probabilities: sigmoids of attributes, a softmax of each group."""
         parts = [torch.sigmoid(output[:, : len(self.names)].double())]
         parts += [torch.softmax(output[:, block].double(), dim=1) for block in self.blocks().values()]
         return torch.cat(parts, dim=1)
 
     def decode(self, output: Tensor) -> list[AttributeAnswer]:
-        """The probability of each attribute and the expected class of each group, photo by photo.
+        """The probability of each attribute and the expected class of each group, image by image.
 
         Args:
             output: (B, N + K1 + ...) logits.
         """
-        found = self.probabilities(output)
+        table = self.probabilities(output)
         values = {
-            name: (found[:, block] @ torch.arange(self.groups[name], dtype=found.dtype)).tolist()
+            name: (table[:, block] @ torch.arange(self.groups[name]).to(table)).tolist()
             for name, block in self.blocks().items()
         }
         return [
             AttributeAnswer(
                 dict(zip(self.names, row[: len(self.names)], strict=True)),
-                {name: every[n] for name, every in values.items()},
+                {name: expected[n] for name, expected in values.items()},
             )
-            for n, row in enumerate(found.tolist())
+            for n, row in enumerate(table.tolist())
         ]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
+from backbone import MobileNetV1, optimize_for_training
 
 SIZES = (3, 5)
 EVERY = {"each process has photos": SIZES, "one process has none": (0, 8)}
@@ -26,6 +27,26 @@ def make_model(dtype: torch.dtype = torch.float64) -> nn.Module:
         nn.BatchNorm2d(4, momentum=None), nn.Flatten(), nn.Linear(4 * 16, 5), nn.BatchNorm1d(5, affine=False),
     )
     return model.to(dtype).train()
+
+
+def make_network() -> MobileNetV1:
+    """A small network whose layers are swapped for training; its batch-norm is still that of this process."""
+    torch.manual_seed(0)
+    return optimize_for_training(MobileNetV1(0.25)).train()
+
+
+def network_images() -> Tensor:
+    return torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+def network_step(network: nn.Module, images: Tensor) -> dict[str, Any]:
+    """The deepest map, gradients of its sum of squares, and the state after a step."""
+    last = network(images)[32]
+    last.square().sum().backward()
+    return {
+        "outputs": last.detach(), "parameters": {name: p.grad for name, p in network.named_parameters()},
+        "state": {name: value.clone() for name, value in network.state_dict().items()},
+    }
 
 
 def far_from_zero() -> Tensor:
@@ -67,6 +88,7 @@ def run(rank: int, folder: str) -> None:
     wrapped = DistributedDataParallel(single, broadcast_buffers=False)
     own = slice(0, 3) if rank == 0 else slice(3, None)
     found["wrapped"] = two_steps(wrapped, images[own].float(), wanted[own].float())
+    found["network"] = network_step(synchronise_batch_norm(make_network()), network_images()[own])
     layer = synchronise_batch_norm(nn.BatchNorm1d(2, momentum=1.0))
     found["far"] = layer(far_from_zero()[rank::2]).detach(), layer.state_dict()["running_var"]
     judged = synchronise_batch_norm(make_model()).eval()

@@ -72,7 +72,7 @@ class OneLabel:
         stride = max(channels)
         return Classifier(
             channels[stride], len(classes), stride=stride, dropout=self.settings.dropout,
-            smoothing=self.settings.smoothing,
+            label_smoothing=self.settings.smoothing,
         )
 
     def fit_head(self, head: Any, features: NDArray[np.float32], targets: NDArray[np.int64]) -> str:
@@ -97,7 +97,7 @@ class OneLabel:
 
         s = self.settings
         if s.class_weights != "none":
-            head.weigh(class_weights(photos.counts(), s.class_weights))
+            head.set_class_weights(class_weights(photos.counts(), s.class_weights))
         mix = Mixer(len(photos.classes), mixup=s.mixup, cutmix=s.cutmix) if s.mixup or s.cutmix else None
         teacher = None if s.teacher is None else load_teacher(
             Path(s.teacher), classes=photos.classes, dtype=choose_precision(s.precision)

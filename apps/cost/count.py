@@ -189,9 +189,9 @@ def _described(row: dict[str, Any], total: Cost, layers: bool) -> dict[str, Any]
 
 def _uncounted(total: Cost) -> str:
     """A word on what the convention leaves out of this network."""
-    if not total.idle:
+    if not total.unused:
         return ""
     return (
-        f"{len(total.idle)} layers have parameters but did not run by themselves, so their mult-adds are "
-        f"not counted: {total.idle[0]}" + (", ..." if len(total.idle) > 1 else "")
+        f"{len(total.unused)} layers have parameters but did not run by themselves, so their mult-adds are "
+        f"not counted: {total.unused[0]}" + (", ..." if len(total.unused) > 1 else "")
     )

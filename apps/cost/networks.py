@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from apps.cost.paper_tables import Network
-from backbone import MobileNetV1
+from backbone import MobileNetV1, register_timm_models
 from heads import Classifier, MultiHead
 
 OURS = "mobilenetv1"
@@ -102,6 +102,7 @@ def named_backbone(name: str, classes: int, resolution: int | None) -> tuple[nn.
     """
     import timm
 
+    register_timm_models()
     if timm.is_model(name):
         try:
             model = hollow(lambda: _from_timm(name, classes, resolution))

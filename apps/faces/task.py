@@ -161,11 +161,11 @@ class Faces:
         stride = max(channels)
         side = -(-(s.resolution or 224) // stride)
         margin = None if s.margin_loss == "none" else AngularMargin(
-            len(classes), s.dim, kind=s.margin_loss, margin=s.margin, scale=s.margin_scale
+            len(classes), s.dim, margin_type=s.margin_loss, margin=s.margin, scale=s.margin_scale
         )
         return Embedding(
-            channels[stride], s.dim, size=None if s.pooled else (side, side), cosine=s.cosine,
-            relational=s.relational, dropout=s.dropout, stride=stride, margin=margin,
+            channels[stride], s.dim, map_size=None if s.pooled else side, cosine_weight=s.cosine,
+            relational_weight=s.relational, dropout=s.dropout, stride=stride, margin_loss=margin,
         )
 
     def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:

@@ -19,8 +19,7 @@ from apps.engine.data.loader import Batch, looking_loader
 from apps.engine.inference.answers import answers
 from apps.engine.inference.predict import TOP, check_options
 from apps.engine.inference.tta import tta_logits
-from backbone import Preprocessing
-from backbone.inference import folded
+from backbone import Preprocessing, inference_model
 from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import list_photos, photo_size
 from heads import MultiHead
@@ -138,7 +137,7 @@ def one_pass(model: MultiHead, dtype: torch.dtype = torch.float32) -> Forward:
         dtype: in which the backbone computes.
     """
     backbone: Any = model.backbone
-    network = folded(backbone, dtype)
+    network = inference_model(backbone, dtype)
     heads: dict[str, Any] = {name: head.eval() for name, head in model.heads.items()}
 
     def forward(images: Tensor) -> dict[str, Any]:

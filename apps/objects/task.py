@@ -127,7 +127,7 @@ class Objects:
         if state.keys() != own.blocks.state_dict().keys():
             raise ValueError("--head frcnn300 and frcnn600 need MobileNetV1; use --head frcnn-fpn")
         own.blocks.load_state_dict(state)
-        network.retire(stage)
+        network.detach_unused(stage)
 
     def fit_head(self, head: Any, features: Any, targets: Any) -> str:
         """Detectors have no closed-form start."""

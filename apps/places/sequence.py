@@ -220,7 +220,7 @@ def features_in(app: Any, model: Any, config: RunConfig, split: str) -> Features
 @torch.no_grad()
 def single(head: Any, pooled: Tensor, config: RunConfig) -> Tensor:
     """The calibrated log-probabilities (N, K) of photos by themselves, from pooled features (N, C)."""
-    raw = head.log_probabilities(head.outputs(pooled)).numpy()
+    raw = head.log_probabilities(head.from_pooled(pooled)).numpy()
     return torch.from_numpy(log_softmax(raw, config.calibration.get("temperature", 1.0))).float()
 
 

@@ -3,7 +3,7 @@
 PyTorch's backward is slow for it where it matters here: in bfloat16 at stride 2 it takes a reference path
 (a hundred times slower than in float), and TensorFlow's padding costs a copy of the map there and back. Here
 the padding is part of the convolution, both gradients are made in one pass by a compiled kernel
-(``kernels.py``), and without one bfloat16 gradients are computed in float.
+(``kernels.py``), and without it bfloat16 gradients are computed in float.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int, pads: Pads) -> Tensor:
         """Keep the maps and the filters."""
         ctx.save_for_backward(x, weight)
-        ctx.how, ctx.by_kernel = (stride, dilation, pads), _by_kernel(x, stride)
+        ctx.geometry, ctx.by_kernel = (stride, dilation, pads), _by_kernel(x, stride)
         out = _out(x.shape[2], pads[0], stride, dilation), _out(x.shape[3], pads[1], stride, dilation)
         if ctx.by_kernel:
             return kernels.depthwise(x, weight, out, stride, dilation, (pads[0][0], pads[1][0]))
@@ -69,7 +69,7 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         """The gradients of the maps and of the filters."""
         x, weight = ctx.saved_tensors
-        stride, dilation, pads = ctx.how
+        stride, dilation, pads = ctx.geometry
         if ctx.by_kernel:
             gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
             before = pads[0][0], pads[1][0]

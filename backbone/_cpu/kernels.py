@@ -43,16 +43,16 @@ def usable(maps: Tensor) -> bool:
 
 def state() -> str:
     """``compiled``, or why the kernels are not used, in a few words."""
-    return _found()[1] or "compiled"
+    return _load()[1] or "compiled"
 
 
 def library() -> ctypes.CDLL | None:
     """The compiled kernels; None where they cannot be had."""
-    return _found()[0]
+    return _load()[0]
 
 
 @functools.cache
-def _found() -> tuple[ctypes.CDLL | None, str]:
+def _load() -> tuple[ctypes.CDLL | None, str]:
     """The library, or None and the reason."""
     if os.environ.get(VARIABLE) == "0":
         return None, f"switched off by {VARIABLE}=0"
@@ -89,14 +89,14 @@ def cache_folder() -> Path:
 def _private(folder: Path) -> Path:
     """Make the folder; code is not loaded from one that others can write to."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(f"{folder} can be written to by other users")
     return folder
 
 
 def _key(compiler: str) -> str:
-    """What the built file hangs on: the source, the compiler and this processor, in 16 hex digits."""
+    """What the built file depends on: the source, the compiler and this processor, in 16 hex digits."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=BUILD_SECONDS)
     parts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), version.stdout, _processor().encode())
     return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
@@ -106,8 +106,8 @@ def _processor() -> str:
     """Machine and instruction sets: a home folder may be shared by unlike machines."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
-    told = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
-    return "\n".join([platform.machine(), platform.processor(), *sorted(set(told))])
+    described = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    return "\n".join([platform.machine(), platform.processor(), *sorted(set(described))])
 
 
 def build(compiler: str, path: Path) -> None:
@@ -130,11 +130,11 @@ def build(compiler: str, path: Path) -> None:
 
 def call(name: str, dtype: torch.dtype, *arguments: int | Tensor | None) -> None:
     """Call a kernel; tensors go as pointers, numbers as ``long``."""
-    found = library()
-    assert found is not None
-    function = getattr(found, name + SUFFIXES[dtype])
+    loaded = library()
+    assert loaded is not None
+    function = getattr(loaded, name + SUFFIXES[dtype])
     function.restype = None
-    function(*(ctypes.c_long(one) if isinstance(one, int) else _pointer(one) for one in arguments))
+    function(*(ctypes.c_long(a) if isinstance(a, int) else _pointer(a) for a in arguments))
 
 
 def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
@@ -152,7 +152,7 @@ def share(count: int, work: Callable[[slice, int], None]) -> None:
     if len(shares) == 1:
         work(shares[0], 0)
         return
-    for done in [_pool(len(shares), os.getpid()).submit(work, one, n) for n, one in enumerate(shares)]:
+    for done in [_pool(len(shares), os.getpid()).submit(work, part, n) for n, part in enumerate(shares)]:
         done.result()
 
 
@@ -172,15 +172,15 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001
 def norm_sums(x: Tensor, pilot: Tensor) -> Tensor:
     """(2, C) doubles: sums over images and pixels of x - pilot, and of its square."""
     batch, channels, height, width = x.shape
-    found = torch.zeros(len(shares_of(batch)), 2, channels, dtype=torch.float64)
-    block = torch.zeros(len(found), 2, channels)
+    sums = torch.zeros(len(shares_of(batch)), 2, channels, dtype=torch.float64)
+    block = torch.zeros(len(sums), 2, channels)
 
     def work(images: slice, n: int) -> None:
         part = x[images]
-        call("norm_sums", x.dtype, part, len(part) * height * width, channels, pilot, found[n], block[n])
+        call("norm_sums", x.dtype, part, len(part) * height * width, channels, pilot, sums[n], block[n])
 
     share(batch, work)
-    return found.sum(0)
+    return sums.sum(0)
 
 
 def norm_apply(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -197,26 +197,26 @@ def norm_apply(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def norm_grad_sums(
-    x: Tensor, gradient: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, *, still: bool
+    x: Tensor, gradient: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, *, fixed_stats: bool
 ) -> tuple[Tensor, Tensor | None]:
     """(2, C) doubles: sums of the gradient behind ReLU6, alone and times x - mean.
 
-    With ``still`` also the gradient of x where the statistics do not hang on it.
+    With ``fixed_stats`` also the gradient of x, on which the statistics then do not depend.
     """
     batch, channels, height, width = x.shape
-    found = torch.zeros(len(shares_of(batch)), 2, channels, dtype=torch.float64)
-    block = torch.zeros(len(found), 2, channels)
-    to_x = torch.empty_like(x) if still else None
+    sums = torch.zeros(len(shares_of(batch)), 2, channels, dtype=torch.float64)
+    block = torch.zeros(len(sums), 2, channels)
+    to_x = torch.empty_like(x) if fixed_stats else None
 
     def work(images: slice, n: int) -> None:
         part = x[images]
         call(
             "norm_grad_sums", x.dtype, part, gradient[images], None if to_x is None else to_x[images],
-            len(part) * height * width, channels, scale, shift, mean, found[n], block[n],
+            len(part) * height * width, channels, scale, shift, mean, sums[n], block[n],
         )
 
     share(batch, work)
-    return found.sum(0), to_x
+    return sums.sum(0), to_x
 
 
 def norm_grad_apply(
@@ -264,17 +264,17 @@ def depthwise_grad(
     """The gradients of the map and, (C, 1, 3, 3) in the weight's type, of the weight."""
     batch, channels, height, width = x.shape
     out = tuple(gradient.shape[2:])
-    found = torch.zeros(len(shares_of(batch)), 9, channels, dtype=torch.float64)
-    block = torch.zeros(len(found), 9, channels)
+    sums = torch.zeros(len(shares_of(batch)), 9, channels, dtype=torch.float64)
+    block = torch.zeros(len(sums), 9, channels)
     to_x, taps, zeros = torch.empty_like(x), _taps(weight), x.new_zeros(out[1] * channels)
 
     def work(images: slice, n: int) -> None:
         part = x[images]
-        call("depthwise_grad", x.dtype, part, gradient[images], taps, to_x[images], found[n], block[n],
+        call("depthwise_grad", x.dtype, part, gradient[images], taps, to_x[images], sums[n], block[n],
              len(part), height, width, channels, *out, stride, dilation, *before, zeros)
 
     share(batch, work)
-    return to_x, found.sum(0).t().reshape(weight.shape).to(weight.dtype)
+    return to_x, sums.sum(0).t().reshape(weight.shape).to(weight.dtype)
 
 
 def _taps(weight: Tensor) -> Tensor:

@@ -1,58 +1,57 @@
-"""Batch-norm and ReLU6 in one step, which keeps one map for the backward where PyTorch keeps three."""
+"""Batch-norm and ReLU6 in a single step, which keeps one map for the backward where PyTorch keeps three."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from backbone._cpu import kernels
-from backbone._cpu.dispatch import learning
 
 
-class Across(Protocol):
-    """How a batch-norm that several processes share puts their numbers together (its ``across``)."""
+class StatsReducer(Protocol):
+    """How processes that share a batch put the statistics of a batch-norm together."""
 
     def moments(self, mean: Tensor, variance: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
-        """Mean, population variance and count a channel over all processes, of those of this one."""
+        """Mean, population variance and count a channel over all processes, of those of this process."""
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
 
 
-def norm_relu6(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """``relu6(norm(x))``, with the module's statistics, momentum and mode.
+def can_fuse(norm: nn.BatchNorm2d, x: Tensor, reducer: StatsReducer | None) -> bool:
+    """Whether :func:`norm_relu6` gives what ``relu6(norm(x))`` does.
+
+    It wants a scale and statistics in float32, a momentum, and more than one value a channel; with a reducer,
+    which counts the values of all processes, the compiled kernels.
+    """
+    ordinary = (
+        norm.affine and norm.running_mean is not None and norm.momentum is not None
+        and norm.weight.dtype == torch.float32
+    )
+    if not ordinary:
+        return False
+    return x.numel() > x.shape[1] if reducer is None else kernels.usable(x)
+
+
+def norm_relu6(norm: nn.BatchNorm2d, x: Tensor, reducer: StatsReducer | None = None) -> Tensor:
+    """``relu6(norm(x))``, with the module's statistics, momentum and mode; see :func:`can_fuse`.
 
     Shape:
         x: (B, C, H, W)
         returns: (B, C, H, W)
     """
-    across: Across | None = getattr(norm, "across", None) if norm.training else None
-    alone = across is None and x.numel() > x.shape[1]
-    if not (learning(x) and _plain(norm) and (alone or (across is not None and kernels.usable(x)))):
-        return F.relu6(norm(x), inplace=True)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     if norm.training and norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
     result: Tensor = _NormReLU6.apply(
         x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.training, norm.momentum,
-        norm.eps, across,
+        norm.eps, reducer,
     )
     return result
-
-
-def _plain(norm: nn.BatchNorm2d) -> bool:
-    """An ordinary batch-norm in float, which nobody has hooked."""
-    return (
-        (type(norm) is nn.BatchNorm2d or hasattr(norm, "across")) and norm.affine and norm.track_running_stats
-        and norm.momentum is not None and norm.weight.dtype == torch.float32
-        and not (norm._forward_hooks or norm._forward_pre_hooks or norm._backward_hooks
-                 or norm._backward_pre_hooks)
-    )
 
 
 class _NormReLU6(torch.autograd.Function):
@@ -61,16 +60,16 @@ class _NormReLU6(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor,
-        training: bool, momentum: float, eps: float, across: Across | None,
+        training: bool, momentum: float, eps: float, reducer: StatsReducer | None,
     ) -> Tensor:
         """Normalise, move the running statistics in training, cut off at 0 and 6."""
-        ctx.how, ctx.by_kernel = (training, eps), kernels.usable(x)
-        ctx.across, ctx.count = across, x.numel() // x.shape[1]
+        ctx.training, ctx.eps, ctx.by_kernel = training, eps, kernels.usable(x)
+        ctx.reducer, ctx.count = reducer, x.numel() // x.shape[1]
         if ctx.by_kernel:
             if training:
                 mean, variance, count = moments(x)
-                if across is not None:
-                    mean, variance, count = across.moments(mean.float(), variance.float(), count)
+                if reducer is not None:
+                    mean, variance, count = reducer.moments(mean.float(), variance.float(), count)
                 ctx.count = count
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
                 running_var.lerp_((variance * (count / (count - 1))).to(running_var.dtype), momentum)
@@ -93,41 +92,43 @@ class _NormReLU6(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the maps, the scale and the shift."""
-        training, eps = ctx.how
         x, weight, mean, inverse, *rest = ctx.saved_tensors
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
         if ctx.by_kernel:
-            found = _by_kernel(
-                x, weight, mean, inverse, rest[0], rest[1], gradient, training=training, count=ctx.count,
-                across=ctx.across,
+            gradients = _gradients_by_kernel(
+                x, weight, mean, inverse, rest[0], rest[1], gradient, training=ctx.training, count=ctx.count,
+                reducer=ctx.reducer,
             )
         else:
             y, *running = rest
-            found = torch.ops.aten.native_batch_norm_backward(
+            gradients = torch.ops.aten.native_batch_norm_backward(
                 torch.ops.aten.hardtanh_backward(gradient, y, 0, 6), x, weight, *(running or (None, None)),
-                mean, inverse, training, eps, [True, True, True],
+                mean, inverse, ctx.training, ctx.eps, [True, True, True],
             )
-        return *found, None, None, None, None, None, None
+        return *gradients, None, None, None, None, None, None
 
 
-def _by_kernel(
+def _gradients_by_kernel(
     x: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor, scale: Tensor, shift: Tensor, gradient: Tensor,
-    *, training: bool, count: float, across: Across | None,
+    *, training: bool, count: float, reducer: StatsReducer | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of the maps, and of the scale and the shift by this process's maps alone.
 
     Source: Ioffe and Szegedy 2015, section 3.
     """
     centre = mean.float()
-    (plain, centred), to_x = kernels.norm_grad_sums(x, gradient, scale, shift, centre, still=not training)
+    (plain, centred), to_x = kernels.norm_grad_sums(
+        x, gradient, scale, shift, centre, fixed_stats=not training
+    )
     centred = centred + plain * (centre.double() - mean)  # the kernel's mean is rounded to float
     if to_x is None:
-        every_plain, every_centred = plain, centred
-        if across is not None:
-            every_plain, scaled = across.sum(torch.cat([plain, centred * inverse]).float()).double().chunk(2)
-            every_centred = scaled / inverse
-        slope = -scale.double() * inverse.square() * every_centred / count
-        offset = -scale.double() * every_plain / count + slope * (centre.double() - mean)
+        total_plain, total_centred = plain, centred
+        if reducer is not None:
+            sums = reducer.sum(torch.cat([plain, centred * inverse]).float())
+            total_plain, scaled = sums.double().chunk(2)
+            total_centred = scaled / inverse
+        slope = -scale.double() * inverse.square() * total_centred / count
+        offset = -scale.double() * total_plain / count + slope * (centre.double() - mean)
         to_x = kernels.norm_grad_apply(x, gradient, scale, shift, centre, slope.float(), offset.float())
     return to_x, (centred * inverse).to(weight.dtype), plain.to(weight.dtype)
 

@@ -91,8 +91,8 @@ def test_kinds_have_the_shares_of_table_2() -> None:
     counted = cost(classifier_of(), 224)
     mult_adds, weights = counted.mult_adds / 100, counted.weights / 100
     shares = {
-        kind: (round(one.mult_adds / mult_adds, 2), round(one.weights / weights, 2))
-        for kind, one in counted.kinds().items()
+        kind: (round(item.mult_adds / mult_adds, 2), round(item.weights / weights, 2))
+        for kind, item in counted.kinds().items()
     }
     assert shares == {
         "conv 1x1": (94.86, 74.59), "conv dw 3x3": (3.06, 1.06), "conv 3x3": (1.91, 0.02),
@@ -132,19 +132,19 @@ def test_groups_dilation_transposes_tokens_and_repeated_runs_count_as_torch_coun
     model = Odd()
     counted = cost(model, 20)
     assert counted.mult_adds == by_torch(model, 20)
-    layers = {one.name: one for one in counted.layers}
+    layers = {item.name: item for item in counted.layers}
     assert layers["grouped"].runs == 2
     assert layers["grouped"].parameters == 8 * 2 * 9 + 8
     assert layers["grouped"].mult_adds == 2 * (8 * 2 * 9) * 10 * 7
-    assert [one.kind for one in counted.layers] == [
+    assert [item.kind for item in counted.layers] == [
         "conv 1x7", "conv grouped 3x3", "conv transposed 3x3", "conv 3", "fully connected", "fully connected",
     ]
 
 
 def test_what_does_not_run_has_parameters_but_no_mult_adds_and_is_named() -> None:
     counted = cost(Odd(), 20)
-    assert counted.idle == ("unused",)
-    assert counted.parameters == sum(one.numel() for one in Odd().parameters())
+    assert counted.unused == ("unused",)
+    assert counted.parameters == sum(item.numel() for item in Odd().parameters())
 
 
 def test_layers_that_share_a_weight_count_it_once_and_multiply_with_it_twice() -> None:
@@ -164,11 +164,11 @@ def test_counting_leaves_the_model_as_it_was() -> None:
     model = MobileNetV1(0.25)
     model.blocks[0].eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    modes = [one.training for one in model.modules()]
+    modes = [item.training for item in model.modules()]
     cost(model, 64)
-    assert [one.training for one in model.modules()] == modes
+    assert [item.training for item in model.modules()] == modes
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    assert not any(one._forward_hooks for one in model.modules())
+    assert not any(item._forward_hooks for item in model.modules())
 
 
 class Looks(nn.Module):

@@ -1,4 +1,4 @@
-"""The folded copy gives what the network gives, and cannot be mistaken for one that learns."""
+"""The copy for inference gives what the network gives, and cannot be mistaken for one that learns."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from backbone import Backbone, MobileNetV1, Preprocessing, load_weights
+from backbone import Backbone, MobileNetV1, Preprocessing, inference_model, load_weights
 from backbone._cpu import kernels
-from backbone.inference import fold_in_place, folded
+from backbone.inference import fuse_conv_bn
 from backbone.timm_backbone import TimmBackbone
 from heads import Classifier, MultiHead
 
@@ -30,9 +30,9 @@ def lively(backbone: Backbone) -> Backbone:
     return backbone.eval()
 
 
-def furthest(one: dict[int, torch.Tensor], other: dict[int, torch.Tensor]) -> float:
-    assert list(one) == list(other)
-    return max(float((one[s].float() - other[s].float()).abs().max()) for s in one)
+def furthest(maps: dict[int, torch.Tensor], other: dict[int, torch.Tensor]) -> float:
+    assert list(maps) == list(other)
+    return max(float((maps[s].float() - other[s].float()).abs().max()) for s in maps)
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -58,7 +58,7 @@ def test_every_map_of_the_copy_equals_the_networks(
     torch.manual_seed(0)
     backbone = lively(MobileNetV1(0.25, **arguments))  # type: ignore[arg-type]
     images = torch.rand(2, 3, height, width)
-    assert furthest(folded(backbone)(images), backbone(images)) <= 1e-5
+    assert furthest(inference_model(backbone)(images), backbone(images)) <= 1e-5
 
 
 @torch.no_grad()
@@ -67,7 +67,7 @@ def test_real_weights_survive_the_fold(weights_025: Path) -> None:
     backbone = MobileNetV1(**weights.info.arguments, preprocessing=weights.info.preprocessing)
     backbone.load_state_dict(weights.state)
     images = torch.rand(2, 3, 128, 128)
-    assert furthest(folded(backbone)(images), backbone.eval()(images)) <= 1e-4
+    assert furthest(inference_model(backbone)(images), backbone.eval()(images)) <= 1e-4
 
 
 @torch.no_grad()
@@ -76,10 +76,10 @@ def test_bfloat16_gives_the_maps_within_its_precision() -> None:
     torch.manual_seed(0)
     backbone = lively(MobileNetV1(0.25))
     images = torch.rand(2, 3, 64, 64)
-    found, expected = folded(backbone, torch.bfloat16)(images), backbone(images)
-    for stride, one in expected.items():
-        assert found[stride].dtype == torch.bfloat16
-        assert (found[stride].float() - one).norm() <= 0.02 * one.norm()
+    maps, expected = inference_model(backbone, torch.bfloat16)(images), backbone(images)
+    for stride, wanted in expected.items():
+        assert maps[stride].dtype == torch.bfloat16
+        assert (maps[stride].float() - wanted).norm() <= 0.02 * wanted.norm()
 
 
 @torch.no_grad()
@@ -89,9 +89,9 @@ def test_networks_of_timm_give_the_same_maps_folded_or_not(name: str) -> None:
     torch.manual_seed(0)
     backbone = lively(TimmBackbone(name))
     images = torch.rand(1, 3, 224, 224)
-    found, expected = folded(backbone)(images), backbone(images)
-    scale = max(float(one.abs().max()) for one in expected.values())
-    assert furthest(found, expected) <= 1e-4 * scale
+    maps, expected = inference_model(backbone)(images), backbone(images)
+    scale = max(float(wanted.abs().max()) for wanted in expected.values())
+    assert furthest(maps, expected) <= 1e-4 * scale
 
 
 @torch.no_grad()
@@ -110,19 +110,19 @@ def test_a_fold_that_changes_the_maps_is_not_used() -> None:
 
     torch.manual_seed(0)
     backbone, images = lively(Forked()), torch.rand(1, 3, 32, 32)
-    assert furthest(folded(backbone)(images), backbone(images)) <= 1e-6
+    assert furthest(inference_model(backbone)(images), backbone(images)) <= 1e-6
     before = backbone(images)
-    assert fold_in_place(backbone, images) == 1
+    assert fuse_conv_bn(backbone, images) == 1
     assert furthest(backbone(images), before) > 0.01
 
 
 def test_the_copy_has_no_batch_norm_no_gradients_and_stays_in_evaluation() -> None:
-    copy = folded(lively(MobileNetV1(0.25)))
+    copy = inference_model(lively(MobileNetV1(0.25)))
     model = MultiHead(copy, {"x": Classifier(256, 2)})
     model.train()
     assert not copy.training
     assert not list(copy.parameters())
-    assert not [one for one in copy.modules() if isinstance(one, nn.BatchNorm2d)]
+    assert not [module for module in copy.modules() if isinstance(module, nn.BatchNorm2d)]
     assert not copy(torch.rand(1, 3, 32, 32, requires_grad=True))[32].requires_grad
     model(torch.rand(1, 3, 32, 32))["x"].sum().backward()  # the head still learns
     assert model.heads["x"].linear.weight.grad is not None
@@ -130,7 +130,7 @@ def test_the_copy_has_no_batch_norm_no_gradients_and_stays_in_evaluation() -> No
 
 def test_heads_find_the_fingerprint_they_were_trained_on() -> None:
     backbone = MobileNetV1(0.25)
-    copy = folded(backbone)
+    copy = inference_model(backbone)
     assert copy.fingerprint() == backbone.fingerprint()
     assert (copy.channels, copy.preprocessing) == (backbone.channels, backbone.preprocessing)
 
@@ -139,7 +139,7 @@ def test_the_network_stays_as_it_was_and_later_changes_do_not_reach_the_copy() -
     torch.manual_seed(0)
     backbone = lively(MobileNetV1(0.25))
     before, images = backbone.fingerprint(), torch.rand(1, 3, 32, 32)
-    copy = folded(backbone)
+    copy = inference_model(backbone)
     assert backbone.fingerprint() == before
     expected = copy(images)
     with torch.no_grad():
@@ -148,10 +148,10 @@ def test_the_network_stays_as_it_was_and_later_changes_do_not_reach_the_copy() -
 
 
 def test_what_cannot_be_folded_is_refused_in_one_line() -> None:
-    copy = folded(MobileNetV1(0.25))
-    with pytest.raises(ValueError, match="folded copy already; fold the one that it was made from"):
-        folded(copy)
+    copy = inference_model(MobileNetV1(0.25))
+    with pytest.raises(ValueError, match="inference model already; give the network it was made from"):
+        inference_model(copy)
     with pytest.raises(ValueError, match=r"must be torch.float32 or torch.bfloat16, got torch.float16"):
-        folded(MobileNetV1(0.25), torch.float16)
-    with pytest.raises(RuntimeError, match="cannot learn; unfreeze the one that it was made from"):
+        inference_model(MobileNetV1(0.25), torch.float16)
+    with pytest.raises(RuntimeError, match="cannot be trained; unfreeze the network it was made from"):
         copy.unfreeze()

@@ -90,13 +90,13 @@ def test_every_map_is_the_ceiling_of_size_over_stride(padding: str, height: int,
     backbone = MobileNetV1(0.25, padding=padding).eval()  # type: ignore[arg-type]
     maps = backbone(torch.rand(1, 3, height, width))
     assert list(maps) == [2, 4, 8, 16, 32]
-    for stride, one in maps.items():
-        assert one.shape == (1, backbone.channels[stride], -(-height // stride), -(-width // stride))
+    for stride, features in maps.items():
+        assert features.shape == (1, backbone.channels[stride], -(-height // stride), -(-width // stride))
 
 
 def test_maps_of_300_px_are_those_that_detection_needs() -> None:
     maps = MobileNetV1(0.25).eval()(torch.rand(1, 3, 300, 300))
-    assert [one.shape[-1] for one in maps.values()] == [150, 75, 38, 19, 10]
+    assert [features.shape[-1] for features in maps.values()] == [150, 75, 38, 19, 10]
 
 
 def test_frozen_means_frozen_even_when_fed_noise_in_training_mode() -> None:
@@ -116,9 +116,9 @@ def test_frozen_means_frozen_even_when_fed_noise_in_training_mode() -> None:
     assert not torch.equal(backbone.bn1.running_mean, before["bn1.running_mean"])
 
 
-def test_still_batch_norm_learns_its_scale_but_keeps_its_statistics() -> None:
+def test_freeze_bn_stats_learns_its_scale_but_keeps_its_statistics() -> None:
     backbone = MobileNetV1(0.25)
-    backbone.still_batch_norm = True
+    backbone.freeze_bn_stats = True
     backbone.train()
     before = backbone.bn1.running_mean.clone()
     backbone(torch.rand(4, 3, 64, 64))[32].sum().backward()

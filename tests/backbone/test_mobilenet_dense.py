@@ -48,11 +48,11 @@ def test_the_dense_map_holds_the_sparse_one_to_its_edge(padding: str, output_str
     """A dilation one layer early or late, or a padding that is not spread with it, would show."""
     sparse, dense = pair(output_stride, padding)
     images = torch.rand(1, 3, size, size, dtype=torch.float64)
-    expected, found = sparse(images)[32], dense(images)[output_stride]
+    expected, dense_maps = sparse(images)[32], dense(images)[output_stride]
     step, start = 32 // output_stride, phase(padding, size, output_stride)
-    assert found.shape[-1] == -(-size // output_stride)
+    assert dense_maps.shape[-1] == -(-size // output_stride)
     assert expected.std() > 0.01
-    torch.testing.assert_close(found[..., start::step, start::step], expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(dense_maps[..., start::step, start::step], expected, rtol=0, atol=1e-9)
 
 
 @torch.no_grad()
@@ -65,13 +65,13 @@ def test_every_dense_position_is_that_of_the_sparse_network_on_a_moved_image(out
     """
     sparse, dense = pair(output_stride)
     images = torch.rand(1, 3, 512, 512, dtype=torch.float64)
-    found = dense(images)[output_stride]
+    dense_maps = dense(images)[output_stride]
     step = 32 // output_stride
     for down in range(step):
         for right in range(step):
             moved = images[..., down * output_stride :, right * output_stride :]
             expected = sparse(moved)[32][..., 5:10, 5:10]
-            position = found[..., down + 5 * step : down + 10 * step : step, :]
+            position = dense_maps[..., down + 5 * step : down + 10 * step : step, :]
             position = position[..., right + 5 * step : right + 10 * step : step]
             torch.testing.assert_close(position, expected, rtol=0, atol=1e-9)
 

@@ -1,4 +1,4 @@
-"""The widths that ``import backbone`` adds to timm, and what it leaves alone."""
+"""The widths that ``register_timm_models`` adds to timm, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import timm
 import torch
 from support import ROOT
 
-from backbone import MobileNetV1, load_state, load_weights
+from backbone import MobileNetV1, load_state, load_weights, register_timm_models
 from backbone.timm_backbone import TimmBackbone
-from backbone.timm_models import register
 
+register_timm_models()
 WIDTHS = {"mobilenetv1_025": 0.25, "mobilenetv1_050": 0.5, "mobilenetv1_075": 0.75}
 
 
@@ -27,26 +27,24 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_import_backbone_gives_timm_the_names_whichever_comes_first() -> None:
-    """In a process of its own: here timm is imported already. A look for timm must not use up the hook."""
+def test_timm_gets_the_names_when_it_is_asked_for_and_not_before() -> None:
+    """In a process of its own: here they may be registered already."""
     names = "sorted(n for n in timm.list_models('mobilenetv1*') if n[-3:] in ('025', '050', '075'))"
-    later = python(
-        "import sys, backbone\n"
-        "assert 'timm' not in sys.modules, 'import backbone paid for timm'\n"
-        "import importlib.util; importlib.util.find_spec('timm')\n"
-        f"from timm.models import create_model; import timm; print({names})\n"
-        "assert not [f for f in sys.meta_path if type(f).__module__ == 'backbone.timm_models']"
-    )
-    sooner = python(f"import timm, backbone; print({names})")
-    assert later == sooner == str(sorted(WIDTHS))
+    before, new, after, again = python(
+        f"import timm, backbone; print({names})\n"
+        "print(sorted(backbone.register_timm_models()))\n"
+        f"print({names}); print(backbone.register_timm_models())"
+    ).splitlines()
+    assert (before, again) == ("[]", "()")
+    assert new == after == str(sorted(WIDTHS))
 
 
 def test_timms_own_names_stay_timms() -> None:
     """timm warns of an overwritten name, and its pretrained weights would be gone from the registry."""
-    register()
-    assert register() == ()
-    own = timm.model_entrypoint("mobilenetv1_100")
-    assert own.__module__ == "timm.models.efficientnet"
+    register_timm_models()
+    assert register_timm_models() == ()
+    entrypoint = timm.model_entrypoint("mobilenetv1_100")
+    assert entrypoint.__module__ == "timm.models.efficientnet"
     assert "mobilenetv1_100.ra4_e3600_r224_in1k" in timm.list_pretrained("mobilenetv1*")
 
 
@@ -61,8 +59,8 @@ def test_a_registered_network_has_our_names_shapes_and_outputs(name: str) -> Non
         ours.load_state_dict(state)
         images = torch.rand(1, 3, 96, 64)
         with torch.no_grad():
-            found = theirs.forward_features((images - 0.5) / 0.5)
-            torch.testing.assert_close(found, ours(images)[32], rtol=0, atol=1e-4)
+            features = theirs.forward_features((images - 0.5) / 0.5)
+            torch.testing.assert_close(features, ours(images)[32], rtol=0, atol=1e-4)
 
 
 def test_a_registered_network_gives_feature_maps_and_says_how_it_wants_its_input() -> None:
@@ -83,9 +81,9 @@ def test_the_official_weights_load_through_timm_and_give_our_features(weights_02
     load_state(ours, weights)
     images = torch.rand(1, 3, 128, 128)
     with torch.no_grad():
-        found = theirs((images - 0.5) / 0.5)
+        logits = theirs((images - 0.5) / 0.5)
         features = ours(images)[32].mean(dim=(2, 3))
     expected = torch.nn.functional.linear(
         features, weights.classifier["weight"], weights.classifier["bias"]
     )
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-3)

@@ -27,8 +27,8 @@ def narrow(tmp_path: Path) -> Path:
     path = tmp_path / "narrow.safetensors"
     state = {k: v for k, v in MobileNetV1(0.25).state_dict().items() if "num_batches" not in k}
     state |= {"classifier.weight": torch.zeros(1000, 256), "classifier.bias": torch.zeros(1000)}
-    told = {"padding": "same", "resolution": "128", "source": "drawn by lot (Apache-2.0)"}
-    save_file(state, path, told | {"input": "(x-0.5)/0.5 of RGB in [0,1]", "width": "0.25"})
+    metadata = {"padding": "same", "resolution": "128", "source": "drawn by lot (Apache-2.0)"}
+    save_file(state, path, metadata | {"input": "(x-0.5)/0.5 of RGB in [0,1]", "width": "0.25"})
     return path
 
 
@@ -193,8 +193,8 @@ def test_any_timm_network_keeps_the_contract(name: str, strides: set[int]) -> No
     with torch.no_grad():
         maps = backbone(torch.rand(1, 3, 224, 224))
     assert set(maps) == set(backbone.channels) == strides
-    for stride, one in maps.items():
-        assert one.shape == (1, backbone.channels[stride], 224 // stride, 224 // stride)
+    for stride, features in maps.items():
+        assert features.shape == (1, backbone.channels[stride], 224 // stride, 224 // stride)
 
 
 def test_an_unknown_timm_network_is_one_clear_error() -> None:

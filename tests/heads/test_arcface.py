@@ -16,25 +16,25 @@ pytestmark = pytest.mark.computes
 def naive(part: AngularMargin, vectors: torch.Tensor, people: torch.Tensor) -> float:
     total = 0.0
     directions = F.normalize(part.directions, dim=1)
-    for vector, own in zip(vectors, people.tolist(), strict=True):
+    for vector, right in zip(vectors, people.tolist(), strict=True):
         logits = []
         for person, direction in enumerate(directions):
             cosine = float(vector @ direction)
-            if person == own and part.kind == "arcface":
+            if person == right and part.margin_type == "arcface":
                 cosine = math.cos(math.acos(cosine) + part.margin)
-            elif person == own:
+            elif person == right:
                 cosine -= part.margin
             logits.append(part.scale * cosine)
         highest = max(logits)
-        total += highest + math.log(sum(math.exp(one - highest) for one in logits)) - logits[own]
+        total += highest + math.log(sum(math.exp(logit - highest) for logit in logits)) - logits[right]
     return total / len(vectors)
 
 
-@pytest.mark.parametrize("kind", ["arcface", "cosface"])
+@pytest.mark.parametrize("margin_type", ["arcface", "cosface"])
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.5])
-def test_the_loss_is_that_of_a_loop_over_people(kind: str, margin: float) -> None:
+def test_the_loss_is_that_of_a_loop_over_people(margin_type: str, margin: float) -> None:
     torch.manual_seed(0)
-    part = AngularMargin(5, 16, kind=kind, margin=margin, scale=8)
+    part = AngularMargin(5, 16, margin_type=margin_type, margin=margin, scale=8)
     vectors = F.normalize(torch.randn(7, 16), dim=1)
     people = torch.randint(0, 5, (7,))
     assert part(vectors, people).item() == pytest.approx(naive(part, vectors, people), rel=1e-5)
@@ -56,8 +56,8 @@ def test_behind_the_last_angle_turning_away_still_costs_more() -> None:
     with torch.no_grad():
         part.directions.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     angles = torch.linspace(2.0, math.pi, 50)
-    own = torch.stack([part._worse(torch.cos(angle)[None, None]) for angle in angles]).flatten()
-    assert bool((own.diff() < 0).all())
+    right = torch.stack([part._with_margin(torch.cos(angle)[None, None]) for angle in angles]).flatten()
+    assert bool((right.diff() < 0).all())
 
 
 def test_gradients_are_finite_at_a_perfect_answer() -> None:
@@ -68,13 +68,13 @@ def test_gradients_are_finite_at_a_perfect_answer() -> None:
     assert bool(torch.isfinite(vectors.grad).all())
 
 
-@pytest.mark.parametrize(("given", "told"), [
-    ({"kind": "sphereface"}, "must be one of arcface, cosface, got 'sphereface'"),
-    ({"people": 1}, "parts 2 people or more, got 1"),
+@pytest.mark.parametrize(("given", "words"), [
+    ({"margin_type": "sphereface"}, "must be one of arcface, cosface, got 'sphereface'"),
+    ({"num_classes": 1}, "separates 2 classes or more, got 1"),
     ({"margin": 1.6}, "a margin of 0 or more and a scale above 0, got 1.6, 32"),
-    ({"kind": "cosface", "margin": 1.0}, "got 1, 32"),
+    ({"margin_type": "cosface", "margin": 1.0}, "got 1, 32"),
     ({"scale": 0.0}, "got 0.5, 0"),
 ])
-def test_numbers_out_of_range_are_refused(given: dict[str, object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        AngularMargin(**({"people": 3, "dim": 4} | given))  # type: ignore[arg-type]
+def test_numbers_out_of_range_are_refused(given: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        AngularMargin(**({"num_classes": 3, "embedding_dim": 4} | given))  # type: ignore[arg-type]

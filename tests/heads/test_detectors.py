@@ -10,7 +10,7 @@ import torch
 from apps.cost.detectors import detector
 from backbone.complexity import cost
 from heads import SSD, FasterRCNN, FasterRCNNPyramid
-from heads.detections import suppressed
+from heads.detections import nms
 
 pytestmark = pytest.mark.computes
 
@@ -49,17 +49,66 @@ def test_photos_without_boxes_have_a_finite_loss_with_a_gradient(kind: str) -> N
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
 
 
+@pytest.mark.parametrize("kind", ["frcnn", "fpn"])
+def test_targets_given_to_forward_give_the_losses_of_the_maps(kind: str) -> None:
+    head, maps = make(kind)
+    target = [(torch.tensor([[5.0, 5, 60, 60]]), torch.tensor([2])), NOTHING]
+    torch.manual_seed(1)
+    output = head.train()(*maps, targets=target)
+    assert set(output) == {"features", "losses"} and head.loss(output) is output["losses"]
+    torch.manual_seed(1)
+    later = head.loss(head(*maps), target)
+    assert {name: float(loss) for name, loss in later.items()} == pytest.approx(
+        {name: float(loss) for name, loss in output["losses"].items()}
+    )
+    with pytest.raises(ValueError, match=r"a loss needs targets: give them to forward\(\*features, targets"):
+        head.loss(head(*maps))
+
+
+@pytest.mark.parametrize("kind", ["frcnn", "fpn"])
+def test_losses_and_answers_come_in_either_mode_and_leave_it(kind: str) -> None:
+    """Batch-norm of the box head follows the mode; the choice of regions follows what is asked for."""
+    head, maps = make(kind)
+    for training in (True, False):
+        head.train(training)
+        assert set(head.loss(head(*maps), [NOTHING, NOTHING])) == {"objectness", "proposal", "class", "box"}
+        assert len(head.decode(head(*maps))) == 2
+        assert all(module.training == training for module in head.modules())
+
+
+@pytest.mark.parametrize("kind", ["ssd", "frcnn", "fpn"])
+def test_targets_may_be_lists_and_dicts(kind: str) -> None:
+    head, maps = make(kind)
+    losses = []
+    for target in (
+        (torch.tensor([[5.0, 5, 60, 60]]), torch.tensor([2])), ([[5, 5, 60, 60]], [2]),
+        {"boxes": [[5.0, 5, 60, 60]], "labels": torch.tensor([2])},
+    ):
+        torch.manual_seed(1)
+        terms = head.loss(head(*maps), [target, ([], [])])
+        losses.append({name: float(loss) for name, loss in terms.items()})
+    assert losses[0] == pytest.approx(losses[1]) and losses[0] == pytest.approx(losses[2])
+    with pytest.raises(ValueError, match=r"expected boxes \(N, 4\).* got \(1, 4\) and \(2,\)"):
+        head.loss(head(*maps), [([[5, 5, 60, 60]], [2, 1]), NOTHING])
+
+
+def test_channels_may_be_a_number_for_all_maps() -> None:
+    assert SSD(8, 3, size=96).state_dict().keys() == SSD([8, 8], 3, size=96).state_dict().keys()
+    with pytest.raises(ValueError, match=r"expected channels for 3 maps, or a single number, got \[8, 8\]"):
+        FasterRCNNPyramid([8, 8], 3)
+
+
 @pytest.mark.parametrize("kind", ["ssd", "frcnn", "fpn"])
 def test_answers_lie_on_the_image_with_known_labels_best_first(kind: str) -> None:
     head, maps = make(kind)
     with torch.inference_mode():
-        found = head.eval().decode(head(*maps))
-    assert len(found) == 2
-    for one in found:
-        assert len(one.boxes) == len(one.scores) == len(one.labels) <= 100
-        assert len(one.boxes) and one.boxes.min() >= 0 and one.boxes.max() <= 96
-        assert one.labels.min() >= 0 and one.labels.max() <= 2
-        assert (one.scores.diff() <= 0).all()
+        detections = head.eval().decode(head(*maps))
+    assert len(detections) == 2
+    for image in detections:
+        assert len(image.boxes) == len(image.scores) == len(image.labels) <= 100
+        assert len(image.boxes) and image.boxes.min() >= 0 and image.boxes.max() <= 96
+        assert image.labels.min() >= 0 and image.labels.max() <= 2
+        assert (image.scores.diff() <= 0).all()
 
 
 def test_ssd_decodes_the_boxes_that_its_loss_encodes() -> None:
@@ -70,10 +119,10 @@ def test_ssd_decodes_the_boxes_that_its_loss_encodes() -> None:
     offsets = head.coder.encode_single(box.expand(len(defaults), 4), defaults)[None]
     logits = torch.zeros(1, len(defaults), 4)
     logits[..., 2] = 20
-    output = {"logits": logits, "offsets": offsets}
+    output = {"cls_logits": logits, "bbox_regression": offsets}
     assert head.loss(output, [(box, torch.tensor([1]))])["box"] < 1e-6
-    (found,) = head.decode(output)
-    assert torch.allclose(found.boxes, box, atol=1e-3) and found.labels.tolist() == [1]
+    (detections,) = head.decode(output)
+    assert torch.allclose(detections.boxes, box, atol=1e-3) and detections.labels.tolist() == [1]
 
 
 def test_default_boxes_of_ssd300_stand_where_the_paper_puts_them() -> None:
@@ -88,8 +137,10 @@ def test_default_boxes_of_ssd300_stand_where_the_paper_puts_them() -> None:
 def test_the_weaker_of_two_boxes_goes_only_within_its_class() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9.5], [0, 0, 10, 9]])
     scores = torch.tensor([[0.9, 0.0], [0.8, 0.0], [0.0, 0.7]])
-    found = suppressed(boxes, scores, size=20, threshold=0.1, overlap=0.6, candidates=10, most=10)
-    assert found.labels.tolist() == [0, 1] and found.scores.tolist() == pytest.approx([0.9, 0.7])
+    detections = nms(
+        boxes, scores, size=20, score_thresh=0.1, nms_thresh=0.6, topk_candidates=10, detections_per_img=10
+    )
+    assert detections.labels.tolist() == [0, 1] and detections.scores.tolist() == pytest.approx([0.9, 0.7])
 
 
 def test_an_image_too_small_for_ssd_is_refused() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from heads import Embedding
+from heads import AngularMargin, Embedding
 
 pytestmark = pytest.mark.computes
 
@@ -16,9 +16,9 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [None, (3, 2)])
-@pytest.mark.parametrize("dim", [128, 512])
+@pytest.mark.parametrize("dim", [1, 3, 512, 1000])
 def test_every_vector_has_length_one_whatever_the_map(size: tuple[int, int] | None, dim: int) -> None:
-    head = Embedding(16, dim, size=size)
+    head = Embedding(16, dim, map_size=size)
     vectors = head(torch.randn(4, 16, 3, 2) * 50)
     assert vectors.shape == (4, dim)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4))
@@ -27,9 +27,9 @@ def test_every_vector_has_length_one_whatever_the_map(size: tuple[int, int] | No
 def test_the_pooled_head_forgets_where_things_are_and_the_whole_map_does_not() -> None:
     maps = torch.randn(1, 8, 2, 2)
     turned = maps.flip(3)
-    pooled, whole = Embedding(8), Embedding(8, size=(2, 2))
-    assert pooled.pools
-    assert not whole.pools
+    pooled, whole = Embedding(8), Embedding(8, map_size=2)
+    assert pooled.uses_global_pool
+    assert not whole.uses_global_pool
     torch.testing.assert_close(pooled(maps), pooled(turned))
     assert (whole(maps) - whole(turned)).abs().max() > 0.01
 
@@ -41,16 +41,15 @@ def test_pooled_features_give_the_same_vector_as_whole_maps() -> None:
 
 def test_a_map_of_another_size_is_refused_with_both_sizes() -> None:
     with pytest.raises(ValueError, match=r"whole maps of 4 x 4, got 7 x 7; give images of the size"):
-        Embedding(8, size=(4, 4))(torch.randn(1, 8, 7, 7))
+        Embedding(8, map_size=(4, 4))(torch.randn(1, 8, 7, 7))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dim": 64}, "128 to 512 dimensions, got 64"),
-        ({"dim": 513}, "128 to 512 dimensions, got 513"),
-        ({"size": (0, 4)}, r"1 x 1 or larger, got size \(0, 4\)"),
-        ({"cosine": -1.0}, "must be 0 or more, got -1.0"),
+        ({"embedding_dim": 0}, "1 dimension or more, got 0"),
+        ({"map_size": (0, 4)}, r"1 x 1 or larger, got map_size \(0, 4\)"),
+        ({"cosine_weight": -1.0}, "must be 0 or more, got -1.0"),
     ],
 )
 def test_arguments_out_of_range_are_named(options: dict[str, object], message: str) -> None:
@@ -60,15 +59,15 @@ def test_arguments_out_of_range_are_named(options: dict[str, object], message: s
 
 def test_the_loss_is_the_squared_distance_to_the_teacher_whose_length_does_not_matter() -> None:
     """Opposite vectors are 4 apart, right angles 2, equal ones 0: the mean of three pictures is 2."""
-    one, other = torch.eye(128)[0], torch.eye(128)[1]
-    output, teacher = torch.stack([one, one, one]), 7 * torch.stack([-one, other, one])
+    first, second = torch.eye(128)[0], torch.eye(128)[1]
+    output, teacher = torch.stack([first, first, first]), 7 * torch.stack([-first, second, first])
     terms = Embedding(8).loss(output, teacher)
     assert set(terms) == {"squared_difference"}
     assert terms["squared_difference"].item() == pytest.approx(2.0)
 
 
 def test_the_cosine_term_is_half_the_squared_difference_of_unit_vectors() -> None:
-    terms = Embedding(8, cosine=1.0).loss(unit(5, 128), unit(5, 128, seed=1))
+    terms = Embedding(8, cosine_weight=1.0).loss(unit(5, 128), unit(5, 128, seed=1))
     assert terms["cosine"].item() == pytest.approx(terms["squared_difference"].item() / 2, rel=1e-5)
 
 
@@ -76,7 +75,7 @@ def test_the_relational_term_sees_only_how_pictures_lie_to_each_other() -> None:
     """A teacher turned as a whole has the same relations; the squared difference is large."""
     output = unit(6, 128)
     turn = torch.linalg.qr(torch.randn(128, 128, generator=torch.Generator().manual_seed(3)))[0]
-    terms = Embedding(8, relational=1.0).loss(output, output @ turn)
+    terms = Embedding(8, relational_weight=1.0).loss(output, output @ turn)
     assert terms["relational"].item() < 1e-10
     assert terms["squared_difference"].item() > 1
     naive = [
@@ -84,8 +83,18 @@ def test_the_relational_term_sees_only_how_pictures_lie_to_each_other() -> None:
         for i in range(6)
         for j in range(6)
     ]
-    other = Embedding(8, relational=0.5).loss(output, unit(6, 128, seed=9))
-    assert other["relational"].item() == pytest.approx(0.5 * torch.stack(naive).mean().item(), rel=1e-5)
+    second = Embedding(8, relational_weight=0.5).loss(output, unit(6, 128, seed=9))
+    assert second["relational"].item() == pytest.approx(0.5 * torch.stack(naive).mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 1000])
+def test_any_size_has_losses_and_gradients(dim: int) -> None:
+    head = Embedding(8, dim, cosine_weight=1.0, relational_weight=1.0, margin_loss=AngularMargin(3, dim))
+    target = {"vector": unit(4, dim, seed=2).tolist(), "person": [0, 1, 2, 0]}
+    losses = head.loss(head(torch.randn(4, 8, 2, 2)), target)
+    assert set(losses) == {"squared_difference", "cosine", "relational", "margin"}
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
 
 
 def test_a_teacher_of_another_length_is_refused() -> None:

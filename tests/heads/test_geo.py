@@ -41,12 +41,12 @@ def test_the_size_is_that_of_the_paper(cells: int, millions: float) -> None:
     with torch.device("meta"):
         backbone = MobileNetV1(width=1.0)
         model = MultiHead(backbone, {"places": GeoCells(backbone.channels[32], [cells])})
-    found = cost(model, 224)
-    assert round(found.parameters / 1e6, 1) == millions
-    assert found.parameters == 3_206_976 + 1025 * cells
-    assert found.mult_adds == 567_716_352 + 1024 * cells
+    value = cost(model, 224)
+    assert round(value.parameters / 1e6, 1) == millions
+    assert value.parameters == 3_206_976 + 1025 * cells
+    assert value.mult_adds == 567_716_352 + 1024 * cells
     if cells == 9_760:
-        assert round(found.mult_adds / 1e9, 2) == 0.58
+        assert round(value.mult_adds / 1e9, 2) == 0.58
 
 
 @pytest.mark.parametrize("softmax", ["full", "sampled"])
@@ -65,8 +65,8 @@ def test_the_answer_is_the_product_over_partitions_made_to_add_up_to_one() -> No
     coarse, fine = output[:, :3].softmax(1), output[:, 3:].softmax(1)
     product = torch.stack([fine[:, c] * coarse[:, p] for c, p in enumerate([0, 0, 1, 2, 2])], dim=1).double()
     expected = product / product.sum(dim=1, keepdim=True)
-    found = head.log_probabilities(output).exp()
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    value = head.log_probabilities(output).exp()
+    torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-5)
     first = head.decode(output, top=2)[0]
     values, indices = expected[0].sort(descending=True)
     assert first.indices == tuple(indices[:2].tolist())
@@ -116,12 +116,12 @@ def test_shared_targets_are_a_cross_entropy_against_their_weights(softmax: str) 
     pixels = maps(channels=16)
     target = torch.tensor([0, 1, 5, 11])
     soft = torch.zeros(4, 12)
-    for row, one in enumerate(target.tolist()):
-        soft[row, one], soft[row, (one + 1) % 12] = 2 / 3, 1 / 3
-    found = head.loss(head(pixels), target)["cross_entropy"]
+    for row, cell in enumerate(target.tolist()):
+        soft[row, cell], soft[row, (cell + 1) % 12] = 2 / 3, 1 / 3
+    value = head.loss(head(pixels), target)["cross_entropy"]
     head.eval()
-    torch.testing.assert_close(found, F.cross_entropy(head(pixels), soft))
-    torch.testing.assert_close(head.loss(head(pixels), target)["cross_entropy"], found)
+    torch.testing.assert_close(value, F.cross_entropy(head.split(head(pixels))[0][0], soft))
+    torch.testing.assert_close(head.loss(head(pixels), target)["cross_entropy"], value)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -168,9 +168,9 @@ def test_an_offset_is_learnt_where_a_cell_holds_the_photo_and_told_with_the_answ
     offset = head.split(output)[1]
     torch.testing.assert_close(terms["offset"], F.smooth_l1_loss(offset[:3], target["offset"][:3]))
     assert set(head.loss(output, target["cells"])) == {"cross_entropy"}
-    told = head.eval().decode(output)[0].offset
-    assert told == pytest.approx(offset[0].tolist())
-    assert max(map(abs, told)) <= 2
+    shift = head.eval().decode(output)[0].offset
+    assert shift == pytest.approx(offset[0].tolist())
+    assert max(map(abs, shift)) <= 2
     sampled = GeoCells(8, [3], offset=True, softmax="sampled", samples=2)
     assert set(sampled.loss(sampled(maps()), target)) == {"cross_entropy", "offset"}
 
@@ -189,8 +189,8 @@ def test_eight_images_are_learnt_by_heart(softmax: str) -> None:
         torch.stack(list(head.loss(head(pixels), target).values())).sum().backward()
         optimizer.step()
     answers = head.eval().decode(head(pixels), top=1)
-    assert [one.indices[0] for one in answers] == fine.tolist()
-    assert min(one.probabilities[0] for one in answers) > 0.9
+    assert [answer.indices[0] for answer in answers] == fine.tolist()
+    assert min(answer.probabilities[0] for answer in answers) > 0.9
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
@@ -215,7 +215,7 @@ def test_sizes_that_do_not_fit_are_refused(arguments: dict[str, Any], words: str
 
 def test_targets_and_outputs_of_another_head_are_refused() -> None:
     head = GeoCells(8, **NESTED)
-    with pytest.raises(ValueError, match=r"expected 2 targets a photo, got \(4, 1\)"):
+    with pytest.raises(ValueError, match=r"expected 2 targets an image, got \(4, 1\)"):
         head.loss(head(maps()), torch.tensor([0, 1, 2, 0]))
     with pytest.raises(ValueError, match=r"expected an output \(B, 8\) of this head, got \(4, 7\)"):
         head.decode(torch.zeros(4, 7))

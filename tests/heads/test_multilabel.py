@@ -31,8 +31,8 @@ def test_the_masked_loss_is_the_naive_loop_over_what_is_known(weights):
         logits = torch.randn(9, 4, generator=generator, dtype=torch.float64)
         target = torch.rand(9, 4, generator=generator, dtype=torch.float64)
         target[torch.rand(9, 4, generator=generator) < blank] = math.nan
-        found = head.loss(logits, target)["attributes"]
-        assert float(found) == pytest.approx(_naive(logits, target, weights), abs=1e-7)
+        loss = head.loss(logits, target)["attributes"]
+        assert float(loss) == pytest.approx(_naive(logits, target, weights), abs=1e-7)
 
 
 def test_an_unknown_label_gives_no_gradient_and_no_nan():

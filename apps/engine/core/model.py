@@ -14,8 +14,16 @@ from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import RunConfig, load_model_state, read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import App
-from backbone import Backbone, Preprocessing, Weights, WeightsInfo, build, load_state, load_weights
-from backbone.inference import folded
+from backbone import (
+    Backbone,
+    Preprocessing,
+    Weights,
+    WeightsInfo,
+    build,
+    inference_model,
+    load_state,
+    load_weights,
+)
 from backbone.weights import IMAGENET
 from heads import MultiHead
 
@@ -103,7 +111,7 @@ def answering(
         dtype: in which the backbone computes.
     """
     backbone: Any = model.backbone
-    network, head = folded(backbone, dtype), model.heads[name].eval()
+    network, head = inference_model(backbone, dtype), model.heads[name].eval()
 
     def forward(images: Tensor) -> Any:
         maps = network(images)

@@ -45,7 +45,8 @@ def layer_kind(name: str, module: nn.Module) -> str | None:
         return "pointwise" if max(module.kernel_size) == 1 else "other convolution"
     if isinstance(module, _BatchNorm):
         return "batch-norm"
-    return None if any(True for _ in module.children()) or not name else "other layer"
+    holds_others = isinstance(module, nn.Identity) or any(True for _ in module.children())
+    return None if holds_others or not name else "other layer"
 
 
 @dataclass
@@ -60,8 +61,7 @@ class LayerTimes:
     def __enter__(self) -> LayerTimes:
         for name, module in self.model.named_modules():
             kind = layer_kind(name, module)
-            # A hook would send batch-norm by PyTorch's own way, which rounds otherwise; operators show it.
-            if kind is not None and kind != "batch-norm":
+            if kind is not None:
                 self._watch(module, kind)
         return self
 

@@ -26,7 +26,7 @@ from apps.engine.training.loaders import Reading
 from apps.engine.training.optim.optimizers import check_optimizer
 from apps.engine.training.signals import Stop
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
-from backbone import Backbone, WeightsInfo
+from backbone import Backbone, WeightsInfo, optimize_for_training
 from backbone.small_maps import guard_small_maps
 from datasets.base import LabelledPhotos
 from heads import MultiHead
@@ -122,8 +122,9 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
     backbone, info = make_backbone(info, weights, chosen.resolution, getattr(chosen, "judged_crop", None))
     app = kind(chosen)
     model = make_model(app, backbone, train.classes)
+    optimize_for_training(model)
     if chosen.batch_norm == "still" or (chosen.batch_norm == "auto" and weights is not None):
-        backbone.still_batch_norm = True
+        backbone.freeze_bn_stats = True
     elif world.size > 1:
         synchronise_batch_norm(model)
     model.backbone_dtype = training_precision(

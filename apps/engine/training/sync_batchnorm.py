@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from backbone._cpu.layers import BatchNormReLU6
+
 
 def synchronise_batch_norm(model: nn.Module) -> nn.Module:
     """Make every batch-norm of a model take its statistics over the processes; parameters and names stay.
@@ -40,7 +42,7 @@ def synchronise_batch_norm(model: nn.Module) -> nn.Module:
 
 
 class Processes:
-    """How the processes put their numbers together; what ``backbone._cpu.norm_relu6`` calls ``across``."""
+    """How the processes put their numbers together; the ``StatsReducer`` of ``backbone._cpu.norm_relu6``."""
 
     def moments(self, mean: Tensor, variance: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
         """Mean, biased variance and count over all processes, put together without cancellation.
@@ -69,11 +71,6 @@ class Processes:
 
 class _GlobalStatistics(_BatchNorm):
     """The forward that the layers below share; all else is PyTorch's batch-norm."""
-
-    @property
-    def across(self) -> Processes | None:
-        """The other processes, where there are any."""
-        return Processes() if _many_processes() else None
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, ...) -> (B, C, ...)."""
@@ -114,9 +111,18 @@ class GlobalBatchNormAct2d(GlobalBatchNorm2d):
         return output
 
 
+class GlobalBatchNormReLU6(BatchNormReLU6, GlobalBatchNorm2d):
+    """Batch-norm with ReLU6 by the kernels of ``backbone``, over all processes."""
+
+    @property
+    def stats_reducer(self) -> Processes | None:  # type: ignore[override]
+        """The other processes, where there are any."""
+        return Processes() if _many_processes() else None
+
+
 GLOBAL: dict[type[_BatchNorm], type[_BatchNorm]] = {
     nn.BatchNorm1d: GlobalBatchNorm1d, nn.BatchNorm2d: GlobalBatchNorm2d, nn.BatchNorm3d: GlobalBatchNorm3d,
-    BatchNormAct2d: GlobalBatchNormAct2d,
+    BatchNormAct2d: GlobalBatchNormAct2d, BatchNormReLU6: GlobalBatchNormReLU6,
 }
 
 

@@ -13,8 +13,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from apps.engine.core.spec import HeadSpec
 from heads import SSD
 
-CANDIDATES = 1000  # box-class pairs that suppression looks at, as in SSD.decode
-
 
 class DecodedSSD(nn.Module):
     """Where each default box went, and how sure the head is of each class there.
@@ -42,22 +40,22 @@ class DecodedSSD(nn.Module):
         defaults = head.default_boxes()
         self.register_buffer("centres", (defaults[:, :2] + defaults[:, 2:]) / 2)
         self.register_buffer("sides", defaults[:, 2:] - defaults[:, :2])
-        self.weights, self.most = head.coder.weights, head.coder.bbox_xform_clip
+        self.weights, self.max_growth = head.coder.weights, head.coder.bbox_xform_clip
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
         """All default boxes, as they were moved, and their scores."""
         found = self.head(*maps)
         wx, wy, ww, wh = self.weights
-        moves, grows = found["offsets"].split(2, dim=2)
+        moves, grows = found["bbox_regression"].split(2, dim=2)
         centre = moves / moves.new_tensor([wx, wy]) * self.sides + self.centres
-        half = torch.exp((grows / grows.new_tensor([ww, wh])).clamp(max=self.most)) * self.sides / 2
-        scores = found["logits"].softmax(2)[:, :, 1:]
+        half = torch.exp((grows / grows.new_tensor([ww, wh])).clamp(max=self.max_growth)) * self.sides / 2
+        scores = found["cls_logits"].softmax(2)[:, :, 1:]
         return torch.cat([centre - half, centre + half], 2), scores
 
     def describe(self, spec: HeadSpec) -> HeadSpec:
         """All boxes and scores, and what suppression needs."""
         extra = {
-            **spec.extra, "threshold": self.head.threshold, "overlap": self.head.overlap,
-            "candidates": CANDIDATES, "most": self.head.most,
+            **spec.extra, "threshold": self.head.score_thresh, "overlap": self.head.nms_thresh,
+            "candidates": self.head.topk_candidates, "most": self.head.detections_per_img,
         }
         return replace(spec, kind="boxes", outputs=("boxes", "scores"), extra=extra)

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.spec import RESIZES, HeadSpec, ModelSpec
-from backbone import Backbone
-from backbone.inference import folded
+from backbone import Backbone, inference_model
 from heads import SSD, Attributes, Classifier, Embedding, FasterRCNN, FasterRCNNPyramid, GeoCells
 
 LIBRARIES = ("torch", "onnx", "onnxruntime")
@@ -40,7 +39,7 @@ class Deployed(nn.Module):
 
     def __init__(self, backbone: Backbone, heads: dict[str, Any], layout: str) -> None:
         super().__init__()
-        self.backbone = folded(backbone, plain=True)
+        self.backbone = inference_model(backbone, plain=True)
         self.heads = nn.ModuleDict(heads).eval()
         self.strides = {name: head.strides for name, head in heads.items()}
         self.layout = layout

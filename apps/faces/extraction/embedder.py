@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from backbone import Backbone, build, load_state, load_weights
-from backbone.inference import folded
+from backbone import Backbone, build, inference_model, load_state, load_weights
 
 BATCH = 32
 Align = Literal["five-point", "none"]
@@ -147,7 +146,7 @@ def _from_weights(spec: str) -> FaceModel:
     return FaceModel(trunk, ModelInfo(
         _fingerprint(trunk, seen.to_dict()), loaded.info.name, network.channels[trunk.stride],
         seen.resolution, weights=_lasting(spec),
-    ), PooledTrunk(folded(network)))
+    ), PooledTrunk(inference_model(network)))
 
 
 def _from_run(run: Path) -> FaceModel:
@@ -155,7 +154,7 @@ def _from_run(run: Path) -> FaceModel:
 
     app, model, config = load_run(run, app="faces")
     head: Any = model.heads[app.name]
-    head.margin = None  # it only taught: a row a person, which no answer needs
+    head.margin_loss = None  # it only taught: a row a person, which no answer needs
     network, seen = RunNetwork(model, app.name), config.backbone.preprocessing
     with torch.inference_mode():
         dim = network(torch.zeros(1, 3, seen.resolution, seen.resolution)).shape[1]

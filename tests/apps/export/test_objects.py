@@ -23,7 +23,7 @@ from apps.engine.inference.predictions import ObjectsPrediction
 from apps.engine.inference.preprocess import square
 from apps.export.graph.model import resize_of
 from apps.export.parity import figures
-from heads.detections import suppressed as suppressed_in_torch
+from heads.detections import nms as nms_in_torch
 
 
 def _draw(path: Path, width: int, height: int, left: int) -> None:
@@ -123,7 +123,10 @@ def test_suppression_in_numpy_is_that_of_torch(seed: int) -> None:
     boxes = np.concatenate([corners, corners + rng.uniform(1, 40, (400, 2))], 1).astype(np.float32)
     scores = rng.uniform(0, 1, (400, 3)).astype(np.float32)
     limits: dict[str, Any] = {"threshold": 0.2, "overlap": 0.45, "candidates": 500, "most": 60}
-    wanted = suppressed_in_torch(torch.from_numpy(boxes), torch.from_numpy(scores), size=96, **limits)
+    wanted = nms_in_torch(
+        torch.from_numpy(boxes), torch.from_numpy(scores), size=96, score_thresh=0.2, nms_thresh=0.45,
+        topk_candidates=500, detections_per_img=60,
+    )
     found, sure, labels = suppressed(boxes, scores, {"size": 96, **limits})
     np.testing.assert_array_equal(labels, wanted.labels)
     np.testing.assert_array_equal(sure, wanted.scores)

@@ -163,7 +163,7 @@ def retired() -> tuple[Any, Any]:
 def test_the_stage_that_the_box_head_copies_never_learns_whatever_thaws_the_backbone() -> None:
     _, network = retired()
     last = {name for name, _ in network.named_parameters() if name.startswith("blocks.4.")}
-    assert last and network.idle == last
+    assert last and network.unused_parameters == last
     network.freeze()
     network.unfreeze()
     assert {name for name, p in network.named_parameters() if not p.requires_grad} == last

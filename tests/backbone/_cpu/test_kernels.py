@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from backbone import MobileNetV1
+from backbone import MobileNetV1, optimize_for_training
 from backbone._cpu import kernels
 
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
     """The library is looked for anew, before and after."""
-    kernels._found.cache_clear()
+    kernels._load.cache_clear()
     yield
-    kernels._found.cache_clear()
+    kernels._load.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh")
@@ -33,9 +33,9 @@ def test_without_a_compiler_a_step_goes_on_without_a_word(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("MOBILENET_APPS_KERNELS", raising=False)
-    backbone = MobileNetV1(0.25)
+    backbone = optimize_for_training(MobileNetV1(0.25))
     backbone(torch.rand(2, 3, 32, 32))[32].sum().backward()
-    assert all(one.grad is not None for one in backbone.parameters())
+    assert all(item.grad is not None for item in backbone.parameters())
     assert kernels.state() == "there is no C compiler"
     assert not recwarn.list
 
@@ -72,7 +72,7 @@ def test_the_kernels_are_built_once_for_a_user(monkeypatch: pytest.MonkeyPatch, 
     assert kernels.library() is not None
     (built,) = (tmp_path / "mobilenet-apps").iterdir()
     made = built.stat().st_mtime_ns
-    kernels._found.cache_clear()
+    kernels._load.cache_clear()
     assert kernels.library() is not None
     assert built.stat().st_mtime_ns == made
 
@@ -82,11 +82,11 @@ def test_the_kernels_are_built_once_for_a_user(monkeypatch: pytest.MonkeyPatch, 
 def test_a_built_file_that_is_damaged_is_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert kernels.library() is not None
-    (name,) = (one.name for one in (tmp_path / "mobilenet-apps").iterdir())
+    (name,) = (item.name for item in (tmp_path / "mobilenet-apps").iterdir())
     built = tmp_path / "other" / "mobilenet-apps" / name  # elsewhere: a library is loaded once by its path
     built.parent.mkdir(parents=True, mode=0o700)
     built.write_bytes(b"half")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-    kernels._found.cache_clear()
+    kernels._load.cache_clear()
     assert kernels.library() is not None
     assert built.read_bytes().startswith(b"\x7fELF")

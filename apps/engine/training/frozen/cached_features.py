@@ -22,7 +22,7 @@ from datasets.base import LabelledPhotos
 def pools(job: Job) -> bool:
     """Whether the application's head can be fitted to pooled features of one map."""
     head: Any = job.model.heads[job.app.name]
-    return bool(head.pools) and len(head.strides) == 1
+    return bool(head.uses_global_pool) and len(head.strides) == 1
 
 
 def fit_head(job: Job) -> None:

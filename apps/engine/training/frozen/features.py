@@ -20,8 +20,7 @@ from apps.engine.core.files import write_whole
 from apps.engine.data.collate import taken
 from apps.engine.data.loader import BadPhoto, Loader
 from apps.engine.training.loop import StepHook, run_model
-from backbone import Backbone
-from backbone.inference import folded
+from backbone import Backbone, inference_model
 from datasets.image_io import DECODER
 
 _TARGETS = "targets"
@@ -48,7 +47,7 @@ def pooled_features(
         (N, C) features, the targets (an array, or a dict of tensors where they are dicts), the photos'
         indices, and those that could not be read.
     """
-    fast = folded(network, dtype)
+    fast = inference_model(network, dtype)
 
     def pool(images: Tensor) -> Tensor:
         return torch.as_tensor(fast(images)[stride]).float().mean(dim=(2, 3))

@@ -84,8 +84,8 @@ def _block(parts: Sequence[str], coarse: bool) -> str:
 
 def learning_layers(backbone: nn.Module, *, coarse: bool = False) -> Layers:
     """The layers without those that are retired (``Backbone.retire``), which lie below no head."""
-    idle: frozenset[str] = getattr(backbone, "idle", frozenset())
-    return tuple(one for one in backbone_layers(backbone, coarse=coarse) if not idle.issuperset(one))
+    unused: frozenset[str] = getattr(backbone, "unused_parameters", frozenset())
+    return tuple(one for one in backbone_layers(backbone, coarse=coarse) if not unused.issuperset(one))
 
 
 def unfrozen_at(epoch: int, *, every: int, stages: Layers) -> Layers:
@@ -133,7 +133,7 @@ def apply_unfreezing(backbone: nn.Module, learning: Layers) -> None:
         raise ValueError(
             f"{type(backbone).__name__} has no parameter {unknown[0]!r}; take the names from backbone_layers"
         )
-    wanted -= getattr(backbone, "idle", frozenset())
+    wanted -= getattr(backbone, "unused_parameters", frozenset())
     for name, parameter in named.items():
         parameter.requires_grad_(name in wanted)
         if name not in wanted:

@@ -87,7 +87,7 @@ def _depths(model: nn.Module, stages: Sequence[Sequence[str]] | None) -> dict[st
     layers = learning_layers(backbone) if stages is None else stages
     depths: dict[str, int] = {}
     for name, _ in backbone.named_parameters():
-        if name in getattr(backbone, "idle", ()):
+        if name in getattr(backbone, "unused_parameters", ()):
             continue
         owners = {name[:end] for end in range(len(name) + 1) if name[end : end + 1] in ("", ".")}
         places = [n for n, layer in enumerate(layers) if not owners.isdisjoint(layer)]

@@ -42,7 +42,7 @@ def test_the_weighed_loss_is_divided_by_the_photos_so_that_batches_add_up(smooth
     """Divided by the weights in each batch, two halves would not make the gradient of the whole."""
     torch.manual_seed(0)
     weights = torch.tensor([0.5, 1.0, 4.0])
-    head = Classifier(4, 3, smoothing=smoothing, class_weights=weights)
+    head = Classifier(4, 3, label_smoothing=smoothing, class_weights=weights)
     logits, targets = torch.randn(6, 3), torch.tensor([0, 0, 1, 2, 2, 0])
     total = F.cross_entropy(logits, targets, weights, label_smoothing=smoothing, reduction="sum")
     whole = head.loss(logits, targets)["cross_entropy"]
@@ -58,9 +58,9 @@ def test_weights_stay_out_of_the_state_and_can_be_set_later() -> None:
     assert head.state_dict().keys() == plain.state_dict().keys() == {"linear.weight", "linear.bias"}
     logits, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 2])
     before = plain.loss(logits, targets)["cross_entropy"]
-    plain.weigh(torch.tensor([9.0, 1.0, 1.0]))
+    plain.set_class_weights(torch.tensor([9.0, 1.0, 1.0]))
     assert plain.loss(logits, targets)["cross_entropy"] != before
-    plain.weigh(None)
+    plain.set_class_weights(None)
     assert plain.loss(logits, targets)["cross_entropy"] == before
 
 

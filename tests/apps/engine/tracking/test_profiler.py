@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from apps.engine.tracking.profiler import LayerTimes, Profiler, layer_kind
 from apps.engine.tracking.timer import StageTimer
-from backbone import MobileNetV1
+from backbone import MobileNetV1, optimize_for_training
 from heads import Classifier, MultiHead
 
 NAP = 0.01
@@ -24,7 +24,7 @@ NAP = 0.01
 def small_model() -> MultiHead:
     torch.manual_seed(0)
     backbone = MobileNetV1(width=0.25)
-    return MultiHead(backbone, {"dogs": Classifier(backbone.channels[32], 3)})
+    return optimize_for_training(MultiHead(backbone, {"dogs": Classifier(backbone.channels[32], 3)}))
 
 
 class Clock:
@@ -126,7 +126,8 @@ def test_a_slow_stage_is_the_one_that_stands_out(tmp_path: Path, clock: Clock) -
 def test_layers_of_mobilenet_are_timed_by_kind(profiled: Profiled) -> None:
     _, found, training = profiled
     assert {kind: one["calls"] for kind, one in found["layers"].items()} == {
-        "stem": 1, "depthwise, stride 1": 9, "depthwise, stride 2": 4, "pointwise": 13, "head": 1,
+        "stem": 1, "depthwise, stride 1": 9, "depthwise, stride 2": 4, "pointwise": 13,
+        "batch-norm": 27, "head": 1,
     }
     assert all(one["seconds"] > 0 for one in found["layers"].values())
     assert sum(one["share"] for one in found["layers"].values()) == pytest.approx(1, abs=1e-4)

@@ -82,7 +82,7 @@ def test_a_single_photo_is_left_alone_with_its_class() -> None:
 def test_labels_are_smoothed_once_by_the_heads_loss() -> None:
     """Against timm, which smooths in the mixer; smoothing in both would smooth twice."""
     torch.manual_seed(0)
-    head, logits = Classifier(4, 5, smoothing=0.2), torch.randn(6, 5)
+    head, logits = Classifier(4, 5, label_smoothing=0.2), torch.randn(6, 5)
     targets = torch.tensor([0, 1, 2, 3, 4, 0])
     np.random.seed(1)
     _, shares = Mixer(5, mixup=0.4)(flat_photos(6), targets)

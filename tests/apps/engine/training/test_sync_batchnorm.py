@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
-from sync_norm_processes import EVERY, far_from_zero, make_model, run, two_steps, whole_batch
+from sync_norm_processes import (
+    EVERY,
+    far_from_zero,
+    make_model,
+    make_network,
+    network_images,
+    network_step,
+    run,
+    two_steps,
+    whole_batch,
+)
 from torch import Tensor, nn
 
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
@@ -73,6 +83,26 @@ def test_gradients_average_under_distributed_data_parallel(
         for one in found:
             mean = one["wrapped"]["parameters"][f"module.{name}"]
             assert_same(2 * mean, value, name, size=size)
+
+
+def test_a_network_that_is_swapped_for_training_takes_the_statistics_of_all_processes(
+    found: list[dict[str, Any]]
+) -> None:
+    """Kernels and exchange together: statistics of half the batch would be off by tenths."""
+    whole = network_step(make_network(), network_images())
+    outputs = torch.cat([part["network"]["outputs"] for part in found])
+    assert_close_in_norm(outputs, whole["outputs"], 0.01)
+    for name, value in whole["state"].items():
+        for part in found:
+            torch.testing.assert_close(part["network"]["state"][name], value, rtol=1e-3, atol=1e-4, msg=name)
+    for name, value in whole["parameters"].items():
+        first, second = (part["network"]["parameters"][name] for part in found)
+        assert_close_in_norm(first + second, value, 0.05, name)
+
+
+def assert_close_in_norm(seen: Tensor, wanted: Tensor, share: float, name: str = "") -> None:
+    """Rounding moves a few values over the edges of ReLU6, so single ones may differ."""
+    assert (seen - wanted).norm() <= share * wanted.norm(), name
 
 
 def test_values_far_from_zero_keep_their_variance(found: list[dict[str, Any]]) -> None:

@@ -104,9 +104,9 @@ def test_thawing_hangs_on_the_epoch_alone_whatever_was_before() -> None:
         assert [p.requires_grad for p in model.parameters()] == [p.requires_grad for p in fresh.parameters()]
 
 
-def test_still_batch_norm_stays_still_in_the_thawed_stages() -> None:
+def test_freeze_bn_stats_stays_still_in_the_thawed_stages() -> None:
     network = MobileNetV1(0.25)
-    network.still_batch_norm = True
+    network.freeze_bn_stats = True
     apply_unfreezing(network, backbone_layers(network))
     assert network.training
     assert not any(m.training for m in network.modules() if isinstance(m, nn.BatchNorm2d))
