@@ -36,11 +36,8 @@ INPUTS: dict[str, dict[str, Any]] = {
 }
 MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
 SUFFIX = ".safetensors"
-__all__ = [
-    "Weights", "WeightsInfo", "load_state", "load_weights", "locate_weights", "read_safetensors",
-    "read_state_dict", "weights_from",
-]
 _log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class WeightsInfo:
@@ -91,12 +88,12 @@ def load_weights(spec: str | Path) -> Weights:
     Args:
         spec: a ``.safetensors`` file; a ``.pt``/``.pth``/``.bin`` state dict; a folder made by
             ``finetune``; a name in the mirror folder that MOBILENET_WEIGHTS names, with or without
-            ``.safetensors``; or a timm name
-            such as ``mobilenetv1_100.ra4_e3600_r224_in1k``, which timm's hub loader downloads once.
+            ``.safetensors``; or a timm name such as ``mobilenetv1_100.ra4_e3600_r224_in1k``, which timm's hub
+            loader downloads once.
 
     Raises:
         FileNotFoundError: neither a file nor a registered name.
-        ValueError: the file is damaged, or holds another network, or is a pickle that wants to run code.
+        ValueError: it is damaged, or holds another network, or is a pickle that wants to run code.
     """
     path = locate_weights(spec)
     if path is None:

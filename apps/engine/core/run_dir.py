@@ -15,7 +15,7 @@ from torch import nn
 
 from apps.engine.core.files import sha256_of, write_bytes, write_json
 from backbone import WeightsInfo
-from backbone.weights import read_safetensors
+from backbone.weights_files import read_safetensors
 
 MODEL, CONFIG, TRAINING, METRICS = "model.safetensors", "config.json", "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
