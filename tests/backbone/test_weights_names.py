@@ -65,7 +65,7 @@ def test_names_are_found_with_and_without_suffix(suffix: str, mirror: Path) -> N
 def test_commands_take_names_where_they_take_files(breeds: Path, cli: Cli, tmp_path: Path) -> None:
     name, faces, photo = NAME, f"{FACES}.safetensors", breeds / "val" / WNIDS[0] / "0.png"
     folder, run = tmp_path / "crops", tmp_path / "run"
-    crops, fast = draw_crops(folder, people=4, each=3), ("--workers", 0, "--epochs", 1)
+    crops, fast = draw_crops(folder, people=8, each=3), ("--workers", 0, "--epochs", 1)
     for words in (
         ("predict", photo, "--weights", name),
         ("evaluate", "imagenet", "--weights", name, "--data", breeds),

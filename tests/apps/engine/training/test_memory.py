@@ -99,9 +99,11 @@ HEADS = {
     "cells, adaptive": Case(
         64, lambda c: cells(c, softmax="adaptive", orders=[[*range(12)], [*range(24)]]), places
     ),
-    "vectors": Case(32, lambda c: Embedding(c[32], cosine=1.0, relational=1.0), vectors),
+    "vectors": Case(32, lambda c: Embedding(c[32], cosine_weight=1.0, relational_weight=1.0), vectors),
     "vectors, whole map": Case(
-        64, lambda c: Embedding(c[32], size=(2, 2), cosine=1.0, margin=AngularMargin(3, 128)), vectors
+        64, lambda c: Embedding(
+            c[32], map_size=(2, 2), cosine_weight=1.0, margin_loss=AngularMargin(3, 128)
+        ), vectors,
     ),
     "ssd, 64 px": Case(64, lambda c: SSD([c[16], c[32]], 3, size=64), boxes),
     "ssd, 97 px": Case(97, lambda c: SSD([c[16], c[32]], 3, size=97), boxes),
