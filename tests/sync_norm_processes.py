@@ -1,4 +1,4 @@
-"""What each process of test_apps_sync_norm.py runs; of its own, so that spawned processes can import it."""
+"""What each process of test_sync_batchnorm.py runs; of its own, so that spawned processes can import it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,10 @@ from documented_commands import Documented, all_options, documented, named_optio
 
 COMMANDS = documented()
 # Of torchrun, Slurm and pip, not of ours.
-OTHERS = {"--max-restarts", "--signal", "--nproc-per-node", "--nnodes", "--standalone", "--nproc_per_node"}
+OTHERS = {  # of torchrun, and of tests/processors.py
+    "--max-restarts", "--signal", "--nproc-per-node", "--nnodes", "--standalone", "--nproc_per_node",
+    "--list",
+}
 
 
 def test_the_pages_name_many_commands() -> None:

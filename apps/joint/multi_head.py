@@ -15,8 +15,9 @@ from apps.engine.core.model import load_run, tta_of
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import RunConfig, read_config
 from apps.engine.core.task import App
-from apps.engine.data.loader import Batch, looking_loader
+from apps.engine.data.loader import Batch
 from apps.engine.inference.answers import answers
+from apps.engine.inference.batches import answer_loader
 from apps.engine.inference.predict import TOP, check_options
 from apps.engine.inference.tta import tta_logits
 from backbone import Preprocessing, inference_model
@@ -24,7 +25,6 @@ from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import list_photos, photo_size
 from heads import MultiHead
 
-BATCH = 32
 PHOTOS, FACES, OWN_WAY = "photos", "faces", "own"
 WORDS = {PHOTOS: "whole photos", FACES: "the faces on photos"}
 Forward = Callable[[Tensor], dict[str, Any]]
@@ -258,7 +258,7 @@ def _shared_lines(
     apps, forward, heads = _loaded(group, precision)
     kinds = {one.name: tta_of(one.config, tta) for one in group}
     photos = LabelledPhotos([Photo(path, 0) for path in paths], ["any"])
-    loader = looking_loader(photos, group[0].seen, batch_size=BATCH, workers=workers)
+    loader = answer_loader(photos, group[0].seen, workers=workers)
     for batch in loader.epoch(0):
         outputs = _outputs(forward, batch, kinds)
         lines = batch.errors(paths)

@@ -209,7 +209,7 @@ def test_the_most_memory_is_in_bytes_and_no_less_than_what_is_held_now() -> None
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--rounds", "0"], "--rounds must be 1 or more, got 0"),
-    (["--data", "{tmp}/none"], "none/train is missing; give --data a folder with train and val"),
+    (["--data", "{tmp}/none"], "none does not exist"),
     (["--quick", "--page", "{tmp}/page.md"], "--quick measures nothing worth a --page"),
 ])
 def test_what_does_not_fit_is_one_line(

@@ -14,13 +14,13 @@ from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
 from apps.engine.core.task import App
-from apps.engine.data.loader import Batch, looking_loader
+from apps.engine.data.loader import Batch
 from apps.engine.inference.answers import answers as answers_of
+from apps.engine.inference.batches import answer_loader
 from apps.engine.inference.tta import tta_logits
 from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import list_photos, photo_size
 
-BATCH = 32
 TOP = 5  # classes, cells or objects a photo
 WHY_NOT = {
     "top": "their answers are no list with the likeliest first",
@@ -86,7 +86,7 @@ def predict(
         app, model, config = load_pretrained(weights or "")
     found = list_photos(paths)
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
-    loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    loader = answer_loader(photos, config.backbone.preprocessing, workers=workers)
     forward, views = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
 
     def answers(images: Tensor, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:

@@ -236,7 +236,8 @@ def _answer(seen: list[Seen], plan: Plan, out: Path, start: float, screen: Scree
     bad = [one for one in seen if one.problem]
     if bad:
         untouched = all(one.refused for one in seen)
-        where = f"nothing was written, {out} is as it was" if untouched else f"{problems_path(out)} says why"
+        why = f"{bad[0].path}: {bad[0].problem}" + (", ..." if len(bad) > 1 else "")
+        where = f"{why}; nothing was written to {out}" if untouched else f"{problems_path(out)} says why"
         screen.warn(f"{len(bad)} of {len(seen)} photos gave no face; {where}")
     if seen:
         screen.say(f"{len(seen)} photos in {seconds:.1f} s, {len(seen) / seconds:.1f} photos/s")

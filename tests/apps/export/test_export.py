@@ -43,7 +43,7 @@ def test_a_model_file_answers_as_the_run_does(cli: Cli, colour_run: Path, colour
     assert own.code == file.code == 0
     assert len(answers_of(own.out)) == len(photos)
     for wanted, got in zip(answers_of(own.out), answers_of(file.out), strict=True):
-        assert got == pytest.approx(wanted, abs=1e-2)
+        assert got == pytest.approx(wanted, abs=1e-4), "the same pixels, the same answers"
     unknown = [[json.loads(line)["unknown"] for line in answer.out.splitlines()] for answer in (own, file)]
     assert unknown[0] == unknown[1]
 

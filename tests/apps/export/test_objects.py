@@ -205,8 +205,8 @@ def test_other_detectors_are_refused_by_name(cli: Cli, boxes: Path, tmp_path: Pa
     answer = cli("export", run, "--out", tmp_path / "a.onnx")
     assert answer.code == 1
     assert answer.last_error == (
-        "error: objects of --head frcnn300 cannot be exported, those of ssd300 can: leave this run out, or "
-        "finetune objects with --head ssd300"
+        "error: objects of --head frcnn300, frcnn600 and frcnn-fpn cannot be exported, those of ssd300 can: "
+        "leave this run out, or finetune objects with --head ssd300"
     )
 
 
