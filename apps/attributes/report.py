@@ -22,7 +22,7 @@ ACROSS = 3
 
 
 def write_report(
-    folder: Path, judged: Judged, *, title: str, honest: Mapping[str, float] | None = None,
+    folder: Path, judged: Judged, *, title: str, cross_validated: Mapping[str, float] | None = None,
     facts: Mapping[str, str | float] | None = None,
 ) -> list[Path]:
     """``report.html``, ``precision_recall.png`` and ``reliability.png``.
@@ -31,13 +31,13 @@ def write_report(
         folder: there already.
         judged: answers and labels.
         title: of the page.
-        honest: figures in place of those that the choice of thresholds flatters.
+        cross_validated: figures in place of those that the choice of thresholds flatters.
         facts: settings and provenance.
 
     Returns:
         The files written, the page first.
     """
-    figures, spread = judged.metrics() | dict(honest or {}), judged.intervals()
+    figures, spread = judged.metrics() | dict(cross_validated or {}), judged.intervals()
     curves = [plots.png(_grid(judged, _curve, theme)) for theme in (plots.LIGHT, plots.DARK)]
     bins = [plots.png(_grid(judged, _reliability, theme)) for theme in (plots.LIGHT, plots.DARK)]
     said = "Precision over recall of each attribute; the dashed line is its prevalence, as chance has it."

@@ -125,13 +125,13 @@ class Attributes:
 
         return fit_logistic(head, features, targets, seed=self.settings.seed)
 
-    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def losses(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The head's masked loss; a teacher's answers are in the targets already."""
         from apps.engine.training.losses import plain_terms
 
         return plain_terms(head)
 
-    def reduce(self, head: Any, output: Tensor) -> Tensor:
+    def postprocess(self, head: Any, output: Tensor) -> Tensor:
         """The logits, as they are."""
         return output
 
@@ -170,7 +170,7 @@ class Attributes:
         """``mean_ap``, ``ap/NAME``, ``balanced_accuracy/NAME``, ``ece/NAME`` and more; None is undefined."""
         return predictions.metrics()
 
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, figures: dict[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         told = {name: value for name, value in figures.items() if name == "mean_ap" or name.startswith("ap/")}
         told["loss"] = figures["cross_entropy"]
@@ -189,7 +189,7 @@ class Attributes:
         from apps.attributes.report import write_report
 
         return write_report(
-            folder, parts["predictions"], title=parts["title"], honest=parts.get("honest"),
+            folder, parts["predictions"], title=parts["title"], cross_validated=parts.get("cross_validated"),
             facts=parts.get("facts") or {},
         )
 

@@ -85,7 +85,7 @@ class OneLabel:
         best = probe.accuracy_by_strength[probe.strength]
         return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
 
-    def terms(
+    def losses(
         self, head: Any, photos: LabelledPhotos
     ) -> Callable[[Tensor, nn.Module, Tensor], dict[str, Tensor]]:
         """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
@@ -117,7 +117,7 @@ class OneLabel:
 
         return terms
 
-    def reduce(self, head: Any, output: Tensor) -> Tensor:
+    def postprocess(self, head: Any, output: Tensor) -> Tensor:
         """The logits, as they are."""
         return output
 
@@ -153,8 +153,8 @@ class OneLabel:
             "temperature": temperature, "unknown": rule.to_dict(), "fitted_on": "val",
             "photos": len(raw.targets),
         }
-        honest = {"ece": cross_fitted_ece(raw.logits, raw.targets)} if len(raw.targets) > 1 else {}
-        return replace(raw, temperature=temperature), kept, honest
+        cross_validated = {"ece": cross_fitted_ece(raw.logits, raw.targets)} if len(raw.targets) > 1 else {}
+        return replace(raw, temperature=temperature), kept, cross_validated
 
     def metrics(self, predictions: Predictions) -> dict[str, float]:
         """``top1``, ``top5``, ``ece``, ``cross_entropy``."""
@@ -162,7 +162,7 @@ class OneLabel:
 
         return classification_metrics(predictions)
 
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, figures: dict[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         return {"val/loss": figures["cross_entropy"], "val/top1": figures["top1"]}
 
@@ -181,7 +181,9 @@ class OneLabel:
         from apps.classification.report import write_classification_report
         from apps.engine.reporting.thumbnails import looks, thumbnail
 
-        model, config, honest = (parts.pop(name, None) for name in ("model", "config", "honest"))
+        model, config, cross_validated = (
+            parts.pop(name, None) for name in ("model", "config", "cross_validated")
+        )
         cams = looks(model, self.name, config, parts["predictions"])
-        ece = (honest or {}).get("ece")
+        ece = (cross_validated or {}).get("ece")
         return write_classification_report(folder, thumbnail=thumbnail, cams=cams, ece=ece, **parts)

@@ -113,7 +113,7 @@ def _figure(
         whole = [torch.from_numpy(np.concatenate(part)) for part in zip(*outputs, strict=True)]
         output = whole[0] if len(whole) == 1 else tuple(whole)
         placed = head.kind == "cells"  # whose outputs are log-probabilities already
-        judged = {"log_probabilities": output} if placed else app.reduce(model.heads[config.app], output)
+        judged = {"log_probabilities": output} if placed else app.postprocess(model.heads[config.app], output)
     targets = stacked([photos.target(index) for index in kept])
     paths = tuple(str(photos.photos[index].path) for index in kept)
     predictions = app.predictions(judged, targets, paths, config.classes, config.calibration)

@@ -182,7 +182,7 @@ class Faces:
             head.linear.bias.copy_(torch.as_tensor(fitted.intercept_))
         return f"head fitted to the teacher's vectors by ridge regression, strength {fitted.alpha_:g}"
 
-    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def losses(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
         from apps.engine.training.losses import plain_terms
 
@@ -194,7 +194,7 @@ class Faces:
 
         return plain_terms(head)
 
-    def reduce(self, head: Any, output: Tensor) -> Tensor:
+    def postprocess(self, head: Any, output: Tensor) -> Tensor:
         """The vectors, as they are."""
         return output
 
@@ -227,7 +227,7 @@ class Faces:
         """``accuracy``, ``auc``, ``eer``, ``tar@far=...``, ``rank1``."""
         return predictions.metrics()
 
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, figures: dict[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         told = ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1")
         return {f"val/{name}": figures[name] for name in told if name in figures}

@@ -14,8 +14,8 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import load_run, tta_of
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import RunConfig, read_config
-from apps.engine.core.task import App
-from apps.engine.data.loader import Batch, looking_loader
+from apps.engine.core.task import Task
+from apps.engine.data.loader import Batch, eval_loader
 from apps.engine.inference.answers import answers
 from apps.engine.inference.predict import TOP, check_options
 from apps.engine.inference.tta import tta_logits
@@ -243,9 +243,9 @@ def _face_lines(
 
 def _loaded(
     group: Sequence[Member], precision: str
-) -> tuple[dict[str, App], Forward, dict[str, Any]]:
+) -> tuple[dict[str, Task], Forward, dict[str, Any]]:
     """The applications, one pass for all heads, and the heads, by the members' names."""
-    apps: dict[str, App] = {}
+    apps: dict[str, Task] = {}
     heads: dict[str, Any] = {}
     for one in group:
         apps[one.name], model, _ = load_run(one.run)
@@ -261,7 +261,7 @@ def _shared_lines(
     apps, forward, heads = _loaded(group, precision)
     kinds = {one.name: tta_of(one.config, tta) for one in group}
     photos = LabelledPhotos([Photo(path, 0) for path in paths], ["any"])
-    loader = looking_loader(photos, group[0].seen, batch_size=BATCH, workers=workers)
+    loader = eval_loader(photos, group[0].seen, batch_size=BATCH, workers=workers)
     for batch in loader.epoch(0):
         outputs = _outputs(forward, batch, kinds)
         lines: dict[int, dict[str, Any]] = {

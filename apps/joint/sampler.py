@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from apps.engine.data.samplers import BadPhoto, Batch
-from apps.engine.training.loop import Tally
+from apps.engine.training.loop import MetricAccumulator
 
 
 class Source(Protocol):
@@ -123,7 +123,7 @@ class JointLoader:
 
 
 @dataclass
-class TaskTally(Tally):
+class TaskAccumulator(MetricAccumulator):
     """Sums whose terms are named ``TASK/TERM``: each is divided by the photos of its task."""
 
     counts: dict[str, int] = field(default_factory=dict)

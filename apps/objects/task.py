@@ -95,12 +95,12 @@ class Objects:
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> BoxedPhotos:
         """Boxes in whichever layout the folder has."""
         from apps.objects.layouts import read_boxes
-        from apps.objects.transforms import Distorted
+        from apps.objects.transforms import Augmented
         from datasets.detection.base import BoxedPhotos
 
         photos = BoxedPhotos(read_boxes(Path(self.settings.data), split), classes)
         square = self.square()
-        photos.transforms = (Distorted(square, self.settings.augment), square)
+        photos.transforms = (Augmented(square, self.settings.augment), square)
         return photos
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> Head:
@@ -133,13 +133,13 @@ class Objects:
         """Detectors have no closed-form start."""
         return "a detector's head is taught, not fitted"
 
-    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def losses(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """The head's own loss terms."""
         from apps.engine.training.losses import plain_terms
 
         return plain_terms(head)
 
-    def reduce(self, head: Any, output: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def postprocess(self, head: Any, output: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Boxes on the square, scores and labels a photo."""
         return [(one.boxes, one.scores, one.labels) for one in head.decode(output)]
 
@@ -177,7 +177,7 @@ class Objects:
         """COCO's twelve figures, ``ap/NAME`` and counts of errors."""
         return predictions.figures
 
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, figures: dict[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         return {f"val/{name}": figures[name] for name in self.figures if name in figures}
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from apps.engine.core.files import write_whole
 from apps.engine.core.run_dir import RunConfig
-from apps.engine.data.loader import looking_loader
+from apps.engine.data.loader import eval_loader
 from apps.engine.training.frozen.features import pooled_features
 from apps.places.cells.files import fingerprint
 from apps.places.cells.names import grids_of
@@ -204,7 +204,7 @@ def features_in(app: Any, model: Any, config: RunConfig, split: str) -> Features
     """What a run says of the photos of one of its splits; photos that cannot be read are left out."""
     photos: PlacedPhotos = app.dataset(split, classes=config.classes)
     head: Any = model.heads[config.app].eval()
-    loader = looking_loader(
+    loader = eval_loader(
         photos, config.backbone.preprocessing, batch_size=BATCH, workers=app.settings.workers
     )
     pooled, targets, indices, _ = pooled_features(model.backbone, loader, stride=head.strides[0])

@@ -145,7 +145,7 @@ class Places:
             fit_offset(head.offset, features[known], targets["offset"].numpy()[known])
         return f"logistic regression: {'; '.join(told)}"
 
-    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def losses(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """A cross-entropy for each partition, and the offset's distance."""
         from apps.engine.training.losses import plain_terms
 
@@ -156,7 +156,7 @@ class Places:
 
         return plain_terms(head)
 
-    def reduce(self, head: Any, output: Tensor) -> dict[str, Tensor]:
+    def postprocess(self, head: Any, output: Tensor) -> dict[str, Tensor]:
         """Log-probabilities of the finest cells, and the offset."""
         found = {"log_probabilities": head.log_probabilities(output).float()}
         offset = head.split(output)[1]
@@ -201,7 +201,7 @@ class Places:
         """Shares within the five distances, ``median_km``, ``geoscore`` and more."""
         return predictions.metrics()
 
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, figures: dict[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         told = ("cross_entropy", "within_200km", "within_750km", "median_km", "geoscore")
         named = {"cross_entropy": "loss"}
@@ -221,7 +221,7 @@ class Places:
 
         facts = dict(parts["facts"])
         files = []
-        if self.settings.sequence and "honest" in parts:
+        if self.settings.sequence and "cross_validated" in parts:
             from apps.engine.core.console import Screen
             from apps.places.sequence import teach_sequence
 

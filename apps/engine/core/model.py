@@ -13,7 +13,7 @@ from torch import Tensor
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import RunConfig, load_model_state, read_config
 from apps.engine.core.settings import Settings
-from apps.engine.core.task import App
+from apps.engine.core.task import Task
 from backbone import Backbone, Preprocessing, Weights, WeightsInfo, build, load_state, load_weights
 from backbone.inference import folded
 from backbone.weights import IMAGENET
@@ -82,7 +82,7 @@ def make_backbone(
     return network, replace(info, preprocessing=preprocessing)
 
 
-def make_model(app: App, network: Backbone, classes: Sequence[str]) -> MultiHead:
+def make_model(app: Task, network: Backbone, classes: Sequence[str]) -> MultiHead:
     """The backbone with a new head of the application, in channels-last memory."""
     head = app.head(network.channels, classes)
     adopt = getattr(app, "adopt", None)
@@ -117,7 +117,7 @@ def tta_of(config: RunConfig, asked: str | None) -> str:
     return asked or str(config.settings.get("tta", "none"))
 
 
-def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[App, MultiHead, RunConfig]:
+def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[Task, MultiHead, RunConfig]:
     """The application, the model in evaluation mode and the configuration of a finished run.
 
     Args:
@@ -142,7 +142,7 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[App,
 
 def load_pretrained(
     weights: str, *, app: str = "imagenet", **changes: Any
-) -> tuple[App, MultiHead, RunConfig]:
+) -> tuple[Task, MultiHead, RunConfig]:
     """A model from weights that bring a classifier of the 1000 ImageNet classes.
 
     Args:

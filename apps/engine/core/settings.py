@@ -106,7 +106,7 @@ class Settings:
     patience: int | None = option(None, "end after this many epochs without a better --monitor", low=1)
     teacher: str | None = option(None, "learn from the answers of this finished run, too")
     views: int = option(
-        0, "with --freeze --epochs: distorted views of each photo whose features are kept", low=0, high=100
+        0, "with --freeze --epochs: augmented views of each photo whose features are kept", low=0, high=100
     )
     cached_features: bool = option(
         True, "with --freeze --epochs: compute the features of the frozen backbone once"

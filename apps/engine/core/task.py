@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from heads import Head
 
 
-class App(Protocol):
+class Task(Protocol):
     """What the shared commands and the engine ask of an application.
 
     ``Settings`` holds its options; ``has_sample`` says that it can be tried without data; ``monitor`` is
@@ -59,12 +59,12 @@ class App(Protocol):
         ``targets`` is an array, or a dict of tensors where the dataset's targets are dicts.
         """
 
-    def terms(
+    def losses(
         self, head: Any, photos: LabelledPhotos
     ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
         """(images, module, targets) -> named terms, each a mean over the photos of the batch."""
 
-    def reduce(self, head: Any, output: Any) -> Any:
+    def postprocess(self, head: Any, output: Any) -> Any:
         """What is kept of a batch's output for judging: a tensor, or a dict, tuple or list, photos first."""
 
     def predictions(
@@ -74,7 +74,7 @@ class App(Protocol):
         """The kept outputs over a split, as what the figures are counted from."""
 
     def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
-        """What the head's outputs mean, so that one decoder a kind of head reads what ``reduce`` keeps."""
+        """What the head's outputs mean, so that one decoder a kind of head reads what is kept."""
 
     def calibrate(self, raw: Any) -> tuple[Any, dict[str, Any], dict[str, float]]:
         """Calibrated predictions, what to keep of the calibration, and figures that it must not flatter."""
@@ -82,7 +82,7 @@ class App(Protocol):
     def metrics(self, predictions: Any) -> dict[str, float]:
         """The figures of a set of predictions, by the names of the design."""
 
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, figures: dict[str, float]) -> dict[str, float]:
         """The figures that a line of ``metrics.jsonl`` tells, as ``val/NAME``."""
 
     def count(self, predictions: Any) -> int:
@@ -94,6 +94,6 @@ class App(Protocol):
     def report(self, folder: Path, **parts: Any) -> list[Path]:
         """Write ``report.html`` and its plots; returns the files.
 
-        ``parts``: ``title``, ``predictions``, ``history`` (rows of ``metrics.jsonl``), ``facts``, ``honest``
-        (what ``calibrate`` gave, where there was a training), ``model`` and ``config``.
+        ``parts``: ``title``, ``predictions``, ``history`` (rows of ``metrics.jsonl``), ``facts``,
+        ``cross_validated`` (what ``calibrate`` gave, where there was a training), ``model`` and ``config``.
         """

@@ -16,9 +16,9 @@ from apps.engine.data.cache import PhotoCache
 from apps.engine.data.samplers import BadPhoto, Batch, BatchBuilder, EpochBatches, Key, Sampling
 from apps.engine.data.transforms import (
     Transform,
+    decode_size,
     eval_transform,
     seeded,
-    side_for_looking,
     side_for_training,
     train_transform,
 )
@@ -27,8 +27,18 @@ from datasets.base import LabelledPhotos
 from datasets.image_io import BadPhotoError, Pixels
 
 __all__ = [
-    "BadPhoto", "Batch", "EpochBatches", "Loader", "Transform", "eval_transform", "looking_loader",
-    "reading_deaths", "side_for_looking", "side_for_training", "train_transform", "worker_count",
+    "BadPhoto",
+    "Batch",
+    "EpochBatches",
+    "Loader",
+    "Transform",
+    "decode_size",
+    "eval_loader",
+    "eval_transform",
+    "reading_deaths",
+    "side_for_training",
+    "train_transform",
+    "worker_count",
 ]
 
 BATCHES_AHEAD = 4
@@ -86,7 +96,7 @@ class Loader:
         shuffle: a new order each epoch; False keeps the dataset's.
         workers: reading processes; 0 reads in this one; None decides by the cores.
         min_side: pixels of the short side that a JPEG keeps when it is decoded smaller; see
-            :func:`side_for_training` and :func:`side_for_looking`.
+            :func:`side_for_training` and :func:`decode_size`.
         cache: where decoded photos are kept and found; None decodes them each time.
         rank: of this process, 0 to world - 1.
         world: processes that share each batch; the batches of all of them together are the same
@@ -179,7 +189,7 @@ def _start_worker(_: int) -> None:
         os.setpgid(0, 0)
 
 
-def looking_loader(
+def eval_loader(
     photos: LabelledPhotos, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
     cache: PhotoCache | None = None, rank: int = 0, world: int = 1,
 ) -> Loader:
@@ -189,5 +199,5 @@ def looking_loader(
     return Loader(
         photos, own[1] if own else eval_transform(size, crop),
         batch_size=min(batch_size, getattr(photos, "judged_together", batch_size)), workers=workers,
-        min_side=side_for_looking(size, crop), cache=cache, rank=rank, world=world,
+        min_side=decode_size(size, crop), cache=cache, rank=rank, world=world,
     )

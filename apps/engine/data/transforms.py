@@ -80,7 +80,7 @@ def side_for_training(resolution: int, scale: float) -> int:
     return math.ceil(resolution / math.sqrt(max(scale, SHARP_SHARE)))
 
 
-def side_for_looking(resolution: int, crop: float) -> int:
+def decode_size(resolution: int, crop: float) -> int:
     """Twice the short side after resizing, so that decoding smaller costs no sharpness."""
     return 2 * math.ceil(resolution / crop)
 

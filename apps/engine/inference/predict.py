@@ -13,8 +13,8 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
-from apps.engine.core.task import App
-from apps.engine.data.loader import Batch, looking_loader
+from apps.engine.core.task import Task
+from apps.engine.data.loader import Batch, eval_loader
 from apps.engine.inference.answers import answers as answers_of
 from apps.engine.inference.tta import tta_logits
 from datasets.base import LabelledPhotos, Photo
@@ -30,7 +30,7 @@ WHY_NOT = {
 
 
 def check_options(
-    apps: Sequence[type[App]], *, top: int | None, tta: str | None, crops: bool = False
+    apps: Sequence[type[Task]], *, top: int | None, tta: str | None, crops: bool = False
 ) -> None:
     """Refuse what ``predict`` does not understand for runs of these applications.
 
@@ -88,7 +88,7 @@ def predict(
     if not found:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
-    loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     forward, views = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
 
     def answers(images: Tensor, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:

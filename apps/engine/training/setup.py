@@ -16,7 +16,7 @@ from apps.engine.core.model import answering, describe, find_weights, make_backb
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
 from apps.engine.core.settings import Settings
-from apps.engine.core.task import App
+from apps.engine.core.task import Task
 from apps.engine.data.cache import PhotoCache
 from apps.engine.data.collate import stacked, taken
 from apps.engine.data.loader import BadPhoto, Batch, Loader
@@ -24,7 +24,7 @@ from apps.engine.tracking.loggers import require_tensorboard
 from apps.engine.tracking.timer import StageTimer
 from apps.engine.training.loaders import Reading
 from apps.engine.training.optim.optimizers import check_optimizer
-from apps.engine.training.signals import Stop
+from apps.engine.training.signals import SignalHandler
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
 from backbone import Backbone, WeightsInfo
 from backbone.small_maps import guard_small_maps
@@ -36,7 +36,7 @@ NAMED = 4  # photos of a batch that a message names
 
 
 @dataclass
-class Job:
+class TrainSetup:
     """One training in the making: everything that its steps share.
 
     ``precision`` is that of answers and features; in what the backbone learns is
@@ -45,7 +45,7 @@ class Job:
     head; ``regroup`` changes the optimiser's groups.
     """
 
-    app: App
+    app: Task
     settings: Any
     run: Path
     screen: Screen
@@ -66,7 +66,7 @@ class Job:
     judge: Callable[[], Any] | None = None
     regroup: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda groups: groups
     bad: list[str] = field(default_factory=list)
-    stop: Stop = field(default_factory=Stop)
+    signals: SignalHandler = field(default_factory=SignalHandler)
     timer: StageTimer = field(default_factory=StageTimer)
 
     def judging_forward(self) -> Callable[[torch.Tensor], Any]:
@@ -96,15 +96,15 @@ class Job:
         return Batch(torch.zeros(0, 3, side, side, dtype=torch.uint8), nothing, [], [])
 
 
-def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> Job:
+def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> TrainSetup:
     """Data, weights, model and loaders, with every setting resolved."""
     kind = load_app(name)
     sample = settings.data is None
     check_early(kind, settings)
     weights = find_weights(settings)
-    if world.first:
+    if world.is_main:
         settings = with_sample(kind, settings, screen)
-    settings = replace(settings, data=world.share(settings.data))
+    settings = replace(settings, data=world.broadcast(settings.data))
     train, val = (kind(settings).dataset(split) for split in ("train", "val"))
     for note in (*train.notes, *val.notes, *without_photos(val, "val")):
         screen.warn(note)
@@ -131,20 +131,20 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
     )
     if model.backbone_dtype == torch.bfloat16:
         guard_small_maps(backbone)
-    terms = app.terms(model.heads[name], train)
+    terms = app.losses(model.heads[name], train)
     cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
     reading = Reading(chosen, world, cache)
     seen = info.preprocessing
-    return Job(
+    return TrainSetup(
         app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
-        train=reading.distorted(train), still=reading.still(train, seen, kept=False),
+        train=reading.augmented(train), still=reading.still(train, seen, kept=False),
         val=reading.still(val, seen),
         reading=reading, world=world, terms=terms, precision=choose_precision(chosen.precision),
         probing=chosen.epochs is None,
     )
 
 
-def check_early(kind: type[App], settings: Settings) -> None:
+def check_early(kind: type[Task], settings: Settings) -> None:
     """Refuse before any photo is read what could only fail later.
 
     Raises:
@@ -183,7 +183,7 @@ def without_effect(settings: Settings, *, probe_is_taught: bool = False) -> list
     return [f"{flag} has no effect with the other options given" for flag, vain in found.items() if vain]
 
 
-def with_sample(kind: type[App], settings: Settings, screen: Screen) -> Settings:
+def with_sample(kind: type[Task], settings: Settings, screen: Screen) -> Settings:
     """The drawn sample where no ``--data`` is given; says so.
 
     Raises:

@@ -106,7 +106,7 @@ def test_every_metric_of_an_evaluation_is_in_the_table_and_inside_its_bounds(nam
         if value is not None and isfinite(value):
             low, high = metric.bounds
             assert low - 1e-9 <= value <= high + 1e-9, (key, value)
-    rows = app(None).row(metrics)
+    rows = app(None).log_dict(metrics)
     assert rows
     assert all(app.metric_table.find(key) is not None for key in rows), rows.keys()
 

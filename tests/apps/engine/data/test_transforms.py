@@ -16,10 +16,10 @@ from torchvision.transforms import functional as pil
 
 from apps.engine.data import transforms
 from apps.engine.data.transforms import (
+    decode_size,
     eval_transform,
     jitter_colours,
     seeded,
-    side_for_looking,
     side_for_training,
     tame,
     train_transform,
@@ -229,7 +229,7 @@ def test_a_crop_above_one_is_refused() -> None:
 def test_photos_are_read_large_enough_for_the_smallest_crop() -> None:
     assert side_for_training(224, 0.49) == 320
     assert side_for_training(224, 0.08) == side_for_training(224, 1 / 3) == 388  # smaller crops may blur
-    assert side_for_looking(224, 0.875) == 512
+    assert decode_size(224, 0.875) == 512
 
 
 def test_the_generators_are_put_back_after_many_photos() -> None:
