@@ -72,7 +72,8 @@ def figures(
         if not kept:
             raise ValueError(f"no photo of --validate {data} can be read")
         for values, made in zip(found, outputs, strict=True):
-            values[f"{head.name}/{one.monitor}"] = _figure(one, parts[place], head, photos, kept, made)
+            name = f"{head.name}/{one.primary_metric.name}"
+            values[name] = _figure(one, parts[place], head, photos, kept, made)
             values[f"{head.name}/photos"] = len(kept)
     return found
 
@@ -117,9 +118,10 @@ def _figure(
     targets = stacked([photos.target(index) for index in kept])
     paths = tuple(str(photos.photos[index].path) for index in kept)
     predictions = app.predictions(judged, targets, paths, config.classes, config.calibration)
-    found = app.metrics(predictions)[app.monitor]
+    name = app.primary_metric.name
+    found = predictions.metrics()[name]
     if found is None:
         raise ValueError(
-            f"{app.monitor} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"
+            f"{name} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"
         )
     return float(found)

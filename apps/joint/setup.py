@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from statistics import mean
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
 from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
-from apps.engine.core.metric_table import joint_table
+from apps.engine.core.metrics import Metric, MetricTable, joint_table
 from apps.engine.core.registry import load_app
+from apps.engine.core.task import Evaluation
 from apps.engine.training.fit import OneHead, predict_val
 from apps.engine.training.frozen.cached_features import fit_head, pools
 from apps.engine.training.setup import TrainSetup, prepare
@@ -25,33 +26,58 @@ from apps.joint.settings import JointSettings, TaskSpec
 from heads import MultiHead
 
 MEAN = "mean"
+V = TypeVar("V")
 UNCERTAINTY_LR = 1e-2  # of the log variances, which are no weights of a network: about 1 in 100 updates
 
 
-class JointApp:
-    """Stands where an application stood: the figures of all tasks by ``TASK/FIGURE``, and their mean."""
+@dataclass(frozen=True)
+class JointEvaluation:
+    """The evaluations of several tasks.
+
+    Args:
+        parts: of each task.
+        tables: of metrics, by task.
+    """
+
+    parts: Mapping[str, Evaluation]
+    tables: Mapping[str, MetricTable]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts.values()))
+
+    def metrics(self) -> dict[str, Any]:
+        """Those of each task as ``TASK/METRIC``, and ``mean``, that of the tasks' primary metrics.
+
+        One that is undefined on the images at hand is None, and does not count.
+        """
+        parts = {name: part.metrics() for name, part in self.parts.items()}
+        watched = watched_tasks(self.tables)
+        values = {name: parts[name][self.tables[name].primary] for name in watched}
+        shares = [
+            value / _greatest(self.tables[name].primary_metric)
+            for name, value in values.items() if value is not None
+        ]
+        return ({MEAN: mean(shares) if shares else None} if watched else {}) | _flat(parts)
+
+    def intervals(self) -> dict[str, list[float]]:
+        """Those of each task as ``TASK/METRIC``."""
+        return _flat({name: part.intervals() for name, part in self.parts.items()})
+
+
+def _flat(parts: Mapping[str, Mapping[str, V]]) -> dict[str, V]:
+    return {f"{name}/{key}": value for name, part in parts.items() for key, value in part.items()}
+
+
+class JointTask:
+    """Several tasks as one: their metrics by ``TASK/METRIC``, and the mean of their primary ones."""
 
     name: ClassVar[str] = "joint"
-    monitor: ClassVar[str] = MEAN
 
     def __init__(self, tasks: Mapping[str, TrainSetup], model: JointModel) -> None:
         self.tasks, self.model = tasks, model
-        self.metric_table = joint_table({name: setup.app.metric_table for name, setup in tasks.items()})
-
-    def metrics(self, predictions: Mapping[str, Any]) -> dict[str, Any]:
-        """The figures of each task, and ``mean``, that of the figures which the tasks are watched by.
-
-        One that is undefined on the photos at hand is None, and does not count.
-        """
-        own = {name: setup.app.metrics(predictions[name]) for name, setup in self.tasks.items()}
-        watched = watched_tasks(self.tasks)
-        told = {name: own[name][self.tasks[name].app.monitor] for name in watched}
-        shares = [
-            value / _greatest(self.tasks[name].app)
-            for name, value in told.items() if value is not None  # None is undefined on these photos
-        ]
-        flat = {f"{name}/{key}": value for name, figures in own.items() for key, value in figures.items()}
-        return ({MEAN: mean(shares) if shares else None} if watched else {}) | flat
+        self.tables = {name: setup.app.metrics for name, setup in tasks.items()}
+        self.metrics = joint_table(self.tables)
+        self.primary_metric = self.metrics.primary_metric
 
     def log_dict(self, figures: Mapping[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells: the tasks' rows, their mean and their weights."""
@@ -64,15 +90,15 @@ class JointApp:
         return found | {f"weight/{name}": value for name, value in self.model.told_weights().items()}
 
 
-def _greatest(app: Any) -> float:
-    """What the metric that an application is watched by can reach; 1 where it has no upper bound."""
-    greatest: float = app.metric_table[app.monitor].bounds[1]
+def _greatest(metric: Metric) -> float:
+    """What a metric can reach; 1 where it has no upper bound."""
+    greatest = metric.bounds[1]
     return greatest if isfinite(greatest) else 1.0
 
 
-def watched_tasks(tasks: Mapping[str, TrainSetup]) -> list[str]:
-    """The tasks whose metric of the best epoch is better high, so that it goes into the mean."""
-    return [name for name, setup in tasks.items() if setup.app.metric_table.direction(setup.app.monitor)]
+def watched_tasks(tables: Mapping[str, MetricTable]) -> list[str]:
+    """The tasks whose primary metric is better high, so that it goes into the mean."""
+    return [name for name, table in tables.items() if table.primary_metric.higher_is_better]
 
 
 @dataclass
@@ -81,14 +107,14 @@ class JointSetup(TrainSetup):
 
     tasks: dict[str, TrainSetup] = field(default_factory=dict)
 
-    def judged(self) -> dict[str, Any]:
-        """The answers of each task on its validation photos."""
+    def evaluated(self) -> JointEvaluation:
+        """The evaluation of each task on its validation images."""
         model: Any = self.model
         found = {}
         for name, setup in self.tasks.items():
             model.switch(name)
             found[name] = predict_val(setup)
-        return found
+        return JointEvaluation(found, {name: setup.app.metrics for name, setup in self.tasks.items()})
 
     def regrouped(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The optimiser's groups with the learned loss weights in one of their own, which comes first."""
@@ -131,7 +157,7 @@ def prepare_joint(
         learned=chosen.loss_weights == "learned", apart=chosen.batch_norm == "apart",
     )
     model.backbone_dtype = trained_in
-    app = JointApp(setups, model)
+    app = JointTask(setups, model)
     _check_monitor(chosen, app)
     sources = {name: setup.train for name, setup in setups.items()}
     counts = batches_of(
@@ -147,7 +173,7 @@ def prepare_joint(
         loader.photos, train=loader, still=first.still, val=first.val, reading=first.reading, world=world,
         terms=_terms(setups, model), precision=first.precision, tasks=setups,
     )
-    made.judge, made.regroup = made.judged, made.regrouped
+    made.judge, made.regroup = made.evaluated, made.regrouped
     for setup in setups.values():
         setup.signals, setup.timer = made.signals, made.timer
     return made
@@ -155,19 +181,20 @@ def prepare_joint(
 
 def _resolved(joint: JointSettings, first: Any, count: int, *, pretrained: bool) -> JointSettings:
     """The settings of all tasks with every None as the first task chose it."""
-    plain = {k: getattr(first, k) for k, v in vars(joint).items() if v is None and hasattr(first, k)}
-    plain |= {name: getattr(joint, name) for name in ("data", "teacher", "monitor", "keep", "patience")}
+    given, chosen = vars(joint), vars(first)
+    plain = {name: chosen[name] for name, value in given.items() if value is None and name in chosen}
+    plain |= {name: given[name] for name in ("data", "teacher", "monitor", "keep", "patience")}
     norm = joint.batch_norm if joint.batch_norm != "auto" else "still" if pretrained else "apart"
     return replace(joint, **plain | {"accumulate": joint.accumulate or count, "batch_norm": norm})
 
 
-def _check_monitor(settings: JointSettings, app: JointApp) -> None:
+def _check_monitor(settings: JointSettings, app: JointTask) -> None:
     """Refuse a figure to watch that is not there or that is better low."""
     known = [
-        f"{name}/{figure}" for name, setup in app.tasks.items() for figure in setup.app.figures
-        if setup.app.metric_table.direction(figure)
+        f"{name}/{metric}" for name, table in app.tables.items() for metric in table.monitors
+        if table.direction(metric)
     ]
-    if watched_tasks(app.tasks):
+    if watched_tasks(app.tables):
         known.insert(0, MEAN)
     asked = settings.monitor or MEAN
     if asked not in known:

@@ -13,7 +13,7 @@ from apps.engine.core import run_dir
 from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
 from apps.engine.core.files import only_process, remove_unused, write_json, write_text
-from apps.engine.core.metric_table import MetricTable
+from apps.engine.core.metrics import MetricTable
 from apps.engine.core.registry import load_app
 from apps.engine.core.settings import flag_name
 from apps.engine.training.finalize import finalize
@@ -73,7 +73,7 @@ def joint(
         if compare and "epochs_done" not in answer:
             alone = _alone(tasks, {**given, "freeze": False}, out / SEPARATE, screen)
             answer["compare"] = compared(answer["tasks"], alone["tasks"])
-            screen.say(table(answer["compare"], {one.name: load_app(one.app).metric_table for one in tasks}))
+            screen.say(table(answer["compare"], {one.name: load_app(one.app).metrics for one in tasks}))
         answer = {"app": "joint", "run": str(out), **answer, "seconds": round(time.perf_counter() - start, 1)}
         write_json(out / SUMMARY, answer)
         return answer

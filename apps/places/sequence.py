@@ -224,8 +224,8 @@ def single(head: Any, pooled: Tensor, config: RunConfig) -> Tensor:
     return torch.from_numpy(tempered(raw, config.calibration.get("temperature", 1.0))).float()
 
 
-def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> tuple[Path, str]:
-    """Learn from the albums among a run's training photos; returns the file, and how well it went."""
+def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> str:
+    """Learn from the albums among a run's training photos; returns a sentence on how well it went."""
     network = fit_sequence(features_in(app, model, config, "train"), seed=app.settings.seed)
     alone, together, count = cross_entropies(network, features_in(app, model, config, "val"))
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
@@ -235,7 +235,7 @@ def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> tuple[
         f"cross-entropy of {count} photos of val's albums {alone:.3f} alone, {together:.3f} in their album"
         if count else "val has no album to judge it by"
     )
-    return run / FILE, f"sequence model: {judged}"
+    return f"sequence model: {judged}"
 
 
 def load_sequence(run: Path, config: RunConfig) -> AlbumNetwork | None:

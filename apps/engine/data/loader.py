@@ -13,9 +13,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from apps.engine.data.cache import PhotoCache
+from apps.engine.data.collate import stacked, taken
 from apps.engine.data.samplers import BadPhoto, Batch, BatchBuilder, EpochBatches, Key, Sampling
 from apps.engine.data.transforms import (
-    Transform,
     decode_size,
     eval_transform,
     seeded,
@@ -23,7 +23,7 @@ from apps.engine.data.transforms import (
     train_transform,
 )
 from backbone import Preprocessing
-from datasets.base import LabelledPhotos
+from datasets.base import LabelledPhotos, PairTransform
 from datasets.image_io import BadPhotoError, Pixels
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "Batch",
     "EpochBatches",
     "Loader",
-    "Transform",
     "decode_size",
     "eval_loader",
     "eval_transform",
@@ -48,7 +47,7 @@ class SeededPhotos(Dataset[Batch]):
     """A dataset under a transform whose random choices hang on (seed, epoch, index, repeat) alone."""
 
     def __init__(
-        self, photos: LabelledPhotos, transform: Transform, seed: int, cache: PhotoCache | None
+        self, photos: LabelledPhotos, transform: PairTransform, seed: int, cache: PhotoCache | None
     ) -> None:
         self.photos, self.transform, self.seed, self.cache = photos, transform, seed, cache
 
@@ -67,9 +66,8 @@ class SeededPhotos(Dataset[Batch]):
         return builder.batch()
 
     def _seen(self, pixels: Pixels, target: Any) -> tuple[torch.Tensor, Any]:
-        """Photo and target under the transform; one that moves boxes, too, has ``both``."""
-        both = getattr(self.transform, "both", None)
-        return (self.transform(pixels), target) if both is None else both(pixels, target)
+        """Photo and target under the transform."""
+        return self.transform.both(pixels, target)
 
     def _read(self, index: int) -> Pixels:
         if self.cache is None:
@@ -106,7 +104,7 @@ class Loader:
     """
 
     def __init__(
-        self, photos: LabelledPhotos, transform: Transform, *, batch_size: int, seed: int = 0,
+        self, photos: LabelledPhotos, transform: PairTransform, *, batch_size: int, seed: int = 0,
         shuffle: bool = False, workers: int | None = None, min_side: int | None = None,
         cache: PhotoCache | None = None, rank: int = 0, world: int = 1, sampling: Sampling = "all",
     ) -> None:
@@ -143,6 +141,11 @@ class Loader:
         except ChildProcessError:
             self.close()
             raise
+
+    def empty(self, side: int) -> Batch:
+        """A batch without photos, of images ``side`` px wide, for a process that has none."""
+        nothing = taken(stacked([self.photos.target(0)]), [])
+        return Batch(torch.zeros(0, 3, side, side, dtype=torch.uint8), nothing, [], [])
 
     def close(self) -> None:
         """Stop the reading processes; the next epoch starts new ones."""
@@ -195,9 +198,8 @@ def eval_loader(
 ) -> Loader:
     """Photos in order as the weights want to see them: for judging and for answering."""
     size, crop = preprocessing.resolution, preprocessing.crop
-    own = getattr(photos, "transforms", None)
     return Loader(
-        photos, own[1] if own else eval_transform(size, crop),
-        batch_size=min(batch_size, getattr(photos, "judged_together", batch_size)), workers=workers,
+        photos, photos.transforms[1] if photos.transforms else eval_transform(size, crop),
+        batch_size=min(batch_size, photos.evaluated_together or batch_size), workers=workers,
         min_side=decode_size(size, crop), cache=cache, rank=rank, world=world,
     )

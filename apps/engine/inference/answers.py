@@ -9,13 +9,13 @@ from torch import Tensor
 
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.spec import HeadSpec
-from apps.engine.core.task import Task
+from apps.engine.core.task import AnyTask
 from apps.engine.inference.decode import Outputs, decode
 from apps.engine.inference.predictions import Prediction
 
 
 def answers(
-    app: Task, head: Any, output: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *, top: int = 5
+    app: AnyTask, head: Any, output: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *, top: int = 5
 ) -> list[Prediction]:
     """One answer an image of a batch.
 

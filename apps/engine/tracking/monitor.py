@@ -72,7 +72,7 @@ def watching(setup: TrainSetup, state: TrainState) -> Iterator[Watching]:
         setup.screen.warn(complaint)
     view = setup.screen.training(
         setup.settings.epochs, state.steps, start, metric=f"val/{state.best.metric}",
-        history=run_dir.read_metrics(setup.run), table=setup.app.metric_table,
+        history=run_dir.read_metrics(setup.run), table=setup.app.metrics,
     )
     wanted = setup.settings.profile and setup.world.is_main
     profiler = Profiler(setup.run, setup.model, setup.timer) if wanted else None

@@ -9,6 +9,7 @@ import torch
 
 from apps.engine.core import run_dir
 from apps.engine.core.run_dir import RunConfig
+from apps.engine.core.task import ReportInputs
 from apps.engine.training.fit import predict_val
 from apps.engine.training.setup import TrainSetup
 
@@ -25,11 +26,11 @@ def finalize(setup: TrainSetup, *, seconds: float) -> dict[str, float]:
     if not setup.world.is_main:
         return {}
     predictions, calibration, cross_validated = setup.app.calibrate(raw)
-    metrics = setup.app.metrics(predictions) | cross_validated
+    metrics: dict[str, float] = predictions.metrics() | cross_validated
     config = RunConfig(
         app=setup.app.name, classes=setup.classes, settings=setup.settings.to_dict(), backbone=setup.info,
         fingerprint=setup.backbone.fingerprint(), metrics=metrics, versions=versions(),
-        calibration=calibration, intervals=setup.app.intervals(predictions), seconds=round(seconds, 1),
+        calibration=calibration, intervals=predictions.intervals(), seconds=round(seconds, 1),
         precision=precision_used(setup),
         data={"train": len(setup.photos), "val": len(setup.val.photos), "skipped": setup.bad},
     )
@@ -41,11 +42,12 @@ def finalize(setup: TrainSetup, *, seconds: float) -> dict[str, float]:
             f"--out {setup.run} writes it"
         ) from err
     run_dir.write_progress(setup.run, run_dir.read_progress(setup.run) | {"state": "finished"})
-    setup.app.report(
-        setup.run, title=f"{setup.app.name}: {setup.info.name} at {setup.settings.resolution} px",
-        predictions=predictions, cross_validated=cross_validated, history=run_dir.read_metrics(setup.run),
-        facts=facts(config) | {"seconds of training": f"{seconds:.0f}"}, model=setup.model, config=config,
-    )
+    more = setup.app.after_fit(setup.run, setup.model, config, setup.screen)
+    setup.app.report(setup.run, ReportInputs(
+        f"{setup.app.name}: {setup.info.name} at {setup.settings.resolution} px", predictions,
+        facts(config) | {"seconds of training": f"{seconds:.0f}"} | more, run_dir.read_metrics(setup.run),
+        setup.model, config, cross_validated,
+    ))
     return metrics
 
 

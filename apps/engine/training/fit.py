@@ -143,7 +143,7 @@ def end_epoch(setup: TrainSetup, state: TrainState, watch: Watching) -> None:
         setup.note_bad(bad)
     with judged_weights(setup, state):
         predictions = predict_val(setup) if setup.judge is None else setup.judge()
-        figures = setup.app.metrics(predictions)
+        figures = predictions.metrics()
         better = state.best.improved(figures, state.epoch + 1)
         if better and keeps_best(setup.settings) and setup.world.is_main:
             keep_best(setup)
@@ -199,7 +199,7 @@ def load_best(setup: TrainSetup, state: TrainState) -> None:
 
 def predict_val(setup: TrainSetup) -> Any:
     """The model's answers on the validation photos, averaged over views where the settings say so."""
-    tta = getattr(setup.settings, "tta", "none")
+    tta = setup.app.tta
     setup.model.eval()
     known = setup.val_features is not None and tta == "none"
     photos = setup.val_features if known else setup.val

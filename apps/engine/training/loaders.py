@@ -34,9 +34,8 @@ class Reading:
         transform = train_transform(
             s.train_resolution, scale=s.min_crop, jitter=s.jitter, randaugment=s.randaugment, erase=s.erase
         )
-        own = getattr(photos, "transforms", None)
         return Loader(
-            photos, own[0] if own else transform,
+            photos, photos.transforms[0] if photos.transforms else transform,
             batch_size=s.batch_size, seed=s.seed, shuffle=shuffle, workers=s.workers,
             min_side=side_for_training(s.train_resolution, s.min_crop), cache=self.cache,
             rank=self.world.rank, world=self.world.size, sampling=s.sampling if shuffle else "all",

@@ -60,8 +60,8 @@ def start_state(setup: TrainSetup, module: nn.Module) -> TrainState:
         setup: the training.
         module: what learns: images, or cached features, to the head's output.
     """
-    s, monitor = setup.settings, setup.settings.monitor or setup.app.monitor
-    higher = setup.app.metric_table.higher_is_better(monitor)
+    s, monitor = setup.settings, setup.settings.monitor or setup.app.primary_metric.name
+    higher = setup.app.metrics.higher_is_better(monitor)
     groups = parameter_groups(
         setup.model, lr=s.lr, backbone_lr=s.backbone_lr, weight_decay=s.weight_decay,
         layer_decay=s.layer_decay,

@@ -36,8 +36,13 @@ def fit_head(setup: TrainSetup) -> None:
         )
     setup.note_bad(bad)
     if setup.world.is_main:
-        setup.screen.say(setup.app.fit_head(head, features, targets))
+        setup.screen.say(setup.app.fit_head(head, features, as_tensors(targets)))
     setup.world.broadcast_state(head)
+
+
+def as_tensors(targets: Any) -> Any:
+    """Targets (N, ...) as the losses take them: a tensor, or a dict of such."""
+    return targets if isinstance(targets, dict) else torch.as_tensor(targets)
 
 
 class FeatureLoader:
@@ -60,12 +65,12 @@ class FeatureLoader:
     ) -> None:
         self.photos, self.batches, self.seed, self.indices = photos, batches, seed, indices
         self.features = torch.as_tensor(features)
-        self.targets = targets if isinstance(targets, dict) else torch.as_tensor(targets)
+        self.targets = as_tensors(targets)
 
     def __len__(self) -> int:
         return self.batches.total
 
-    def empty(self) -> Batch:
+    def empty(self, side: int) -> Batch:
         """A batch without photos, for a process that has none."""
         return Batch(self.features[0, :0, :, None, None], taken(self.targets, []), [], [])
 

@@ -28,8 +28,8 @@ from apps.engine.core.live import BLOCKS, Curve, Pace, clock, columns, epoch_lin
 PRELUDE = """
 import fcntl, math, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that the key Ctrl-C reaches this process
-from apps.one_label import METRICS
-from apps.progress import Screen
+from apps.classification.task import METRICS
+from apps.engine.core.live import Screen
 
 def gate():
     "Tell the test that there is something to see, and wait until it has looked."
