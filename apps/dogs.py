@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from apps.classification.task import OneLabel, OneLabelSettings
@@ -23,7 +22,7 @@ class DogsSettings(OneLabelSettings):
     crop: bool = option(False, "cut Stanford Dogs' photos to their annotated box")
 
 
-class Dogs(OneLabel):
+class Dogs(OneLabel[DogsSettings]):
     """The application: which photos, which head, which figures."""
 
     name: ClassVar[str] = "dogs"
@@ -35,7 +34,7 @@ class Dogs(OneLabel):
         from datasets.classification.folders import ImageFolders, has_split
         from datasets.classification.stanford_dogs import StanfordDogs, is_stanford_dogs
 
-        root = Path(self.settings.data)
+        root = self.data
         if is_stanford_dogs(root):
             return StanfordDogs(root, split, crop=self.settings.crop, classes=classes)
         if has_split(root, "train") and not has_split(root, "val"):

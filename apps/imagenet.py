@@ -21,7 +21,7 @@ class ImageNetSettings(OneLabelSettings):
     """Options of ``finetune imagenet`` and ``evaluate imagenet``."""
 
 
-class ImageNet(OneLabel):
+class ImageNet(OneLabel[ImageNetSettings]):
     """The application: always all 1000 classes, in the order of their WordNet numbers."""
 
     name: ClassVar[str] = "imagenet"
@@ -45,7 +45,7 @@ class ImageNet(OneLabel):
                 f"the model has {len(classes)} classes of its own ({', '.join(classes[:3])}, ...), not "
                 "ImageNet's 1000 in their order; give another --checkpoint"
             )
-        data = Path(self.settings.data)
+        data = self.data
         if _is_sample(data):
             raise ValueError(f"imagenet has no drawn sample: give {NEEDS}; some of the 1000 classes will do")
         return ImageNetTrain(data) if split == "train" else ImageNetVal(data)

@@ -24,10 +24,10 @@ from apps.engine.core.machine import choose_precision, keep_memory
 from apps.engine.core.model import answering
 from apps.engine.data.loader import Batch
 from apps.engine.tracking.monitor import Watching, watching
-from apps.engine.training.fit import one_epoch, prepare_course
-from apps.engine.training.loop import Tally
-from apps.engine.training.setup import Job, prepare
-from apps.engine.training.state import Course
+from apps.engine.training.fit import one_epoch, prepare_state
+from apps.engine.training.loop import MetricAccumulator
+from apps.engine.training.setup import TrainSetup, prepare
+from apps.engine.training.state import TrainState
 from backbone import MobileNetV1
 from benchmarks.gate import Gate
 from benchmarks.rounds import Side
@@ -73,7 +73,7 @@ def settings_of(side: Side, folder: Path, **changes: Any) -> DogsSettings:
 
 
 @contextmanager
-def prepared(side: Side, **changes: Any) -> Iterator[Job]:
+def prepared(side: Side, **changes: Any) -> Iterator[TrainSetup]:
     """Data, network and loaders of a run that leaves nothing behind."""
     keep_memory()
     with tempfile.TemporaryDirectory() as name:
@@ -88,32 +88,32 @@ def train(gate: Gate, side: Side) -> None:
     ``epoch``: ``first`` to fill an empty photo cache, ``later`` to read from a full one;
     ``precision``: as ``--precision``; ``work``: ``read`` to read photos only.
     """
-    with prepared(side) as job:
-        plain = job.train
+    with prepared(side) as setup:
+        plain = setup.train
         if side.options.get("epoch") == "later":
             for _ in plain.epoch(0):
                 pass  # fills the cache
-        job.train = Gated(plain, gate)
+        setup.train = Gated(plain, gate)
         gate.say({"workers": plain.workers, "threads": torch.get_num_threads()})
         if side.options.get("work") == "read":
             for number in count(1):
-                for _ in job.train.epoch(number):
+                for _ in setup.train.epoch(number):
                     pass
-        learn(job, epochs=EPOCHS)
+        learn(setup, epochs=EPOCHS)
 
 
-def learn(job: Job, *, epochs: int) -> None:
+def learn(setup: TrainSetup, *, epochs: int) -> None:
     """Epochs of a training as ``finetune`` runs them, without validation."""
-    course, module = prepare_course(job, None)
-    course.epoch = 1  # epoch 0 has other crops in the same order; a cache is filled with it
-    with watching(job, course) as watch:
+    state, module = prepare_state(setup, None)
+    state.epoch = 1  # epoch 0 has other crops in the same order; a cache is filled with it
+    with watching(setup, state) as watch:
         for _ in range(epochs):
-            _one_more(job, course, module, watch)
+            _one_more(setup, state, module, watch)
 
 
-def _one_more(job: Job, course: Course, module: nn.Module, watch: Watching) -> None:
-    one_epoch(job, course, module, watch)
-    course.epoch, course.step, course.tally = course.epoch + 1, 0, Tally()
+def _one_more(setup: TrainSetup, state: TrainState, module: nn.Module, watch: Watching) -> None:
+    one_epoch(setup, state, module, watch)
+    state.epoch, state.step, state.totals = state.epoch + 1, 0, MetricAccumulator()
 
 
 def frozen(gate: Gate, side: Side) -> None:
@@ -125,13 +125,13 @@ def frozen(gate: Gate, side: Side) -> None:
         weights = Path(folder) / "seeded.safetensors"
         save_file(seeded_network(side).state_dict(), weights, {"padding": "symmetric"})
         changes = {"weights": str(weights), "width": None, "freeze": True, "epochs": epochs}
-        with prepared(side, **changes, cached_features=side.options["cached"]) as job:
-            plain = job.train
+        with prepared(side, **changes, cached_features=side.options["cached"]) as setup:
+            plain = setup.train
             gate.say({"photos": len(plain.photos), "threads": torch.get_num_threads()})
             work = float(epochs * len(plain.photos))
             for _ in gate.through(count(), lambda _: work):
-                job.train = plain
-                learn(job, epochs=epochs)
+                setup.train = plain
+                learn(setup, epochs=epochs)
 
 
 def answerer(network: nn.Module, side: Side, classes: int) -> Callable[[Tensor], Tensor]:

@@ -60,13 +60,13 @@ def gradient_error(data: Path, weights: str, *, still: bool) -> dict[str, float]
     import torch
 
     from apps.engine.core.model import load_pretrained
-    from apps.engine.data.loader import looking_loader
+    from apps.engine.data.loader import eval_loader
     from backbone import optimize_for_training
     from datasets.classification.folders import ImageFolders
 
     _, model, config = load_pretrained(weights)
     backbone: Any = model.backbone
-    loader = looking_loader(
+    loader = eval_loader(
         ImageFolders(data, "val"), config.backbone.preprocessing, batch_size=PHOTOS, workers=0
     )
     batch = next(iter(loader.epoch(0)))

@@ -7,9 +7,10 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.image_io import Box, Pixels, read_photo, read_pixels
@@ -30,6 +31,16 @@ class Photo:
     box: Box | None = None
 
 
+class PairTransform(Protocol):
+    """An image, (H, W, 3) uint8, to (3, S, S) uint8, and its target with it."""
+
+    def __call__(self, photo: Pixels, /) -> Tensor:
+        """The image as a network sees it."""
+
+    def both(self, pixels: Pixels, target: Any) -> tuple[Tensor, Any]:
+        """The image so, and its target, with the boxes in it moved as the image is."""
+
+
 class LabelledPhotos(Dataset[tuple[Image.Image, Any]]):
     """Photos with labels; reads them upright in RGB, resizes and normalises nothing.
 
@@ -43,6 +54,8 @@ class LabelledPhotos(Dataset[tuple[Image.Image, Any]]):
         crop_to_box: cut photos to their box; a photo without one stays whole.
 
     Attributes:
+        evaluated_together: the most images a batch in evaluation; None for any number.
+        transforms: for training and for evaluation, where targets move with the image; None: the usual.
         notes: sentences on what a user should know about these photos.
 
     Raises:
@@ -50,6 +63,8 @@ class LabelledPhotos(Dataset[tuple[Image.Image, Any]]):
     """
 
     one_class: ClassVar[bool] = True
+    evaluated_together: ClassVar[int | None] = None
+    transforms: tuple[PairTransform, PairTransform] | None = None
 
     def __init__(
         self,

@@ -124,14 +124,6 @@ def test_files_and_functions_stay_short() -> None:
                 assert (node.end_lineno or 0) - node.lineno + 1 <= 60, f"{path}: {node.name}"
 
 
-@pytest.mark.parametrize("name", APPS)
-def test_every_registered_application_keeps_the_contract(name: str) -> None:
-    app = load_app(name)
-    assert app.name == name
-    assert {"dataset", "head", "metrics", "intervals", "report"} <= set(dir(app))
-    assert app.Settings().to_dict()["seed"] == 0
-
-
 def test_an_application_of_another_package_joins_and_a_second_of_one_name_raises() -> None:
     point = EntryPoint("cats", "somewhere:Cats", "mobilenet_apps.apps")
     assert merge({"dogs": "apps.dogs:Dogs"}, (point,))["cats"] == "somewhere:Cats"

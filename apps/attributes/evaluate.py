@@ -173,12 +173,13 @@ def _judged(
 
 
 def _answer(
-    found: Judged, report: Path | None, title: str, skipped: int, honest: dict[str, float] | None = None
+    found: Judged, report: Path | None, title: str, skipped: int,
+    cross_validated: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     if report is not None:
         writable_folder(report, "--report")
-        write_report(report, found, title=title, honest=honest)
+        write_report(report, found, title=title, cross_validated=cross_validated)
     return {
-        "app": Attributes.name, "n": len(found.paths), "metrics": found.metrics() | (honest or {}),
+        "app": Attributes.name, "n": len(found.paths), "metrics": found.metrics() | (cross_validated or {}),
         "intervals": found.intervals(), "groups": found.breakdown(), "skipped": skipped,
     }

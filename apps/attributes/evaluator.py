@@ -98,6 +98,9 @@ class Judged:
         found: NDArray[np.intp] = np.unique(owners, return_inverse=True)[1]
         return found
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
     def metrics(self) -> dict[str, Any]:
         """``mean_ap``, ``ap/NAME`` and the rest; None where an attribute has no positive or no negative."""
         found: dict[str, Any] = {"mean_ap": None}

@@ -24,7 +24,7 @@ ACROSS = 3
 
 
 def write_report(
-    folder: Path, judged: Judged, *, title: str, honest: Mapping[str, float] | None = None,
+    folder: Path, judged: Judged, *, title: str, cross_validated: Mapping[str, float] | None = None,
     facts: Mapping[str, str | float] | None = None,
 ) -> list[Path]:
     """``report.html``, ``precision_recall.png`` and ``reliability.png``.
@@ -33,7 +33,7 @@ def write_report(
         folder: there already.
         judged: answers and labels.
         title: of the page.
-        honest: figures in place of those that the choice of thresholds flatters.
+        cross_validated: figures in place of those that the choice of thresholds flatters.
         facts: settings and provenance.
 
     Returns:
@@ -44,7 +44,7 @@ def write_report(
             "precision_recall": partial(_grid, judged, _curve),
             "reliability": partial(_grid, judged, _reliability),
         },
-        title=title, judged=judged, figures=judged.metrics() | dict(honest or {}), facts=facts,
+        title=title, judged=judged, figures=judged.metrics() | dict(cross_validated or {}), facts=facts,
         spread=judged.intervals(), mistakes=[_mistakes(judged, name) for name in judged.names],
     )
 

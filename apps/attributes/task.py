@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metric_table import POSITIVE, SHARE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, SHARE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
+from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from apps.attributes.evaluator import Judged
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.task import Losses, ReportInputs
     from datasets.faces.attributes import AttributePhotos
     from heads.multilabel import Attributes as AttributesHead
 
@@ -32,14 +34,14 @@ METRICS = MetricTable("attributes", (
     Metric("mae/*", False, "classes", POSITIVE),
     Metric("prevalence/*", None), Metric("threshold/*", None, bounds=SHARE),
     Metric("entropy", None, "nats", POSITIVE), Metric("entropy/*", None, "nats", POSITIVE),
-), primary="mean_ap")
+), primary="mean_ap", watchable=("ece", "cross_entropy"))
 
 
 @dataclass(frozen=True)
 class AttributesSettings(Settings):
     """Options of a student of attributes."""
 
-    judged_finer: ClassVar[bool] = False  # crops of faces are of one scale
+    finer_evaluation: ClassVar[bool] = False  # crops of faces are of one scale
 
     data: Path | None = option(None, "CelebA, or a folder of face crops, with a table of attributes in it")
     table: Path | None = option(
@@ -83,22 +85,39 @@ class AttributesSettings(Settings):
             object.__setattr__(self, "table", Path(self.table).absolute())
 
 
-class Attributes:
+def predict_attributes(
+    paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,  # noqa: ARG001
+    crops: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """A line a face that is found on the images; with ``crops``, a line an image."""
+    from apps.faces.extraction.crops import predict_faces
+
+    return predict_faces(
+        list(paths), checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
+        precision=precision,
+    )
+
+
+class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
     """Photos of faces to the probabilities of their attributes."""
 
     name: ClassVar[str] = "attributes"
-    looks: ClassVar[str] = "faces"
-    probe_is_taught: ClassVar[bool] = True
     Settings: ClassVar[type[Settings]] = AttributesSettings
-    has_sample: ClassVar[bool] = False
-    monitor: ClassVar[str] = "mean_ap"
-    figures: ClassVar[tuple[str, ...]] = ("mean_ap", "ece", "cross_entropy")
+    metrics: ClassVar[MetricTable] = METRICS
+    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
-    metric_table: ClassVar[MetricTable] = METRICS
+    subject: ClassVar[Subject] = "faces"
+    file_predictor: ClassVar[FilePredictor | None] = predict_attributes
+    fit_head_distills: ClassVar[bool] = True
 
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
+    def __init__(self, settings: AttributesSettings) -> None:
+        super().__init__(settings)
         self._owners: dict[str, str] = {}  # who is on the photos that were asked for, for the intervals
+
+    @property
+    def eval_crop(self) -> float | None:
+        """As the settings say."""
+        return self.settings.judged_crop
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> AttributePhotos:
         """The photos of a split; in ``train`` with the teacher's answers where there is one."""
@@ -119,19 +138,19 @@ class Attributes:
             weights=weights_of(self.settings.weights_of, layout.names), stride=stride,
         )
 
-    def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:
+    def fit_head(self, head: AttributesHead, features: NDArray[np.float32], targets: Tensor) -> str:
         """Logistic regression on pooled features, hard or soft targets, put into the head."""
         from apps.attributes.probe import fit_logistic
 
-        return fit_logistic(head, features, targets, seed=self.settings.seed)
+        return fit_logistic(head, features, targets.numpy(), seed=self.settings.seed)
 
-    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def losses(self, head: AttributesHead, photos: AttributePhotos) -> Losses[Tensor]:
         """The head's masked loss; a teacher's answers are in the targets already."""
         from apps.engine.training.losses import plain_terms
 
         return plain_terms(head)
 
-    def reduce(self, head: Any, output: Tensor) -> Tensor:
+    def postprocess(self, head: AttributesHead, output: Tensor) -> Tensor:
         """The logits, as they are."""
         return output
 
@@ -150,7 +169,7 @@ class Attributes:
             owners=self._owners,
         )
 
-    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+    def head_spec(self, head: AttributesHead, config: RunConfig) -> HeadSpec:
         """Logits, which the names among the classes say how to read."""
         from apps.engine.core.spec import HeadSpec
 
@@ -166,42 +185,17 @@ class Attributes:
         kept = {"thresholds": thresholds, "fitted_on": "val", "photos": len(raw.paths)}
         return replace(raw, thresholds=thresholds), kept, raw.crossed()
 
-    def metrics(self, predictions: Judged) -> dict[str, float]:
-        """``mean_ap``, ``ap/NAME``, ``balanced_accuracy/NAME``, ``ece/NAME`` and more; None is undefined."""
-        return predictions.metrics()
-
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
-        told = {name: value for name, value in figures.items() if name == "mean_ap" or name.startswith("ap/")}
-        told["loss"] = figures["cross_entropy"]
+        told = {name: value for name, value in metrics.items() if name == "mean_ap" or name.startswith("ap/")}
+        told["loss"] = metrics["cross_entropy"]
         return {f"val/{name}": value for name, value in told.items() if value is not None}
 
-    def count(self, predictions: Judged) -> int:
-        """Photos judged."""
-        return len(predictions.paths)
-
-    def intervals(self, predictions: Judged) -> dict[str, list[float]]:
-        """95 % intervals of the average precisions, by bootstrap over people."""
-        return predictions.intervals()
-
-    def report(self, folder: Path, **parts: Any) -> list[Path]:
-        """Figures, precision over recall, calibration, groups and the worst mistakes."""
+    def report(self, folder: Path, inputs: ReportInputs[Judged]) -> list[Path]:
+        """Metrics, precision over recall, calibration, groups and the worst mistakes."""
         from apps.attributes.report import write_report
 
         return write_report(
-            folder, parts["predictions"], title=parts["title"], honest=parts.get("honest"),
-            facts=parts.get("facts") or {},
-        )
-
-    @staticmethod
-    def predict(
-        paths: Sequence[Path], *, checkpoint: Path, crops: bool = False, workers: int | None = None,
-        precision: str = "auto", **_: Any,
-    ) -> Iterator[dict[str, Any]]:
-        """A line a face that is found on the photos; with ``crops``, a line a photo."""
-        from apps.faces.extraction.crops import predict_faces
-
-        return predict_faces(
-            paths, checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
-            precision=precision,
+            folder, inputs.evaluation, title=inputs.title, cross_validated=inputs.cross_validated,
+            facts=inputs.facts,
         )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from apps.attributes.names import Layout
 from apps.engine.core.machine import choose_precision
-from apps.engine.data.loader import looking_loader
+from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing, build, load_state, load_weights
 from backbone.weights import locate_weights
@@ -188,7 +188,7 @@ def asked(
     """
     found = np.full((len(paths), oracle.layout.width), np.nan, np.float32)
     photos = LabelledPhotos([Photo(path, 0) for path in paths], ["photo"])
-    loader = looking_loader(photos, oracle.seen, batch_size=BATCH, workers=workers)
+    loader = eval_loader(photos, oracle.seen, batch_size=BATCH, workers=workers)
     for done, batch in enumerate(loader.epoch(0), 1):
         if batch.indices:
             answers = oracle.answers(as_floats(batch.images)).numpy()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from apps.engine.core.metric_table import POSITIVE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
+from apps.engine.core.task import TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.task import Losses, ReportInputs
     from apps.engine.evaluation.classification import Predictions
     from datasets.base import LabelledPhotos
     from heads import Classifier
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 METRICS = MetricTable("an application of one class a photo", (
     Metric("top1", True), Metric("top5", True), Metric("ece", False),
     Metric("cross_entropy", False, "nats", POSITIVE),
-), primary="top1")
+), primary="top1", watchable=("top5", "ece", "cross_entropy"))
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,21 @@ class OneLabelSettings(Settings):
             raise ValueError("--class-weights balanced and --sampling balanced do the same twice; give one")
 
 
-class OneLabel:
+L = TypeVar("L", bound=OneLabelSettings)
+
+
+class OneLabel(TaskDefaults[L, "Classifier"]):
     """The parts of the contract of an application that such applications share."""
 
-    has_sample: ClassVar[bool] = False
-    monitor: ClassVar[str] = "top1"
     name: ClassVar[str]
-    figures: ClassVar[tuple[str, ...]] = ("top1", "top5", "ece", "cross_entropy")
+    metrics: ClassVar[MetricTable] = METRICS
+    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
-    metric_table: ClassVar[MetricTable] = METRICS
 
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
+    @property
+    def tta(self) -> str:
+        """As the settings say."""
+        return self.settings.tta
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> Classifier:
         """A classifier on the deepest map."""
@@ -75,19 +80,17 @@ class OneLabel:
             label_smoothing=self.settings.smoothing,
         )
 
-    def fit_head(self, head: Any, features: NDArray[np.float32], targets: NDArray[np.int64]) -> str:
+    def fit_head(self, head: Classifier, features: NDArray[np.float32], targets: Tensor) -> str:
         """A linear probe on pooled features, put into the head; says how good it was."""
         from apps.engine.training.frozen.linear_probe import fit_probe
 
-        probe = fit_probe(head, features, targets, seed=self.settings.seed)
+        probe = fit_probe(head, features, targets.numpy(), seed=self.settings.seed)
         if not probe.accuracy_by_strength:
             return "linear probe: too few photos to validate it"
         best = probe.accuracy_by_strength[probe.strength]
         return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
 
-    def terms(
-        self, head: Any, photos: LabelledPhotos
-    ) -> Callable[[Tensor, nn.Module, Tensor], dict[str, Tensor]]:
+    def losses(self, head: Classifier, photos: LabelledPhotos) -> Losses[Tensor]:
         """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
         from apps.engine.core.machine import choose_precision
         from apps.engine.data.class_weights import class_weights
@@ -97,13 +100,13 @@ class OneLabel:
 
         s = self.settings
         if s.class_weights != "none":
-            head.set_class_weights(class_weights(photos.counts(), s.class_weights))
+            head.set_class_weights(class_weights(photos.counts(), "balanced"))
         mix = Mixer(len(photos.classes), mixup=s.mixup, cutmix=s.cutmix) if s.mixup or s.cutmix else None
         teacher = None if s.teacher is None else load_teacher(
             Path(s.teacher), classes=photos.classes, dtype=choose_precision(s.precision)
         )
 
-        def terms(images: Tensor, model: nn.Module, targets: Tensor) -> dict[str, Tensor]:
+        def losses(images: Tensor, model: nn.Module, targets: Tensor) -> dict[str, Tensor]:
             if mix is not None:
                 images, targets = mix(as_floats(images), targets)
             output = model(images)
@@ -115,9 +118,9 @@ class OneLabel:
                 own, output, answers, temperature=s.teacher_temperature, weight=s.teacher_weight
             )
 
-        return terms
+        return losses
 
-    def reduce(self, head: Any, output: Tensor) -> Tensor:
+    def postprocess(self, head: Classifier, output: Tensor) -> Tensor:
         """The logits, as they are."""
         return output
 
@@ -131,7 +134,7 @@ class OneLabel:
         temperature = (calibration or {}).get("temperature", 1.0)
         return Predictions(outputs.numpy(), targets.numpy(), paths, tuple(classes), temperature)
 
-    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+    def head_spec(self, head: Classifier, config: RunConfig) -> HeadSpec:
         """Logits of the classes."""
         from apps.engine.core.spec import HeadSpec
 
@@ -153,35 +156,20 @@ class OneLabel:
             "temperature": temperature, "unknown": rule.to_dict(), "fitted_on": "val",
             "photos": len(raw.targets),
         }
-        honest = {"ece": cross_fitted_ece(raw.logits, raw.targets)} if len(raw.targets) > 1 else {}
-        return replace(raw, temperature=temperature), kept, honest
+        cross_validated = {"ece": cross_fitted_ece(raw.logits, raw.targets)} if len(raw.targets) > 1 else {}
+        return replace(raw, temperature=temperature), kept, cross_validated
 
-    def metrics(self, predictions: Predictions) -> dict[str, float]:
-        """``top1``, ``top5``, ``ece``, ``cross_entropy``."""
-        from apps.engine.evaluation.classification import classification_metrics
-
-        return classification_metrics(predictions)
-
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
-        return {"val/loss": figures["cross_entropy"], "val/top1": figures["top1"]}
+        return {"val/loss": metrics["cross_entropy"], "val/top1": metrics["top1"]}
 
-    def count(self, predictions: Predictions) -> int:
-        """Photos judged."""
-        return len(predictions.targets)
-
-    def intervals(self, predictions: Predictions) -> dict[str, list[float]]:
-        """95 % Wilson intervals of the accuracies."""
-        from apps.engine.evaluation.classification import intervals
-
-        return intervals(predictions)
-
-    def report(self, folder: Path, **parts: Any) -> list[Path]:
+    def report(self, folder: Path, inputs: ReportInputs[Predictions]) -> list[Path]:
         """The report of a classifier, with where the network looked."""
         from apps.classification.report import write_classification_report
         from apps.engine.reporting.thumbnails import looks, thumbnail
 
-        model, config, honest = (parts.pop(name, None) for name in ("model", "config", "honest"))
-        cams = looks(model, self.name, config, parts["predictions"])
-        ece = (honest or {}).get("ece")
-        return write_classification_report(folder, thumbnail=thumbnail, cams=cams, ece=ece, **parts)
+        cams = looks(inputs.model, self.name, inputs.config, inputs.evaluation)
+        return write_classification_report(
+            folder, title=inputs.title, predictions=inputs.evaluation, facts=inputs.facts,
+            history=inputs.history, thumbnail=thumbnail, cams=cams, ece=inputs.cross_validated.get("ece"),
+        )

@@ -11,7 +11,7 @@ import click
 from apps.cli.options import FOLDER, config_option, given_settings, settings_options
 from apps.cli.output import emit
 from apps.engine.core.registry import load_app
-from apps.joint.settings import JointSettings, Task, make_tasks
+from apps.joint.settings import JointSettings, TaskSpec, make_tasks
 
 OWN = ("data", "teacher")  # of one task each: --data NAME=DIR, --set NAME.teacher=RUN
 
@@ -54,7 +54,7 @@ def _set(words: Sequence[str], apps: dict[str, str]) -> dict[str, dict[str, Any]
     return found
 
 
-def _tasks(words: Sequence[str], rest: dict[str, Any]) -> list[Task]:
+def _tasks(words: Sequence[str], rest: dict[str, Any]) -> list[TaskSpec]:
     apps = {left: right or left for left, _, right in (word.partition("=") for word in words)}
     data = {name: Path(value) for name, value in _pairs(rest["data"], "--data").items()}
     try:

@@ -79,9 +79,9 @@ def _finetune_command(name: str) -> click.Command:
         from apps.engine.core.console import Screen
 
         if find_lr:
-            from apps.engine.training.lr_finder import find_rate
+            from apps.engine.training.lr_finder import run_lr_finder
 
-            emit(find_rate(name, given, out=folder, screen=Screen()))
+            emit(run_lr_finder(name, given, out=folder, screen=Screen()))
             return
         from apps.engine.training.finetune import finetune
 

@@ -119,7 +119,7 @@ def _measure(
         return {}
     before, after = figures(made.parts, [reference, model], validate, say)
     drops: dict[str, float] = {}
-    tables = {head.name: part[0].metric_table for head, part in zip(made.spec.heads, made.parts, strict=True)}
+    tables = {head.name: part[0].metrics for head, part in zip(made.spec.heads, made.parts, strict=True)}
     for name in (name for name in before if not name.endswith("/photos")):
         head, _, metric = name.partition("/")
         sign = 1 if tables[head].higher_is_better(metric) else -1

@@ -72,7 +72,8 @@ def figures(
         if not kept:
             raise ValueError(f"no photo of --validate {data} can be read")
         for values, made in zip(found, outputs, strict=True):
-            values[f"{head.name}/{one.monitor}"] = _figure(one, parts[place], head, photos, kept, made)
+            name = f"{head.name}/{one.primary_metric.name}"
+            values[name] = _figure(one, parts[place], head, photos, kept, made)
             values[f"{head.name}/photos"] = len(kept)
     return found
 
@@ -113,13 +114,14 @@ def _figure(
         whole = [torch.from_numpy(np.concatenate(part)) for part in zip(*outputs, strict=True)]
         output = whole[0] if len(whole) == 1 else tuple(whole)
         placed = head.kind == "cells"  # whose outputs are log-probabilities already
-        judged = {"log_probabilities": output} if placed else app.reduce(model.heads[config.app], output)
+        judged = {"log_probabilities": output} if placed else app.postprocess(model.heads[config.app], output)
     targets = stacked([photos.target(index) for index in kept])
     paths = tuple(str(photos.photos[index].path) for index in kept)
     predictions = app.predictions(judged, targets, paths, config.classes, config.calibration)
-    found = app.metrics(predictions)[app.monitor]
+    name = app.primary_metric.name
+    found = predictions.metrics()[name]
     if found is None:
         raise ValueError(
-            f"{app.monitor} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"
+            f"{name} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"
         )
     return float(found)

@@ -63,6 +63,9 @@ class Embedded:
         cosines = np.einsum("nd,nd->n", self.vectors[first], self.vectors[second]).astype(np.float64)
         return pair_figures(cosines, same.astype(bool), fold)
 
+    def __len__(self) -> int:
+        return len(self.people)
+
     def metrics(self) -> dict[str, float]:
         """The figures by the names of the design."""
         return self.judged("").metrics()

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metric_table import POSITIVE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
+from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from apps.engine.core.console import Screen
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.task import Losses, ReportInputs
     from apps.faces.evaluator import Embedded
+    from datasets.base import Photo
     from datasets.faces.distillation import TaughtFaces
     from datasets.faces.identities import Identities
     from heads import Embedding
@@ -31,14 +35,16 @@ METRICS = MetricTable("faces", (
     Metric("accuracy", True), Metric("accuracy_se", None), Metric("auc", True), Metric("eer", False),
     Metric("rank1", True), Metric("tar@far=*", True), Metric("threshold@far=*", None, "cosine", (-1.0, 1.0)),
     Metric("teacher_share@far=*", True, "fraction", POSITIVE),
-), primary="auc")
+), primary="auc", watchable=(  # auc, as rates of rare accepts need many images
+    "accuracy", "eer", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1"
+))
 
 
 @dataclass(frozen=True)
 class FacesSettings(Settings):
     """Options of a student of faces."""
 
-    judged_finer: ClassVar[bool] = False  # crops are of one scale
+    finer_evaluation: ClassVar[bool] = False  # crops are of one scale
 
     data: Path | None = option(None, "folder with a folder a person in it, or LFW's layout; face crops")
     listing: Path | None = option(None, "file that lists the photos of --data, a line each; default: all")
@@ -75,54 +81,85 @@ class FacesSettings(Settings):
             object.__setattr__(self, "listing", Path(self.listing).absolute())
 
 
-class Faces:
+def predict_vectors(
+    paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,  # noqa: ARG001
+    crops: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """A line with a vector for each face that is found; with ``crops``, a line an image."""
+    from apps.faces.extraction.crops import predict_faces
+
+    return predict_faces(
+        list(paths), checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers, precision=precision
+    )
+
+
+class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     """Photos of faces to unit vectors."""
 
     name: ClassVar[str] = "faces"
-    looks: ClassVar[str] = "faces"
     Settings: ClassVar[type[Settings]] = FacesSettings
-    has_sample: ClassVar[bool] = False
-    monitor: ClassVar[str] = "auc"  # rates of rare accepts need many photos
-    figures: ClassVar[tuple[str, ...]] = (
-        "accuracy", "auc", "eer", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1"
-    )
+    metrics: ClassVar[MetricTable] = METRICS
+    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
-    metric_table: ClassVar[MetricTable] = METRICS
+    subject: ClassVar[Subject] = "faces"
+    file_predictor: ClassVar[FilePredictor | None] = predict_vectors
 
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
+    @property
+    def eval_crop(self) -> float | None:
+        """As the settings say."""
+        return self.settings.judged_crop
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> TaughtFaces:
-        """The photos of the people to learn from, or of those to judge by, with the teacher's vectors."""
-        from apps.engine.core.console import Screen
-        from apps.faces.teachers import teacher_vectors
+        """The images of the people to train on, or of those to evaluate on, with the teacher's vectors.
+
+        Raises:
+            OSError: images or the teacher's vectors are missing; :meth:`prepare` computes the latter.
+            ValueError: there is nothing to learn from, or too few people.
+        """
+        from apps.faces.teachers import kept_vectors
         from datasets.faces.distillation import TaughtFaces
-        from datasets.faces.identities import Identities
         from datasets.synthetic.drawn_dogs import default_cache
+
+        s, (chosen, people, names) = self.settings, self._people(split)
+        if s.teacher is None or split == "val":
+            return TaughtFaces(chosen, people, None)
+        folder = default_cache() / "teachers"
+        vectors, gone = kept_vectors(s.teacher, [p.path for p in chosen], names, folder=folder)
+        known = vectors[~gone]
+        if s.centre:
+            known = centred(known)
+        kept = [p for p, missing in zip(chosen, gone, strict=True) if not missing]
+        photos = TaughtFaces(kept, people, known)
+        photos.notes += [f"{gone.sum()} photos have no vector of the teacher: left out"] if gone.any() else []
+        return photos
+
+    def prepare(self, split: str, screen: Screen, *, classes: Sequence[str] | None = None) -> None:
+        """Compute the teacher's vectors of the images to train on, unless they are kept already."""
+        if self.settings.teacher is None or split == "val":
+            return
+        from apps.faces.teachers import teacher_vectors
+        from datasets.synthetic.drawn_dogs import default_cache
+
+        chosen, _, names = self._people(split)
+        teacher_vectors(
+            self.settings.teacher, [p.path for p in chosen], names, folder=default_cache() / "teachers",
+            screen=screen,
+        )
+
+    def _people(self, split: str) -> tuple[list[Photo], list[str], list[str]]:
+        """The images of a split, a word for each person in it, and the images' names for a teacher's file."""
+        from datasets.faces.identities import Identities
 
         s = self.settings
         if s.teacher is None and s.margin_loss == "none":
             raise ValueError("nothing to learn from: give --teacher, or --margin-loss arcface or cosface")
-        root = people_folder(s.data)
+        root = people_folder(self.data)
         photos = Identities(root, listing=s.listing)
         part = photos.subset(self._part(photos, split))
         numbers = {label: n for n, label in enumerate(sorted({p.label for p in part.photos}))}
         names = [str(p.path.relative_to(root).with_suffix("")) for p in part.photos]
         chosen = [replace(p, label=numbers[p.label]) for p in part.photos]
-        people = [f"person {n}" for n in range(len(numbers))]
-        if s.teacher is None or split == "val":
-            return TaughtFaces(chosen, people, None)
-        vectors, gone = teacher_vectors(
-            s.teacher, [p.path for p in chosen], names, folder=default_cache() / "teachers",
-            screen=Screen(),
-        )
-        known = vectors[~gone]
-        if s.centre:
-            known = centred(known)
-        kept = [p for p, missing in zip(chosen, gone, strict=True) if not missing]
-        found = TaughtFaces(kept, people, known)
-        found.notes += [f"{gone.sum()} photos have no vector of the teacher: left out"] if gone.any() else []
-        return found
+        return chosen, [f"person {n}" for n in range(len(numbers))], names
 
     def _part(self, photos: Identities, split: str) -> list[int]:
         """Which photos: nobody is in both splits."""
@@ -147,7 +184,7 @@ class Faces:
                 folds = [int(word) for word in s.val_folds.split(",")]
             except ValueError as err:
                 raise ValueError(f"--val-folds are numbers such as 7,8, got {s.val_folds!r}") from err
-            return {name.split("/")[0] for name in LFW(s.data, folds=folds).paths}
+            return {name.split("/")[0] for name in LFW(self.data, folds=folds).paths}
         people = sorted(photos.classes)
         random.Random(f"{s.seed} faces").shuffle(people)
         return set(people[: max(LEAST_JUDGED, round(len(people) * s.val_share))])
@@ -168,7 +205,7 @@ class Faces:
             relational_weight=s.relational, dropout=s.dropout, stride=stride, margin_loss=margin,
         )
 
-    def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:
+    def fit_head(self, head: Embedding, features: NDArray[np.float32], targets: dict[str, Tensor]) -> str:
         """A ridge regression from features to the teacher's vectors, put into the head."""
         import torch
         from sklearn.linear_model import RidgeCV
@@ -182,7 +219,7 @@ class Faces:
             head.linear.bias.copy_(torch.as_tensor(fitted.intercept_))
         return f"head fitted to the teacher's vectors by ridge regression, strength {fitted.alpha_:g}"
 
-    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def losses(self, head: Embedding, photos: TaughtFaces) -> Losses[dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
         from apps.engine.training.losses import plain_terms
 
@@ -194,12 +231,12 @@ class Faces:
 
         return plain_terms(head)
 
-    def reduce(self, head: Any, output: Tensor) -> Tensor:
+    def postprocess(self, head: Embedding, output: Tensor) -> Tensor:
         """The vectors, as they are."""
         return output
 
     def predictions(
-        self, outputs: Tensor, targets: Any, paths: tuple[str, ...], classes: Sequence[str],
+        self, outputs: Tensor, targets: dict[str, Tensor], paths: tuple[str, ...], classes: Sequence[str],
         calibration: dict[str, Any] | None = None,
     ) -> Embedded:
         """Vectors with the person of each."""
@@ -207,7 +244,7 @@ class Faces:
 
         return Embedded(outputs.numpy(), targets["person"].numpy(), paths)
 
-    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+    def head_spec(self, head: Embedding, config: RunConfig) -> HeadSpec:
         """Vectors."""
         from apps.engine.core.spec import HeadSpec
 
@@ -220,44 +257,20 @@ class Faces:
         s = self.settings
         people = f"people of folds {s.val_folds}" if s.val_folds else f"{s.val_share:g} of the people"
         thresholds = {far_name(p.far): p.threshold for p in raw.points if p.far in FARS_KEPT}
-        source = f"{len(raw.people)} photos of {Path(s.data).name}, {people}, all against all"
+        source = f"{len(raw.people)} photos of {self.data.name}, {people}, all against all"
         return raw, {"faces": {"none": {"source": source, "thresholds": thresholds}}}, {}
 
-    def metrics(self, predictions: Embedded) -> dict[str, float]:
-        """``accuracy``, ``auc``, ``eer``, ``tar@far=...``, ``rank1``."""
-        return predictions.metrics()
-
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         told = ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1")
-        return {f"val/{name}": figures[name] for name in told if name in figures}
+        return {f"val/{name}": metrics[name] for name in told if name in metrics}
 
-    def count(self, predictions: Embedded) -> int:
-        """Photos judged."""
-        return len(predictions.people)
-
-    def intervals(self, predictions: Embedded) -> dict[str, list[float]]:
-        """95 % intervals of the rates, by bootstrap over people."""
-        return predictions.intervals()
-
-    def report(self, folder: Path, **parts: Any) -> list[Path]:
+    def report(self, folder: Path, inputs: ReportInputs[Embedded]) -> list[Path]:
         """The report of ``evaluate faces``."""
         from apps.faces.verification.report import write_report
 
-        return write_report(folder, [parts["predictions"].judged(parts["config"].backbone.name)],
-                            Path(self.settings.data))
-
-    @staticmethod
-    def predict(
-        paths: Sequence[Path], *, checkpoint: Path, crops: bool = False, workers: int | None = None,
-        precision: str = "auto", **_: Any,
-    ) -> Iterator[dict[str, Any]]:
-        """A line with a vector for each face that is found; with ``crops``, a line a photo."""
-        from apps.faces.extraction.crops import predict_faces
-
-        return predict_faces(
-            paths, checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers, precision=precision
-        )
+        named = inputs.evaluation.judged(inputs.config.backbone.name)
+        return write_report(folder, [named], self.data)
 
 
 def centred(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

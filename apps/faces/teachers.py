@@ -42,10 +42,8 @@ def teacher_vectors(
         OSError: there is no such teacher, or it cannot be downloaded.
         ValueError: the file is damaged or knows none of the photos.
     """
-    if Path(spec).suffix == ".npz":
-        return read_vectors(Path(spec), names)
-    kept = folder / f"vectors-{_key(spec, paths)}.npz"
-    if kept.is_file():
+    kept = _file(spec, paths, folder)
+    if kept.is_file() or kept == Path(spec):
         return read_vectors(kept, names)
     side, answer = _teacher(spec)
     vectors, gone = _computed(paths, side, answer, screen)
@@ -53,6 +51,29 @@ def teacher_vectors(
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(kept, lambda path: _save(path, known, vectors[~gone]))
     return vectors, gone
+
+
+def kept_vectors(
+    spec: str, paths: Sequence[Path], names: Sequence[str], *, folder: Path
+) -> tuple[Vectors, Bools]:
+    """The same where they are in a file, as given or as :func:`teacher_vectors` left it; no network runs.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: the file is damaged or knows none of the photos.
+    """
+    kept = _file(spec, paths, folder)
+    if not kept.is_file() and kept != Path(spec):
+        raise FileNotFoundError(
+            f"the vectors of --teacher {spec} are not computed for these {len(paths)} photos; `finetune "
+            "faces` does so first"
+        )
+    return read_vectors(kept, names)
+
+
+def _file(spec: str, paths: Sequence[Path], folder: Path) -> Path:
+    """The file with a teacher's vectors: the one that the user gave, or one among those that are kept."""
+    return Path(spec) if Path(spec).suffix == ".npz" else folder / f"vectors-{_key(spec, paths)}.npz"
 
 
 def _save(path: Path, names: Sequence[str], vectors: Vectors) -> None:

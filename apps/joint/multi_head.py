@@ -14,7 +14,7 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import load_run, tta_of
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import RunConfig, read_config
-from apps.engine.core.task import App
+from apps.engine.core.task import AnyTask, Subject
 from apps.engine.data.loader import Batch
 from apps.engine.inference.answers import answers
 from apps.engine.inference.batches import answer_loader
@@ -25,8 +25,10 @@ from datasets.base import LabelledPhotos, Photo
 from datasets.image_io import list_photos, photo_size
 from heads import MultiHead
 
-PHOTOS, FACES, OWN_WAY = "photos", "faces", "own"
-WORDS = {PHOTOS: "whole photos", FACES: "the faces on photos"}
+IMAGES: Subject = "images"
+FACES: Subject = "faces"
+OWN_WAY: Subject = "own"
+WORDS = {IMAGES: "whole photos", FACES: "the faces on photos"}
 Forward = Callable[[Tensor], dict[str, Any]]
 
 
@@ -50,16 +52,14 @@ class Member:
         return self.config.backbone.preprocessing
 
     @property
-    def looks(self) -> str:
+    def subject(self) -> Subject:
         """What its application looks at: whole photos, the faces on them, or it has a way of its own."""
-        app = load_app(self.config.app)
-        own = getattr(app, "predict", None) is not None
-        return str(getattr(app, "looks", OWN_WAY if own else PHOTOS))
+        return load_app(self.config.app).subject
 
     def shares(self, other: Member) -> bool:
         """Whether one pass of one backbone serves both."""
         same = self.config.fingerprint == other.config.fingerprint and self.seen == other.seen
-        return same and self.looks == other.looks != OWN_WAY
+        return same and self.subject == other.subject != OWN_WAY
 
 
 def members_of(runs: Sequence[Path]) -> list[Member]:
@@ -101,15 +101,15 @@ def passes_of(members: Sequence[Member], *, separate: bool) -> list[list[Member]
 def _why(one: Member, other: Member) -> str:
     """Why two runs cannot answer from one pass, and what to do."""
     for looking in (one, other):
-        if looking.looks == OWN_WAY:
+        if looking.subject == OWN_WAY:
             return (
                 f"{looking.run} looks at photos in a way of its own ({looking.config.app}), so one pass does "
                 "not serve it; give --allow-separate"
             )
-    if one.looks != other.looks:
+    if one.subject != other.subject:
         return (
-            f"{one.run} looks at {WORDS[one.looks]}, {other.run} at {WORDS[other.looks]}, so one pass does "
-            "not serve both; give --allow-separate"
+            f"{one.run} looks at {WORDS[one.subject]}, {other.run} at {WORDS[other.subject]}, so one pass "
+            "does not serve both; give --allow-separate"
         )
     prints = one.config.fingerprint, other.config.fingerprint
     if prints[0] != prints[1]:
@@ -176,9 +176,9 @@ def predict_heads(
     found = list_photos(paths)
     lines = []
     for group in passes:
-        if group[0].looks == OWN_WAY:
+        if group[0].subject == OWN_WAY:
             lines.append(_own_lines(group[0], found, top=best, workers=workers, precision=precision))
-        elif group[0].looks == FACES:
+        elif group[0].subject == FACES:
             lines.append(_face_lines(group, found, top=best, workers=workers, precision=precision))
         else:
             lines.append(_shared_lines(group, found, top=best, workers=workers, tta=tta, precision=precision))
@@ -197,8 +197,10 @@ def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _own_lines(member: Member, photos: list[Path], **options: Any) -> Iterator[dict[str, Any]]:
     """The lines of an application that looks in a way of its own."""
-    own: Any = load_app(member.config.app)
-    for line in own.predict(photos, checkpoint=member.run, **options):
+    predictor = load_app(member.config.app).file_predictor
+    if predictor is None:
+        raise TypeError(f"{member.config.app} answers in a way of its own, but has no file_predictor")
+    for line in predictor(photos, checkpoint=member.run, **options):
         if "error" in line:
             yield line
         else:
@@ -240,9 +242,9 @@ def _face_lines(
 
 def _loaded(
     group: Sequence[Member], precision: str
-) -> tuple[dict[str, App], Forward, dict[str, Any]]:
+) -> tuple[dict[str, AnyTask], Forward, dict[str, Any]]:
     """The applications, one pass for all heads, and the heads, by the members' names."""
-    apps: dict[str, App] = {}
+    apps: dict[str, AnyTask] = {}
     heads: dict[str, Any] = {}
     for one in group:
         apps[one.name], model, _ = load_run(one.run)

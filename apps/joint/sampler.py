@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import torch
-
 from apps.engine.data.samplers import BadPhoto, Batch
-from apps.engine.training.loop import Tally
+from apps.engine.training.loop import MetricAccumulator
 
 
 class Source(Protocol):
@@ -21,6 +19,9 @@ class Source(Protocol):
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from ``start`` on."""
+
+    def empty(self, side: int) -> Batch:
+        """A batch without photos."""
 
 
 def batches_of(sizes: Mapping[str, int], sampling: str, shares: Mapping[str, float]) -> dict[str, int]:
@@ -102,9 +103,10 @@ class JointLoader:
     def __len__(self) -> int:
         return len(self.order)
 
-    def empty(self) -> Batch:
+    def empty(self, side: int) -> Batch:
         """A batch without photos of the first task."""
-        return Batch(torch.zeros(0, 3, 0, 0, dtype=torch.uint8), (self.order[0], torch.empty(0)), [], [])
+        name = self.order[0]
+        return self._named(name, self.streams[name].source.empty(side))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from ``start`` on; which photos they hold hangs on the number alone."""
@@ -123,7 +125,7 @@ class JointLoader:
 
 
 @dataclass
-class TaskTally(Tally):
+class TaskAccumulator(MetricAccumulator):
     """Sums whose terms are named ``TASK/TERM``: each is divided by the photos of its task."""
 
     counts: dict[str, int] = field(default_factory=dict)

@@ -42,7 +42,7 @@ class JointSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskSpec:
     """One task: an application with its data.
 
     Args:
@@ -94,7 +94,7 @@ class Task:
 def make_tasks(
     words: Sequence[str], *, data: Mapping[str, Any], share: Mapping[str, float],
     weight: Mapping[str, float], given: Mapping[str, dict[str, Any]],
-) -> list[Task]:
+) -> list[TaskSpec]:
     """The tasks that the words name, ``APP`` or ``NAME=APP``, with what was said of each by name.
 
     Raises:
@@ -119,6 +119,6 @@ def make_tasks(
     for _, app in pairs:
         load_app(app)
     return [
-        Task(name, app, data.get(name), share.get(name, 1.0), weight.get(name, 1.0), given.get(name, {}))
+        TaskSpec(name, app, data.get(name), share.get(name, 1.0), weight.get(name, 1.0), given.get(name, {}))
         for name, app in pairs
     ]

@@ -13,13 +13,13 @@ from apps.engine.core import run_dir
 from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
 from apps.engine.core.files import only_process, remove_unused, write_json, write_text
-from apps.engine.core.metric_table import MetricTable
+from apps.engine.core.metrics import MetricTable
 from apps.engine.core.registry import load_app
 from apps.engine.core.settings import flag_name
-from apps.engine.training.finalize import finish
+from apps.engine.training.finalize import finalize
 from apps.engine.training.finetune import claim_run, discard_failed, finetune
 from apps.engine.training.fit import train
-from apps.joint.settings import SEPARATE, JointSettings, Task
+from apps.joint.settings import SEPARATE, JointSettings, TaskSpec
 from apps.joint.setup import begin_joint, prepare_joint
 from backbone.weights import locate_weights
 
@@ -27,7 +27,7 @@ TASKS, SUMMARY = "tasks.json", "joint.json"
 
 
 def joint(
-    tasks: Sequence[Task], given: Mapping[str, Any], *, out: Path, resume: bool = False,
+    tasks: Sequence[TaskSpec], given: Mapping[str, Any], *, out: Path, resume: bool = False,
     stop_after: int | None = None, compare: bool = False, screen: Screen,
 ) -> dict[str, Any]:
     """Teach several heads on one backbone, and write a run a task.
@@ -73,15 +73,15 @@ def joint(
         if compare and "epochs_done" not in answer:
             alone = _alone(tasks, {**given, "freeze": False}, out / SEPARATE, screen)
             answer["compare"] = compared(answer["tasks"], alone["tasks"])
-            screen.say(table(answer["compare"], {one.name: load_app(one.app).metric_table for one in tasks}))
+            screen.say(table(answer["compare"], {one.name: load_app(one.app).metrics for one in tasks}))
         answer = {"app": "joint", "run": str(out), **answer, "seconds": round(time.perf_counter() - start, 1)}
         write_json(out / SUMMARY, answer)
         return answer
 
 
 def _beginning(
-    tasks: Sequence[Task], given: Mapping[str, Any], out: Path, *, resume: bool
-) -> tuple[list[Task], dict[str, Any]]:
+    tasks: Sequence[TaskSpec], given: Mapping[str, Any], out: Path, *, resume: bool
+) -> tuple[list[TaskSpec], dict[str, Any]]:
     """Tasks and settings: as given, or as the run was started with.
 
     Raises:
@@ -102,7 +102,7 @@ def _beginning(
                 f"the run was started with {flag_name(name)} {kept['settings'].get(name)}, not {value}; "
                 f"leave {flag_name(name)} out, or start another run with another --out"
             )
-    return [Task(**one) for one in kept["tasks"]], kept["settings"]
+    return [TaskSpec(**one) for one in kept["tasks"]], kept["settings"]
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,36 +110,36 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _together(
-    tasks: Sequence[Task], given: Mapping[str, Any], out: Path, screen: Screen, *, resume: bool,
+    tasks: Sequence[TaskSpec], given: Mapping[str, Any], out: Path, screen: Screen, *, resume: bool,
     stop_after: int | None,
 ) -> dict[str, Any]:
     """One training for all tasks, and the run of each."""
     start = time.perf_counter()
-    job = prepare_joint(tasks, given, out, screen, World())
+    setup = prepare_joint(tasks, given, out, screen, World())
     discard_failed(out, resume=resume)
     saved = None
     if resume and (out / run_dir.TRAINING).exists():
         saved = run_dir.load_training_state(out)
-    course, complete = train(job, saved, stop_after=stop_after, begin=begin_joint)
+    state, complete = train(setup, saved, stop_after=stop_after, begin=begin_joint)
     if not complete:
-        done = f"{course.epoch} of {job.settings.epochs} epochs"
+        done = f"{state.epoch} of {setup.settings.epochs} epochs"
         screen.say(f"stopped after {done}; --resume --out {out} goes on")
-        return {"tasks": {}, "metrics": {}, "epochs_done": course.epoch}
+        return {"tasks": {}, "metrics": {}, "epochs_done": state.epoch}
     found, prints = {}, set()
-    model: Any = job.model
-    for name, one in job.tasks.items():
+    model: Any = setup.model
+    for name, one in setup.tasks.items():
         model.switch(name)
         one.run.mkdir(exist_ok=True)
         write_text(one.run / run_dir.METRICS, "".join(
             json.dumps(row) + "\n" for row in rows_of(name, run_dir.read_metrics(out))
         ))
-        metrics = finish(one, seconds=time.perf_counter() - start)
+        metrics = finalize(one, seconds=time.perf_counter() - start)
         found[name] = {"app": one.app.name, "run": str(one.run), "metrics": metrics}
         prints.add(one.backbone.fingerprint())
     run_dir.write_progress(out, run_dir.read_progress(out) | {"state": "finished"})
     if len(prints) > 1:
         screen.warn("batch-norm is kept apart, so the tasks' backbones differ: no one pass serves them all")
-    skipped = len(job.bad) + sum(len(one.bad) for one in job.tasks.values())
+    skipped = len(setup.bad) + sum(len(one.bad) for one in setup.tasks.values())
     return _answer(found, prints, skipped)
 
 
@@ -153,7 +153,7 @@ def _discard_unbegun(out: Path) -> None:
 
 
 def _alone(
-    tasks: Sequence[Task], given: Mapping[str, Any], out: Path, screen: Screen, **changes: Any
+    tasks: Sequence[TaskSpec], given: Mapping[str, Any], out: Path, screen: Screen, **changes: Any
 ) -> dict[str, Any]:
     """A run a task, each trained alone; those that are finished stay."""
     stop_after = changes.pop("stop_after", None)

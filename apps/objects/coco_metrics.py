@@ -39,6 +39,13 @@ class Judged:
         """What COCO's evaluator says of all photos."""
         return evaluate_coco(self.truth, self.results)
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def metrics(self) -> dict[str, float]:
+        """The same as ``figures``."""
+        return self.figures
+
     @cached_property
     def figures(self) -> dict[str, float]:
         """The twelve figures, ``ap/NAME`` a class, and counts of errors; undefined ones are left out."""
@@ -83,9 +90,13 @@ class Judged:
     @cached_property
     def spread(self) -> dict[str, list[float]]:
         """The intervals, drawn once."""
-        return self.intervals()
+        return self.bootstrap()
 
-    def intervals(self, draws: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
+    def intervals(self) -> dict[str, list[float]]:
+        """95 % bootstrap intervals of ``ap`` and ``ap50`` over photos."""
+        return self.spread
+
+    def bootstrap(self, draws: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
         """95 % bootstrap intervals of ``ap`` and ``ap50`` over photos."""
         rng, ids = np.random.default_rng(seed), [one["id"] for one in self.truth["images"]]
         drawn = []

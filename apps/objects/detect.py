@@ -65,7 +65,7 @@ def detect(
         with torch.inference_mode():
             outputs = forward(batch.images) if batch.indices else None
         sizes = [photo_size(found[index]) for index in batch.indices]
-        kept = arrays(spec, app.reduce(head, outputs)) if batch.indices else [[], [], []]
+        kept = arrays(spec, app.postprocess(head, outputs)) if batch.indices else [[], [], []]
         results = decode(spec, kept, sizes, top=ALL)
         for index, result in zip(batch.indices, results, strict=True):
             objects = result.to_dict()["objects"]

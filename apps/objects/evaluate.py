@@ -39,7 +39,7 @@ def evaluate_run(
         writable_folder(report, "--report")
     forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
     judged, skipped = judge(
-        app, lambda images: app.reduce(head, forward(images)), config, split, workers, screen
+        app, lambda images: app.postprocess(head, forward(images)), config, split, workers, screen
     )
     if results is not None:
         photos: Any = app.dataset(split, classes=config.classes)

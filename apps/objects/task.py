@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metric_table import POSITIVE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
+from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
 
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.task import Losses, ReportInputs
     from apps.objects.coco_metrics import Judged
     from apps.objects.transforms import ToSquare
     from backbone import Backbone
     from datasets.detection.base import BoxedPhotos
     from heads import Head
 
+    BoxTargets = list[tuple[Any, ...]]  # a tuple of boxes, labels and what else an image has
+    Detected = list[tuple[Tensor, Tensor, Tensor]]
+
 USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
+LOGGED = ("ap", "ap50", "ap75")
 SHOWN = 0.3  # least score that is told unless asked otherwise
 SIDES = {"ssd300": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
 
@@ -32,14 +40,14 @@ METRICS = MetricTable("objects", (
         "ar_medium", "ar_large", "ap/*",
     )),
     Metric("errors/right", True, "count", POSITIVE), Metric("errors/*", False, "count", POSITIVE),
-), primary="ap50")
+), primary="ap50", watchable=("ap", "ap75"))
 
 
 @dataclass(frozen=True)
 class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
-    judged_finer: ClassVar[bool] = False  # boxes are judged at the size that they are learned at
+    finer_evaluation: ClassVar[bool] = False  # boxes are judged at the size that they are learned at
 
     data: Path | None = option(None, "boxes: COCO's, Pascal VOC's or YOLO's layout, or train.csv and val.csv")
     head: str = option("ssd300", "the detector; --resolution changes its size", choices=tuple(SIDES))
@@ -72,35 +80,43 @@ class ObjectsSettings(Settings):
             object.__setattr__(self, "cached_features", False)
 
 
-class Objects:
+def predict_boxes(
+    paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
+    crops: bool = False,  # noqa: ARG001
+) -> Iterator[dict[str, Any]]:
+    """The lines of ``detect``, for ``predict``."""
+    from apps.objects.detect import detect
+
+    return detect(paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision)
+
+
+class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     """Photos to boxes with classes."""
 
     name: ClassVar[str] = "objects"
     Settings: ClassVar[type[Settings]] = ObjectsSettings
-    has_sample: ClassVar[bool] = False
-    monitor: ClassVar[str] = "ap50"
-    figures: ClassVar[tuple[str, ...]] = ("ap", "ap50", "ap75")
+    metrics: ClassVar[MetricTable] = METRICS
+    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
-    metric_table: ClassVar[MetricTable] = METRICS
-
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
+    subject: ClassVar[Subject] = "own"
+    file_predictor: ClassVar[FilePredictor | None] = predict_boxes
 
     def square(self) -> ToSquare:
         """How photos come onto the square that the network sees: SSD squashes, Faster R-CNN pads."""
         from apps.objects.transforms import ToSquare
 
-        return ToSquare(self.settings.resolution, keep_aspect=not self.settings.head.startswith("ssd"))
+        side = self.settings.resolution or SIDES[self.settings.head]
+        return ToSquare(side, keep_aspect=not self.settings.head.startswith("ssd"))
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> BoxedPhotos:
         """Boxes in whichever layout the folder has."""
         from apps.objects.layouts import read_boxes
-        from apps.objects.transforms import Distorted
+        from apps.objects.transforms import Augmented
         from datasets.detection.base import BoxedPhotos
 
-        photos = BoxedPhotos(read_boxes(Path(self.settings.data), split), classes)
+        photos = BoxedPhotos(read_boxes(self.data, split), classes)
         square = self.square()
-        photos.transforms = (Distorted(square, self.settings.augment), square)
+        photos.transforms = (Augmented(square, self.settings.augment), square)
         return photos
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> Head:
@@ -115,36 +131,37 @@ class Objects:
         made: Head = kind(widths, len(classes), size=self.settings.resolution)
         return made
 
-    def adopt(self, network: Backbone, head: Any) -> None:
+    def adopt(self, backbone: Backbone, head: Head) -> None:
         """C4: the box head starts as the backbone's last stage, which itself is then not learned."""
+        from backbone import MobileNetV1
         from heads import FasterRCNN
 
         if not isinstance(head, FasterRCNN):
             return
-        stage: Any = getattr(network, "blocks", [None])[-1]
-        own: Any = head.roi.box_head
-        state = {} if stage is None else stage.state_dict()
-        if state.keys() != own.blocks.state_dict().keys():
+        box_head: Any = head.roi.box_head
+        if not isinstance(backbone, MobileNetV1) or (
+            backbone.blocks[-1].state_dict().keys() != box_head.blocks.state_dict().keys()
+        ):
             raise ValueError("--head frcnn300 and frcnn600 need MobileNetV1; use --head frcnn-fpn")
-        own.blocks.load_state_dict(state)
-        network.detach_unused(stage)
+        box_head.blocks.load_state_dict(backbone.blocks[-1].state_dict())
+        backbone.detach_unused(backbone.blocks[-1])
 
-    def fit_head(self, head: Any, features: Any, targets: Any) -> str:
+    def fit_head(self, head: Head, features: NDArray[np.float32], targets: BoxTargets) -> str:
         """Detectors have no closed-form start."""
         return "a detector's head is taught, not fitted"
 
-    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def losses(self, head: Head, photos: BoxedPhotos) -> Losses[BoxTargets]:
         """The head's own loss terms."""
         from apps.engine.training.losses import plain_terms
 
         return plain_terms(head)
 
-    def reduce(self, head: Any, output: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def postprocess(self, head: Head, output: Any) -> Detected:
         """Boxes on the square, scores and labels a photo."""
         return [(one.boxes, one.scores, one.labels) for one in head.decode(output)]
 
     def predictions(
-        self, outputs: Any, targets: Any, paths: tuple[str, ...], classes: Sequence[str],
+        self, outputs: Detected, targets: BoxTargets, paths: tuple[str, ...], classes: Sequence[str],
         calibration: dict[str, Any] | None = None,
     ) -> Judged:
         """Detections beside the truth, in pixels of the photos."""
@@ -152,7 +169,7 @@ class Objects:
 
         return judged(outputs, targets, paths, classes, self.square())
 
-    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+    def head_spec(self, head: Head, config: RunConfig) -> HeadSpec:
         """Boxes on the square, scores and labels, suppressed already."""
         from apps.engine.core.spec import HeadSpec
 
@@ -162,37 +179,18 @@ class Objects:
             resize="pad" if square.keep_aspect else "squash", shown=SHOWN,
         )
 
-    @staticmethod
-    def predict(paths: Iterable[Path], *, checkpoint: Path, **options: Any) -> Iterator[dict[str, Any]]:
-        """The lines of ``detect``, for ``predict``."""
-        from apps.objects.detect import detect
-
-        return detect(paths, checkpoint=checkpoint, **options)
-
     def calibrate(self, raw: Judged) -> tuple[Judged, dict[str, Any], dict[str, float]]:
         """Nothing is calibrated."""
         return raw, {}, {}
 
-    def metrics(self, predictions: Judged) -> dict[str, float]:
-        """COCO's twelve figures, ``ap/NAME`` and counts of errors."""
-        return predictions.figures
-
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
-        return {f"val/{name}": figures[name] for name in self.figures if name in figures}
+        return {f"val/{name}": metrics[name] for name in LOGGED if name in metrics}
 
-    def count(self, predictions: Judged) -> int:
-        """Photos judged."""
-        return len(predictions.paths)
-
-    def intervals(self, predictions: Judged) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over photos."""
-        return predictions.spread
-
-    def report(self, folder: Path, **parts: Any) -> list[Path]:
-        """``report.html``: figures, precision against recall, errors, best and worst photos."""
+    def report(self, folder: Path, inputs: ReportInputs[Judged]) -> list[Path]:
+        """``report.html``: metrics, precision against recall, errors, best and worst images."""
         from apps.objects.report import write_objects_report
 
         return write_objects_report(
-            folder, parts["title"], parts["predictions"], parts["facts"], history=parts["history"]
+            folder, inputs.title, inputs.evaluation, inputs.facts, history=inputs.history
         )

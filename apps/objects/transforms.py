@@ -57,7 +57,7 @@ class ToSquare:
 
 
 @dataclass(frozen=True)
-class Distorted:
+class Augmented:
     """What training shows: SSD's distortions where asked for, then the square.
 
     Args:
@@ -87,7 +87,7 @@ class Distorted:
         return self.square(pixels)
 
     def both(self, pixels: Pixels, target: BoxTarget) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The distorted photo, and (boxes, labels) on its square; ignored objects are left out."""
+        """The augmented photo, and (boxes, labels) on its square; ignored objects are left out."""
         boxes, labels, ignored, (width, height), _ = target
         image = tv_tensors.Image(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
         shape = image.shape[-2:]

@@ -15,7 +15,7 @@ from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.core.run_dir import RunConfig
-from apps.engine.data.loader import Loader, looking_loader
+from apps.engine.data.loader import Loader, eval_loader
 from apps.engine.evaluation.evaluate import BATCH, judge
 from apps.engine.inference.tta import tta_logits
 from apps.engine.training.finalize import facts
@@ -73,7 +73,7 @@ def evaluate_run(
 
     def answer(images: Any) -> dict[str, Any]:
         if not ten_crop:
-            found: dict[str, Any] = app.reduce(head, forward(images))
+            found: dict[str, Any] = app.postprocess(head, forward(images))
             return found
         return {"log_probabilities": tta_logits(
             lambda view: head.log_probabilities(forward(view)).float(), images, "ten"
@@ -174,11 +174,11 @@ def features_of(
     from apps.engine.training.loop import rate
 
     photos = app.dataset(split, classes=config.classes)
-    loader: Loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    loader: Loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     backbone: Any = model.backbone
     with screen.track(f"features of {split}", len(loader)) as update:
         features, targets, indices, bad = pooled_features(
-            backbone, loader, stride=max(backbone.channels), on_step=lambda n, tally: update(n, rate(tally))
+            backbone, loader, stride=max(backbone.channels), on_step=lambda n, totals: update(n, rate(totals))
         )
     if split != "val":  # those of val are named where they are evaluated
         for one in bad:

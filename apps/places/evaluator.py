@@ -71,6 +71,9 @@ class PlaceAnswers:
         sure = sureness(self.probabilities, self.grid)
         return GeoPredictions(lat, lon, self.true_lat, self.true_lon, self.paths, sure)
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
     def metrics(self) -> dict[str, float]:
         """The figures of the positions, and of the probabilities."""
         areas, known = s2_shapes.areas_km2(self.grid.ids), self.truth >= 0

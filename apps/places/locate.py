@@ -14,7 +14,7 @@ from apps.engine.core.console import Screen
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.core.run_dir import RunConfig
-from apps.engine.data.loader import looking_loader
+from apps.engine.data.loader import eval_loader
 from apps.engine.evaluation.classification import log_softmax
 from apps.engine.inference.tta import tta_logits
 from apps.places.answers import album_log_probabilities, coarse, describe
@@ -154,7 +154,7 @@ def _answers(
 ) -> Iterator[tuple[Path, Floats | None, Any, Any]]:
     """Each photo with log-probabilities (K,), features (C,) and offset (2,); or with why it is bad."""
     photos = LabelledPhotos([Photo(path, 0) for path in paths], ["place"])
-    loader = looking_loader(
+    loader = eval_loader(
         photos, config.backbone.preprocessing, batch_size=BATCH, workers=asked.workers
     )
     look = _looking(model, config, asked, pooled=pooled)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from apps.engine.core.files import write_whole
 from apps.engine.core.run_dir import RunConfig
-from apps.engine.data.loader import looking_loader
+from apps.engine.data.loader import eval_loader
 from apps.engine.evaluation.classification import log_softmax
 from apps.engine.training.frozen.features import pooled_features
 from apps.places.cells.files import fingerprint
@@ -204,7 +204,7 @@ def features_in(app: Any, model: Any, config: RunConfig, split: str) -> Features
     """What a run says of the photos of one of its splits; photos that cannot be read are left out."""
     photos: PlacedPhotos = app.dataset(split, classes=config.classes)
     head: Any = model.heads[config.app].eval()
-    loader = looking_loader(
+    loader = eval_loader(
         photos, config.backbone.preprocessing, batch_size=BATCH, workers=app.settings.workers
     )
     pooled, targets, indices, _ = pooled_features(model.backbone, loader, stride=head.strides[0])
@@ -224,8 +224,8 @@ def single(head: Any, pooled: Tensor, config: RunConfig) -> Tensor:
     return torch.from_numpy(log_softmax(raw, config.calibration.get("temperature", 1.0))).float()
 
 
-def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> tuple[Path, str]:
-    """Learn from the albums among a run's training photos; returns the file, and how well it went."""
+def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> str:
+    """Learn from the albums among a run's training photos; returns a sentence on how well it went."""
     network = fit_sequence(features_in(app, model, config, "train"), seed=app.settings.seed)
     alone, together, count = cross_entropies(network, features_in(app, model, config, "val"))
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
@@ -235,7 +235,7 @@ def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> tuple[
         f"cross-entropy of {count} photos of val's albums {alone:.3f} alone, {together:.3f} in their album"
         if count else "val has no album to judge it by"
     )
-    return run / FILE, f"sequence model: {judged}"
+    return f"sequence model: {judged}"
 
 
 def load_sequence(run: Path, config: RunConfig) -> AlbumNetwork | None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metric_table import POSITIVE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import Settings, option
+from apps.engine.core.task import TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from apps.engine.core.console import Screen
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.task import Losses, ReportInputs
     from apps.places.cells.partition import Grid
     from apps.places.evaluator import PlaceAnswers
     from datasets.geo.geotagged import PlacedPhotos
-    from heads import GeoCells
+    from heads import GeoCells, MultiHead
 
 MOST_FITTED = 1000  # cells; a regression over more takes longer than teaching the layer
 
@@ -33,7 +36,10 @@ METRICS = MetricTable("places", (
     Metric("cross_entropy", False, "nats", POSITIVE), Metric("area_*_km2", False, "km2", POSITIVE),
     Metric("coverage_*", None),  # right where it is the share in its name
     Metric("answered", None), Metric("earth_radius_km", None, "km", POSITIVE),
-), primary="geoscore")
+), primary="geoscore", watchable=(
+    "within_1km", "within_25km", "within_200km", "within_750km", "within_2500km", "median_km",
+    "cross_entropy",
+))
 
 
 @dataclass(frozen=True)
@@ -76,22 +82,14 @@ class PlacesSettings(Settings):
             raise ValueError(f"--t-min must be below --t-max, got {self.t_min:g} and {self.t_max:g}")
 
 
-class Places:
+class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
     """Photos to probabilities over cells of the earth."""
 
     name: ClassVar[str] = "places"
     Settings: ClassVar[type[Settings]] = PlacesSettings
-    has_sample: ClassVar[bool] = False
-    monitor: ClassVar[str] = "geoscore"
-    figures: ClassVar[tuple[str, ...]] = (
-        "within_1km", "within_25km", "within_200km", "within_750km", "within_2500km", "median_km", "geoscore",
-        "cross_entropy",
-    )
+    metrics: ClassVar[MetricTable] = METRICS
+    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
-    metric_table: ClassVar[MetricTable] = METRICS
-
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> PlacedPhotos:
         """The photos of a split; ``all`` takes both parts."""
@@ -99,7 +97,7 @@ class Places:
         from apps.places.data import cells_for, placed, read_photo_positions, split_of
 
         s = self.settings
-        positions = read_photo_positions(Path(s.data))
+        positions = read_photo_positions(self.data)
         train, val = split_of(positions, s.val_share, by=s.split_by, km=s.split_km, seed=s.seed)
         grids = grids_of(classes) if classes else cells_for(positions, train, s.cells, s.t_max, s.t_min)
         chosen = {"train": train, "val": val}.get(split)
@@ -125,7 +123,7 @@ class Places:
             orders=[frequency_order(grid) for grid in grids] if s.softmax == "adaptive" else (),
         )
 
-    def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:
+    def fit_head(self, head: GeoCells, features: NDArray[np.float32], targets: dict[str, Tensor]) -> str:
         """A logistic regression for each partition, put into the head."""
         from apps.engine.training.frozen.linear_probe import fit_probe
         from heads.cell_softmax import FullSoftmax
@@ -145,7 +143,7 @@ class Places:
             fit_offset(head.offset, features[known], targets["offset"].numpy()[known])
         return f"logistic regression: {'; '.join(told)}"
 
-    def terms(self, head: Any, photos: Any) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
+    def losses(self, head: GeoCells, photos: PlacedPhotos) -> Losses[dict[str, Tensor]]:
         """A cross-entropy for each partition, and the offset's distance."""
         from apps.engine.training.losses import plain_terms
 
@@ -156,15 +154,15 @@ class Places:
 
         return plain_terms(head)
 
-    def reduce(self, head: Any, output: Tensor) -> dict[str, Tensor]:
+    def postprocess(self, head: GeoCells, output: Tensor) -> dict[str, Tensor]:
         """Log-probabilities of the finest cells, and the offset."""
         found = {"log_probabilities": head.log_probabilities(output).float()}
         offset = head.split(output)[1]
         return found if offset is None else found | {"offset": offset}
 
     def predictions(
-        self, outputs: Any, targets: Any, paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
+        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], paths: tuple[str, ...],
+        classes: Sequence[str], calibration: dict[str, Any] | None = None,
     ) -> PlaceAnswers:
         """Probabilities with the true positions."""
         from apps.places.cells.names import grids_of
@@ -178,7 +176,7 @@ class Places:
             temperature=(calibration or {}).get("temperature", 1.0),
         )
 
-    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
+    def head_spec(self, head: GeoCells, config: RunConfig) -> HeadSpec:
         """Log-probabilities of the finest cells."""
         from apps.engine.core.spec import HeadSpec
 
@@ -197,40 +195,29 @@ class Places:
         kept = {"temperature": temperature, "fitted_on": "val", "photos": int(known.sum())}
         return replace(raw, temperature=temperature), kept, {}
 
-    def metrics(self, predictions: PlaceAnswers) -> dict[str, float]:
-        """Shares within the five distances, ``median_km``, ``geoscore`` and more."""
-        return predictions.metrics()
-
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
+    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         told = ("cross_entropy", "within_200km", "within_750km", "median_km", "geoscore")
         named = {"cross_entropy": "loss"}
-        return {f"val/{named.get(name, name)}": figures[name] for name in told}
+        return {f"val/{named.get(name, name)}": metrics[name] for name in told}
 
-    def count(self, predictions: PlaceAnswers) -> int:
-        """Photos judged."""
-        return len(predictions.paths)
+    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, screen: Screen) -> dict[str, str]:
+        """With ``--sequence`` the LSTM over albums, into ``run``."""
+        if not self.settings.sequence:
+            return {}
+        from apps.places.sequence import teach_sequence
 
-    def intervals(self, predictions: PlaceAnswers) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over photos."""
-        return predictions.intervals()
+        words = teach_sequence(run, self, model, config)
+        screen.say(words)
+        return {"albums": words}
 
-    def report(self, folder: Path, **parts: Any) -> list[Path]:
-        """``report.html``: figures, how far off, recall against area; after a training also the LSTM."""
+    def report(self, folder: Path, inputs: ReportInputs[PlaceAnswers]) -> list[Path]:
+        """``report.html``: metrics, how far off, recall against area."""
         from apps.places.report import write_places_report
 
-        facts = dict(parts["facts"])
-        files = []
-        if self.settings.sequence and "honest" in parts:
-            from apps.engine.core.console import Screen
-            from apps.places.sequence import teach_sequence
-
-            file, words = teach_sequence(folder, self, parts["model"], parts["config"])
-            Screen().say(words)
-            files, facts["albums"] = [file], words
-        return files + write_places_report(
-            folder, parts["title"], parts["predictions"].geo, facts, history=parts["history"],
-            answers=parts["predictions"],
+        return write_places_report(
+            folder, inputs.title, inputs.evaluation.geo, dict(inputs.facts), history=inputs.history,
+            answers=inputs.evaluation,
         )
 
 
@@ -245,9 +232,13 @@ def fit_offset(layer: Any, features: NDArray[np.float32], offsets: NDArray[np.fl
         layer.bias.copy_(torch.as_tensor(fitted.intercept_))
 
 
-def layer_size(layer: Any) -> int:
+def layer_size(layer: nn.Module) -> int:
     """How many cells a last layer has."""
-    return int(getattr(layer, "out_features", 0) or sum(p.numel() for p in layer.parameters()))
+    from torch import nn
+
+    if isinstance(layer, nn.Linear):
+        return layer.out_features
+    return sum(p.numel() for p in layer.parameters())
 
 
 def grids_of_config(config: RunConfig) -> tuple[Grid, ...]:

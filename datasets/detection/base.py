@@ -89,7 +89,7 @@ class BoxedPhotos(LabelledPhotos):
     """
 
     one_class: ClassVar[bool] = False
-    judged_together: ClassVar[int] = 8  # photos: 300 regions of each are in memory at once
+    evaluated_together: ClassVar[int | None] = 8  # photos: 300 regions of each are in memory at once
 
     def __init__(self, found: Found, classes: Sequence[str] | None = None) -> None:
         names = [one.name for one in found.categories]

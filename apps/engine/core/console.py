@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from apps.engine.core.live import TrainingView
-from apps.engine.core.metric_table import MetricTable
+from apps.engine.core.metrics import MetricTable
 
 Update = Callable[[int, str], None]
 

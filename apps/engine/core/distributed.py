@@ -33,7 +33,7 @@ class World:
     restarts: int = 0
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes."""
         return self.rank == 0
 
@@ -44,7 +44,7 @@ class World:
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("cpu")
 
-    def sum(self, values: Sequence[float]) -> list[float]:
+    def all_reduce(self, values: Sequence[float]) -> list[float]:
         """Each of the values summed over the processes, in double precision."""
         if self.size == 1:
             return list(values)
@@ -60,7 +60,7 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def share(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process's value, in all processes."""
         if self.size == 1:
             return value
@@ -68,7 +68,7 @@ class World:
         dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def share_state(self, module: nn.Module) -> None:
+    def broadcast_state(self, module: nn.Module) -> None:
         """Give all processes the first one's parameters and buffers."""
         if self.size > 1:
             for tensor in module.state_dict().values():

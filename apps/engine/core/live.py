@@ -21,8 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from apps.engine.core.metric_table import MetricTable
-from apps.engine.core.metrics import best_of, written
+from apps.engine.core.metrics import MetricTable, best_of, written
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#%"
 CURVE_POINTS = 256  # kept of a curve, however long the training

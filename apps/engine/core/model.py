@@ -13,7 +13,7 @@ from torch import Tensor
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import RunConfig, load_model_state, read_config
 from apps.engine.core.settings import Settings
-from apps.engine.core.task import App
+from apps.engine.core.task import AnyTask
 from backbone import (
     Backbone,
     Preprocessing,
@@ -90,12 +90,10 @@ def make_backbone(
     return network, replace(info, preprocessing=preprocessing)
 
 
-def make_model(app: App, network: Backbone, classes: Sequence[str]) -> MultiHead:
+def make_model(app: AnyTask, network: Backbone, classes: Sequence[str]) -> MultiHead:
     """The backbone with a new head of the application, in channels-last memory."""
     head = app.head(network.channels, classes)
-    adopt = getattr(app, "adopt", None)
-    if adopt is not None:
-        adopt(network, head)
+    app.adopt(network, head)
     model = MultiHead(network, {app.name: head})
     return model.to(memory_format=torch.channels_last)
 
@@ -125,7 +123,7 @@ def tta_of(config: RunConfig, asked: str | None) -> str:
     return asked or str(config.settings.get("tta", "none"))
 
 
-def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[App, MultiHead, RunConfig]:
+def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyTask, MultiHead, RunConfig]:
     """The application, the model in evaluation mode and the configuration of a finished run.
 
     Args:
@@ -150,7 +148,7 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[App,
 
 def load_pretrained(
     weights: str, *, app: str = "imagenet", **changes: Any
-) -> tuple[App, MultiHead, RunConfig]:
+) -> tuple[AnyTask, MultiHead, RunConfig]:
     """A model from weights that bring a classifier of the 1000 ImageNet classes.
 
     Args:

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from apps.engine.core.task import App
+    from apps.engine.core.task import AnyTask
 
 GROUP = "mobilenet_apps.apps"
 APPS = {
@@ -43,7 +43,7 @@ def merge(own: dict[str, str], others: tuple[EntryPoint, ...]) -> dict[str, str]
     return merged
 
 
-def load_app(name: str) -> type[App]:
+def load_app(name: str) -> type[AnyTask]:
     """The class of an application.
 
     Raises:
@@ -52,5 +52,5 @@ def load_app(name: str) -> type[App]:
     if name not in targets():
         raise KeyError(f"there is no application {name!r}; there are: {', '.join(targets())}")
     module, _, attribute = targets()[name].partition(":")
-    found: type[App] = getattr(import_module(module), attribute)
+    found: type[AnyTask] = getattr(import_module(module), attribute)
     return found

@@ -19,7 +19,7 @@ from backbone.weights_files import read_safetensors
 
 MODEL, CONFIG, TRAINING, METRICS = "model.safetensors", "config.json", "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
-STATE_VERSION = 2  # of training.pt
+STATE_VERSION = 3  # of training.pt
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,10 @@ def flag_name(field_name: str) -> str:
 class Settings:
     """What every application's training can be told; None is resolved before training starts.
 
-    ``judged_finer``: networks trained on random crops judge at a larger side, where none is given.
+    ``finer_evaluation``: networks trained on random crops judge at a larger side, where none is given.
     """
 
-    judged_finer: ClassVar[bool] = True
+    finer_evaluation: ClassVar[bool] = True
 
     data: Path | None = option(None, "folder of photos; without it the drawn sample is used")
     weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")
@@ -106,7 +106,7 @@ class Settings:
     patience: int | None = option(None, "end after this many epochs without a better --monitor", low=1)
     teacher: str | None = option(None, "learn from the answers of this finished run, too")
     views: int = option(
-        0, "with --freeze --epochs: distorted views of each photo whose features are kept", low=0, high=100
+        0, "with --freeze --epochs: augmented views of each photo whose features are kept", low=0, high=100
     )
     cached_features: bool = option(
         True, "with --freeze --epochs: compute the features of the frozen backbone once"

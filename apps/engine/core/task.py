@@ -1,9 +1,13 @@
-"""The contract of an application: data + head + metrics + defaults; everything else is shared."""
+"""The contract of a task: data, head, losses, evaluation and defaults; everything else is shared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+from apps.engine.core.metrics import Metric, MetricTable
+from apps.engine.core.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,88 +16,211 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from apps.engine.core.metric_table import MetricTable
+    from apps.engine.core.console import Screen
     from apps.engine.core.run_dir import RunConfig
-    from apps.engine.core.settings import Settings
     from apps.engine.core.spec import HeadSpec
+    from backbone import Backbone
     from datasets.base import LabelledPhotos
-    from heads import Head
+    from heads import Head, MultiHead
+
+Subject = Literal["images", "faces", "own"]  # what answers are of; own: in a way of its own
 
 
-class App(Protocol):
-    """What the shared commands and the engine ask of an application.
+class Evaluation(Protocol):
+    """Outputs over a split beside their targets, from which metrics are computed."""
 
-    ``Settings`` holds its options; ``has_sample`` says that it can be tried without data; ``monitor`` is
-    the one of its ``figures`` that tells the best epoch; ``metric_table`` has every metric that it reports:
-    all others read there which way one is better; ``predict_options`` are those of ``top``, ``tta`` and
-    ``crops`` that ``predict`` understands for its runs, others are refused; an instance holds its settings.
+    def __len__(self) -> int:
+        """Images, or other things, that the metrics are computed from."""
 
-    An application whose ``predict`` is more than photos to the head's answers brings a static method
-    ``predict(paths, *, checkpoint, **options)`` that yields the lines, and where these are of the faces on a
-    photo, ``looks = "faces"``: ``predict --heads`` then finds them once for all such runs. A command of its
-    own, such as another ``evaluate NAME``, is added in ``apps/cli/main.py``. One whose head takes something
-    from the backbone brings ``adopt(network, head)``. A dataset may bring ``transforms``, a pair for learning
-    and for judging, whose ``both(pixels, target)`` moves targets, too.
+    def metrics(self) -> dict[str, Any]:
+        """Metrics by the names of the task's table, floats; one that is undefined on these images is None."""
+
+    def intervals(self) -> dict[str, list[float]]:
+        """95 % intervals [lower, upper] of the metrics that have one."""
+
+
+class FilePredictor(Protocol):
+    """A task's way from files to lines, where it is more than images to the head's output."""
+
+    def __call__(
+        self, paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
+        crops: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """The lines of ``predict`` with a run, as JSON objects."""
+
+
+S = TypeVar("S", bound=Settings)
+S_co = TypeVar("S_co", bound=Settings, covariant=True)
+H = TypeVar("H", bound="Head")
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+K = TypeVar("K")
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+Losses = Callable[["Tensor", "nn.Module", T], dict[str, "Tensor"]]
+
+
+@dataclass(frozen=True)
+class ReportInputs(Generic[E_co]):
+    """What a report is written from.
+
+    Args:
+        title: of the page.
+        evaluation: of the validation images, calibrated.
+        facts: settings and provenance, for a table.
+        history: the rows of ``metrics.jsonl``.
+        model: in evaluation mode.
+        config: of the run.
+        cross_validated: metrics that calibration on the same images would flatter; empty without a training.
+    """
+
+    title: str
+    evaluation: E_co
+    facts: Mapping[str, str | float]
+    history: Sequence[dict[str, Any]]
+    model: MultiHead
+    config: RunConfig
+    cross_validated: Mapping[str, float] = field(default_factory=dict)
+
+
+class Task(Protocol[S_co, H, T_contra, K, E]):
+    """What the shared commands and the engine ask of a task.
+
+    It is generic in its settings, its head, the targets of a batch (a tensor, or a dict of tensors), what is
+    kept of a batch's output, and its evaluation. An instance holds its settings. :class:`TaskDefaults` has
+    the parts that most tasks leave as they are. A command of its own, such as another ``evaluate NAME``, is
+    added in ``apps/cli/main.py``.
+
+    Attributes:
+        Settings: its options.
+        has_sample: whether it can be tried without data.
+        metrics: the table of all that it reports; best epoch, early stopping and reports read it there.
+        primary_metric: the one of them that tells the best epoch.
+        predict_options: those of ``top``, ``tta`` and ``crops`` that ``predict`` understands for its runs.
+        subject: what its answers are of; ``predict --heads`` finds faces once for all runs of ``faces``.
+        file_predictor: its own way to answer for files; None where images to the head's output is all.
+        fit_head_distills: whether ``fit_head`` uses a teacher's answers.
     """
 
     name: ClassVar[str]
     Settings: ClassVar[type[Settings]]
     has_sample: ClassVar[bool]
-    monitor: ClassVar[str]
-    figures: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[MetricTable]
+    primary_metric: ClassVar[Metric]
     predict_options: ClassVar[frozenset[str]]
-    metric_table: ClassVar[MetricTable]
-    settings: Any
+    subject: ClassVar[Subject]
+    file_predictor: ClassVar[FilePredictor | None]
+    fit_head_distills: ClassVar[bool]
 
     def __init__(self, settings: Any) -> None: ...
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
-        """The photos of ``train`` or ``val``; labels follow ``classes`` where they are given."""
+    @property
+    def settings(self) -> S_co:
+        """Its options, with every None chosen once a training has begun."""
 
-    def head(self, channels: dict[int, int], classes: Sequence[str]) -> Head:
+    @property
+    def data(self) -> Path:
+        """The folder of its images; raises ValueError where the settings name none."""
+
+    @property
+    def tta(self) -> str:
+        """Views of an image whose answers are averaged in evaluation."""
+
+    @property
+    def eval_crop(self) -> float | None:
+        """Share of an image's side that evaluation sees, above 0 to 1; None for that of the weights."""
+
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
+        """The images of ``train`` or ``val``; labels follow ``classes`` where they are given.
+
+        It opens files and nothing else; what has to be computed first is :meth:`prepare`'s.
+        """
+
+    def prepare(self, split: str, screen: Screen, *, classes: Sequence[str] | None = None) -> None:
+        """Compute what :meth:`dataset` opens, such as a teacher's answers, where it is not there yet."""
+
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> H:
         """A new head for a backbone with these channels by stride."""
 
-    def fit_head(self, head: Any, features: NDArray[np.float32], targets: Any) -> str:
-        """Fit a head that pools to (N, C) pooled features; returns a sentence on how well it went.
+    def adopt(self, backbone: Backbone, head: H) -> None:
+        """Give a new head what it takes from its backbone, if anything."""
 
-        ``targets`` is an array, or a dict of tensors where the dataset's targets are dicts.
+    def fit_head(self, head: H, features: NDArray[np.float32], targets: T_contra) -> str:
+        """Fit a head that pools to (N, C) pooled features; returns a sentence on how well it went."""
+
+    def losses(self, head: H, photos: Any) -> Losses[T_contra]:
+        """(images, module, targets) -> named losses, each a mean over the images of the batch.
+
+        ``photos`` is what :meth:`dataset` gave.
         """
 
-    def terms(
-        self, head: Any, photos: LabelledPhotos
-    ) -> Callable[[Tensor, nn.Module, Any], dict[str, Tensor]]:
-        """(images, module, targets) -> named terms, each a mean over the photos of the batch."""
-
-    def reduce(self, head: Any, output: Any) -> Any:
-        """What is kept of a batch's output for judging: a tensor, or a dict, tuple or list, photos first."""
+    def postprocess(self, head: H, output: Any) -> K:
+        """What is kept of a batch's output: a tensor, or a dict, tuple or list of such, images first."""
 
     def predictions(
-        self, outputs: Any, targets: Any, paths: tuple[str, ...], classes: Sequence[str],
+        self, outputs: K, targets: T_contra, paths: tuple[str, ...], classes: Sequence[str],
         calibration: dict[str, Any] | None = None,
-    ) -> Any:
-        """The kept outputs over a split, as what the figures are counted from."""
+    ) -> E:
+        """The kept outputs over a split beside their targets."""
 
-    def head_spec(self, head: Any, config: RunConfig) -> HeadSpec:
-        """What the head's outputs mean, so that one decoder a kind of head reads what ``reduce`` keeps."""
+    def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
+        """What the head's outputs mean, so that one decoder a kind of head reads what is kept."""
 
-    def calibrate(self, raw: Any) -> tuple[Any, dict[str, Any], dict[str, float]]:
-        """Calibrated predictions, what to keep of the calibration, and figures that it must not flatter."""
+    def calibrate(self, raw: E) -> tuple[E, dict[str, Any], dict[str, float]]:
+        """The calibrated evaluation, what to keep of the calibration, and metrics it must not flatter."""
 
-    def metrics(self, predictions: Any) -> dict[str, float]:
-        """The figures of a set of predictions, by the names of the design."""
+    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
+        """The metrics that a line of ``metrics.jsonl`` has, as ``val/NAME``."""
 
-    def row(self, figures: dict[str, float]) -> dict[str, float]:
-        """The figures that a line of ``metrics.jsonl`` tells, as ``val/NAME``."""
+    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, screen: Screen) -> dict[str, str]:
+        """What else is learned and written into a run once its weights are; returns facts for its report."""
 
-    def count(self, predictions: Any) -> int:
-        """How many photos (or other things judged) the figures are counted from."""
+    def report(self, folder: Path, inputs: ReportInputs[E]) -> list[Path]:
+        """Write ``report.html`` and its plots; returns the files."""
 
-    def intervals(self, predictions: Any) -> dict[str, list[float]]:
-        """95 % intervals of the figures that have one."""
 
-    def report(self, folder: Path, **parts: Any) -> list[Path]:
-        """Write ``report.html`` and its plots; returns the files.
+AnyTask: TypeAlias = Task[Any, Any, Any, Any, Any]
 
-        ``parts``: ``title``, ``predictions``, ``history`` (rows of ``metrics.jsonl``), ``facts``, ``honest``
-        (what ``calibrate`` gave, where there was a training), ``model`` and ``config``.
+
+class TaskDefaults(Generic[S, H]):
+    """The parts of :class:`Task` that most tasks leave as they are."""
+
+    name: ClassVar[str]
+    has_sample: ClassVar[bool] = False
+    subject: ClassVar[Subject] = "images"
+    file_predictor: ClassVar[FilePredictor | None] = None
+    fit_head_distills: ClassVar[bool] = False
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+    @property
+    def data(self) -> Path:
+        """The folder of its images.
+
+        Raises:
+            ValueError: the settings name none.
         """
+        if self.settings.data is None:
+            raise ValueError(f"{self.name} has no images to read; give --data DIR")
+        return self.settings.data
+
+    @property
+    def tta(self) -> str:
+        """One view, the image itself."""
+        return "none"
+
+    @property
+    def eval_crop(self) -> float | None:
+        """That of the weights."""
+        return None
+
+    def prepare(self, split: str, screen: Screen, *, classes: Sequence[str] | None = None) -> None:
+        """Nothing has to be computed first."""
+
+    def adopt(self, backbone: Backbone, head: H) -> None:
+        """Nothing is taken from the backbone."""
+
+    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, screen: Screen) -> dict[str, str]:
+        """Nothing else is learned."""
+        return {}

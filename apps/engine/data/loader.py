@@ -13,22 +13,31 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from apps.engine.data.cache import PhotoCache
+from apps.engine.data.collate import stacked, taken
 from apps.engine.data.samplers import BadPhoto, Batch, BatchBuilder, EpochBatches, Key, Sampling
 from apps.engine.data.transforms import (
-    Transform,
+    decode_size,
     eval_transform,
     seeded,
-    side_for_looking,
     side_for_training,
     train_transform,
 )
 from backbone import Preprocessing
-from datasets.base import LabelledPhotos
+from datasets.base import LabelledPhotos, PairTransform
 from datasets.image_io import BadPhotoError, Pixels
 
 __all__ = [
-    "BadPhoto", "Batch", "EpochBatches", "Loader", "Transform", "eval_transform", "looking_loader",
-    "reading_deaths", "side_for_looking", "side_for_training", "train_transform", "worker_count",
+    "BadPhoto",
+    "Batch",
+    "EpochBatches",
+    "Loader",
+    "decode_size",
+    "eval_loader",
+    "eval_transform",
+    "reading_deaths",
+    "side_for_training",
+    "train_transform",
+    "worker_count",
 ]
 
 BATCHES_AHEAD = 4
@@ -38,7 +47,7 @@ class SeededPhotos(Dataset[Batch]):
     """A dataset under a transform whose random choices hang on (seed, epoch, index, repeat) alone."""
 
     def __init__(
-        self, photos: LabelledPhotos, transform: Transform, seed: int, cache: PhotoCache | None
+        self, photos: LabelledPhotos, transform: PairTransform, seed: int, cache: PhotoCache | None
     ) -> None:
         self.photos, self.transform, self.seed, self.cache = photos, transform, seed, cache
 
@@ -57,9 +66,8 @@ class SeededPhotos(Dataset[Batch]):
         return builder.batch()
 
     def _seen(self, pixels: Pixels, target: Any) -> tuple[torch.Tensor, Any]:
-        """Photo and target under the transform; one that moves boxes, too, has ``both``."""
-        both = getattr(self.transform, "both", None)
-        return (self.transform(pixels), target) if both is None else both(pixels, target)
+        """Photo and target under the transform."""
+        return self.transform.both(pixels, target)
 
     def _read(self, index: int) -> Pixels:
         if self.cache is None:
@@ -86,7 +94,7 @@ class Loader:
         shuffle: a new order each epoch; False keeps the dataset's.
         workers: reading processes; 0 reads in this one; None decides by the cores.
         min_side: pixels of the short side that a JPEG keeps when it is decoded smaller; see
-            :func:`side_for_training` and :func:`side_for_looking`.
+            :func:`side_for_training` and :func:`decode_size`.
         cache: where decoded photos are kept and found; None decodes them each time.
         rank: of this process, 0 to world - 1.
         world: processes that share each batch; the batches of all of them together are the same
@@ -96,7 +104,7 @@ class Loader:
     """
 
     def __init__(
-        self, photos: LabelledPhotos, transform: Transform, *, batch_size: int, seed: int = 0,
+        self, photos: LabelledPhotos, transform: PairTransform, *, batch_size: int, seed: int = 0,
         shuffle: bool = False, workers: int | None = None, min_side: int | None = None,
         cache: PhotoCache | None = None, rank: int = 0, world: int = 1, sampling: Sampling = "all",
     ) -> None:
@@ -133,6 +141,11 @@ class Loader:
         except ChildProcessError:
             self.close()
             raise
+
+    def empty(self, side: int) -> Batch:
+        """A batch without photos, of images ``side`` px wide, for a process that has none."""
+        nothing = taken(stacked([self.photos.target(0)]), [])
+        return Batch(torch.zeros(0, 3, side, side, dtype=torch.uint8), nothing, [], [])
 
     def close(self) -> None:
         """Stop the reading processes; the next epoch starts new ones."""
@@ -179,15 +192,14 @@ def _start_worker(_: int) -> None:
         os.setpgid(0, 0)
 
 
-def looking_loader(
+def eval_loader(
     photos: LabelledPhotos, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
     cache: PhotoCache | None = None, rank: int = 0, world: int = 1,
 ) -> Loader:
     """Photos in order as the weights want to see them: for judging and for answering."""
     size, crop = preprocessing.resolution, preprocessing.crop
-    own = getattr(photos, "transforms", None)
     return Loader(
-        photos, own[1] if own else eval_transform(size, crop),
-        batch_size=min(batch_size, getattr(photos, "judged_together", batch_size)), workers=workers,
-        min_side=side_for_looking(size, crop), cache=cache, rank=rank, world=world,
+        photos, photos.transforms[1] if photos.transforms else eval_transform(size, crop),
+        batch_size=min(batch_size, photos.evaluated_together or batch_size), workers=workers,
+        min_side=decode_size(size, crop), cache=cache, rank=rank, world=world,
     )

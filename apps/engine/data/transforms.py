@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +31,16 @@ _ORDERS = list(permutations(("brightness", "contrast", "saturation")))
 _RANDAUGMENT = re.compile(r"(m\d+|n\d+|p[\d.]+|mstd[\d.]+|mmax\d+|inc[01]|tweights|t3aw?)(-|$)")
 
 
-class Transform(Protocol):
-    """A photo, (H, W, 3) uint8 or a PIL picture, to (3, S, S) uint8; channels-last in memory."""
+class ImageTransform:
+    """A transform that leaves targets as they are."""
+
+    def both(self, pixels: Pixels, target: Any) -> tuple[Tensor, Any]:
+        """The photo as the network sees it, and its target."""
+        return self(pixels), target
 
     def __call__(self, photo: Pixels | Image.Image) -> Tensor:
         """The photo as the network sees it."""
+        raise NotImplementedError
 
 
 def train_transform(
@@ -80,13 +85,13 @@ def side_for_training(resolution: int, scale: float) -> int:
     return math.ceil(resolution / math.sqrt(max(scale, SHARP_SHARE)))
 
 
-def side_for_looking(resolution: int, crop: float) -> int:
+def decode_size(resolution: int, crop: float) -> int:
     """Twice the short side after resizing, so that decoding smaller costs no sharpness."""
     return 2 * math.ceil(resolution / crop)
 
 
 @dataclass(frozen=True)
-class TrainTransform:
+class TrainTransform(ImageTransform):
     """What :func:`train_transform` makes; see there."""
 
     resolution: int
@@ -128,7 +133,7 @@ class TrainTransform:
 
 
 @dataclass(frozen=True)
-class EvalTransform:
+class EvalTransform(ImageTransform):
     """What :func:`eval_transform` makes; see there."""
 
     resolution: int

@@ -48,6 +48,17 @@ class Predictions:
             raise ValueError(f"expected one name for each of {k} classes, got {len(self.classes)}")
         check_temperature(self.temperature)
 
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def metrics(self) -> dict[str, float]:
+        """``top1``, ``top5``, ``ece``, ``cross_entropy``; see :func:`classification_metrics`."""
+        return classification_metrics(self)
+
+    def intervals(self) -> dict[str, list[float]]:
+        """95 % Wilson intervals of the accuracies; see :func:`intervals`."""
+        return intervals(self)
+
     @cached_property
     def probabilities(self) -> Floats:
         """(N, K) softmax of the logits at the temperature; each row sums to 1."""

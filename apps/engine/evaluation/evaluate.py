@@ -14,8 +14,8 @@ from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
 from apps.engine.core.run_dir import RunConfig
-from apps.engine.core.task import App
-from apps.engine.data.loader import looking_loader
+from apps.engine.core.task import AnyTask, ReportInputs
+from apps.engine.data.loader import eval_loader
 from apps.engine.inference.tta import tta_logits
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
@@ -61,31 +61,31 @@ def evaluate(
     forward, kind = answering(model, name, choose_precision(precision)), tta_of(config, tta)
     head = model.heads[name]
     predictions, skipped = judge(
-        app, lambda images: app.reduce(head, tta_logits(forward, images, kind)), config, split, workers,
+        app, lambda images: app.postprocess(head, tta_logits(forward, images, kind)), config, split, workers,
         screen,
     )
     if report is not None:
-        app.report(
-            report, title=f"{name}: {config.backbone.name} on {app.settings.data}", predictions=predictions,
-            history=runs.read_metrics(checkpoint) if checkpoint else [], facts=facts(config),
-            model=model, config=config,
-        )
+        app.report(report, ReportInputs(
+            f"{name}: {config.backbone.name} on {app.settings.data}", predictions, facts(config),
+            runs.read_metrics(checkpoint) if checkpoint else [], model, config,
+        ))
     return {
-        "app": name, "n": app.count(predictions), "metrics": app.metrics(predictions),
-        "intervals": app.intervals(predictions), "skipped": skipped,
+        "app": name, "n": len(predictions), "metrics": predictions.metrics(),
+        "intervals": predictions.intervals(), "skipped": skipped,
     }
 
 
 def judge(
-    app: App, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
+    app: AnyTask, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
     screen: Screen,
 ) -> tuple[Any, int]:
     """The answers on one split, and how many of its photos could not be read."""
+    app.prepare(split, screen, classes=config.classes)
     photos = app.dataset(split, classes=config.classes)
-    loader = looking_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     with screen.track(split, len(loader)) as update:
         outputs, targets, indices, bad = run_model(
-            forward, loader.epoch(0), on_step=lambda n, tally: update(n, rate(tally))
+            forward, loader.epoch(0), on_step=lambda n, totals: update(n, rate(totals))
         )
     for note in without_photos(photos, split):
         screen.warn(note)

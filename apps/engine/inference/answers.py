@@ -9,13 +9,13 @@ from torch import Tensor
 
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.spec import HeadSpec
-from apps.engine.core.task import App
+from apps.engine.core.task import AnyTask
 from apps.engine.inference.decode import Outputs, decode
 from apps.engine.inference.predictions import Prediction
 
 
 def answers(
-    app: App, head: Any, output: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *, top: int = 5
+    app: AnyTask, head: Any, output: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *, top: int = 5
 ) -> list[Prediction]:
     """One answer an image of a batch.
 
@@ -28,11 +28,11 @@ def answers(
         top: how many classes, cells or objects an image.
     """
     spec = app.head_spec(head, config)
-    return decode(spec, arrays(spec, app.reduce(head, output)), sizes, top=top)
+    return decode(spec, arrays(spec, app.postprocess(head, output)), sizes, top=top)
 
 
 def arrays(spec: HeadSpec, kept: Any) -> Outputs:
-    """What ``reduce`` keeps of a batch as arrays in the order of the spec's outputs."""
+    """What ``postprocess`` keeps of a batch as arrays in the order of the spec's outputs."""
     if isinstance(kept, Tensor):
         return [kept.numpy()]
     if isinstance(kept, dict):

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from apps.engine.data.loader import Loader
+from apps.engine.data.transforms import ImageTransform
 from apps.engine.inference.preprocess import square
 from backbone import Preprocessing
 from datasets.base import LabelledPhotos
@@ -20,7 +21,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class AnswerTransform:
+class AnswerTransform(ImageTransform):
     """The central square of an image, as :func:`apps.engine.inference.preprocess.square` makes it.
 
     Args:

@@ -116,7 +116,7 @@ def load_torch_engine(source: str, device: str = "auto") -> TorchEngine:
     @torch.inference_mode()
     def run(images: NDArray[np.uint8]) -> Outputs:
         pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).to(where)
-        return arrays(head_spec, task.reduce(head, tta_logits(forward, pixels, views)))
+        return arrays(head_spec, task.postprocess(head, tta_logits(forward, pixels, views)))
 
     return TorchEngine(_model_spec(config, head_spec), run)
 

@@ -13,7 +13,7 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
-from apps.engine.core.task import App
+from apps.engine.core.task import AnyTask
 from apps.engine.data.loader import Batch
 from apps.engine.inference.answers import answers as answers_of
 from apps.engine.inference.batches import answer_loader
@@ -30,7 +30,7 @@ WHY_NOT = {
 
 
 def check_options(
-    apps: Sequence[type[App]], *, top: int | None, tta: str | None, crops: bool = False
+    apps: Sequence[type[AnyTask]], *, top: int | None, tta: str | None, crops: bool = False
 ) -> None:
     """Refuse what ``predict`` does not understand for runs of these applications.
 
@@ -74,10 +74,9 @@ def predict(
     if checkpoint is not None:
         kind = load_app(read_config(checkpoint).app)
         check_options([kind], top=top, tta=tta, crops=crops)
-        own = getattr(kind, "predict", None)
-        if own is not None:
+        if kind.file_predictor is not None:
             more = {"crops": crops} if "crops" in kind.predict_options else {}
-            yield from own(
+            yield from kind.file_predictor(
                 paths, checkpoint=checkpoint, top=top or TOP, workers=workers, precision=precision, **more
             )
             return

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from apps.engine.core.metric_table import MetricTable, UnknownMetricError, joint_table
+from apps.engine.core.metrics import MetricTable, UnknownMetricError, joint_table
 
 JOINT, TASKS = "joint", "tasks.json"
 
@@ -29,7 +29,7 @@ def _registered(app: str | None) -> MetricTable | None:
     if app not in targets():
         return None
     try:
-        return load_app(app).metric_table
+        return load_app(app).metrics
     except (ImportError, AttributeError):  # of a package that was removed, or is of an older contract
         return None
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.live import main_figure
-from apps.engine.core.metric_table import MetricTable
-from apps.engine.core.metrics import best_of
+from apps.engine.core.metrics import MetricTable, best_of
 from apps.engine.core.process import is_alive
 from apps.engine.tracking.loggers import METRICS, read_rows
 from apps.engine.tracking.run_metrics import sorting_direction, table_of

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Best:
+class EarlyStopping:
     """The best value of a figure so far; of equal ones the first.
 
     Args:

@@ -9,52 +9,54 @@ import torch
 
 from apps.engine.core import run_dir
 from apps.engine.core.run_dir import RunConfig
+from apps.engine.core.task import ReportInputs
 from apps.engine.training.fit import predict_val
-from apps.engine.training.setup import Job
+from apps.engine.training.setup import TrainSetup
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
 
 
-def finish(job: Job, *, seconds: float) -> dict[str, float]:
-    """Write the checkpoint and the report of a trained job; returns its figures.
+def finalize(setup: TrainSetup, *, seconds: float) -> dict[str, float]:
+    """Write the checkpoint and the report of a trained setup; returns its figures.
 
     The processes judge together; the first one calibrates and writes.
     """
-    raw = predict_val(job)
-    if not job.world.first:
+    raw = predict_val(setup)
+    if not setup.world.is_main:
         return {}
-    predictions, calibration, honest = job.app.calibrate(raw)
-    metrics = job.app.metrics(predictions) | honest
+    predictions, calibration, cross_validated = setup.app.calibrate(raw)
+    metrics: dict[str, float] = predictions.metrics() | cross_validated
     config = RunConfig(
-        app=job.app.name, classes=job.classes, settings=job.settings.to_dict(), backbone=job.info,
-        fingerprint=job.backbone.fingerprint(), metrics=metrics, versions=versions(),
-        calibration=calibration, intervals=job.app.intervals(predictions), seconds=round(seconds, 1),
-        precision=precision_used(job),
-        data={"train": len(job.photos), "val": len(job.val.photos), "skipped": job.bad},
+        app=setup.app.name, classes=setup.classes, settings=setup.settings.to_dict(), backbone=setup.info,
+        fingerprint=setup.backbone.fingerprint(), metrics=metrics, versions=versions(),
+        calibration=calibration, intervals=predictions.intervals(), seconds=round(seconds, 1),
+        precision=precision_used(setup),
+        data={"train": len(setup.photos), "val": len(setup.val.photos), "skipped": setup.bad},
     )
     try:
-        run_dir.save_checkpoint(job.run, job.model, config)
+        run_dir.save_checkpoint(setup.run, setup.model, config)
     except OSError as err:
         raise OSError(
-            f"cannot write the finished model into {job.run} ({err.strerror}); make room, then --resume "
-            f"--out {job.run} writes it"
+            f"cannot write the finished model into {setup.run} ({err.strerror}); make room, then --resume "
+            f"--out {setup.run} writes it"
         ) from err
-    run_dir.write_progress(job.run, run_dir.read_progress(job.run) | {"state": "finished"})
-    job.app.report(
-        job.run, title=f"{job.app.name}: {job.info.name} at {job.settings.resolution} px",
-        predictions=predictions, honest=honest, history=run_dir.read_metrics(job.run),
-        facts=facts(config) | {"seconds of training": f"{seconds:.0f}"}, model=job.model, config=config,
-    )
+    run_dir.write_progress(setup.run, run_dir.read_progress(setup.run) | {"state": "finished"})
+    more = setup.app.after_fit(setup.run, setup.model, config, setup.screen)
+    setup.app.report(setup.run, ReportInputs(
+        f"{setup.app.name}: {setup.info.name} at {setup.settings.resolution} px", predictions,
+        facts(config) | {"seconds of training": f"{seconds:.0f}"} | more, run_dir.read_metrics(setup.run),
+        setup.model, config, cross_validated,
+    ))
     return metrics
 
 
-def precision_used(job: Job) -> dict[str, str | int]:
-    """In what the parts of a job were computed, and how many updates were done again in fp32."""
+def precision_used(setup: TrainSetup) -> dict[str, str | int]:
+    """In what the parts of a setup were computed, and how many updates were done again in fp32."""
     return {
-        "asked": job.settings.precision, "backbone": NAMES[job.model.backbone_dtype], "heads": "fp32",
-        "answers": NAMES[job.precision],
-        "fp32_repeats": sum(row.get("fp32_repeats", 0) for row in run_dir.read_metrics(job.run)),
+        "asked": setup.settings.precision, "backbone": NAMES[setup.model.backbone_dtype], "heads": "fp32",
+        "answers": NAMES[setup.precision],
+        "fp32_repeats": sum(row.get("fp32_repeats", 0) for row in run_dir.read_metrics(setup.run)),
     }
 
 

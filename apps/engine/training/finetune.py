@@ -15,11 +15,11 @@ from apps.engine.core.distributed import World, joined
 from apps.engine.core.files import only_process, remove_unused, writable_folder
 from apps.engine.core.registry import load_app
 from apps.engine.core.settings import Settings, flag_name
-from apps.engine.training.finalize import finish
+from apps.engine.training.finalize import finalize
 from apps.engine.training.fit import train
 from apps.engine.training.frozen.cached_features import fit_head
-from apps.engine.training.setup import Job, prepare
-from apps.engine.training.state import Course
+from apps.engine.training.setup import TrainSetup, prepare
+from apps.engine.training.state import TrainState
 
 # What a resumed run may be told anew; of these only epochs changes the weights, and says so.
 CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile"}
@@ -52,49 +52,49 @@ def finetune(
     """
     start = time.perf_counter()
     with joined() as world:
-        screen = screen if world.first else Screen(quiet=True)
+        screen = screen if world.is_main else Screen(quiet=True)
         resume = resume or (world.restarts > 0 and bool(run_dir.read_progress(out)))
         saved, settings = _beginning(load_app(name).Settings, given, out, resume=resume, screen=screen)
-        claim = only_process(claim_run(out, resume=resume)) if world.first else nullcontext()
+        claim = only_process(claim_run(out, resume=resume)) if world.is_main else nullcontext()
         with claim:
-            job = _prepared(name, settings, out, screen, world)
-            if world.first:
+            setup = _prepared(name, settings, out, screen, world)
+            if world.is_main:
                 discard_failed(out, resume=resume)
-            outcome = _trained(job, saved, stop_after=stop_after, any_world=any_world)
+            outcome = _trained(setup, saved, stop_after=stop_after, any_world=any_world)
             answer = {"app": name, "run": str(out), "metrics": {}, "seconds": _since(start)}
             if outcome is not None:
-                return answer | {"epochs_done": outcome.epoch} if world.first else None
-            metrics = finish(job, seconds=_since(start))
-            answer |= {"metrics": metrics, "seconds": _since(start), "skipped": len(job.bad)}
-            return answer if world.first else None
+                return answer | {"epochs_done": outcome.epoch} if world.is_main else None
+            metrics = finalize(setup, seconds=_since(start))
+            answer |= {"metrics": metrics, "seconds": _since(start), "skipped": len(setup.bad)}
+            return answer if world.is_main else None
 
 
 def _trained(
-    job: Job, saved: dict[str, Any] | None, *, stop_after: int | None, any_world: bool
-) -> Course | None:
+    setup: TrainSetup, saved: dict[str, Any] | None, *, stop_after: int | None, any_world: bool
+) -> TrainState | None:
     """Train as the settings say; returns where it stands if epochs are left to do."""
-    if job.probing:
-        fit_head(job)
+    if setup.probing:
+        fit_head(setup)
         return None
-    course, complete = train(job, saved, stop_after=stop_after, any_world=any_world)
+    state, complete = train(setup, saved, stop_after=stop_after, any_world=any_world)
     if complete:
         return None
-    job.screen.say(
-        f"stopped after {course.epoch} of {job.settings.epochs} epochs; --resume --out {job.run} goes on"
+    setup.screen.say(
+        f"stopped after {state.epoch} of {setup.settings.epochs} epochs; --resume --out {setup.run} goes on"
     )
-    return course
+    return state
 
 
 def _since(start: float) -> float:
     return round(time.perf_counter() - start, 1)
 
 
-def _prepared(name: str, settings: Settings, out: Path, screen: Screen, world: World) -> Job:
-    """The job; a run's folder in which nothing has begun is taken away again where that fails."""
+def _prepared(name: str, settings: Settings, out: Path, screen: Screen, world: World) -> TrainSetup:
+    """The setup; a run's folder in which nothing has begun is taken away again where that fails."""
     try:
         return prepare(name, settings, out, screen, world)
     except BaseException:
-        if world.first and not run_dir.read_progress(out):
+        if world.is_main and not run_dir.read_progress(out):
             remove_unused(out)
         raise
 

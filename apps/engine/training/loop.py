@@ -17,11 +17,11 @@ from apps.engine.core.distributed import World
 from apps.engine.data.collate import joined, mapped, taken
 from apps.engine.data.loader import BadPhoto, Batch
 from apps.engine.training.attempt import Attempt, Before, Broken
-from apps.engine.training.signals import Stop, Stopped
+from apps.engine.training.signals import SignalHandler, Stopped
 
 
 @dataclass
-class Tally:
+class MetricAccumulator:
     """Sums over an epoch: counted once and divided once, over all processes.
 
     ``fp32_repeats`` counts the updates that were not finite in bfloat16 and were done again in float.
@@ -51,19 +51,19 @@ class Tally:
         }
 
 
-StepHook = Callable[[int, Tally], None]
+StepHook = Callable[[int, MetricAccumulator], None]
 Terms = dict[str, Tensor]
 
 
-def rate(tally: Tally) -> str:
+def rate(totals: MetricAccumulator) -> str:
     """How fast it goes, and the loss if there is one, in a few words."""
-    words = f"{tally.photos / max(tally.seconds, 1e-9):.0f} photos/s"
-    loss = tally.means().get("loss")
+    words = f"{totals.photos / max(totals.seconds, 1e-9):.0f} photos/s"
+    loss = totals.means().get("loss")
     return words if loss is None else f"{words}, loss {loss:.3f}"
 
 
 @dataclass
-class Learner:
+class TrainStep:
     """What an update needs and changes.
 
     Args:
@@ -92,44 +92,46 @@ class Learner:
     empty: Batch | None = None
     timer: Callable[[str], AbstractContextManager[Any]] = lambda _stage: nullcontext()
     world: World = field(default_factory=World)
-    stop: Stop = field(default_factory=Stop)
+    signals: SignalHandler = field(default_factory=SignalHandler)
     in_fp32: Callable[[], AbstractContextManager[Any]] | None = None
     on_repeat: Callable[[str], None] = lambda _what: None
 
 
 def train_epoch(
-    learner: Learner, batches: Iterable[Batch], *, accumulate: int = 1, tally: Tally | None = None,
-    done: int = 0, epoch_start: int = 0, seed: Callable[[int], None] = lambda _step: None,
-    on_step: StepHook = lambda _done, _tally: None,
-) -> Tally:
+    train_step: TrainStep, batches: Iterable[Batch], *, accumulate: int = 1,
+    totals: MetricAccumulator | None = None, done: int = 0, epoch_start: int = 0,
+    seed: Callable[[int], None] = lambda _step: None,
+    on_step: StepHook = lambda _done, _totals: None,
+) -> MetricAccumulator:
     """Teach the model one pass over the batches, or the rest of one.
 
     Args:
-        learner: put its model in training mode first.
+        train_step: put its model in training mode first.
         batches: what to learn from; photos that could not be read are counted, not learned.
         accumulate: batches an update.
-        tally: of the updates of this epoch that were done before.
+        totals: of the updates of this epoch that were done before.
         done: how many those were.
         epoch_start: updates done before this epoch.
         seed: called before each update with the number of those done in this epoch, so that what is
             random in one hangs on its place alone.
-        on_step: called after each update with the number done in this epoch and the tally.
+        on_step: called after each update with the number done in this epoch and the totals.
 
     Raises:
         FloatingPointError: a loss term or the gradient is not finite; the message names terms and photos.
         Stopped: a signal asked for it; every update that ``on_step`` was told of is done.
     """
-    tally = tally or Tally()
-    before, start = tally.seconds, time.perf_counter()
-    for group in _grouped(batches, accumulate, learner.timer):
+    totals = totals or MetricAccumulator()
+    before, start = totals.seconds, time.perf_counter()
+    for group in _grouped(batches, accumulate, train_step.timer):
         seed(done)
-        stopping = update(learner, group, epoch_start + done, tally)
+        stopping = update(train_step, group, epoch_start + done, totals)
         done += 1
-        tally.seconds = before + time.perf_counter() - start
-        on_step(done, tally)
+        totals.seconds = before + time.perf_counter() - start
+        on_step(done, totals)
         if stopping:
-            raise Stopped(learner.stop.number or int(stopping), f"stopped after update {done} of the epoch")
-    return tally
+            number = train_step.signals.number or int(stopping)
+            raise Stopped(number, f"stopped after update {done} of the epoch")
+    return totals
 
 
 def _grouped(batches: Iterable[Batch], size: int, timer: Any) -> Iterator[list[Batch]]:
@@ -147,53 +149,53 @@ def _grouped(batches: Iterable[Batch], size: int, timer: Any) -> Iterator[list[B
             return
 
 
-def update(learner: Learner, batches: Sequence[Batch], step: int, tally: Tally) -> float:
+def update(train_step: TrainStep, batches: Sequence[Batch], step: int, totals: MetricAccumulator) -> float:
     """One update from the gradients of one or several batches; returns the signal that asks to stop, or 0.
 
     Several processes share an update: each brings its part of every batch, and the gradient is that of
     the mean over all photos. One that is not finite in bfloat16 is done again in float from the start.
     """
     for batch in batches:
-        tally.bad.extend(batch.bad)
-    before = None if learner.in_fp32 is None else Before(learner.model, learner.world.device)
-    attempt = _try(learner, batches, step)
-    if attempt.broken is not None and before is not None and learner.in_fp32 is not None:
+        totals.bad.extend(batch.bad)
+    before = None if train_step.in_fp32 is None else Before(train_step.model, train_step.world.device)
+    attempt = _try(train_step, batches, step)
+    if attempt.broken is not None and before is not None and train_step.in_fp32 is not None:
         before.restore()
-        tally.fp32_repeats += 1
-        learner.on_repeat(attempt.broken.what)
-        with learner.in_fp32():
-            attempt = _try(learner, batches, step)
+        totals.fp32_repeats += 1
+        train_step.on_repeat(attempt.broken.what)
+        with train_step.in_fp32():
+            attempt = _try(train_step, batches, step)
     if attempt.broken is not None:
-        _refuse(learner, attempt.broken)
+        _refuse(train_step, attempt.broken)
     for count, sums in attempt.sums:
-        tally.add(count, sums)
+        totals.add(count, sums)
     return attempt.stopping
 
 
-def _try(learner: Learner, batches: Sequence[Batch], step: int) -> Attempt:
+def _try(train_step: TrainStep, batches: Sequence[Batch], step: int) -> Attempt:
     """An update that is left out where the loss or the gradient is not finite, in all processes alike."""
-    parameters = [p for group in learner.optimizer.param_groups for p in group["params"]]
-    learner.optimizer.zero_grad(set_to_none=True)
+    parameters = [p for group in train_step.optimizer.param_groups for p in group["params"]]
+    train_step.optimizer.zero_grad(set_to_none=True)
     attempt = Attempt()
     for number, batch in enumerate(batches, start=1):
-        with _quiet(learner.model, talk=number == len(batches)):
-            _gradients(learner, batch, attempt)
+        with _quiet(train_step.model, talk=number == len(batches)):
+            _gradients(train_step, batch, attempt)
         if attempt.broken is not None:
             return attempt
     if not attempt.photos:
         return attempt
-    with learner.timer("optimizer"):
-        if attempt.photos != learner.nominal:
-            scale = learner.nominal / attempt.photos
+    with train_step.timer("optimizer"):
+        if attempt.photos != train_step.nominal:
+            scale = train_step.nominal / attempt.photos
             torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], scale)
-        norm = nn.utils.clip_grad_norm_(parameters, learner.clip_norm)
+        norm = nn.utils.clip_grad_norm_(parameters, train_step.clip_norm)
         if not math.isfinite(norm):  # all processes see it: they have exchanged gradients
             indices = [index for batch in batches for index in batch.indices]
             attempt.broken = Broken("gradient", indices, {"loss": attempt.mean_loss})
             return attempt
-        learner.before_update(step)
-        learner.optimizer.step()
-        learner.after_update()
+        train_step.before_update(step)
+        train_step.optimizer.step()
+        train_step.after_update()
     return attempt
 
 
@@ -205,50 +207,50 @@ def _quiet(model: nn.Module, *, talk: bool) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def _gradients(learner: Learner, batch: Batch, attempt: Attempt) -> None:
+def _gradients(train_step: TrainStep, batch: Batch, attempt: Attempt) -> None:
     """Add a batch; where others have photos in it, a process that has none takes part with zeros."""
-    world, count = learner.world, len(batch.indices)
+    world, count = train_step.world, len(batch.indices)
     if not count and world.size == 1:
-        attempt.stopping = max(attempt.stopping, learner.stop.number)
+        attempt.stopping = max(attempt.stopping, train_step.signals.number)
         return
-    batch = batch if count or learner.empty is None else learner.empty
-    with learner.timer("forward"):
+    batch = batch if count or train_step.empty is None else train_step.empty
+    with train_step.timer("forward"):
         images = batch.images.to(world.device)
         targets = mapped(lambda one: one.to(world.device), batch.targets)
-        terms = learner.terms(images, learner.model, targets)
+        terms = train_step.terms(images, train_step.model, targets)
         if not count:  # a mean over nothing is not a number, and its gradient is zero
             terms = {name: torch.nan_to_num(term) for name, term in terms.items()}
         loss = torch.stack(list(terms.values())).sum()
     means = {name: term.item() for name, term in terms.items()}
     values = {name: mean * count for name, mean in means.items()} | {"loss": loss.item() * count}
-    with learner.timer("exchange"):
-        photos, asked, *sums = world.sum([count, learner.stop.number, *values.values()])
+    with train_step.timer("exchange"):
+        photos, asked, *sums = world.all_reduce([count, train_step.signals.number, *values.values()])
     attempt.stopping = max(attempt.stopping, asked)
     if not all(math.isfinite(value) for value in sums):
         here = not all(map(math.isfinite, means.values()))
         attempt.broken = Broken("loss", batch.indices, means, here)
         return
-    with learner.timer("backward"):
-        (loss * (count * world.size / learner.nominal)).backward()  # type: ignore[no-untyped-call]
+    with train_step.timer("backward"):
+        (loss * (count * world.size / train_step.nominal)).backward()  # type: ignore[no-untyped-call]
     attempt.photos += photos
     attempt.sums.append((round(photos), dict(zip(values, sums, strict=True))))
 
 
-def _refuse(learner: Learner, broken: Broken) -> None:
+def _refuse(train_step: TrainStep, broken: Broken) -> None:
     """Raise, in all processes, with the terms and files of the first one where something is not finite."""
     terms = ", ".join(f"{name} is {value:g}" for name, value in broken.terms.items())
     mine = (
         f"({terms}); lower --lr or --clip-norm, or look at the photos of the batch, "
-        f"{learner.name_photos(broken.indices)}; the last checkpoint is whole"
+        f"{train_step.name_photos(broken.indices)}; the last checkpoint is whole"
     ) if broken.here else None
-    text = next((text for text in learner.world.gather(mine) if text), f"({terms})")
+    text = next((text for text in train_step.world.gather(mine) if text), f"({terms})")
     raise FloatingPointError(f"the {broken.what} is not finite {text}")
 
 
 @torch.inference_mode()
 def run_model(
     model: Callable[[Tensor], Any], batches: Iterable[Batch], *, world: World | None = None,
-    stop: Stop | None = None, on_step: StepHook = lambda _done, _tally: None,
+    signals: SignalHandler | None = None, on_step: StepHook = lambda _done, _totals: None,
 ) -> tuple[Any, Any, list[int], list[BadPhoto]]:
     """Outputs, targets, dataset indices and unreadable photos over the batches of all processes.
 
@@ -257,7 +259,7 @@ def run_model(
             evaluation mode first.
         batches: this process's part, in any order; the answer is in the order of the indices, each once.
         world: the processes that share the work.
-        stop: looked at after each batch.
+        signals: looked at after each batch.
         on_step: called after each batch.
 
     Raises:
@@ -268,20 +270,20 @@ def run_model(
     outputs: list[Any] = []
     targets: list[Any] = []
     indices: list[int] = []
-    tally, start = Tally(), time.perf_counter()
+    totals, start = MetricAccumulator(), time.perf_counter()
     for number, batch in enumerate(batches, start=1):
-        tally.bad.extend(batch.bad)
+        totals.bad.extend(batch.bad)
         if batch.indices:
             outputs.append(mapped(_kept, model(batch.images.to(world.device))))
             targets.append(batch.targets)
             indices.extend(batch.indices)
-            tally.add(len(batch.indices), {})
-        tally.seconds = time.perf_counter() - start
-        on_step(number, tally)
-        if stop is not None and stop.number:
-            raise Stopped(stop.number, "stopped while judging")
+            totals.add(len(batch.indices), {})
+        totals.seconds = time.perf_counter() - start
+        on_step(number, totals)
+        if signals is not None and signals.number:
+            raise Stopped(signals.number, "stopped while judging")
     mine = (joined(outputs), joined(targets), indices) if outputs else None
-    parts = world.gather((mine, tally.bad))
+    parts = world.gather((mine, totals.bad))
     bad = [one for _, theirs in parts for one in theirs]
     found = [part for part, _ in parts if part is not None]
     if not found:

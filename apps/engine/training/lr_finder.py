@@ -18,10 +18,10 @@ from apps.engine.core.distributed import World
 from apps.engine.core.files import writable_folder, write_json, write_whole
 from apps.engine.core.registry import load_app
 from apps.engine.data.samplers import Batch
-from apps.engine.training.fit import prepare_course
-from apps.engine.training.loop import Tally, update
-from apps.engine.training.setup import Job, prepare
-from apps.engine.training.state import Course, seed_update
+from apps.engine.training.fit import prepare_state
+from apps.engine.training.loop import MetricAccumulator, update
+from apps.engine.training.setup import TrainSetup, prepare
+from apps.engine.training.state import TrainState, seed_update
 from backbone.weights import locate_weights
 
 PICTURE, NUMBERS = "lr.png", "lr.json"
@@ -111,25 +111,25 @@ def plot_lr(curve: LrCurve, path: Path) -> None:
     write_whole(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 
 
-def stepper(job: Job, course: Course) -> Callable[[float], float]:
+def stepper(setup: TrainSetup, state: TrainState) -> Callable[[float], float]:
     """An update on the next batch at a given rate of the head; the other rates keep their ratio to it."""
-    batches = _readable_batches(job)
-    groups = course.learner.optimizer.param_groups
-    shares = [group["lr"] / job.settings.lr for group in groups]
+    batches = _readable_batches(setup)
+    groups = state.train_step.optimizer.param_groups
+    shares = [group["lr"] / setup.settings.lr for group in groups]
     steps = count()
 
     def step(lr: float) -> float:
         for group, share in zip(groups, shares, strict=True):
             group["lr"] = lr * share
-        number, tally = next(steps), Tally()
-        seed_update(job.settings.seed, 0, number, 0)
-        update(course.learner, [next(batches)], number, tally)
-        return tally.means()["loss"]
+        number, totals = next(steps), MetricAccumulator()
+        seed_update(setup.settings.seed, 0, number, 0)
+        update(state.train_step, [next(batches)], number, totals)
+        return totals.means()["loss"]
 
     return step
 
 
-def _readable_batches(job: Job) -> Iterator[Batch]:
+def _readable_batches(setup: TrainSetup) -> Iterator[Batch]:
     """Batches without end; damaged photos are named, and a batch of nothing else is left out.
 
     Raises:
@@ -137,16 +137,16 @@ def _readable_batches(job: Job) -> Iterator[Batch]:
     """
     for epoch in count():
         useful = 0
-        for batch in job.train.epoch(epoch):
-            job.note_bad(batch.bad)
+        for batch in setup.train.epoch(epoch):
+            setup.note_bad(batch.bad)
             if batch.indices:
                 useful += 1
                 yield batch
         if not useful:
-            raise ValueError(f"none of the {len(job.photos)} photos to learn from can be read")
+            raise ValueError(f"none of the {len(setup.photos)} photos to learn from can be read")
 
 
-def find_rate(name: str, given: dict[str, Any], *, out: Path, screen: Screen) -> dict[str, Any]:
+def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, screen: Screen) -> dict[str, Any]:
     """Try rising rates on the first updates of a training, and suggest one.
 
     Args:
@@ -168,12 +168,12 @@ def find_rate(name: str, given: dict[str, Any], *, out: Path, screen: Screen) ->
         raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
     if settings.weights is not None:
         locate_weights(settings.weights)
-    job = prepare(name, settings, writable_folder(out), screen, World())
-    course, module = prepare_course(job, None)
-    job.model.train()
-    course.learner.model = module
-    course.learner.before_update = lambda _step: None
-    curve = find_lr(stepper(job, course))
+    setup = prepare(name, settings, writable_folder(out), screen, World())
+    state, module = prepare_state(setup, None)
+    setup.model.train()
+    state.train_step.model = module
+    state.train_step.before_update = lambda _step: None
+    curve = find_lr(stepper(setup, state))
     plot_lr(curve, out / PICTURE)
     write_json(out / NUMBERS, {"lrs": curve.lrs, "losses": curve.losses, "suggestion": curve.suggestion})
     fall = 1 - min(curve.losses) / curve.losses[0]

@@ -16,15 +16,14 @@ from apps.engine.core.model import answering, describe, find_weights, make_backb
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
 from apps.engine.core.settings import Settings
-from apps.engine.core.task import App
+from apps.engine.core.task import AnyTask
 from apps.engine.data.cache import PhotoCache
-from apps.engine.data.collate import stacked, taken
 from apps.engine.data.loader import BadPhoto, Batch, Loader
 from apps.engine.tracking.loggers import require_tensorboard
 from apps.engine.tracking.timer import StageTimer
 from apps.engine.training.loaders import Reading
 from apps.engine.training.optim.optimizers import check_optimizer
-from apps.engine.training.signals import Stop
+from apps.engine.training.signals import SignalHandler
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
 from backbone import Backbone, WeightsInfo, optimize_for_training
 from backbone.small_maps import guard_small_maps
@@ -36,7 +35,7 @@ NAMED = 4  # photos of a batch that a message names
 
 
 @dataclass
-class Job:
+class TrainSetup:
     """One training in the making: everything that its steps share.
 
     ``precision`` is that of answers and features; in what the backbone learns is
@@ -45,7 +44,7 @@ class Job:
     head; ``regroup`` changes the optimiser's groups.
     """
 
-    app: App
+    app: AnyTask
     settings: Any
     run: Path
     screen: Screen
@@ -66,7 +65,7 @@ class Job:
     judge: Callable[[], Any] | None = None
     regroup: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda groups: groups
     bad: list[str] = field(default_factory=list)
-    stop: Stop = field(default_factory=Stop)
+    signals: SignalHandler = field(default_factory=SignalHandler)
     timer: StageTimer = field(default_factory=StageTimer)
 
     def judging_forward(self) -> Callable[[torch.Tensor], Any]:
@@ -88,28 +87,24 @@ class Job:
 
     def empty_batch(self) -> Batch:
         """A batch without photos, for a process that has none."""
-        if hasattr(self.train, "empty"):
-            batch: Batch = self.train.empty()
-            return batch
-        side = self.settings.train_resolution
-        nothing = taken(stacked([self.photos.target(0)]), [])
-        return Batch(torch.zeros(0, 3, side, side, dtype=torch.uint8), nothing, [], [])
+        batch: Batch = self.train.empty(self.settings.train_resolution)
+        return batch
 
 
-def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> Job:
+def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> TrainSetup:
     """Data, weights, model and loaders, with every setting resolved."""
     kind = load_app(name)
     sample = settings.data is None
     check_early(kind, settings)
     weights = find_weights(settings)
-    if world.first:
+    if world.is_main:
         settings = with_sample(kind, settings, screen)
-    settings = replace(settings, data=world.share(settings.data))
-    train, val = (kind(settings).dataset(split) for split in ("train", "val"))
+    settings = replace(settings, data=world.broadcast(settings.data))
+    train, val = (opened(kind(settings), split, screen) for split in ("train", "val"))
     for note in (*train.notes, *val.notes, *without_photos(val, "val")):
         screen.warn(note)
     info = describe(settings, weights, sample=sample)
-    for note in without_effect(settings, probe_is_taught=getattr(kind, "probe_is_taught", False)):
+    for note in without_effect(settings, fit_head_distills=kind.fit_head_distills):
         screen.warn(note)
     chosen: Any = resolve(
         settings, info, photos=len(train), pretrained=weights is not None, sample=sample
@@ -119,8 +114,8 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
     )
     torch.manual_seed(chosen.seed)
-    backbone, info = make_backbone(info, weights, chosen.resolution, getattr(chosen, "judged_crop", None))
     app = kind(chosen)
+    backbone, info = make_backbone(info, weights, chosen.resolution, app.eval_crop)
     model = make_model(app, backbone, train.classes)
     optimize_for_training(model)
     if chosen.batch_norm == "still" or (chosen.batch_norm == "auto" and weights is not None):
@@ -132,20 +127,26 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
     )
     if model.backbone_dtype == torch.bfloat16:
         guard_small_maps(backbone)
-    terms = app.terms(model.heads[name], train)
+    terms = app.losses(model.heads[name], train)
     cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
     reading = Reading(chosen, world, cache)
     seen = info.preprocessing
-    return Job(
+    return TrainSetup(
         app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
-        train=reading.distorted(train), still=reading.still(train, seen, kept=False),
+        train=reading.augmented(train), still=reading.still(train, seen, kept=False),
         val=reading.still(val, seen),
         reading=reading, world=world, terms=terms, precision=choose_precision(chosen.precision),
         probing=chosen.epochs is None,
     )
 
 
-def check_early(kind: type[App], settings: Settings) -> None:
+def opened(task: AnyTask, split: str, screen: Screen) -> LabelledPhotos:
+    """The images of a split, once what they need is computed."""
+    task.prepare(split, screen)
+    return task.dataset(split)
+
+
+def check_early(kind: type[AnyTask], settings: Settings) -> None:
     """Refuse before any photo is read what could only fail later.
 
     Raises:
@@ -157,18 +158,19 @@ def check_early(kind: type[App], settings: Settings) -> None:
     check_optimizer(settings.optimizer)
     if settings.data is None and settings.teacher is not None:
         read_config(Path(settings.teacher))  # before a sample is drawn
-    if settings.monitor is not None and settings.monitor not in kind.figures:
+    if settings.monitor is not None and settings.monitor not in kind.metrics.monitors:
         raise ValueError(
-            f"--monitor {settings.monitor}: {kind.name} has no such figure; it has {', '.join(kind.figures)}"
+            f"--monitor {settings.monitor}: {kind.name} has no such figure; it has "
+            f"{', '.join(kind.metrics.monitors)}"
         )
 
 
-def without_effect(settings: Settings, *, probe_is_taught: bool = False) -> list[str]:
+def without_effect(settings: Settings, *, fit_head_distills: bool = False) -> list[str]:
     """A sentence on each option that the others leave without effect.
 
     Args:
         settings: of a training.
-        probe_is_taught: the application's ``fit_head`` learns a teacher's answers, too.
+        fit_head_distills: the application's ``fit_head`` learns a teacher's answers, too.
     """
     s: Any = settings
     taught = not s.freeze or s.epochs is not None
@@ -179,12 +181,12 @@ def without_effect(settings: Settings, *, probe_is_taught: bool = False) -> list
         "--step-epochs": s.step_epochs is not None and s.schedule != "step",
         "--ema": s.ema > 0 and not taught,
         "--patience": s.patience is not None and not taught,
-        "--teacher": s.teacher is not None and not taught and not probe_is_taught,
+        "--teacher": s.teacher is not None and not taught and not fit_head_distills,
     }
     return [f"{flag} has no effect with the other options given" for flag, vain in found.items() if vain]
 
 
-def with_sample(kind: type[App], settings: Settings, screen: Screen) -> Settings:
+def with_sample(kind: type[AnyTask], settings: Settings, screen: Screen) -> Settings:
     """The drawn sample where no ``--data`` is given; says so.
 
     Raises:
@@ -253,7 +255,7 @@ def resolve(
             f"give {photos} or less"
         )
     rated = info.preprocessing.resolution
-    larger = pretrained and not settings.freeze and settings.judged_finer
+    larger = pretrained and not settings.freeze and settings.finer_evaluation
     recipe: dict[str, Any] = (
         FROZEN if settings.freeze else FROM_WEIGHTS if pretrained else ON_SAMPLE if sample else FROM_SCRATCH
     )
@@ -262,4 +264,4 @@ def resolve(
         "train_resolution": settings.resolution or rated, "batch_size": min(32, photos),
         "weight_decay": DECOUPLED_DECAY if settings.optimizer.lower().endswith("w") else L2_DECAY,
     }
-    return replace(settings, **{k: v for k, v in chosen.items() if getattr(settings, k) is None})
+    return replace(settings, **{k: v for k, v in chosen.items() if vars(settings)[k] is None})

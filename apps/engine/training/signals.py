@@ -22,14 +22,14 @@ class Stopped(Exception):
 
 
 @dataclass
-class Stop:
+class SignalHandler:
     """Whether a signal has asked for the end, and which one; 0 for none."""
 
     number: int = 0
     _kept: dict[int, Any] = field(default_factory=dict)
 
     @contextmanager
-    def listening(self) -> Iterator[Stop]:
+    def listening(self) -> Iterator[SignalHandler]:
         """Note SIGINT and SIGTERM instead of dying of them; a second one ends the process at once."""
         if threading.current_thread() is not threading.main_thread():
             yield self  # only the main thread may listen; elsewhere signals do as they always do

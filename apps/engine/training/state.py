@@ -18,74 +18,77 @@ from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.core import run_dir
 from apps.engine.core.console import Screen
-from apps.engine.training.early_stopping import Best
-from apps.engine.training.loop import Learner, Tally
-from apps.engine.training.optim.ema import Average
+from apps.engine.training.early_stopping import EarlyStopping
+from apps.engine.training.loop import MetricAccumulator, TrainStep
+from apps.engine.training.optim.ema import EMA
 from apps.engine.training.optim.optimizers import make_optimizer, parameter_groups
 from apps.engine.training.optim.schedule import Schedule, make_schedule
-from apps.engine.training.setup import Job
+from apps.engine.training.setup import TrainSetup
 
 
 @dataclass
-class Course:
+class TrainState:
     """The moving parts of a training.
 
     Args:
-        learner: network, terms and optimiser.
+        train_step: network, terms and optimiser.
         schedule: of the rates.
         average: of the weights, if they are averaged.
         best: the best figure so far.
         steps: updates an epoch.
         epoch: epochs done.
         step: updates done in the epoch under way.
-        tally: of those.
+        totals: of those.
     """
 
-    learner: Learner
+    train_step: TrainStep
     schedule: Schedule
-    average: Average | None
-    best: Best
+    average: EMA | None
+    best: EarlyStopping
     steps: int
     epoch: int = 0
     step: int = 0
-    tally: Tally = field(default_factory=Tally)
+    totals: MetricAccumulator = field(default_factory=MetricAccumulator)
     saved_at: float = field(default_factory=time.monotonic)
     told_full: bool = False
 
 
-def start_course(job: Job, module: nn.Module) -> Course:
+def start_state(setup: TrainSetup, module: nn.Module) -> TrainState:
     """Optimiser, schedule and the rest, as the settings say.
 
     Args:
-        job: the training.
+        setup: the training.
         module: what learns: images, or cached features, to the head's output.
     """
-    s, monitor = job.settings, job.settings.monitor or job.app.monitor
-    higher = job.app.metric_table.higher_is_better(monitor)
+    s, monitor = setup.settings, setup.settings.monitor or setup.app.primary_metric.name
+    higher = setup.app.metrics.higher_is_better(monitor)
     groups = parameter_groups(
-        job.model, lr=s.lr, backbone_lr=s.backbone_lr, weight_decay=s.weight_decay, layer_decay=s.layer_decay
+        setup.model, lr=s.lr, backbone_lr=s.backbone_lr, weight_decay=s.weight_decay,
+        layer_decay=s.layer_decay,
     )
-    optimizer = make_optimizer(job.regroup(groups), name=s.optimizer, momentum=s.momentum)
-    steps = -(-len(job.train) // s.accumulate)
+    optimizer = make_optimizer(setup.regroup(groups), name=s.optimizer, momentum=s.momentum)
+    steps = -(-len(setup.train) // s.accumulate)
     schedule = make_schedule(
         optimizer, name=s.schedule, steps_per_epoch=steps, epochs=s.epochs, warmup_epochs=s.warmup_epochs,
         min_lr_share=s.min_lr, step_epochs=s.step_epochs or s.epochs / 3, step_rate=s.step_rate,
         patience=s.plateau_epochs, higher_is_better=higher,
     )
-    average = Average(job.model, s.ema) if s.ema else None
-    learner = Learner(
-        module, job.terms, optimizer,
+    average = EMA(setup.model, s.ema) if s.ema else None
+    train_step = TrainStep(
+        module, setup.terms, optimizer,
         nominal=s.batch_size * s.accumulate, clip_norm=s.clip_norm, before_update=schedule.set_step,
-        after_update=(lambda: average.update(job.model)) if average else (lambda: None),
-        name_photos=job.name_photos, empty=job.empty_batch(), timer=job.timer, world=job.world, stop=job.stop,
-        in_fp32=job.model.in_fp32 if _learns_in_bf16(job, module) else None, on_repeat=_say_once(job.screen),
+        after_update=(lambda: average.update(setup.model)) if average else (lambda: None),
+        name_photos=setup.name_photos, empty=setup.empty_batch(), timer=setup.timer,
+        world=setup.world, signals=setup.signals,
+        in_fp32=setup.model.in_fp32 if _learns_in_bf16(setup, module) else None,
+        on_repeat=_say_once(setup.screen),
     )
-    return Course(learner, schedule, average, Best(monitor, higher_is_better=higher), steps)
+    return TrainState(train_step, schedule, average, EarlyStopping(monitor, higher_is_better=higher), steps)
 
 
-def _learns_in_bf16(job: Job, module: nn.Module) -> bool:
+def _learns_in_bf16(setup: TrainSetup, module: nn.Module) -> bool:
     """Whether the module that learns holds a backbone that computes in bfloat16."""
-    return job.model.backbone_dtype == torch.bfloat16 and job.backbone in module.modules()
+    return setup.model.backbone_dtype == torch.bfloat16 and setup.backbone in module.modules()
 
 
 def _say_once(screen: Screen) -> Callable[[str], None]:
@@ -103,11 +106,11 @@ def _say_once(screen: Screen) -> Callable[[str], None]:
     return on_repeat
 
 
-def shared_module(job: Job, module: nn.Module) -> nn.Module:
+def shared_module(setup: TrainSetup, module: nn.Module) -> nn.Module:
     """The module as the processes share it; made anew whenever other weights learn."""
-    if job.world.size == 1 or not any(p.requires_grad for p in module.parameters()):
+    if setup.world.size == 1 or not any(p.requires_grad for p in module.parameters()):
         return module
-    devices = [job.world.device.index] if job.world.device.type == "cuda" else None
+    devices = [setup.world.device.index] if setup.world.device.type == "cuda" else None
     return DistributedDataParallel(module, device_ids=devices, forward_sync_buffers=False)
 
 
@@ -119,90 +122,90 @@ def seed_update(seed: int, epoch: int, step: int, rank: int) -> None:
     random.seed(value)
 
 
-def save_course(job: Job, course: Course, *, must: bool) -> None:
+def save_state(setup: TrainSetup, state: TrainState, *, must: bool) -> None:
     """Keep all that the next update needs; the first process writes, and never weights that are broken.
 
     Args:
-        job: the training.
-        course: where it is.
+        setup: the training.
+        state: where it is.
         must: raise where the disk is full; otherwise say so once and go on, the checkpoint before is whole.
 
     Raises:
         FloatingPointError: a weight is not finite.
         OSError: the disk is full, and it must.
     """
-    course.saved_at = time.monotonic()
-    if not all(bool(torch.isfinite(p).all()) for p in job.model.parameters()):
+    state.saved_at = time.monotonic()
+    if not all(bool(torch.isfinite(p).all()) for p in setup.model.parameters()):
         raise FloatingPointError(
-            f"weights are not finite after update {course.step} of epoch {course.epoch + 1}; lower --lr or "
+            f"weights are not finite after update {state.step} of epoch {state.epoch + 1}; lower --lr or "
             "--clip-norm; the last checkpoint is whole"
         )
-    if not job.world.first:
+    if not setup.world.is_main:
         return
-    state = {
-        "version": run_dir.STATE_VERSION, "epoch": course.epoch, "step": course.step,
-        "tally": course.tally.to_dict(), "model": job.model.state_dict(),
-        "optimizer": course.learner.optimizer.state_dict(), "schedule": course.schedule.state_dict(),
-        "average": course.average.state_dict() if course.average else None, "best": course.best.state_dict(),
-        "settings": json.dumps(job.settings.to_dict()), "classes": list(job.classes),
-        "photos": len(job.train.photos), "bad": list(job.bad), "world": job.world.size,
+    saved = {
+        "version": run_dir.STATE_VERSION, "epoch": state.epoch, "step": state.step,
+        "totals": state.totals.to_dict(), "model": setup.model.state_dict(),
+        "optimizer": state.train_step.optimizer.state_dict(), "schedule": state.schedule.state_dict(),
+        "average": state.average.state_dict() if state.average else None, "best": state.best.state_dict(),
+        "settings": json.dumps(setup.settings.to_dict()), "classes": list(setup.classes),
+        "photos": len(setup.train.photos), "bad": list(setup.bad), "world": setup.world.size,
     }
     try:
-        with job.timer("checkpoint"):
-            run_dir.save_training_state(job.run, state)
-            tell_progress(job, course, "running")
+        with setup.timer("checkpoint"):
+            run_dir.save_training_state(setup.run, saved)
+            tell_progress(setup, state, "running")
     except OSError as err:
         if must:
             raise OSError(
-                f"cannot write {job.run / run_dir.TRAINING} ({err.strerror}); make room, then go on with "
-                f"--resume --out {job.run} from the checkpoint before"
+                f"cannot write {setup.run / run_dir.TRAINING} ({err.strerror}); make room, then go on with "
+                f"--resume --out {setup.run} from the checkpoint before"
             ) from err
-        if not course.told_full:
-            job.screen.warn(
-                f"cannot write a checkpoint into {job.run} ({err.strerror}): the one before stays, training "
-                "goes on; make room before it ends"
+        if not state.told_full:
+            setup.screen.warn(
+                f"cannot write a checkpoint into {setup.run} ({err.strerror}): the one before stays, "
+                "training goes on; make room before it ends"
             )
-        course.told_full = True
+        state.told_full = True
 
 
-def tell_progress(job: Job, course: Course, state: str) -> None:
+def tell_progress(setup: TrainSetup, state: TrainState, phase: str) -> None:
     """Let ``runs`` see how far the training is."""
-    if job.world.first:
-        run_dir.write_progress(job.run, {
-            "app": job.app.name, "state": state, "epoch": course.epoch, "epochs": job.settings.epochs,
-            "step": course.step, "steps_per_epoch": course.steps, "backbone": job.info.name,
-            "resolution": job.settings.resolution, "photos": len(job.photos), "pid": os.getpid(),
-            "host": socket.gethostname(), "time": time.time(), "settings": job.settings.to_dict(),
+    if setup.world.is_main:
+        run_dir.write_progress(setup.run, {
+            "app": setup.app.name, "state": phase, "epoch": state.epoch, "epochs": setup.settings.epochs,
+            "step": state.step, "steps_per_epoch": state.steps, "backbone": setup.info.name,
+            "resolution": setup.settings.resolution, "photos": len(setup.photos), "pid": os.getpid(),
+            "host": socket.gethostname(), "time": time.time(), "settings": setup.settings.to_dict(),
         })
 
 
-def restore_course(job: Job, course: Course, saved: dict[str, Any], *, any_world: bool) -> None:
-    """Put a saved state into a job and its course.
+def restore_state(setup: TrainSetup, state: TrainState, saved: dict[str, Any], *, any_world: bool) -> None:
+    """Put a saved state into a setup and its state.
 
     Raises:
         ValueError: photos, classes or the number of processes are others than when the run was started.
     """
-    if saved["classes"] != list(job.classes):
+    if saved["classes"] != list(setup.classes):
         raise ValueError(
             f"the run was started with the classes {', '.join(saved['classes'][:5])}, ...; --data now has "
-            f"{', '.join(job.classes[:5])}, ...; give the same --data, or another --out"
+            f"{', '.join(setup.classes[:5])}, ...; give the same --data, or another --out"
         )
-    if saved["photos"] != len(job.train.photos):
+    if saved["photos"] != len(setup.train.photos):
         raise ValueError(
             f"the run was started with {saved['photos']} photos to learn from, --data now has "
-            f"{len(job.train.photos)}; give the same --data, or another --out"
+            f"{len(setup.train.photos)}; give the same --data, or another --out"
         )
-    if saved["world"] != job.world.size and not any_world:
+    if saved["world"] != setup.world.size and not any_world:
         raise ValueError(
-            f"the run was started with {saved['world']} processes, now there are {job.world.size}; start as "
-            "many, or give --any-world to go on all the same, equal within rounding only"
+            f"the run was started with {saved['world']} processes, now there are {setup.world.size}; start "
+            "as many, or give --any-world to go on all the same, equal within rounding only"
         )
-    job.model.load_state_dict(saved["model"])
-    course.learner.optimizer.load_state_dict(saved["optimizer"])
-    course.schedule.load_state_dict(saved["schedule"])
-    if course.average is not None:
-        course.average.load_state_dict(saved["average"])
-    course.best.load_state_dict(saved["best"])
-    course.epoch, course.step = saved["epoch"], saved["step"]
-    course.tally = type(course.tally)(**saved["tally"])
-    job.bad[:] = saved["bad"]
+    setup.model.load_state_dict(saved["model"])
+    state.train_step.optimizer.load_state_dict(saved["optimizer"])
+    state.schedule.load_state_dict(saved["schedule"])
+    if state.average is not None:
+        state.average.load_state_dict(saved["average"])
+    state.best.load_state_dict(saved["best"])
+    state.epoch, state.step = saved["epoch"], saved["step"]
+    state.totals = type(state.totals)(**saved["totals"])
+    setup.bad[:] = saved["bad"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from apps.engine.core.console import Screen
 from apps.engine.core.files import sha256_of, writable_folder, write_whole
-from apps.engine.data.loader import looking_loader
+from apps.engine.data.loader import eval_loader
 from apps.zoo.convert import parity
 from apps.zoo.convert.keras import read_keras
 from apps.zoo.convert.network import Slot, check_numbers, recognise
@@ -181,7 +181,7 @@ def _photos(options: ImportOptions, resolution: int, screen: Screen) -> Tensor:
     chosen = [Photo(found[int(n * step)], 0) for n in range(min(len(found), options.photos))]
     listing = LabelledPhotos(chosen, ("photo",))
     preprocessing = Preprocessing(resolution=resolution)
-    loader = looking_loader(listing, preprocessing, batch_size=BATCH, workers=None)
+    loader = eval_loader(listing, preprocessing, batch_size=BATCH, workers=None)
     batches = []
     with screen.track("reading photos", len(loader)) as update:
         for number, batch in enumerate(loader.epoch(0), start=1):

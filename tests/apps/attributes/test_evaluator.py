@@ -73,15 +73,15 @@ def test_calibration_error_of_one_who_says_80_and_is_right_half_the_time():
 def test_thresholds_are_judged_on_people_they_were_not_chosen_on():
     """Noise judged where its threshold was chosen looks better than chance."""
     rng = np.random.default_rng(0)
-    flattered, honest = [], []
+    flattered, cross_validated = [], []
     for _ in range(30):
         one = _judged(rng.random((40, 1)), rng.integers(2, size=(40, 1)))
         scores, labels, _ = one.known("a")
         cut = one.chosen_thresholds()["a"]
         flattered.append(balanced_accuracy(scores >= cut, labels))
-        honest.append(one.crossed()["balanced_accuracy@chosen/a"])
+        cross_validated.append(one.crossed()["balanced_accuracy@chosen/a"])
     assert np.mean(flattered) > 0.58
-    assert abs(np.mean(honest) - 0.5) < 0.05
+    assert abs(np.mean(cross_validated) - 0.5) < 0.05
 
 
 def test_intervals_draw_people_and_hold_the_figure():

@@ -16,7 +16,7 @@ from support import ROOT, Cli, save_colour
 
 from apps.attributes.task import Attributes
 from apps.engine.core import run_dir
-from apps.joint.settings import Task
+from apps.joint.settings import TaskSpec
 from apps.joint.train import compared, table
 
 COMMON = ("--resolution", 64, "--batch-size", 4, "--workers", 0)
@@ -82,16 +82,16 @@ def test_a_figure_that_is_undefined_counts_in_no_mean_and_no_comparison() -> Non
     other = {"attributes": {"metrics": {"mean_ap": 0.5, "ece": 0.5}}}
     found = compared(one, other)
     assert found == {"attributes": {"ece": [0.25, 0.5]}}
-    assert "mean_ap" not in table(found, {"attributes": Attributes.metric_table})
+    assert "mean_ap" not in table(found, {"attributes": Attributes.metrics})
 
 
 def test_a_path_among_a_tasks_own_options_is_kept_whole(tmp_path: Path, monkeypatch) -> None:
     """Given from one folder and resumed from another: it is the same file."""
     monkeypatch.chdir(tmp_path)
-    task = Task("faces", "attributes", given={"table": Path("t.csv"), "names": "Red"})
+    task = TaskSpec("faces", "attributes", given={"table": Path("t.csv"), "names": "Red"})
     kept = json.loads(json.dumps(task.to_dict()))
     assert kept["given"] == {"table": str(tmp_path / "t.csv"), "names": "Red"}
-    assert Task(**kept).to_dict() == kept
+    assert TaskSpec(**kept).to_dict() == kept
 
 
 def test_several_processes_are_refused(

@@ -15,7 +15,7 @@ from apps.classification.task import METRICS
 from apps.engine.core import run_dir
 from apps.engine.data.loader import Loader, train_transform
 from apps.joint.model import JointModel
-from apps.joint.sampler import JointLoader, TaskTally, batches_of, spread
+from apps.joint.sampler import JointLoader, TaskAccumulator, batches_of, spread
 from apps.joint.settings import make_tasks
 from apps.joint.train import compared, rows_of, table
 from datasets.classification.folders import ImageFolders
@@ -262,12 +262,12 @@ def test_an_epoch_has_as_many_batches_as_all_data_and_spreads_each_task_evenly()
 
 @pytest.mark.computes
 def test_a_term_is_divided_by_the_photos_of_its_task_not_by_all() -> None:
-    tally = TaskTally()
-    tally.add(4, {"a/loss": 8.0, "loss": 8.0})
-    tally.add(1, {"b/loss": 3.0, "loss": 3.0})
-    assert tally.means() == {"a/loss": 2.0, "b/loss": 3.0, "loss": 11 / 5}
-    again = TaskTally(**tally.to_dict())
-    assert again.means() == tally.means()
+    totals = TaskAccumulator()
+    totals.add(4, {"a/loss": 8.0, "loss": 8.0})
+    totals.add(1, {"b/loss": 3.0, "loss": 3.0})
+    assert totals.means() == {"a/loss": 2.0, "b/loss": 3.0, "loss": 11 / 5}
+    again = TaskAccumulator(**totals.to_dict())
+    assert again.means() == totals.means()
 
 
 class Body(nn.Module):

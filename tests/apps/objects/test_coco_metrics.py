@@ -102,7 +102,7 @@ def test_figures_have_names_and_undefined_ones_are_left_out() -> None:
 
 def test_intervals_hold_the_figure_and_are_the_same_each_time() -> None:
     judged = Judged(*case("random"), ("",) * 8)
-    once, again = judged.intervals(draws=30), judged.intervals(draws=30)
+    once, again = judged.bootstrap(draws=30), judged.bootstrap(draws=30)
     assert once == again and once["ap50"][0] < judged.figures["ap50"] < once["ap50"][1]
 
 

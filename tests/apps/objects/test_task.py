@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from support import Cli
 
 from apps.engine.data.transforms import seeded
-from apps.objects.transforms import Distorted, ToSquare
+from apps.objects.transforms import Augmented, ToSquare
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_distorted_box_still_frames_its_object(augment: str) -> None:
         np.array([[10, 20, 50, 60]], np.float32), np.array([0]), np.array([0]),
         np.array([120, 90], np.float32), np.array([1600.0]),
     )
-    view = Distorted(ToSquare(96, keep_aspect=False), augment)
+    view = Augmented(ToSquare(96, keep_aspect=False), augment)
     with seeded() as generators:
         for seed in range(12):
             generators.seed(seed)
@@ -139,5 +139,5 @@ def test_ignored_objects_are_not_learned() -> None:
         np.array([[10, 20, 50, 60]], np.float32), np.array([0]), np.array([1]),
         np.array([120, 90], np.float32), np.array([1600.0]),
     )
-    view = Distorted(ToSquare(96, keep_aspect=False), "ssd")
+    view = Augmented(ToSquare(96, keep_aspect=False), "ssd")
     assert len(view.both(np.zeros((90, 120, 3), np.uint8), one)[1][0]) == 0

@@ -80,7 +80,7 @@ def taught(cli: Cli, out: Path, *arguments: object) -> Path:
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(
     head: str, cli: Cli, data: Path, tmp_path: Path
 ) -> None:
-    """With averaged weights, distorted photos and updates of two batches; bit for bit."""
+    """With averaged weights, augmented photos and updates of two batches; bit for bit."""
     common = (
         "finetune", "objects", "--data", data, "--head", head, *SMALL, "--epochs", 3, "--ema", 0.9,
         "--accumulate", 2, "--width", 0.25,

@@ -15,29 +15,34 @@ from apps.engine.data.samplers import EpochBatches
 from apps.engine.training.frozen.features import cached_features, data_key, pooled_features
 from apps.engine.training.loaders import JUDGED_TOGETHER
 from apps.engine.training.loop import rate
-from apps.engine.training.setup import Job
+from apps.engine.training.setup import TrainSetup
 from datasets.base import LabelledPhotos
 
 
-def pools(job: Job) -> bool:
+def pools(setup: TrainSetup) -> bool:
     """Whether the application's head can be fitted to pooled features of one map."""
-    head: Any = job.model.heads[job.app.name]
+    head: Any = setup.model.heads[setup.app.name]
     return bool(head.uses_global_pool) and len(head.strides) == 1
 
 
-def fit_head(job: Job) -> None:
+def fit_head(setup: TrainSetup) -> None:
     """Fit the application's head to the features of the photos as they are; the first process fits."""
-    job.backbone.freeze()
-    head: Any = job.model.heads[job.app.name]
-    with job.screen.track("features", len(job.still)) as update:
+    setup.backbone.freeze()
+    head: Any = setup.model.heads[setup.app.name]
+    with setup.screen.track("features", len(setup.still)) as update:
         features, targets, _, bad = pooled_features(
-            job.backbone, job.still, stride=head.strides[0], world=job.world, dtype=job.precision,
-            on_step=lambda n, tally: update(n, rate(tally)),
+            setup.backbone, setup.still, stride=head.strides[0], world=setup.world, dtype=setup.precision,
+            on_step=lambda n, totals: update(n, rate(totals)),
         )
-    job.note_bad(bad)
-    if job.world.first:
-        job.screen.say(job.app.fit_head(head, features, targets))
-    job.world.share_state(head)
+    setup.note_bad(bad)
+    if setup.world.is_main:
+        setup.screen.say(setup.app.fit_head(head, features, as_tensors(targets)))
+    setup.world.broadcast_state(head)
+
+
+def as_tensors(targets: Any) -> Any:
+    """Targets (N, ...) as the losses take them: a tensor, or a dict of such."""
+    return targets if isinstance(targets, dict) else torch.as_tensor(targets)
 
 
 class FeatureLoader:
@@ -60,12 +65,12 @@ class FeatureLoader:
     ) -> None:
         self.photos, self.batches, self.seed, self.indices = photos, batches, seed, indices
         self.features = torch.as_tensor(features)
-        self.targets = targets if isinstance(targets, dict) else torch.as_tensor(targets)
+        self.targets = as_tensors(targets)
 
     def __len__(self) -> int:
         return self.batches.total
 
-    def empty(self) -> Batch:
+    def empty(self, side: int) -> Batch:
         """A batch without photos, for a process that has none."""
         return Batch(self.features[0, :0, :, None, None], taken(self.targets, []), [], [])
 
@@ -82,43 +87,45 @@ class FeatureLoader:
             yield Batch(images, targets, [self.indices[int(row)] for row in rows], [])
 
 
-def with_cached_features(job: Job) -> tuple[FeatureLoader, FeatureLoader]:
-    """The features of the photos to learn from, plain and distorted, and of those to judge by."""
-    s = job.settings
-    head: Any = job.model.heads[job.app.name]
-    if not pools(job):
+def with_cached_features(setup: TrainSetup) -> tuple[FeatureLoader, FeatureLoader]:
+    """The features of the photos to learn from, plain and augmented, and of those to judge by."""
+    s = setup.settings
+    head: Any = setup.model.heads[setup.app.name]
+    if not pools(setup):
         raise ValueError(
-            f"{job.app.name}'s head sees whole maps, so features cannot be cached; give --no-cached-features"
+            f"{setup.app.name}'s head sees whole maps, so features cannot be cached; give "
+            "--no-cached-features"
         )
 
     def loader(view: int) -> Loader:
-        return job.still if view == 0 else job.reading.distorted(job.photos, shuffle=False)
+        return setup.still if view == 0 else setup.reading.augmented(setup.photos, shuffle=False)
 
-    with job.screen.track("features", (s.views + 1) * len(job.still)) as update:
+    with setup.screen.track("features", (s.views + 1) * len(setup.still)) as update:
         key = None if s.cache is None else data_key(*(loader(view) for view in range(min(s.views, 1) + 1)))
         features, targets, indices, bad = cached_features(
-            job.backbone, loader, views=s.views, stride=head.strides[0], folder=s.cache, key=key or "",
-            world=job.world, dtype=job.precision, on_step=lambda n, tally: update(n, rate(tally)),
-            on_note=job.screen.warn,
+            setup.backbone, loader, views=s.views, stride=head.strides[0], folder=s.cache, key=key or "",
+            world=setup.world, dtype=setup.precision, on_step=lambda n, totals: update(n, rate(totals)),
+            on_note=setup.screen.warn,
         )
-    job.note_bad(bad)
+    setup.note_bad(bad)
     labels = [int(target) for target in targets] if s.sampling == "balanced" else None
     order = EpochBatches(
-        len(indices), s.batch_size, seed=s.seed, shuffle=True, rank=job.world.rank, world=job.world.size,
+        len(indices), s.batch_size, seed=s.seed, shuffle=True, rank=setup.world.rank, world=setup.world.size,
         labels=labels,
     )
-    return FeatureLoader(job.photos, features, targets, indices, order, s.seed), _judged(job, head.strides[0])
+    train = FeatureLoader(setup.photos, features, targets, indices, order, s.seed)
+    return train, _judged(setup, head.strides[0])
 
 
-def _judged(job: Job, stride: int) -> FeatureLoader:
+def _judged(setup: TrainSetup, stride: int) -> FeatureLoader:
     """The features of the photos to judge by, in their order."""
-    with job.screen.track("validation features", len(job.val)) as update:
+    with setup.screen.track("validation features", len(setup.val)) as update:
         features, targets, indices, bad = pooled_features(
-            job.backbone, job.val, stride=stride, world=job.world, dtype=job.precision,
-            on_step=lambda n, tally: update(n, rate(tally)),
+            setup.backbone, setup.val, stride=stride, world=setup.world, dtype=setup.precision,
+            on_step=lambda n, totals: update(n, rate(totals)),
         )
-    job.note_bad(bad)
+    setup.note_bad(bad)
     order = EpochBatches(
-        len(indices), JUDGED_TOGETHER, seed=0, shuffle=False, rank=job.world.rank, world=job.world.size
+        len(indices), JUDGED_TOGETHER, seed=0, shuffle=False, rank=setup.world.rank, world=setup.world.size
     )
-    return FeatureLoader(job.val.photos, features[None], targets, indices, order, 0)
+    return FeatureLoader(setup.val.photos, features[None], targets, indices, order, 0)

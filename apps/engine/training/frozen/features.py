@@ -30,7 +30,7 @@ Pooled = tuple[NDArray[np.float32], Any, list[int], list[BadPhoto]]
 
 def pooled_features(
     network: Backbone, loader: Loader, *, stride: int, world: World | None = None,
-    dtype: torch.dtype = torch.float32, on_step: StepHook = lambda _done, _tally: None, epoch: int = 0,
+    dtype: torch.dtype = torch.float32, on_step: StepHook = lambda _done, _totals: None, epoch: int = 0,
 ) -> Pooled:
     """The map of one stride averaged over height and width, for each photo.
 
@@ -57,7 +57,7 @@ def pooled_features(
 
 
 class Views(NamedTuple):
-    """The features of every photo as it is and as it is distorted.
+    """The features of every photo as it is and as it is augmented.
 
     Shape:
         features: (V + 1, N, C); row 0 of the plain photos, the others of V random views.
@@ -75,15 +75,15 @@ class Views(NamedTuple):
 def cached_features(
     network: Backbone, loader_for_view: Callable[[int], Loader], *, views: int, stride: int,
     folder: Path | None, key: str, world: World | None = None, dtype: torch.dtype = torch.float32,
-    on_step: StepHook = lambda _done, _tally: None,
+    on_step: StepHook = lambda _done, _totals: None,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Views:
     """Pooled features of the plain photos and of random views of them, computed once and kept on disk.
 
     Args:
         network: frozen; its fingerprint is part of the file's name.
-        loader_for_view: 0 -> the plain photos, 1 to ``views`` -> distorted ones; none shuffles.
-            View v is read as epoch v, so one loader may serve all distorted views.
+        loader_for_view: 0 -> the plain photos, 1 to ``views`` -> augmented ones; none shuffles.
+            View v is read as epoch v, so one loader may serve all augmented views.
         views: random views a photo, 0 or more.
         stride: of the map.
         folder: where the file is found or written; None keeps nothing.
@@ -101,7 +101,7 @@ def cached_features(
     world = world or World()
     name = _digest([network.fingerprint(), str(stride), str(views), str(dtype), key])
     path = None if folder is None else folder / f"features-{name}.safetensors"
-    found: Views | None = world.share(None if path is None or not world.first else _load(path))
+    found: Views | None = world.broadcast(None if path is None or not world.is_main else _load(path))
     if found is not None:
         return found
     computed = [
@@ -112,7 +112,7 @@ def cached_features(
         for view in range(views + 1)
     ]
     result = _stacked(computed)
-    if path is not None and world.first:
+    if path is not None and world.is_main:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, lambda temporary: _save(temporary, result))
@@ -122,7 +122,7 @@ def cached_features(
 
 
 def data_key(*loaders: Loader) -> str:
-    """What the photos of some loaders are, byte by byte, in which order, and how they are distorted."""
+    """What the photos of some loaders are, byte by byte, in which order, and how they are augmented."""
     parts = [DECODER]
     for loader in loaders:
         seen = loader.seeded

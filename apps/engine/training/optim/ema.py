@@ -10,7 +10,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 
-class Average:
+class EMA:
     """Exponential moving average of parameters and batch-norm statistics, with a warm-up.
 
     After update t the average moves by ``1 - min(decay, (1 + t) / (10 + t))`` towards the model, so that

@@ -16,10 +16,10 @@ from torchvision.transforms import functional as pil
 
 from apps.engine.data import transforms
 from apps.engine.data.transforms import (
+    decode_size,
     eval_transform,
     jitter_colours,
     seeded,
-    side_for_looking,
     side_for_training,
     tame,
     train_transform,
@@ -139,7 +139,7 @@ def test_the_jitter_does_not_hang_on_the_number_of_threads() -> None:
     assert torch.equal(made[0], made[2])
 
 
-def views(transform: transforms.Transform, count: int) -> list[torch.Tensor]:
+def views(transform: transforms.ImageTransform, count: int) -> list[torch.Tensor]:
     pixels, made = np.array(scene((200, 160))), []
     with seeded() as generators:
         for number in range(count):
@@ -215,7 +215,7 @@ def test_settings_out_of_range_are_named(options: dict[str, Any], message: str) 
     train_transform(64, randaugment="m9", erase=1.0),
 ])
 def test_squares_are_channels_last_in_memory_so_that_a_batch_is_a_plain_copy(
-    transform: transforms.Transform,
+    transform: transforms.ImageTransform,
 ) -> None:
     for size in ((200, 160), (64, 64), (64, 90)):
         assert transform(np.array(scene(size))).permute(1, 2, 0).stride()[1:] == (3, 1)
@@ -229,7 +229,7 @@ def test_a_crop_above_one_is_refused() -> None:
 def test_photos_are_read_large_enough_for_the_smallest_crop() -> None:
     assert side_for_training(224, 0.49) == 320
     assert side_for_training(224, 0.08) == side_for_training(224, 1 / 3) == 388  # smaller crops may blur
-    assert side_for_looking(224, 0.875) == 512
+    assert decode_size(224, 0.875) == 512
 
 
 def test_the_generators_are_put_back_after_many_photos() -> None:

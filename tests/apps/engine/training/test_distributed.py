@@ -146,6 +146,6 @@ def test_one_process_needs_no_group() -> None:
     from apps.engine.core.distributed import World
 
     world = World()
-    assert (world.first, world.sum([1.0, 2.0])) == (True, [1, 2])
-    assert (world.gather("x"), world.share("y")) == (["x"], "y")
+    assert (world.is_main, world.all_reduce([1.0, 2.0])) == (True, [1, 2])
+    assert (world.gather("x"), world.broadcast("y")) == (["x"], "y")
     assert not torch.distributed.is_initialized()

@@ -19,7 +19,7 @@ from apps.engine.core.files import sha256_of, write_whole
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import Batch, EpochBatches, Loader, eval_transform, train_transform
 from apps.engine.training.frozen.linear_probe import fit_probe
-from apps.engine.training.loop import Learner, Tally, train_epoch
+from apps.engine.training.loop import MetricAccumulator, TrainStep, train_epoch
 from apps.engine.training.optim.optimizers import cosine, decays, make_optimizer, parameter_groups
 from apps.engine.training.signals import Stopped
 from backbone import MobileNetV1, WeightsInfo
@@ -135,10 +135,10 @@ def one_batch(images: Tensor, targets: Tensor) -> Batch:
     return Batch(images, targets, list(range(len(targets))), [])
 
 
-def learner(model: MultiHead, optimizer: torch.optim.Optimizer, nominal: int, **options: Any) -> Learner:
+def train_step(model: MultiHead, optimizer: torch.optim.Optimizer, nominal: int, **options: Any) -> TrainStep:
     head: Any = model.heads["dogs"]
     terms = options.pop("terms", lambda x, network, targets: head.loss(network(x)["dogs"], targets))
-    return Learner(model, terms, optimizer, nominal, **options)
+    return TrainStep(model, terms, optimizer, nominal, **options)
 
 
 def test_eight_images_are_overfitted() -> None:
@@ -150,9 +150,9 @@ def test_eight_images_are_overfitted() -> None:
     optimizer = make_optimizer(parameter_groups(model, lr=3e-3, backbone_lr=1.0, weight_decay=0.0))
     model.train()
     for _ in range(60):
-        tally = train_epoch(learner(model, optimizer, 8), [batch])
-    assert tally.means()["loss"] < 0.02
-    assert tally.photos == 8
+        totals = train_epoch(train_step(model, optimizer, 8), [batch])
+    assert totals.means()["loss"] < 0.02
+    assert totals.photos == 8
 
 
 def test_the_first_loss_of_a_training_is_log_k() -> None:
@@ -161,15 +161,15 @@ def test_the_first_loss_of_a_training_is_log_k() -> None:
     images = torch.randint(0, 256, (32, 3, 96, 96), dtype=torch.uint8)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     batch = one_batch(images, torch.arange(32) % 10)
-    tally = train_epoch(learner(model, optimizer, 32), [batch])
-    assert tally.means()["loss"] == pytest.approx(np.log(10), rel=0.02)
+    totals = train_epoch(train_step(model, optimizer, 32), [batch])
+    assert totals.means()["loss"] == pytest.approx(np.log(10), rel=0.02)
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_its_term_and_its_photos() -> None:
     model = small_model()
     batch = one_batch(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    broken = learner(
+    broken = train_step(
         model, torch.optim.SGD(model.parameters(), lr=1.0), 4,
         terms=lambda x, network, _: {"made_up": network(x)["dogs"].sum() * float("nan")},
         name_photos=lambda indices: f"photos {indices} of a.jpg",
@@ -197,9 +197,9 @@ def numbers(*values: int) -> Batch:
     return one_batch(images, torch.zeros(len(values)))
 
 
-def of_numbers(optimizer_lr: float, nominal: int) -> Learner:
+def of_numbers(optimizer_lr: float, nominal: int) -> TrainStep:
     model = Constant()
-    return Learner(
+    return TrainStep(
         model, lambda x, network, _: {"x": network(x).mean()},
         torch.optim.SGD(model.parameters(), lr=optimizer_lr), nominal, clip_norm=1e9,
     )
@@ -207,8 +207,8 @@ def of_numbers(optimizer_lr: float, nominal: int) -> Learner:
 
 def test_terms_are_weighed_by_photos_not_by_batches() -> None:
     """Losses 1 on three photos and 5 on one are 2 a photo; the mean of batch means would say 3."""
-    tally = train_epoch(of_numbers(0.0, 3), [numbers(1, 1, 1), numbers(5)])
-    assert tally.means()["loss"] == pytest.approx(2.0)
+    totals = train_epoch(of_numbers(0.0, 3), [numbers(1, 1, 1), numbers(5)])
+    assert totals.means()["loss"] == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("batches", [[(1, 1, 1), (5,)], [(1, 5), (1, 1)], [(1, 1, 1, 5)]])
@@ -225,20 +225,21 @@ def test_an_epoch_that_goes_on_counts_and_seeds_its_updates_from_there() -> None
     steps: list[int] = []
     one = of_numbers(0.0, 1)
     one.before_update = steps.append
-    tally = train_epoch(
-        one, [numbers(3), numbers(3)], tally=Tally(photos=2, sums={"x": 2.0, "loss": 2.0}), done=2,
+    totals = train_epoch(
+        one, [numbers(3), numbers(3)],
+        totals=MetricAccumulator(photos=2, sums={"x": 2.0, "loss": 2.0}), done=2,
         epoch_start=10, seed=seeded.append,
     )
     assert (seeded, steps) == ([2, 3], [12, 13])
-    assert (tally.photos, tally.means()["loss"]) == (4, 2.0)
+    assert (totals.photos, totals.means()["loss"]) == (4, 2.0)
 
 
 def test_a_signal_ends_the_epoch_after_the_update_under_way() -> None:
     one, done = of_numbers(0.0, 1), list[int]()
 
-    def on_step(number: int, _: Tally) -> None:
+    def on_step(number: int, _: MetricAccumulator) -> None:
         done.append(number)
-        one.stop.number = 15
+        one.signals.number = 15
 
     with pytest.raises(Stopped) as stopped:
         train_epoch(one, [numbers(1)] * 5, on_step=on_step)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import heads
 from apps.engine.core.machine import has_glibc
 from apps.engine.data.samplers import Batch
-from apps.engine.training.loop import Learner, Tally, update
+from apps.engine.training.loop import MetricAccumulator, TrainStep, update
 from backbone import Backbone, MobileNetV1
 from backbone.small_maps import guard_small_maps
 from backbone.timm_backbone import TimmBackbone
@@ -145,7 +145,7 @@ def gradients(
         if still and isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.eval()  # of six values it makes large what rounding leaves
     made: Any = model.heads["x"]
-    learner = Learner(
+    train_step = TrainStep(
         model, lambda x, network, wanted: made.loss(network(x)["x"], wanted),
         torch.optim.SGD(model.parameters(), lr=0.01), PHOTOS,
     )
@@ -153,7 +153,8 @@ def gradients(
     seen = []
     for number in range(updates):
         leave_nan_behind()
-        update(learner, [Batch(photos, case.targets(), list(range(PHOTOS)), [])], number, Tally())
+        batch = Batch(photos, case.targets(), list(range(PHOTOS)), [])
+        update(train_step, [batch], number, MetricAccumulator())
         seen.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     return seen
 

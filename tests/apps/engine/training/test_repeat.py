@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from apps.engine.core import run_dir
 from apps.engine.core.distributed import World
 from apps.engine.data.samplers import Batch
-from apps.engine.training.loop import Learner, Tally, update
+from apps.engine.training.loop import MetricAccumulator, TrainStep, update
 from backbone import MobileNetV1
 from heads import Classifier, MultiHead
 
@@ -54,7 +54,7 @@ class NanBackward(torch.autograd.Function):
 def make(
     what: str | None, *, always: bool = False, share: Callable[[nn.Module], nn.Module] = lambda one: one,
     **options: Any,
-) -> tuple[MultiHead, Learner, list[str]]:
+) -> tuple[MultiHead, TrainStep, list[str]]:
     """A model with dropout and batch-norm; in bfloat16, which breaks, or in float where ``what`` is None."""
     torch.manual_seed(0)
     backbone = MobileNetV1(0.25)
@@ -68,11 +68,11 @@ def make(
         model.backbone_dtype = torch.bfloat16
         options |= {"in_fp32": model.in_fp32, "on_repeat": repeats.append}
     module = share(model)
-    learner = Learner(
+    train_step = TrainStep(
         module, lambda x, network, wanted: head.loss(network(x)["x"], wanted),
         torch.optim.AdamW(model.parameters(), lr=0.01), **{"nominal": 2 * PHOTOS} | options,
     )
-    return model, learner, repeats
+    return model, train_step, repeats
 
 
 def group(rank: int = 0, size: int = 2) -> list[Batch]:
@@ -82,22 +82,22 @@ def group(rank: int = 0, size: int = 2) -> list[Batch]:
     return [Batch(one, torch.arange(PHOTOS) % 3, list(range(PHOTOS)), []) for one in images]
 
 
-def updates(learner: Learner, rank: int = 0) -> Tally:
-    tally = Tally()
+def updates(train_step: TrainStep, rank: int = 0) -> MetricAccumulator:
+    totals = MetricAccumulator()
     for step in range(2):
         torch.manual_seed(step)
-        update(learner, group(rank), step, tally)
-    return tally
+        update(train_step, group(rank), step, totals)
+    return totals
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_an_update_that_breaks_in_bf16_is_bit_for_bit_that_of_fp32(what: str) -> None:
     """Weights, batch-norm's statistics, dropout's choices, sums and the generator: two batches an update."""
-    exact, learner, _ = make(None)
-    wanted = updates(learner)
+    exact, train_step, _ = make(None)
+    wanted = updates(train_step)
     after = torch.rand(1)
-    model, learner, repeats = make(what)
-    found = updates(learner)
+    model, train_step, repeats = make(what)
+    found = updates(train_step)
     assert torch.equal(torch.rand(1), after)
     assert repeats == [what, what]
     assert found.fp32_repeats == 2 and wanted.fp32_repeats == 0
@@ -108,21 +108,21 @@ def test_an_update_that_breaks_in_bf16_is_bit_for_bit_that_of_fp32(what: str) ->
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_what_is_not_finite_in_fp32_either_stops_and_names_the_photos(what: str) -> None:
-    model, learner, repeats = make(
+    model, train_step, repeats = make(
         what, always=True, name_photos=lambda indices: f"photos {sorted(set(indices))}"
     )
     before = [p.detach().clone() for p in model.parameters()]
     with pytest.raises(FloatingPointError, match=rf"the {what} is not finite \(.*photos \[0, 1, 2, 3\]; the"):
-        updates(learner)
+        updates(train_step)
     assert repeats == [what]
     assert all(map(torch.equal, before, model.parameters()))
 
 
 def test_a_gradient_that_is_not_finite_stops_a_training_in_fp32_at_once() -> None:
-    model, learner, _ = make("gradient", always=True)
-    model.backbone_dtype, learner.in_fp32 = torch.float32, None
+    model, train_step, _ = make("gradient", always=True)
+    model.backbone_dtype, train_step.in_fp32 = torch.float32, None
     with pytest.raises(FloatingPointError, match="the gradient is not finite"):
-        updates(learner)
+        updates(train_step)
 
 
 def run_process(rank: int, folder: str, what: str) -> None:
@@ -133,13 +133,13 @@ def run_process(rank: int, folder: str, what: str) -> None:
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     found = []
     for kind in (None, what):
-        model, learner, repeats = make(
+        model, train_step, repeats = make(
             kind, share=lambda one: DistributedDataParallel(one, broadcast_buffers=False),
             world=World(rank, 2), nominal=4 * PHOTOS,
         )
         network: Any = model.backbone
         network.what = what if rank == 0 else None
-        updates(learner, rank)
+        updates(train_step, rank)
         found.append((model.state_dict(), repeats))
     torch.save(found, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()

@@ -176,7 +176,7 @@ def test_a_half_written_state_is_one_clear_line(cli: Cli, colours: Path, tmp_pat
 
 def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 1}, tmp_path / run_dir.TRAINING)
-    with pytest.raises(ValueError, match=r"another version of this program \(state None, not 2\)"):
+    with pytest.raises(ValueError, match=r"another version of this program \(state None, not 3\)"):
         run_dir.load_training_state(tmp_path)
 
 

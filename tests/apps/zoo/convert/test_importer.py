@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from apps.engine.core.console import Screen
-from apps.engine.data.loader import looking_loader
+from apps.engine.data.loader import eval_loader
 from apps.zoo.convert.importer import ImportOptions, import_weights, read_source
 from apps.zoo.convert.parity import Imported, drawn_images
 from apps.zoo.convert.unfold import Moments
@@ -60,7 +60,7 @@ def test_measured_batch_norm_changes_no_answer_and_training_sees_what_evaluation
     for folder in (photos, None):
         imported, told = bring(path, calibrate=folder)
         assert torch.allclose(imported.answer(images), answer(state, images), atol=1e-3)
-        loader = looking_loader(listing, imported.network.preprocessing, batch_size=8, workers=0)
+        loader = eval_loader(listing, imported.network.preprocessing, batch_size=8, workers=0)
         seen = next(loader.epoch(0)).floats()
         before = imported.answer(seen)
         imported.network.train()

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, plain and distorted, computed once and found again."""
+"""Features of a frozen backbone, plain and augmented, computed once and found again."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from apps.engine.training.optim.ema import Average
+from apps.engine.training.optim.ema import EMA
 from backbone import MobileNetV1
 
 pytestmark = pytest.mark.computes
@@ -24,7 +24,7 @@ def constant(value: float) -> nn.Linear:
 def test_a_short_training_forgets_its_first_weights() -> None:
     """After 100 steps a plain decay of 0.9999 would still give 99 % of the random start."""
     model = constant(1.0)
-    average = Average(model, 0.9999)
+    average = EMA(model, 0.9999)
     nn.init.constant_(model.weight, 3.0)
     for _ in range(100):
         average.update(model)
@@ -34,7 +34,7 @@ def test_a_short_training_forgets_its_first_weights() -> None:
 
 def test_the_decay_rises_to_its_limit_by_the_closed_form() -> None:
     model = constant(0.0)
-    average = Average(model, 0.5)
+    average = EMA(model, 0.5)
     expected = 0.0
     for t in range(20):
         nn.init.constant_(model.weight, float(t))
@@ -45,10 +45,10 @@ def test_the_decay_rises_to_its_limit_by_the_closed_form() -> None:
             assert model.weight[0, 0].item() == pytest.approx(expected, rel=1e-5)
 
 
-def drifted() -> tuple[nn.Module, Average]:
+def drifted() -> tuple[nn.Module, EMA]:
     torch.manual_seed(0)
     model = nn.Sequential(MobileNetV1(0.25).conv_stem, nn.BatchNorm2d(8))
-    average = Average(model, 0.9)
+    average = EMA(model, 0.9)
     for _ in range(3):
         model(torch.rand(2, 3, 32, 32))
         with torch.no_grad():
@@ -81,7 +81,7 @@ def test_the_models_own_weights_come_back_bit_for_bit_also_after_an_error() -> N
 def test_an_average_goes_on_bit_for_bit_from_a_file(tmp_path: Path) -> None:
     model, average = drifted()
     torch.save(average.state_dict(), tmp_path / "average.pt")
-    again = Average(model, 0.9)
+    again = EMA(model, 0.9)
     again.load_state_dict(torch.load(tmp_path / "average.pt", weights_only=True))
     for one in (average, again):
         one.update(model)
@@ -93,7 +93,7 @@ def test_an_average_goes_on_bit_for_bit_from_a_file(tmp_path: Path) -> None:
 def test_frozen_weights_keep_their_bits_in_the_average() -> None:
     """Heads are tied to a frozen backbone by its fingerprint; a rounding error would change it."""
     network = MobileNetV1(0.25)
-    average = Average(network, 0.99)
+    average = EMA(network, 0.99)
     for _ in range(5):
         average.update(network)
     before = network.fingerprint()
@@ -104,4 +104,4 @@ def test_frozen_weights_keep_their_bits_in_the_average() -> None:
 @pytest.mark.parametrize("decay", [1.0, -0.1, float("nan")])
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match="--ema must be 0 or more and below 1, got"):
-        Average(constant(0.0), decay)
+        EMA(constant(0.0), decay)

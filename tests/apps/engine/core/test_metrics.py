@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from apps.attributes.evaluator import Judged as JudgedAttributes
-from apps.engine.core.metric_table import Metric, MetricTable, UnknownMetricError, joint_table
+from apps.engine.core.metrics import Metric, MetricTable, UnknownMetricError, joint_table
 from apps.engine.core.registry import APPS, load_app
 from apps.engine.evaluation.classification import Predictions, classification_metrics
 from apps.faces.evaluator import Embedded
@@ -102,37 +102,38 @@ def test_every_metric_of_an_evaluation_is_in_the_table_and_inside_its_bounds(nam
     app, metrics = load_app(name), EVALUATIONS[name]()
     assert len(metrics) >= 4
     for key, value in metrics.items():
-        metric = app.metric_table[key]
+        metric = app.metrics[key]
         if value is not None and isfinite(value):
             low, high = metric.bounds
             assert low - 1e-9 <= value <= high + 1e-9, (key, value)
-    rows = app(None).row(metrics)
+    rows = app(None).log_dict(metrics)
     assert rows
-    assert all(app.metric_table.find(key) is not None for key in rows), rows.keys()
+    assert all(app.metrics.find(key) is not None for key in rows), rows.keys()
 
 
 @pytest.mark.parametrize("name", APPS)
 def test_what_a_training_is_watched_by_has_a_better_side(name: str) -> None:
     app = load_app(name)
-    assert app.metric_table.primary == app.monitor
-    assert app.monitor in app.figures
-    for figure in app.figures:
-        assert isinstance(app.metric_table.higher_is_better(figure), bool)
-    assert app.metric_table.higher_is_better("val/loss") is False
-    assert app.metric_table.higher_is_better("train/loss") is False
-    assert app.metric_table.higher_is_better("train/any_term_of_a_head") is False
+    assert app.primary_metric is app.metrics[app.metrics.primary]
+    assert len(app.metrics.monitors) >= 3
+    for metric in app.metrics.monitors:
+        assert isinstance(app.metrics.higher_is_better(metric), bool)
+    assert app.primary_metric.name in EVALUATIONS[name]()
+    assert app.metrics.higher_is_better("val/loss") is False
+    assert app.metrics.higher_is_better("train/loss") is False
+    assert app.metrics.higher_is_better("train/any_term_of_a_head") is False
     with pytest.raises(UnknownMetricError, match="'goodness' is not among the metrics of"):
-        app.metric_table["goodness"]
+        app.metrics["goodness"]
 
 
 def test_the_metrics_of_the_objects_are_all_twelve_and_every_kind_of_error() -> None:
-    table, metrics = load_app("objects").metric_table, objects()
+    table, metrics = load_app("objects").metrics, objects()
     assert {*FIGURES, "ap/cat", "ap/dog/wolf", *(f"errors/{kind}" for kind in KINDS)} == metrics.keys()
     assert [table.higher_is_better(f"errors/{kind}") for kind in KINDS] == [True] + [False] * 6
 
 
 def test_a_real_run_has_no_metric_that_is_not_in_the_table(colour_run: Path) -> None:
-    table = load_app("dogs").metric_table
+    table = load_app("dogs").metrics
     for key in json.loads((colour_run / "config.json").read_text())["metrics"]:
         assert isinstance(table.higher_is_better(key), bool)
     rows = [json.loads(line) for line in (colour_run / "metrics.jsonl").read_text().splitlines()]
@@ -165,7 +166,7 @@ def test_a_metric_cannot_be_changed() -> None:
 
 
 def test_the_table_of_several_tasks_is_theirs_and_their_mean() -> None:
-    joint = joint_table({"x": TABLE, "where": load_app("places").metric_table})
+    joint = joint_table({"x": TABLE, "where": load_app("places").metrics})
     assert joint.higher_is_better("val/mean")
     assert joint.higher_is_better("x/songs")
     assert joint.higher_is_better("val/where/median_km") is False

@@ -1,0 +1,44 @@
+"""Every registered task with the types of its settings, head, targets, outputs and evaluation.
+
+mypy holds each against the contract in ``apps/engine/core/task.py``, and a test the table against the
+registry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from apps.attributes.evaluator import Judged as JudgedAttributes
+from apps.attributes.task import Attributes, AttributesSettings
+from apps.dogs import Dogs, DogsSettings
+from apps.engine.core.task import AnyTask, Evaluation, Task
+from apps.engine.evaluation.classification import Predictions
+from apps.faces.evaluator import Embedded
+from apps.faces.task import Faces, FacesSettings
+from apps.imagenet import ImageNet, ImageNetSettings
+from apps.objects.coco_metrics import Judged as JudgedObjects
+from apps.objects.task import Objects, ObjectsSettings
+from apps.places.evaluator import PlaceAnswers
+from apps.places.task import Places, PlacesSettings
+from heads import Classifier, Embedding, GeoCells, Head
+from heads.multilabel import Attributes as AttributesHead
+
+Tensors = dict[str, Tensor]
+dogs: type[Task[DogsSettings, Classifier, Tensor, Tensor, Predictions]] = Dogs
+imagenet: type[Task[ImageNetSettings, Classifier, Tensor, Tensor, Predictions]] = ImageNet
+attributes: type[Task[AttributesSettings, AttributesHead, Tensor, Tensor, JudgedAttributes]] = Attributes
+faces: type[Task[FacesSettings, Embedding, Tensors, Tensor, Embedded]] = Faces
+places: type[Task[PlacesSettings, GeoCells, Tensors, Tensors, PlaceAnswers]] = Places
+objects: type[
+    Task[ObjectsSettings, Head, list[tuple[Any, ...]], list[tuple[Tensor, Tensor, Tensor]], JudgedObjects]
+] = Objects
+
+TASKS: dict[str, type[AnyTask]] = {
+    "dogs": dogs, "imagenet": imagenet, "attributes": attributes, "faces": faces, "places": places,
+    "objects": objects,
+}
+EVALUATIONS: tuple[type[Evaluation], ...] = (
+    Predictions, JudgedAttributes, Embedded, PlaceAnswers, JudgedObjects
+)
