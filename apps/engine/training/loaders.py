@@ -41,7 +41,7 @@ class Reading:
             rank=self.world.rank, world=self.world.size, sampling=s.sampling if shuffle else "all",
         )
 
-    def still(
+    def plain(
         self, photos: LabelledPhotos, preprocessing: Preprocessing, *, kept: bool = True
     ) -> Loader:
         """Photos in order as the weights want to see them; ``kept`` in the cache where they come again."""

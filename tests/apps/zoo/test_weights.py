@@ -193,9 +193,9 @@ def test_the_real_file_is_fetched_by_its_known_sum(
 FETCH = """
 from pathlib import Path
 import sys
-from apps.importing.importer import ImportOptions
-from apps.progress import Screen
-from apps.weights_registry import fetch_weights
+from apps.zoo.convert.importer import ImportOptions
+from apps.engine.core.console import Screen
+from apps.zoo.weights import fetch_weights
 told = fetch_weights(sys.argv[1], Path(sys.argv[2]), options=ImportOptions(), screen=Screen(),
                      on_progress=lambda *_: None)
 print(told["kind"])
