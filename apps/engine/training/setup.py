@@ -18,10 +18,9 @@ from apps.engine.core.run_dir import read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
 from apps.engine.data.cache import PhotoCache
-from apps.engine.data.loader import BadPhoto, Batch, Loader
+from apps.engine.data.loader import BadPhoto, Batch, Loader, Reading
 from apps.engine.tracking.loggers import require_tensorboard
 from apps.engine.tracking.timer import StageTimer
-from apps.engine.training.loaders import Reading
 from apps.engine.training.optim.optimizers import check_optimizer
 from apps.engine.training.signals import SignalHandler
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from apps.engine.core.task import AnyTask
 from apps.engine.data.collate import taken
-from apps.engine.data.loader import Batch, Loader
+from apps.engine.data.loader import EVAL_BATCH, Batch, Loader
 from apps.engine.data.samplers import EpochBatches
 from apps.engine.training.frozen.features import cached_features, data_key, pooled_features
-from apps.engine.training.loaders import JUDGED_TOGETHER
 from apps.engine.training.loop import rate
 from apps.engine.training.setup import TrainSetup
 from datasets.base import LabelledPhotos
@@ -126,6 +125,6 @@ def _judged(setup: TrainSetup, stride: int) -> FeatureLoader:
         )
     setup.skipped.note(bad)
     order = EpochBatches(
-        len(indices), JUDGED_TOGETHER, seed=0, shuffle=False, rank=setup.world.rank, world=setup.world.size
+        len(indices), EVAL_BATCH, seed=0, shuffle=False, rank=setup.world.rank, world=setup.world.size
     )
     return FeatureLoader(setup.val.photos, features[None], targets, indices, order, 0)
