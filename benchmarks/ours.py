@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
 from apps.engine.core.machine import choose_precision, keep_memory
 from apps.engine.core.model import answering
-from apps.engine.data.loader import Batch
+from apps.engine.core.task import AnyTask
+from apps.engine.data.loader import Batch, worker_count
 from apps.engine.tracking.monitor import Watching, watching
-from apps.engine.training.fit import one_epoch, prepare_state
+from apps.engine.training.fit import begin, one_epoch
 from apps.engine.training.loop import MetricAccumulator
 from apps.engine.training.setup import TrainSetup, prepare
 from apps.engine.training.state import TrainState
@@ -73,7 +74,7 @@ def settings_of(side: Side, folder: Path, **changes: Any) -> DogsSettings:
 
 
 @contextmanager
-def prepared(side: Side, **changes: Any) -> Iterator[TrainSetup]:
+def prepared(side: Side, **changes: Any) -> Iterator[tuple[TrainSetup, AnyTask]]:
     """Data, network and loaders of a run that leaves nothing behind."""
     keep_memory()
     with tempfile.TemporaryDirectory() as name:
@@ -88,31 +89,31 @@ def train(gate: Gate, side: Side) -> None:
     ``epoch``: ``first`` to fill an empty photo cache, ``later`` to read from a full one;
     ``precision``: as ``--precision``; ``work``: ``read`` to read photos only.
     """
-    with prepared(side) as setup:
-        plain = setup.train
+    with prepared(side) as (plain, task):
+        loader = plain.train
         if side.options.get("epoch") == "later":
-            for _ in plain.epoch(0):
+            for _ in loader.epoch(0):
                 pass  # fills the cache
-        setup.train = Gated(plain, gate)
-        gate.say({"workers": plain.workers, "threads": torch.get_num_threads()})
+        setup = replace(plain, train=Gated(loader, gate))
+        gate.say({"workers": worker_count(plain.settings.workers), "threads": torch.get_num_threads()})
         if side.options.get("work") == "read":
             for number in count(1):
                 for _ in setup.train.epoch(number):
                     pass
-        learn(setup, epochs=EPOCHS)
+        learn(setup, task, epochs=EPOCHS)
 
 
-def learn(setup: TrainSetup, *, epochs: int) -> None:
+def learn(setup: TrainSetup, task: AnyTask, *, epochs: int) -> None:
     """Epochs of a training as ``finetune`` runs them, without validation."""
-    state, module = prepare_state(setup, None)
+    state = begin(setup, task, None)
     state.epoch = 1  # epoch 0 has other crops in the same order; a cache is filled with it
-    with watching(setup, state) as watch:
+    with watching(setup, state, task) as watch:
         for _ in range(epochs):
-            _one_more(setup, state, module, watch)
+            _one_more(setup, state, watch)
 
 
-def _one_more(setup: TrainSetup, state: TrainState, module: nn.Module, watch: Watching) -> None:
-    one_epoch(setup, state, module, watch)
+def _one_more(setup: TrainSetup, state: TrainState, watch: Watching) -> None:
+    one_epoch(setup, state, watch)
     state.epoch, state.step, state.totals = state.epoch + 1, 0, MetricAccumulator()
 
 
@@ -125,13 +126,11 @@ def frozen(gate: Gate, side: Side) -> None:
         weights = Path(folder) / "seeded.safetensors"
         save_file(seeded_network(side).state_dict(), weights, {"padding": "symmetric"})
         changes = {"weights": str(weights), "width": None, "freeze": True, "epochs": epochs}
-        with prepared(side, **changes, cached_features=side.options["cached"]) as setup:
-            plain = setup.train
-            gate.say({"photos": len(plain.photos), "threads": torch.get_num_threads()})
-            work = float(epochs * len(plain.photos))
+        with prepared(side, **changes, cached_features=side.options["cached"]) as (setup, task):
+            gate.say({"photos": len(setup.photos), "threads": torch.get_num_threads()})
+            work = float(epochs * len(setup.photos))
             for _ in gate.through(count(), lambda _: work):
-                setup.train = plain
-                learn(setup, epochs=epochs)
+                learn(setup, task, epochs=epochs)
 
 
 def answerer(network: nn.Module, side: Side, classes: int) -> Callable[[Tensor], Tensor]:

@@ -102,6 +102,17 @@ def test_nothing_below_apps_imports_click_or_prints(room: str) -> None:
         assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"], path
 
 
+def test_only_commands_and_the_training_make_a_console() -> None:
+    makers = set()
+    for path in sources("apps"):
+        calls = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        if any(isinstance(call, ast.Name) and call.id == "Screen" for call in calls):
+            makers.add(path.relative_to(ROOT / "apps").as_posix())
+    makers = {name for name in makers if not name.startswith("cli/")}
+    quiet = {"engine/training/finetune.py", "export/parity.py", "faces/extraction/embed_faces.py"}
+    assert makers <= quiet, "the console is passed in"
+
+
 def test_click_lives_in_the_command_line_alone() -> None:
     users = {path.parent for path in sources("apps") if "click" in packages_of(path)}
     assert users == {ROOT / "apps" / "cli"}

@@ -22,7 +22,8 @@ TAUGHT = "the folder has no labels: the student is judged by how well it repeats
 
 
 def attribute_split(
-    settings: Any, split: str, *, classes: Sequence[str] | None = None, lenient: bool = False
+    settings: Any, split: str, *, classes: Sequence[str] | None = None, lenient: bool = False,
+    screen: Screen | None = None,
 ) -> AttributePhotos:
     """The photos of ``train``, with what is to be learned, or of ``val``, with labels.
 
@@ -30,6 +31,8 @@ def attribute_split(
         settings: of the application.
         split: ``train`` or ``val``; CelebA has ``test``, and a table ``all``, too.
         classes: names as a checkpoint keeps them; None takes those of the settings, else of the data.
+        screen: where the progress of a teacher goes that has to be asked first; None asks none, and takes
+            the answers that are kept.
         lenient: labels may lack some of the names, even without a teacher that knows them.
 
     Raises:
@@ -39,7 +42,7 @@ def attribute_split(
     asked = list(classes or ([one.strip() for one in settings.names.split(",")] if settings.names else []))
     if not is_labelled(settings):
         photos, layout = unlabelled(settings, split, asked)
-        taught = taught_columns(settings, photos, layout)
+        taught = taught_columns(settings, photos, layout, screen)
         photos = photos.learning(taught if split == "train" else decided(taught, layout))
         if split != "train":
             photos.notes.append(TAUGHT)
@@ -48,7 +51,7 @@ def attribute_split(
         labels = layout.spread(photos.values)
         photos = _named(photos, layout).learning(labels)
         if split == "train" and settings.teacher is not None:
-            taught = taught_columns(settings, photos, layout)
+            taught = taught_columns(settings, photos, layout, screen)
             photos = photos.learning(mixed(labels, taught, settings.teacher_weight))
     _check_varied(photos, layout, split)
     return photos
@@ -68,11 +71,13 @@ def _named(photos: AttributePhotos, layout: Layout) -> AttributePhotos:
     return found
 
 
-def taught_columns(settings: Any, photos: AttributePhotos, layout: Layout) -> Values:
+def taught_columns(
+    settings: Any, photos: AttributePhotos, layout: Layout, screen: Screen | None
+) -> Values:
     """What the teacher of the settings says of photos, in the columns of a layout; NaN where it says nothing.
 
     Raises:
-        OSError: there is no such teacher.
+        OSError: there is no such teacher, or without a screen: its answers are not kept.
         ValueError: it knows none of the attributes.
     """
     from datasets.faces.attribute_tables import FOLDERS
@@ -85,7 +90,7 @@ def taught_columns(settings: Any, photos: AttributePhotos, layout: Layout) -> Va
     ]
     return teacher_columns(
         settings.teacher, layout, paths, images, folder=default_cache() / "teachers",
-        screen=Screen(), workers=settings.workers,
+        screen=screen, workers=settings.workers,
     )
 
 

@@ -72,7 +72,7 @@ def evaluate_run(
     answer["judged_by"] = "labels" if settings.teacher is None else "teacher"
     if teacher is not None:
         layout = Layout.of(photos.classes)
-        taught = taught_columns(replace(settings, teacher=teacher), photos, layout)
+        taught = taught_columns(replace(settings, teacher=teacher), photos, layout, screen)
         rows = {str(photo.path): n for n, photo in enumerate(photos.photos)}
         answer["teacher"] = emulation(said, taught[[rows[path] for path in found.paths]], layout)
     return answer
@@ -146,7 +146,7 @@ def _key(path: Path, rows: dict[str, int]) -> str | None:
 def _photos(
     settings: Any, split: str, classes: tuple[str, ...], screen: Screen, *, lenient: bool = False
 ) -> AttributePhotos:
-    found = attribute_split(settings, split, classes=classes, lenient=lenient)
+    found = attribute_split(settings, split, classes=classes, lenient=lenient, screen=screen)
     for note in found.notes:
         screen.warn(note)
     if split == "train" and not is_labelled(settings):

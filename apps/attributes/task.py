@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from apps.attributes.evaluator import Judged
+    from apps.engine.core.console import Screen
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Losses, ReportInputs
@@ -126,6 +127,14 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
         found = attribute_split(self.settings, split, classes=classes)
         self._owners |= found.owners
         return found
+
+    def prepare(self, split: str, screen: Screen, *, classes: Sequence[str] | None = None) -> None:
+        """Ask the teacher for what it says of the images, unless its answers are kept already."""
+        from apps.attributes.data import attribute_split
+        from apps.attributes.teachers import is_table
+
+        if self.settings.teacher is not None and not is_table(self.settings.teacher):
+            attribute_split(self.settings, split, classes=classes, screen=screen)
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> AttributesHead:
         """Logits of the deepest map."""

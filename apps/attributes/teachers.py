@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from apps.attributes.names import Layout
+from apps.engine.core.console import Screen
 from apps.engine.core.machine import choose_precision
 from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
@@ -211,8 +212,8 @@ def is_table(spec: str) -> bool:
 
 
 def teacher_columns(
-    spec: str, layout: Layout, paths: Sequence[Path], images: Sequence[str], *, folder: Path, screen: Any,
-    workers: int | None = None,
+    spec: str, layout: Layout, paths: Sequence[Path], images: Sequence[str], *, folder: Path,
+    screen: Screen | None, workers: int | None = None,
 ) -> NDArray[np.float32]:
     """A teacher's probabilities (N, width) in the columns of ``layout``; NaN where it says nothing.
 
@@ -224,10 +225,11 @@ def teacher_columns(
         paths: N photos.
         images: their names in a table.
         folder: where answers are kept.
-        screen: where progress goes.
+        screen: where progress goes; None asks no network, and takes the answers that are kept.
         workers: reading processes.
 
     Raises:
+        FileNotFoundError: there is no such teacher, or without a screen: its answers are not kept.
         ValueError: the teacher knows none of the attributes, or a table lacks a photo or holds a NaN.
     """
     if is_table(spec):
@@ -240,6 +242,11 @@ def teacher_columns(
     kept = folder / f"{digest.hexdigest()[:24]}.npy"
     if kept.is_file():
         found: NDArray[np.float32] = np.load(kept, allow_pickle=False)
+    elif screen is None:
+        raise FileNotFoundError(
+            f"the answers of --teacher {spec} are not computed for these {len(paths)} photos; `finetune "
+            "attributes` does so first"
+        )
     else:
         with screen.track("teacher", -(-len(paths) // BATCH)) as update:
             found = asked(oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"))

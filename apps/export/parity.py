@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from apps.engine.core.console import Screen
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode.boxes import suppressed
 from apps.engine.inference.model_file import ModelFile
@@ -67,6 +68,7 @@ def figures(
     found: list[dict[str, float]] = [{} for _ in models]
     for place, (app, _, config) in enumerate(parts):
         one = type(app)(type(app.settings)(**{**app.settings.to_dict(), "data": str(data)}))
+        one.prepare("val", Screen(quiet=True), classes=config.classes)
         photos, head = one.dataset("val", classes=config.classes), models[0].spec.heads[place]
         kept, outputs = _outputs(photos, models, head, say)
         if not kept:

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from apps.engine.data.samplers import BadPhoto, Batch
 from apps.engine.training.loop import MetricAccumulator
-
-
-class Source(Protocol):
-    """Batches of one task, epoch by epoch; see :class:`apps.engine.data.loader.Loader`."""
-
-    photos: Any
-
-    def __len__(self) -> int: ...
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from ``start`` on."""
-
-    def empty(self, side: int) -> Batch:
-        """A batch without photos."""
+from apps.engine.training.setup import BatchSource
 
 
 def batches_of(sizes: Mapping[str, int], sampling: str, shares: Mapping[str, float]) -> dict[str, int]:
@@ -51,7 +38,7 @@ def spread(counts: Mapping[str, int]) -> list[str]:
 class _Stream:
     """The batches of one task without an end, from any of them on."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: BatchSource) -> None:
         self.source, self.position = source, -1
         self.batches: Iterator[Batch] = iter(())
 
@@ -90,7 +77,7 @@ class JointLoader:
         counts: batches of each task in an epoch.
     """
 
-    def __init__(self, sources: Mapping[str, Source], counts: Mapping[str, int]) -> None:
+    def __init__(self, sources: Mapping[str, BatchSource], counts: Mapping[str, int]) -> None:
         self.streams = {name: _Stream(source) for name, source in sources.items()}
         self.counts, self.order = dict(counts), spread(counts)
         self.first: dict[str, int] = {}

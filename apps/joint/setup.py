@@ -1,13 +1,13 @@
-"""A training of several tasks in the making: one setup a task, and the one that teaches them together."""
+"""A training of several tasks in the making: one setup a task, and the one that trains them together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from statistics import mean
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,17 +15,17 @@ from apps.engine.core.console import Screen
 from apps.engine.core.distributed import World
 from apps.engine.core.metrics import Metric, MetricTable, joint_table
 from apps.engine.core.registry import load_app
-from apps.engine.core.task import Evaluation
+from apps.engine.core.task import AnyTask, Evaluation
 from apps.engine.training.fit import OneHead, predict_val
 from apps.engine.training.frozen.cached_features import fit_head, pools
-from apps.engine.training.setup import TrainSetup, prepare
-from apps.engine.training.state import TrainState, restore_state, start_state
+from apps.engine.training.setup import SkippedImages, TrainSetup, prepare
+from apps.engine.training.state import Groups, TrainState, restore_state, start_state
 from apps.joint.model import JointModel
 from apps.joint.sampler import JointLoader, TaskAccumulator, batches_of
 from apps.joint.settings import JointSettings, TaskSpec
 from heads import MultiHead
 
-MEAN = "mean"
+JOINT, MEAN = "joint", "mean"
 V = TypeVar("V")
 UNCERTAINTY_LR = 1e-2  # of the log variances, which are no weights of a network: about 1 in 100 updates
 
@@ -68,24 +68,62 @@ def _flat(parts: Mapping[str, Mapping[str, V]]) -> dict[str, V]:
     return {f"{name}/{key}": value for name, part in parts.items() for key, value in part.items()}
 
 
+@dataclass(frozen=True)
+class Part:
+    """One task of a joint training: what it is trained from, and the task itself."""
+
+    setup: TrainSetup
+    task: AnyTask
+
+
 class JointTask:
-    """Several tasks as one: their metrics by ``TASK/METRIC``, and the mean of their primary ones."""
+    """Several tasks as one: their metrics by ``TASK/METRIC``, and the mean of their primary ones.
 
-    name: ClassVar[str] = "joint"
+    Args:
+        parts: the tasks by name.
+        model: their heads on one backbone.
+    """
 
-    def __init__(self, tasks: Mapping[str, TrainSetup], model: JointModel) -> None:
-        self.tasks, self.model = tasks, model
-        self.tables = {name: setup.app.metrics for name, setup in tasks.items()}
+    name = JOINT
+
+    def __init__(self, parts: Mapping[str, Part], model: JointModel) -> None:
+        self.parts, self.model = dict(parts), model
+        self.tables = {name: part.task.metrics for name, part in parts.items()}
         self.metrics = joint_table(self.tables)
         self.primary_metric = self.metrics.primary_metric
+        self.views = {name: OneHead(model, name) for name in parts}
+
+    def evaluate(self) -> JointEvaluation:
+        """The evaluation of each task on its validation images."""
+        return JointEvaluation({name: self.evaluate_part(name) for name in self.parts}, self.tables)
+
+    def evaluate_part(self, name: str) -> Evaluation:
+        """That of one task, with its batch-norm statistics, which stay in the backbone."""
+        self.model.switch(name)
+        return predict_val(self.parts[name].setup, self.parts[name].task)
+
+    def losses(self, images: Tensor, _module: nn.Module, targets: tuple[str, Any]) -> dict[str, Tensor]:
+        """The weighted losses of a batch, whose targets are (task, that task's targets)."""
+        name, own_targets = targets
+        return self.model.weigh(name, self.parts[name].setup.losses(images, self.views[name], own_targets))
+
+    def regrouped(self, groups: Groups) -> Groups:
+        """The optimiser's groups with the learned loss weights in one of their own, which comes first."""
+        learned = list(self.model.log_variance.values())
+        if not learned:
+            return groups
+        ids = {id(weight) for weight in learned}
+        rest = [group | {"params": [p for p in group["params"] if id(p) not in ids]} for group in groups]
+        first = {"params": learned, "lr": UNCERTAINTY_LR, "weight_decay": 0.0, "name": "loss weights"}
+        return [first, *(group for group in rest if group["params"])]
 
     def log_dict(self, figures: Mapping[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells: the tasks' rows, their mean and their weights."""
         found = {} if figures.get(MEAN) is None else {f"val/{MEAN}": figures[MEAN]}
-        for name, setup in self.tasks.items():
+        for name, part in self.parts.items():
             start = f"{name}/"
             own = {key.removeprefix(start): v for key, v in figures.items() if key.startswith(start)}
-            row = setup.app.log_dict(own)
+            row = part.task.log_dict(own)
             found |= {f"val/{name}/{key.removeprefix('val/')}": value for key, value in row.items()}
         return found | {f"weight/{name}": value for name, value in self.model.told_weights().items()}
 
@@ -101,82 +139,55 @@ def watched_tasks(tables: Mapping[str, MetricTable]) -> list[str]:
     return [name for name, table in tables.items() if table.primary_metric.higher_is_better]
 
 
-@dataclass
-class JointSetup(TrainSetup):
-    """The setup that teaches the tasks together; each of ``tasks`` judges and is kept by itself."""
-
-    tasks: dict[str, TrainSetup] = field(default_factory=dict)
-
-    def evaluated(self) -> JointEvaluation:
-        """The evaluation of each task on its validation images."""
-        model: Any = self.model
-        found = {}
-        for name, setup in self.tasks.items():
-            model.switch(name)
-            found[name] = predict_val(setup)
-        return JointEvaluation(found, {name: setup.app.metrics for name, setup in self.tasks.items()})
-
-    def regrouped(self, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The optimiser's groups with the learned loss weights in one of their own, which comes first."""
-        model: Any = self.model
-        learned = list(model.log_variance.values())
-        if not learned:
-            return groups
-        ids = {id(one) for one in learned}
-        rest = [one | {"params": [p for p in one["params"] if id(p) not in ids]} for one in groups]
-        own = {"params": learned, "lr": UNCERTAINTY_LR, "weight_decay": 0.0, "name": "loss weights"}
-        return [own, *(one for one in rest if one["params"])]
-
-
 def prepare_joint(
     tasks: Sequence[TaskSpec], given: Mapping[str, Any], run: Path, screen: Screen, world: World
-) -> JointSetup:
-    """A setup a task on one backbone, and the one that teaches them together.
+) -> tuple[TrainSetup, JointTask]:
+    """The tasks on one backbone, and what trains them together.
 
     Raises:
         OSError: data or weights are missing.
         ValueError: settings, data or weights do not fit.
     """
     joint = JointSettings(**given)
-    setups: dict[str, TrainSetup] = {}
-    for task in tasks:
-        screen.say(f"{task.name}:")
-        settings = load_app(task.app).Settings(**task.settings(given))
-        setups[task.name] = prepare(task.app, settings, run / task.name, screen, world)
-    first = next(iter(setups.values()))
-    trained_in = first.model.backbone_dtype
-    chosen = _resolved(joint, first.settings, len(setups), pretrained=joint.weights is not None)
-    heads: dict[str, Any] = {}
-    for name, setup in setups.items():
-        heads[name] = setup.model.heads[setup.app.name]
-        setup.backbone = first.backbone
-        setup.model = MultiHead(first.backbone, {setup.app.name: heads[name]})
-        setup.model.backbone_dtype = trained_in
+    prepared: dict[str, Part] = {}
+    for spec in tasks:
+        screen.say(f"{spec.name}:")
+        settings = load_app(spec.app).Settings(**spec.settings(given))
+        prepared[spec.name] = Part(*prepare(spec.app, settings, run / spec.name, screen, world))
+    first = next(iter(prepared.values())).setup
+    chosen = _resolved(joint, first.settings, len(prepared), pretrained=joint.weights is not None)
     model = JointModel(
-        first.backbone, heads, weights={task.name: task.weight for task in tasks},
+        first.backbone, {name: part.setup.head for name, part in prepared.items()},
+        weights={spec.name: spec.weight for spec in tasks},
         learned=chosen.loss_weights == "learned", apart=chosen.batch_norm == "apart",
     )
-    model.backbone_dtype = trained_in
-    app = JointTask(setups, model)
-    _check_monitor(chosen, app)
-    sources = {name: setup.train for name, setup in setups.items()}
+    model.backbone_dtype = first.model.backbone_dtype
+    parts = {name: Part(_on(first, part.setup), part.task) for name, part in prepared.items()}
+    task = JointTask(parts, model)
+    _check_monitor(chosen, task)
+    sources = {name: part.setup.train for name, part in parts.items()}
     counts = batches_of(
         {name: len(source) for name, source in sources.items()}, chosen.task_sampling,
-        {task.name: task.share for task in tasks},
+        {spec.name: spec.share for spec in tasks},
     )
     screen.say("batches an epoch: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
-    loader: Any = JointLoader(sources, counts)
-    stands_for_app: Any = app
-    classes = tuple(f"{name}/{one}" for name, setup in setups.items() for one in setup.classes)
-    made = JointSetup(
-        stands_for_app, chosen, run, screen, model.to(world.device), first.backbone, first.info, classes,
-        loader.photos, train=loader, still=first.still, val=first.val, reading=first.reading, world=world,
-        terms=_terms(setups, model), precision=first.precision, tasks=setups,
+    loader = JointLoader(sources, counts)
+    joined_photos: Any = loader.photos
+    setup = replace(
+        first, name=JOINT, settings=chosen, run=run, model=model.to(world.device),
+        classes=tuple(f"{name}/{word}" for name, part in parts.items() for word in part.setup.classes),
+        photos=joined_photos, train=loader, losses=task.losses, skipped=SkippedImages(screen),
     )
-    made.judge, made.regroup = made.evaluated, made.regrouped
-    for setup in setups.values():
-        setup.signals, setup.timer = made.signals, made.timer
-    return made
+    return setup, task
+
+
+def _on(first: TrainSetup, setup: TrainSetup) -> TrainSetup:
+    """A task's setup with the backbone, the signals and the timer of the first one."""
+    model = MultiHead(first.backbone, {setup.name: setup.head})
+    model.backbone_dtype = first.model.backbone_dtype
+    return replace(
+        setup, backbone=first.backbone, model=model, signals=first.signals, timer=first.timer
+    )
 
 
 def _resolved(joint: JointSettings, first: Any, count: int, *, pretrained: bool) -> JointSettings:
@@ -201,29 +212,17 @@ def _check_monitor(settings: JointSettings, app: JointTask) -> None:
         raise ValueError(f"--monitor {asked}: these tasks can be watched by {', '.join(known)}")
 
 
-def _terms(setups: Mapping[str, TrainSetup], model: JointModel) -> Any:
-    """(images, module, (task, targets)) -> that task's terms, weighed."""
-    views = {name: OneHead(model, name) for name in setups}
-
-    def terms(images: Tensor, _module: nn.Module, targets: tuple[str, Any]) -> dict[str, Tensor]:
-        name, own = targets
-        return model.weigh(name, setups[name].terms(images, views[name], own))
-
-    return terms
-
-
-def begin_joint(
-    setup: TrainSetup, saved: dict[str, Any] | None, *, any_world: bool = False
-) -> tuple[TrainState, nn.Module]:
-    """The heads' starts and the state, all as they were saved where they were."""
-    tasks: dict[str, TrainSetup] = setup.tasks  # type: ignore[attr-defined]
+def begin_joint(setup: TrainSetup, task: JointTask, saved: dict[str, Any] | None) -> TrainState:
+    """The state from which to train: the heads' starts and a fresh optimiser, or all as it was saved."""
     if saved is None and setup.settings.weights is not None:
-        for one in tasks.values():
-            if pools(one):
-                fit_head(one)
+        for part in task.parts.values():
+            if pools(part.setup):
+                fit_head(part.setup, part.task)
         setup.backbone.unfreeze()
-    state = start_state(setup, setup.model)
+    state = start_state(
+        setup, task, setup.model, train=setup.train, evaluate=task.evaluate, regroup=task.regrouped
+    )
     state.totals = TaskAccumulator()
     if saved is not None:
-        restore_state(setup, state, saved, any_world=any_world)
-    return state, setup.model
+        restore_state(setup, state, saved, any_world=False)
+    return state

@@ -18,7 +18,7 @@ from apps.engine.core.registry import load_app
 from apps.engine.core.settings import flag_name
 from apps.engine.training.finalize import finalize
 from apps.engine.training.finetune import claim_run, discard_failed, finetune
-from apps.engine.training.fit import train
+from apps.engine.training.fit import fit
 from apps.joint.settings import SEPARATE, JointSettings, TaskSpec
 from apps.joint.setup import begin_joint, prepare_joint
 from backbone.weights import locate_weights
@@ -115,32 +115,32 @@ def _together(
 ) -> dict[str, Any]:
     """One training for all tasks, and the run of each."""
     start = time.perf_counter()
-    setup = prepare_joint(tasks, given, out, screen, World())
+    setup, joint_task = prepare_joint(tasks, given, out, screen, World())
     discard_failed(out, resume=resume)
     saved = None
     if resume and (out / run_dir.TRAINING).exists():
         saved = run_dir.load_training_state(out)
-    state, complete = train(setup, saved, stop_after=stop_after, begin=begin_joint)
-    if not complete:
+    state = begin_joint(setup, joint_task, saved)
+    if not fit(setup, state, joint_task, stop_after=stop_after):
         done = f"{state.epoch} of {setup.settings.epochs} epochs"
         screen.say(f"stopped after {done}; --resume --out {out} goes on")
         return {"tasks": {}, "metrics": {}, "epochs_done": state.epoch}
     found, prints = {}, set()
-    model: Any = setup.model
-    for name, one in setup.tasks.items():
-        model.switch(name)
+    for name, part in joint_task.parts.items():
+        one = part.setup
         one.run.mkdir(exist_ok=True)
         write_text(one.run / run_dir.METRICS, "".join(
             json.dumps(row) + "\n" for row in rows_of(name, run_dir.read_metrics(out))
         ))
-        metrics = finalize(one, seconds=time.perf_counter() - start)
-        found[name] = {"app": one.app.name, "run": str(one.run), "metrics": metrics}
+        raw = joint_task.evaluate_part(name)
+        metrics = finalize(one, part.task, raw, seconds=time.perf_counter() - start)
+        found[name] = {"app": one.name, "run": str(one.run), "metrics": metrics}
         prints.add(one.backbone.fingerprint())
     run_dir.write_progress(out, run_dir.read_progress(out) | {"state": "finished"})
     if len(prints) > 1:
         screen.warn("batch-norm is kept apart, so the tasks' backbones differ: no one pass serves them all")
-    skipped = len(setup.bad) + sum(len(one.bad) for one in setup.tasks.values())
-    return _answer(found, prints, skipped)
+    parts = (setup, *(part.setup for part in joint_task.parts.values()))
+    return _answer(found, prints, sum(len(one.skipped.reasons) for one in parts))
 
 
 def _discard_unbegun(out: Path) -> None:

@@ -39,6 +39,25 @@ class Evaluation(Protocol):
         """95 % intervals [lower, upper] of the metrics that have one."""
 
 
+class Trainable(Protocol):
+    """What the training loop asks of a task, or of several that are trained as one."""
+
+    @property
+    def name(self) -> str:
+        """Of the task."""
+
+    @property
+    def metrics(self) -> MetricTable:
+        """The table of all that it reports."""
+
+    @property
+    def primary_metric(self) -> Metric:
+        """The one of them that tells the best epoch."""
+
+    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
+        """The metrics that a line of ``metrics.jsonl`` has, as ``val/NAME``."""
+
+
 class FilePredictor(Protocol):
     """A task's way from files to lines, where it is more than images to the head's output."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from apps.engine.core import run_dir
 from apps.engine.core.live import TrainingView
+from apps.engine.core.task import Trainable
 from apps.engine.tracking.loggers import Watch, settings_text
 from apps.engine.tracking.profiler import Profiler
 from apps.engine.training.loop import MetricAccumulator, rate
@@ -63,7 +64,7 @@ class Watching:
 
 
 @contextmanager
-def watching(setup: TrainSetup, state: TrainState) -> Iterator[Watching]:
+def watching(setup: TrainSetup, state: TrainState, task: Trainable) -> Iterator[Watching]:
     """Watch a training from where it stands; what was told of updates after that is taken back."""
     start = state.epoch * state.steps + state.step
     judging_again = state.step == state.steps  # its point of the epoch may stand there already
@@ -72,7 +73,7 @@ def watching(setup: TrainSetup, state: TrainState) -> Iterator[Watching]:
         setup.screen.warn(complaint)
     view = setup.screen.training(
         setup.settings.epochs, state.steps, start, metric=f"val/{state.best.metric}",
-        history=run_dir.read_metrics(setup.run), table=setup.app.metrics,
+        history=run_dir.read_metrics(setup.run), table=task.metrics,
     )
     wanted = setup.settings.profile and setup.world.is_main
     profiler = Profiler(setup.run, setup.model, setup.timer) if wanted else None

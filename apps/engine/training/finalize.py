@@ -9,30 +9,35 @@ import torch
 
 from apps.engine.core import run_dir
 from apps.engine.core.run_dir import RunConfig
-from apps.engine.core.task import ReportInputs
-from apps.engine.training.fit import predict_val
+from apps.engine.core.task import AnyTask, Evaluation, ReportInputs
 from apps.engine.training.setup import TrainSetup
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
 
 
-def finalize(setup: TrainSetup, *, seconds: float) -> dict[str, float]:
-    """Write the checkpoint and the report of a trained setup; returns its figures.
+def finalize(
+    setup: TrainSetup, task: AnyTask, raw: Evaluation, *, seconds: float
+) -> dict[str, float]:
+    """Write the checkpoint and the report of a trained model; returns its metrics.
 
-    The processes judge together; the first one calibrates and writes.
+    Args:
+        setup: the training.
+        task: what was learned.
+        raw: the evaluation on the validation images, not calibrated; all processes compute it together, the
+            first one calibrates and writes.
+        seconds: that the training took.
     """
-    raw = predict_val(setup)
     if not setup.world.is_main:
         return {}
-    predictions, calibration, cross_validated = setup.app.calibrate(raw)
+    predictions, calibration, cross_validated = task.calibrate(raw)
     metrics: dict[str, float] = predictions.metrics() | cross_validated
     config = RunConfig(
-        app=setup.app.name, classes=setup.classes, settings=setup.settings.to_dict(), backbone=setup.info,
+        app=setup.name, classes=setup.classes, settings=setup.settings.to_dict(), backbone=setup.info,
         fingerprint=setup.backbone.fingerprint(), metrics=metrics, versions=versions(),
         calibration=calibration, intervals=predictions.intervals(), seconds=round(seconds, 1),
         precision=precision_used(setup),
-        data={"train": len(setup.photos), "val": len(setup.val.photos), "skipped": setup.bad},
+        data={"train": len(setup.photos), "val": len(setup.val.photos), "skipped": setup.skipped.reasons},
     )
     try:
         run_dir.save_checkpoint(setup.run, setup.model, config)
@@ -42,9 +47,9 @@ def finalize(setup: TrainSetup, *, seconds: float) -> dict[str, float]:
             f"--out {setup.run} writes it"
         ) from err
     run_dir.write_progress(setup.run, run_dir.read_progress(setup.run) | {"state": "finished"})
-    more = setup.app.after_fit(setup.run, setup.model, config, setup.screen)
-    setup.app.report(setup.run, ReportInputs(
-        f"{setup.app.name}: {setup.info.name} at {setup.settings.resolution} px", predictions,
+    more = task.after_fit(setup.run, setup.model, config, setup.screen)
+    task.report(setup.run, ReportInputs(
+        f"{setup.name}: {setup.info.name} at {setup.settings.resolution} px", predictions,
         facts(config) | {"seconds of training": f"{seconds:.0f}"} | more, run_dir.read_metrics(setup.run),
         setup.model, config, cross_validated,
     ))

@@ -15,11 +15,11 @@ from apps.engine.core.distributed import World, joined
 from apps.engine.core.files import only_process, remove_unused, writable_folder
 from apps.engine.core.registry import load_app
 from apps.engine.core.settings import Settings, flag_name
+from apps.engine.core.task import AnyTask, Evaluation
 from apps.engine.training.finalize import finalize
-from apps.engine.training.fit import train
+from apps.engine.training.fit import begin, fit, predict_val
 from apps.engine.training.frozen.cached_features import fit_head
 from apps.engine.training.setup import TrainSetup, prepare
-from apps.engine.training.state import TrainState
 
 # What a resumed run may be told anew; of these only epochs changes the weights, and says so.
 CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile"}
@@ -57,39 +57,41 @@ def finetune(
         saved, settings = _beginning(load_app(name).Settings, given, out, resume=resume, screen=screen)
         claim = only_process(claim_run(out, resume=resume)) if world.is_main else nullcontext()
         with claim:
-            setup = _prepared(name, settings, out, screen, world)
+            setup, task = _prepared(name, settings, out, screen, world)
             if world.is_main:
                 discard_failed(out, resume=resume)
-            outcome = _trained(setup, saved, stop_after=stop_after, any_world=any_world)
+            raw, epochs = _trained(setup, task, saved, stop_after=stop_after, any_world=any_world)
             answer = {"app": name, "run": str(out), "metrics": {}, "seconds": _since(start)}
-            if outcome is not None:
-                return answer | {"epochs_done": outcome.epoch} if world.is_main else None
-            metrics = finalize(setup, seconds=_since(start))
-            answer |= {"metrics": metrics, "seconds": _since(start), "skipped": len(setup.bad)}
+            if raw is None:
+                return answer | {"epochs_done": epochs} if world.is_main else None
+            metrics = finalize(setup, task, raw, seconds=_since(start))
+            answer |= {"metrics": metrics, "seconds": _since(start), "skipped": len(setup.skipped.reasons)}
             return answer if world.is_main else None
 
 
 def _trained(
-    setup: TrainSetup, saved: dict[str, Any] | None, *, stop_after: int | None, any_world: bool
-) -> TrainState | None:
-    """Train as the settings say; returns where it stands if epochs are left to do."""
-    if setup.probing:
-        fit_head(setup)
-        return None
-    state, complete = train(setup, saved, stop_after=stop_after, any_world=any_world)
-    if complete:
-        return None
+    setup: TrainSetup, task: AnyTask, saved: dict[str, Any] | None, *, stop_after: int | None, any_world: bool
+) -> tuple[Evaluation | None, int]:
+    """Train as the settings say; the evaluation, None if epochs are left to do, and the epochs done."""
+    if setup.fits_head:
+        fit_head(setup, task)
+        return predict_val(setup, task), 0
+    state = begin(setup, task, saved, any_world=any_world)
+    if fit(setup, state, task, stop_after=stop_after):
+        return state.evaluate(), state.epoch
     setup.screen.say(
         f"stopped after {state.epoch} of {setup.settings.epochs} epochs; --resume --out {setup.run} goes on"
     )
-    return state
+    return None, state.epoch
 
 
 def _since(start: float) -> float:
     return round(time.perf_counter() - start, 1)
 
 
-def _prepared(name: str, settings: Settings, out: Path, screen: Screen, world: World) -> TrainSetup:
+def _prepared(
+    name: str, settings: Settings, out: Path, screen: Screen, world: World
+) -> tuple[TrainSetup, AnyTask]:
     """The setup; a run's folder in which nothing has begun is taken away again where that fails."""
     try:
         return prepare(name, settings, out, screen, world)

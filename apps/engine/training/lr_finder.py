@@ -18,7 +18,7 @@ from apps.engine.core.distributed import World
 from apps.engine.core.files import writable_folder, write_json, write_whole
 from apps.engine.core.registry import load_app
 from apps.engine.data.samplers import Batch
-from apps.engine.training.fit import prepare_state
+from apps.engine.training.fit import begin
 from apps.engine.training.loop import MetricAccumulator, update
 from apps.engine.training.setup import TrainSetup, prepare
 from apps.engine.training.state import TrainState, seed_update
@@ -113,7 +113,7 @@ def plot_lr(curve: LrCurve, path: Path) -> None:
 
 def stepper(setup: TrainSetup, state: TrainState) -> Callable[[float], float]:
     """An update on the next batch at a given rate of the head; the other rates keep their ratio to it."""
-    batches = _readable_batches(setup)
+    batches = _readable_batches(setup, state)
     groups = state.train_step.optimizer.param_groups
     shares = [group["lr"] / setup.settings.lr for group in groups]
     steps = count()
@@ -129,7 +129,7 @@ def stepper(setup: TrainSetup, state: TrainState) -> Callable[[float], float]:
     return step
 
 
-def _readable_batches(setup: TrainSetup) -> Iterator[Batch]:
+def _readable_batches(setup: TrainSetup, state: TrainState) -> Iterator[Batch]:
     """Batches without end; damaged photos are named, and a batch of nothing else is left out.
 
     Raises:
@@ -137,8 +137,8 @@ def _readable_batches(setup: TrainSetup) -> Iterator[Batch]:
     """
     for epoch in count():
         useful = 0
-        for batch in setup.train.epoch(epoch):
-            setup.note_bad(batch.bad)
+        for batch in state.train.epoch(epoch):
+            setup.skipped.note(batch.bad)
             if batch.indices:
                 useful += 1
                 yield batch
@@ -168,10 +168,10 @@ def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, screen: Screen
         raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
     if settings.weights is not None:
         locate_weights(settings.weights)
-    setup = prepare(name, settings, writable_folder(out), screen, World())
-    state, module = prepare_state(setup, None)
+    setup, task = prepare(name, settings, writable_folder(out), screen, World())
+    state = begin(setup, task, None)
     setup.model.train()
-    state.train_step.model = module
+    state.train_step.model = state.module
     state.train_step.before_update = lambda _step: None
     curve = find_lr(stepper(setup, state))
     plot_lr(curve, out / PICTURE)

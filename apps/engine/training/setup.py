@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -18,10 +18,9 @@ from apps.engine.core.run_dir import read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
 from apps.engine.data.cache import PhotoCache
-from apps.engine.data.loader import BadPhoto, Batch, Loader
+from apps.engine.data.loader import BadPhoto, Batch, Loader, Reading
 from apps.engine.tracking.loggers import require_tensorboard
 from apps.engine.tracking.timer import StageTimer
-from apps.engine.training.loaders import Reading
 from apps.engine.training.optim.optimizers import check_optimizer
 from apps.engine.training.signals import SignalHandler
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
@@ -34,17 +33,52 @@ DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so u
 NAMED = 4  # photos of a batch that a message names
 
 
-@dataclass
-class TrainSetup:
-    """One training in the making: everything that its steps share.
+class BatchSource(Protocol):
+    """Batches epoch by epoch: of images, of features that stand for them, or of several tasks in turn."""
 
-    ``precision`` is that of answers and features; in what the backbone learns is
-    ``model.backbone_dtype``. ``train`` may be features that stand for photos, ``val_features`` are those
-    of ``val``; ``probing`` says that the head is fitted, not taught; ``judge`` answers for more than one
-    head; ``regroup`` changes the optimiser's groups.
+    @property
+    def photos(self) -> Any:
+        """The dataset that the batches are of."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from ``start`` on; the same ones whenever it is asked for again."""
+
+    def empty(self, side: int) -> Batch:
+        """A batch without images, which would be ``side`` px wide, for a process that has none."""
+
+
+@dataclass
+class SkippedImages:
+    """The images that could not be read, each named once.
+
+    Args:
+        screen: told of each.
+        reasons: a sentence an image.
     """
 
-    app: AnyTask
+    screen: Screen
+    reasons: list[str] = field(default_factory=list)
+
+    def note(self, bad: Iterable[BadPhoto]) -> None:
+        """Name those that are new; the rest goes on."""
+        for reason in (image.reason for image in bad):
+            if reason not in self.reasons:
+                self.reasons.append(reason)
+                self.screen.warn(f"skipped: {reason}")
+
+
+@dataclass(frozen=True)
+class TrainSetup:
+    """What a training is made of and nothing changes; what changes is in ``TrainState``.
+
+    ``precision`` is that of answers and features; in what the backbone learns is ``model.backbone_dtype``.
+    ``plain`` are the training images in order and not augmented; ``fits_head`` says that the head is fitted
+    and nothing is trained.
+    """
+
+    name: str
     settings: Any
     run: Path
     screen: Screen
@@ -53,31 +87,26 @@ class TrainSetup:
     info: WeightsInfo
     classes: tuple[str, ...]
     photos: LabelledPhotos
-    train: Any
-    still: Loader
+    train: BatchSource
+    plain: Loader
     val: Loader
     reading: Reading
     world: World
-    terms: Callable[[torch.Tensor, torch.nn.Module, Any], dict[str, torch.Tensor]]
+    losses: Callable[[torch.Tensor, torch.nn.Module, Any], dict[str, torch.Tensor]]
     precision: torch.dtype
-    val_features: Any = None
-    probing: bool = False
-    judge: Callable[[], Any] | None = None
-    regroup: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda groups: groups
-    bad: list[str] = field(default_factory=list)
+    skipped: SkippedImages
+    fits_head: bool = False
     signals: SignalHandler = field(default_factory=SignalHandler)
     timer: StageTimer = field(default_factory=StageTimer)
 
-    def judging_forward(self) -> Callable[[torch.Tensor], Any]:
-        """The one head's output on a copy of the network made for answering; make it anew after learning."""
-        return answering(self.model, self.app.name, self.precision)
+    @property
+    def head(self) -> Any:
+        """The task's head."""
+        return self.model.heads[self.name]
 
-    def note_bad(self, bad: list[BadPhoto]) -> None:
-        """Name each unreadable photo once; the rest goes on."""
-        for one in bad:
-            if one.reason not in self.bad:
-                self.bad.append(one.reason)
-                self.screen.warn(f"skipped: {one.reason}")
+    def eval_forward(self) -> Callable[[torch.Tensor], Any]:
+        """The one head's output on a copy of the network made for answering; make it anew after learning."""
+        return answering(self.model, self.name, self.precision)
 
     def name_photos(self, indices: Sequence[int]) -> str:
         """The files of some training photos, the first few by name."""
@@ -85,14 +114,11 @@ class TrainSetup:
         more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
         return named + more
 
-    def empty_batch(self) -> Batch:
-        """A batch without photos, for a process that has none."""
-        batch: Batch = self.train.empty(self.settings.train_resolution)
-        return batch
 
-
-def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: World) -> TrainSetup:
-    """Data, weights, model and loaders, with every setting resolved."""
+def prepare(
+    name: str, settings: Settings, run: Path, screen: Screen, world: World
+) -> tuple[TrainSetup, AnyTask]:
+    """Data, weights, model and loaders, with every setting resolved, and the task with these settings."""
     kind = load_app(name)
     sample = settings.data is None
     check_early(kind, settings)
@@ -114,9 +140,9 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
         f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
     )
     torch.manual_seed(chosen.seed)
-    app = kind(chosen)
-    backbone, info = make_backbone(info, weights, chosen.resolution, app.eval_crop)
-    model = make_model(app, backbone, train.classes)
+    task = kind(chosen)
+    backbone, info = make_backbone(info, weights, chosen.resolution, task.eval_crop)
+    model = make_model(task, backbone, train.classes)
     optimize_for_training(model)
     if chosen.batch_norm == "still" or (chosen.batch_norm == "auto" and weights is not None):
         backbone.freeze_bn_stats = True
@@ -127,17 +153,17 @@ def prepare(name: str, settings: Settings, run: Path, screen: Screen, world: Wor
     )
     if model.backbone_dtype == torch.bfloat16:
         guard_small_maps(backbone)
-    terms = app.losses(model.heads[name], train)
+    losses = task.losses(model.heads[name], train)
     cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
     reading = Reading(chosen, world, cache)
     seen = info.preprocessing
     return TrainSetup(
-        app, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
-        train=reading.augmented(train), still=reading.still(train, seen, kept=False),
-        val=reading.still(val, seen),
-        reading=reading, world=world, terms=terms, precision=choose_precision(chosen.precision),
-        probing=chosen.epochs is None,
-    )
+        name, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
+        train=reading.augmented(train), plain=reading.plain(train, seen, kept=False),
+        val=reading.plain(val, seen), reading=reading, world=world, losses=losses,
+        precision=choose_precision(chosen.precision), skipped=SkippedImages(screen),
+        fits_head=chosen.epochs is None,
+    ), task
 
 
 def opened(task: AnyTask, split: str, screen: Screen) -> LabelledPhotos:

@@ -18,24 +18,30 @@ from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.core import run_dir
 from apps.engine.core.console import Screen
+from apps.engine.core.task import Evaluation, Trainable
 from apps.engine.training.early_stopping import EarlyStopping
 from apps.engine.training.loop import MetricAccumulator, TrainStep
 from apps.engine.training.optim.ema import EMA
 from apps.engine.training.optim.optimizers import make_optimizer, parameter_groups
 from apps.engine.training.optim.schedule import Schedule, make_schedule
-from apps.engine.training.setup import TrainSetup
+from apps.engine.training.setup import BatchSource, TrainSetup
+
+Groups = list[dict[str, Any]]
 
 
 @dataclass
 class TrainState:
-    """The moving parts of a training.
+    """All that changes in a training; :func:`save_state` keeps what cannot be made anew.
 
     Args:
-        train_step: network, terms and optimiser.
+        train_step: network, losses and optimiser.
         schedule: of the rates.
-        average: of the weights, if they are averaged.
+        ema: the averaged weights, if they are averaged.
         best: the best figure so far.
         steps: updates an epoch.
+        module: what learns: images, or cached features, to the head's output.
+        train: the batches that it learns from.
+        evaluate: computes the evaluation on the validation images with the weights as they are.
         epoch: epochs done.
         step: updates done in the epoch under way.
         totals: of those.
@@ -43,9 +49,12 @@ class TrainState:
 
     train_step: TrainStep
     schedule: Schedule
-    average: EMA | None
+    ema: EMA | None
     best: EarlyStopping
     steps: int
+    module: nn.Module
+    train: BatchSource
+    evaluate: Callable[[], Evaluation]
     epoch: int = 0
     step: int = 0
     totals: MetricAccumulator = field(default_factory=MetricAccumulator)
@@ -53,37 +62,47 @@ class TrainState:
     told_full: bool = False
 
 
-def start_state(setup: TrainSetup, module: nn.Module) -> TrainState:
+def start_state(
+    setup: TrainSetup, task: Trainable, module: nn.Module, *, train: BatchSource,
+    evaluate: Callable[[], Evaluation], regroup: Callable[[Groups], Groups] = lambda groups: groups,
+) -> TrainState:
     """Optimiser, schedule and the rest, as the settings say.
 
     Args:
         setup: the training.
+        task: what is learned.
         module: what learns: images, or cached features, to the head's output.
+        train: the batches that it learns from.
+        evaluate: computes the evaluation on the validation images.
+        regroup: changes the optimiser's groups.
     """
-    s, monitor = setup.settings, setup.settings.monitor or setup.app.primary_metric.name
-    higher = setup.app.metrics.higher_is_better(monitor)
+    s, monitor = setup.settings, setup.settings.monitor or task.primary_metric.name
+    higher = task.metrics.higher_is_better(monitor)
     groups = parameter_groups(
         setup.model, lr=s.lr, backbone_lr=s.backbone_lr, weight_decay=s.weight_decay,
         layer_decay=s.layer_decay,
     )
-    optimizer = make_optimizer(setup.regroup(groups), name=s.optimizer, momentum=s.momentum)
-    steps = -(-len(setup.train) // s.accumulate)
+    optimizer = make_optimizer(regroup(groups), name=s.optimizer, momentum=s.momentum)
+    steps = -(-len(train) // s.accumulate)
     schedule = make_schedule(
         optimizer, name=s.schedule, steps_per_epoch=steps, epochs=s.epochs, warmup_epochs=s.warmup_epochs,
         min_lr_share=s.min_lr, step_epochs=s.step_epochs or s.epochs / 3, step_rate=s.step_rate,
         patience=s.plateau_epochs, higher_is_better=higher,
     )
-    average = EMA(setup.model, s.ema) if s.ema else None
+    ema = EMA(setup.model, s.ema) if s.ema else None
     train_step = TrainStep(
-        module, setup.terms, optimizer,
+        module, setup.losses, optimizer,
         nominal=s.batch_size * s.accumulate, clip_norm=s.clip_norm, before_update=schedule.set_step,
-        after_update=(lambda: average.update(setup.model)) if average else (lambda: None),
-        name_photos=setup.name_photos, empty=setup.empty_batch(), timer=setup.timer,
+        after_update=(lambda: ema.update(setup.model)) if ema else (lambda: None),
+        name_photos=setup.name_photos, empty=train.empty(s.train_resolution), timer=setup.timer,
         world=setup.world, signals=setup.signals,
         in_fp32=setup.model.in_fp32 if _learns_in_bf16(setup, module) else None,
         on_repeat=_say_once(setup.screen),
     )
-    return TrainState(train_step, schedule, average, EarlyStopping(monitor, higher_is_better=higher), steps)
+    return TrainState(
+        train_step, schedule, ema, EarlyStopping(monitor, higher_is_better=higher), steps, module, train,
+        evaluate,
+    )
 
 
 def _learns_in_bf16(setup: TrainSetup, module: nn.Module) -> bool:
@@ -146,9 +165,9 @@ def save_state(setup: TrainSetup, state: TrainState, *, must: bool) -> None:
         "version": run_dir.STATE_VERSION, "epoch": state.epoch, "step": state.step,
         "totals": state.totals.to_dict(), "model": setup.model.state_dict(),
         "optimizer": state.train_step.optimizer.state_dict(), "schedule": state.schedule.state_dict(),
-        "average": state.average.state_dict() if state.average else None, "best": state.best.state_dict(),
+        "average": state.ema.state_dict() if state.ema else None, "best": state.best.state_dict(),
         "settings": json.dumps(setup.settings.to_dict()), "classes": list(setup.classes),
-        "photos": len(setup.train.photos), "bad": list(setup.bad), "world": setup.world.size,
+        "photos": len(setup.train.photos), "bad": list(setup.skipped.reasons), "world": setup.world.size,
     }
     try:
         with setup.timer("checkpoint"):
@@ -172,7 +191,7 @@ def tell_progress(setup: TrainSetup, state: TrainState, phase: str) -> None:
     """Let ``runs`` see how far the training is."""
     if setup.world.is_main:
         run_dir.write_progress(setup.run, {
-            "app": setup.app.name, "state": phase, "epoch": state.epoch, "epochs": setup.settings.epochs,
+            "app": setup.name, "state": phase, "epoch": state.epoch, "epochs": setup.settings.epochs,
             "step": state.step, "steps_per_epoch": state.steps, "backbone": setup.info.name,
             "resolution": setup.settings.resolution, "photos": len(setup.photos), "pid": os.getpid(),
             "host": socket.gethostname(), "time": time.time(), "settings": setup.settings.to_dict(),
@@ -203,9 +222,9 @@ def restore_state(setup: TrainSetup, state: TrainState, saved: dict[str, Any], *
     setup.model.load_state_dict(saved["model"])
     state.train_step.optimizer.load_state_dict(saved["optimizer"])
     state.schedule.load_state_dict(saved["schedule"])
-    if state.average is not None:
-        state.average.load_state_dict(saved["average"])
+    if state.ema is not None:
+        state.ema.load_state_dict(saved["average"])
     state.best.load_state_dict(saved["best"])
     state.epoch, state.step = saved["epoch"], saved["step"]
     state.totals = type(state.totals)(**saved["totals"])
-    setup.bad[:] = saved["bad"]
+    setup.skipped.reasons[:] = saved["bad"]

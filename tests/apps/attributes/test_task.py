@@ -14,7 +14,7 @@ from support import Answer, Cli, save_colour
 from apps.attributes.data import attribute_split, mixed
 from apps.attributes.emulation import emulation
 from apps.attributes.names import Layout, weights_of
-from apps.attributes.task import AttributesSettings
+from apps.attributes.task import Attributes, AttributesSettings
 from apps.attributes.teachers import as_probabilities, load_oracle, teacher_columns
 from apps.engine.core.console import Screen
 from datasets.image_io import find_photos
@@ -349,3 +349,13 @@ def test_a_stopped_training_goes_on_to_the_same_end(cli, squares, run, tmp_path)
     first, second = (json.loads((folder / "config.json").read_text()) for folder in (whole, parts))
     assert first["model_sha256"] == second["model_sha256"]
     assert first["metrics"] == second["metrics"]
+
+
+def test_a_dataset_asks_no_network_and_the_preparation_does(run, squares, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", str(tmp_path))
+    task = Attributes(AttributesSettings(data=squares, teacher=str(run), names="Red,Bright", workers=0))
+    with pytest.raises(FileNotFoundError, match="are not computed for these"):
+        task.dataset("train")
+    task.prepare("train", Screen(quiet=True))
+    columns = task.dataset("train").columns
+    assert ((columns > 0) & (columns < 1)).all()

@@ -13,7 +13,7 @@ from support import Cli
 
 from apps.engine.core.console import Screen
 from apps.faces.extraction.embedder import load_face_model
-from apps.faces.task import centred
+from apps.faces.task import Faces, FacesSettings, centred
 from apps.faces.teachers import teacher_vectors
 
 pytestmark = pytest.mark.computes
@@ -242,3 +242,21 @@ def test_a_damaged_file_of_vectors_is_told_without_the_librarys_words(
     assert answer.code == 1
     assert told in answer.err
     assert "pickle" not in answer.err
+
+
+def test_a_dataset_runs_no_network_and_the_preparation_does_so_once(
+    people: Path, student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", str(tmp_path))
+    task = Faces(FacesSettings(data=people, teacher=str(student), val_share=0.5))
+    with pytest.raises(FileNotFoundError, match="are not computed for these"):
+        task.dataset("train")
+    task.prepare("train", Screen(quiet=True))
+    (kept,) = tmp_path.rglob("vectors-*.npz")
+    photos = task.dataset("train")
+    assert photos.vectors is not None and photos.vectors.shape == (len(photos), DIM)
+    stamp = kept.stat().st_mtime_ns
+    task.prepare("train", Screen(quiet=True))
+    assert kept.stat().st_mtime_ns == stamp
+    task.prepare("val", Screen(quiet=True))
+    assert len(list(tmp_path.rglob("vectors-*.npz"))) == 1, "evaluation needs no teacher"

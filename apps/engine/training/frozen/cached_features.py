@@ -9,35 +9,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from apps.engine.core.task import AnyTask
 from apps.engine.data.collate import taken
-from apps.engine.data.loader import Batch, Loader
+from apps.engine.data.loader import EVAL_BATCH, Batch, Loader
 from apps.engine.data.samplers import EpochBatches
 from apps.engine.training.frozen.features import cached_features, data_key, pooled_features
-from apps.engine.training.loaders import JUDGED_TOGETHER
 from apps.engine.training.loop import rate
 from apps.engine.training.setup import TrainSetup
 from datasets.base import LabelledPhotos
 
 
 def pools(setup: TrainSetup) -> bool:
-    """Whether the application's head can be fitted to pooled features of one map."""
-    head: Any = setup.model.heads[setup.app.name]
-    return bool(head.uses_global_pool) and len(head.strides) == 1
+    """Whether the task's head can be fitted to pooled features of one map."""
+    return bool(setup.head.uses_global_pool) and len(setup.head.strides) == 1
 
 
-def fit_head(setup: TrainSetup) -> None:
-    """Fit the application's head to the features of the photos as they are; the first process fits."""
+def fit_head(setup: TrainSetup, task: AnyTask) -> None:
+    """Fit the task's head to the features of the photos as they are; the first process fits."""
     setup.backbone.freeze()
-    head: Any = setup.model.heads[setup.app.name]
-    with setup.screen.track("features", len(setup.still)) as update:
+    with setup.screen.track("features", len(setup.plain)) as update:
         features, targets, _, bad = pooled_features(
-            setup.backbone, setup.still, stride=head.strides[0], world=setup.world, dtype=setup.precision,
+            setup.backbone, setup.plain, stride=setup.head.strides[0], world=setup.world,
+            dtype=setup.precision,
             on_step=lambda n, totals: update(n, rate(totals)),
         )
-    setup.note_bad(bad)
+    setup.skipped.note(bad)
     if setup.world.is_main:
-        setup.screen.say(setup.app.fit_head(head, features, as_tensors(targets)))
-    setup.world.broadcast_state(head)
+        setup.screen.say(task.fit_head(setup.head, features, as_tensors(targets)))
+    setup.world.broadcast_state(setup.head)
 
 
 def as_tensors(targets: Any) -> Any:
@@ -90,31 +89,31 @@ class FeatureLoader:
 def with_cached_features(setup: TrainSetup) -> tuple[FeatureLoader, FeatureLoader]:
     """The features of the photos to learn from, plain and augmented, and of those to judge by."""
     s = setup.settings
-    head: Any = setup.model.heads[setup.app.name]
     if not pools(setup):
         raise ValueError(
-            f"{setup.app.name}'s head sees whole maps, so features cannot be cached; give "
+            f"{setup.name}'s head sees whole maps, so features cannot be cached; give "
             "--no-cached-features"
         )
 
     def loader(view: int) -> Loader:
-        return setup.still if view == 0 else setup.reading.augmented(setup.photos, shuffle=False)
+        return setup.plain if view == 0 else setup.reading.augmented(setup.photos, shuffle=False)
 
-    with setup.screen.track("features", (s.views + 1) * len(setup.still)) as update:
+    with setup.screen.track("features", (s.views + 1) * len(setup.plain)) as update:
         key = None if s.cache is None else data_key(*(loader(view) for view in range(min(s.views, 1) + 1)))
         features, targets, indices, bad = cached_features(
-            setup.backbone, loader, views=s.views, stride=head.strides[0], folder=s.cache, key=key or "",
+            setup.backbone, loader, views=s.views, stride=setup.head.strides[0], folder=s.cache,
+            key=key or "",
             world=setup.world, dtype=setup.precision, on_step=lambda n, totals: update(n, rate(totals)),
             on_note=setup.screen.warn,
         )
-    setup.note_bad(bad)
+    setup.skipped.note(bad)
     labels = [int(target) for target in targets] if s.sampling == "balanced" else None
     order = EpochBatches(
         len(indices), s.batch_size, seed=s.seed, shuffle=True, rank=setup.world.rank, world=setup.world.size,
         labels=labels,
     )
     train = FeatureLoader(setup.photos, features, targets, indices, order, s.seed)
-    return train, _judged(setup, head.strides[0])
+    return train, _judged(setup, setup.head.strides[0])
 
 
 def _judged(setup: TrainSetup, stride: int) -> FeatureLoader:
@@ -124,8 +123,8 @@ def _judged(setup: TrainSetup, stride: int) -> FeatureLoader:
             setup.backbone, setup.val, stride=stride, world=setup.world, dtype=setup.precision,
             on_step=lambda n, totals: update(n, rate(totals)),
         )
-    setup.note_bad(bad)
+    setup.skipped.note(bad)
     order = EpochBatches(
-        len(indices), JUDGED_TOGETHER, seed=0, shuffle=False, rank=setup.world.rank, world=setup.world.size
+        len(indices), EVAL_BATCH, seed=0, shuffle=False, rank=setup.world.rank, world=setup.world.size
     )
     return FeatureLoader(setup.val.photos, features[None], targets, indices, order, 0)

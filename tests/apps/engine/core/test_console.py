@@ -29,7 +29,7 @@ PRELUDE = """
 import fcntl, math, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that the key Ctrl-C reaches this process
 from apps.classification.task import METRICS
-from apps.engine.core.live import Screen
+from apps.engine.core.console import Screen
 
 def gate():
     "Tell the test that there is something to see, and wait until it has looked."
