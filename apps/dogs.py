@@ -6,30 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from apps.classification.task import OneLabel, OneLabelSettings
+from apps.classification.task import ClassificationSettings, ClassificationTask
 from apps.engine.core.settings import Settings, option
 
 if TYPE_CHECKING:
-    from datasets.base import LabelledPhotos
+    from datasets.base import ClassificationDataset
 
 VAL_SHARE = 0.2  # of each class, where a folder has no val/
 
 
 @dataclass(frozen=True)
-class DogsSettings(OneLabelSettings):
+class DogsSettings(ClassificationSettings):
     """Options of ``finetune dogs``."""
 
     crop: bool = option(False, "cut Stanford Dogs' photos to their annotated box")
 
 
-class Dogs(OneLabel[DogsSettings]):
+class Dogs(ClassificationTask[DogsSettings]):
     """The application: which photos, which head, which figures."""
 
     name: ClassVar[str] = "dogs"
     has_sample: ClassVar[bool] = True
     Settings: ClassVar[type[Settings]] = DogsSettings
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ClassificationDataset:
         """Stanford Dogs where its lists or Images/ are seen, class folders otherwise."""
         from datasets.classification.folders import ImageFolders, has_split
         from datasets.classification.stanford_dogs import StanfordDogs, is_stanford_dogs

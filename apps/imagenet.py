@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from apps.classification.task import OneLabel, OneLabelSettings
+from apps.classification.task import ClassificationSettings, ClassificationTask
 from apps.engine.core.settings import Settings
 
 if TYPE_CHECKING:
-    from datasets.base import LabelledPhotos
+    from datasets.base import ClassificationDataset
 
 NEEDS = "--data DIR with train/WNID/*.JPEG and val/WNID/*.JPEG"
 
 
 @dataclass(frozen=True)
-class ImageNetSettings(OneLabelSettings):
+class ImageNetSettings(ClassificationSettings):
     """Options of ``finetune imagenet`` and ``evaluate imagenet``."""
 
 
-class ImageNet(OneLabel[ImageNetSettings]):
+class ImageNet(ClassificationTask[ImageNetSettings]):
     """The application: always all 1000 classes, in the order of their WordNet numbers."""
 
     name: ClassVar[str] = "imagenet"
     Settings: ClassVar[type[Settings]] = ImageNetSettings
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ClassificationDataset:
         """Photos whose labels are numbers of the 1000 classes.
 
         Args:

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
     }
     teacher = options.out / "teacher"
     trained("attributes", teacher, common | {"weights": str(options.weights / FACES), "freeze": True})
-    found = [row("labels, backbone frozen", 1.0, 224, teacher)]
+    results = [row("labels, backbone frozen", 1.0, 224, teacher)]
     for student in chosen(options.only):
         width, resolution, source = student
         folder = options.out / student_name(student)
@@ -92,9 +92,9 @@ def run(options: argparse.Namespace) -> None:
             "warmup_epochs": 0.5, "preset": "paper",
         }
         trained("attributes", folder, given | ({"teacher": str(teacher)} if source == "teacher" else {}))
-        found.append(row(source, width, resolution, folder) | {"emulation": emulated(folder, teacher)})
-        write_bytes(options.out / "study.json", json.dumps(found, indent=1).encode())
-    sys.stdout.write("\n".join(markdown(found)) + "\n")
+        results.append(row(source, width, resolution, folder) | {"emulation": emulated(folder, teacher)})
+        write_bytes(options.out / "study.json", json.dumps(results, indent=1).encode())
+    sys.stdout.write("\n".join(markdown(results)) + "\n")
 
 
 def check_folder(folder: Path | None, students: Sequence[tuple[float, int, str]]) -> None:
@@ -116,12 +116,12 @@ def chosen(only: str) -> list[tuple[float, int, str]]:
     Raises:
         ValueError: there is no such student.
     """
-    known = {student_name(one): one for one in STUDENTS}
+    known = {student_name(student): student for student in STUDENTS}
     names = [name.strip() for name in only.split(",")]
     strange = [name for name in names if name not in known]
     if strange:
         raise ValueError(f"--only knows no {strange[0]!r}; it knows {', '.join(known)}")
-    return [one for name, one in known.items() if name in names]
+    return [value for name, value in known.items() if name in names]
 
 
 def drawn_table(data: Path, table: Path, photos: int, seed: int) -> None:
@@ -142,16 +142,16 @@ def drawn_table(data: Path, table: Path, photos: int, seed: int) -> None:
 
 
 def emulated(folder: Path, teacher: Path) -> dict[str, float | None]:
-    """How well a student repeats the teacher on the photos to judge by; kept in ``emulation.json``."""
+    """How well a student repeats the teacher on the validation photos; kept in ``emulation.json``."""
     from apps.attributes.evaluate import evaluate_run
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
 
     kept = folder / "emulation.json"
     if not kept.is_file():
-        told = evaluate_run(folder, teacher=str(teacher), screen=Screen())["teacher"]
-        write_bytes(kept, json.dumps(told, indent=1).encode())
-    found: dict[str, float | None] = json.loads(kept.read_text())
-    return found
+        reported = evaluate_run(folder, teacher=str(teacher), console=Console())["teacher"]
+        write_bytes(kept, json.dumps(reported, indent=1).encode())
+    results: dict[str, float | None] = json.loads(kept.read_text())
+    return results
 
 
 def row(source: str, width: float, resolution: int, folder: Path) -> dict[str, Any]:
@@ -172,8 +172,8 @@ def printed(width: float, resolution: int) -> float | None:
     """The paper's mean average precision of a student."""
     wanted = Network(width=width, resolution=resolution)
     return next(
-        (one.accuracy["mean_ap"] for one in TABLE_12.rows if one.network is not None
-         and (one.network.width, one.network.resolution) == (wanted.width, wanted.resolution)), None,
+        (item.accuracy["mean_ap"] for item in TABLE_12.rows if item.network is not None
+         and (item.network.width, item.network.resolution) == (wanted.width, wanted.resolution)), None,
     )
 
 

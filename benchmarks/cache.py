@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from apps.engine.data.cache import PhotoCache
+from apps.engine.data.cache import ImageCache
 from apps.engine.data.transforms import side_for_training
 from benchmarks.pictures import photos_for
-from datasets.image_io import find_photos, read_pixels
+from datasets.image_io import find_images, read_pixels
 
 SMALLEST_CROP = 0.08
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--rounds and --photos must be 1 or more, got {options.rounds}, {options.photos}")
     kept, side = options.out / "photos", side_for_training(options.resolution, SMALLEST_CROP)
     root = photos_for(options.data, kept, short_side=options.short_side, count=options.photos)
-    rounds = [_round(list(find_photos([root / "train"])), side, options.out) for _ in range(options.rounds)]
+    rounds = [_round(list(find_images([root / "train"])), side, options.out) for _ in range(options.rounds)]
     answer = {name: round(median(times[name] for times in rounds), 3) for name in rounds[0]}
     sys.stdout.write(json.dumps({"resolution": options.resolution, "cpu_ms": answer}) + "\n")
 
@@ -48,14 +48,14 @@ def run(options: argparse.Namespace) -> None:
 def _round(paths: list[Path], side: int, folder: Path) -> dict[str, float]:
     """The stages one after the other on the same photos."""
     with tempfile.TemporaryDirectory(dir=folder) as root:
-        cache = PhotoCache(root, 100)
+        cache = ImageCache(root, 100)
 
         def keep(path: Path) -> None:
             cache.pixels(path, side, lambda data: read_pixels(path, min_side=side, data=data))
 
         times = {"decode": _mean(lambda path: read_pixels(path, min_side=side), paths)}
         times["decode and keep"] = _mean(keep, paths)
-        cache = PhotoCache(root, 100)
+        cache = ImageCache(root, 100)
         times["read, the first time in a process"] = _mean(keep, paths)
         times["read again"] = _mean(keep, paths)
     return times

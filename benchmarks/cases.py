@@ -71,7 +71,7 @@ class Case:
     def runners(self) -> Mapping[str, tuple[str, dict[str, Any]]]:
         """The sides that this case may have, by name."""
         table = {INFERENCE: INFERENCES, FROZEN: FROZENS}.get(self.kind, SIDES)
-        return {name: one for name, one in table.items() if name in self.sides or not self.sides}
+        return {name: value for name, value in table.items() if name in self.sides or not self.sides}
 
 
 READERS = (TIMM, TORCHVISION, FIRST, LATER)

@@ -23,7 +23,7 @@ COMMON: dict[str, Any] = {
     "batch_size": 8, "backbone_lr": 0.5, "clip_norm": 10.0, "weight_decay": 0.0, "keep": "last",
 }
 RECIPES: dict[str, dict[str, Any]] = {
-    "ssd300": {"epochs": 150, "lr": 3e-3, "batch_norm": "learn"},
+    "ssd300": {"epochs": 150, "lr": 3e-3, "bn": "train"},
     "frcnn300": {"epochs": 80, "lr": 1e-3},
     "frcnn600": {"epochs": 140, "lr": 1e-3, "batch_size": 4},
     "frcnn-fpn": {"epochs": 80, "lr": 1e-3},
@@ -76,38 +76,41 @@ def few(data: Path, folder: Path, count: int) -> Path:
         FileNotFoundError: ``data`` has no COCO annotations.
         ValueError: there are fewer such photos.
     """
-    told = read_json(data / "annotations" / "instances_train2017.json")
+    reported = read_json(data / "annotations" / "instances_train2017.json")
     boxes: dict[int, list[Any]] = {}
-    for one in told["annotations"]:
-        boxes.setdefault(one["image_id"], []).append(one)
+    for annotation in reported["annotations"]:
+        boxes.setdefault(annotation["image_id"], []).append(annotation)
     low, high = BOXES
-    images = [one for one in told["images"] if low <= len(boxes.get(one["id"], [])) <= high][:count]
+    images = [image for image in reported["images"] if low <= len(boxes.get(image["id"], [])) <= high][:count]
     if len(images) < count:
         raise ValueError(f"{data} has {len(images)} photos with {low} to {high} boxes, not {count}")
-    kept = told | {"images": images, "annotations": [box for one in images for box in boxes[one["id"]]]}
+    kept = reported | {
+        "images": images,
+        "annotations": [box for image in images for box in boxes[image["id"]]],
+    }
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     for split in ("train2017", "val2017"):
         write_bytes(folder / "annotations" / f"instances_{split}.json", json.dumps(kept).encode())
         (folder / split).mkdir(exist_ok=True)
-        for one in images:
-            source = data / "train2017" / one["file_name"]
-            write_bytes(folder / split / one["file_name"], source.read_bytes())
+        for annotation in images:
+            source = data / "train2017" / annotation["file_name"]
+            write_bytes(folder / split / annotation["file_name"], source.read_bytes())
     return folder
 
 
 def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
     """What a finished run is worth on some splits."""
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.objects.evaluate import evaluate_run
 
     config = json.loads((folder / CONFIG).read_text())
     figures = {}
     for split in splits:
-        told = evaluate_run(
+        reported = evaluate_run(
             folder, data=None, split=split, report=folder / f"report-{split}", results=None, workers=None,
-            precision="auto", screen=Screen(),
+            precision="auto", console=Console(),
         )
-        figures[split] = {name: told["metrics"][name] for name in ("ap", "ap50", "ap75")}
+        figures[split] = {name: reported["metrics"][name] for name in ("ap", "ap50", "ap75")}
     return {
         "head": head, "weights": config["backbone"]["name"], "epochs": config["settings"]["epochs"],
         "photos": config["data"]["train"], "figures": figures, "seconds": config["seconds"],

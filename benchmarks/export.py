@@ -39,8 +39,8 @@ class Form:
 
 
 FORMS = (
-    *(Form("onnx", one, ".onnx") for one in ("fp32", "fp16", "int8")),
-    *(Form("openvino", one, ".xml") for one in ("fp32", "fp16", "int8")),
+    *(Form("onnx", name, ".onnx") for name in ("fp32", "fp16", "int8")),
+    *(Form("openvino", name, ".xml") for name in ("fp32", "fp16", "int8")),
     Form("torch", "fp32", ".pt2"),
 )
 
@@ -51,7 +51,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=float, default=1.0, help="of random weights (1.0)")
     parser.add_argument("--resolution", type=int, default=224, help="of random weights, in px (224)")
     parser.add_argument("--data", type=Path, help="train/CLASS to calibrate with, val/CLASS to judge by")
-    parser.add_argument("--only", action="append", choices=[one.name for one in FORMS], help="a form; repeat")
+    parser.add_argument(
+        "--only", action="append", choices=[form.name for form in FORMS], help="a form; repeat"
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of all in turn ({ROUNDS})")
     parser.add_argument("--core", type=int, default=max(available()), help="that all are pinned to")
     parser.add_argument("--browser", action="store_true", help="time the page in Chromium too")
@@ -74,37 +76,37 @@ def run(options: argparse.Namespace) -> None:
     out = writable_folder(options.out)
     data = photos_for(options.data, out / "photos").absolute()
     with tempfile.TemporaryDirectory() as folder:
-        for found in measure(options, data, Path(folder)):  # what is measured is kept if a later part fails
-            file = out / f"export-{found['model']['name']}.json"
-            write_json(file, found)
-            write_text(file.with_suffix(".md"), page(found))
-    sys.stderr.write(page(found))
-    sys.stdout.write(json.dumps(found) + "\n")
+        for result in measure(options, data, Path(folder)):  # what is measured is kept if a later part fails
+            file = out / f"export-{result['model']['name']}.json"
+            write_json(file, result)
+            write_text(file.with_suffix(".md"), page(result))
+    sys.stderr.write(page(result))
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 def measure(options: argparse.Namespace, data: Path, folder: Path) -> Iterator[dict[str, Any]]:
     """The figures, in plain types, more of them each time; files are made in ``folder``."""
     weights = random_weights(options, folder) if options.weights is None else named_file(options.weights)
-    forms = [one for one in FORMS if options.only is None or one.name in options.only]
+    forms = [form for form in FORMS if options.only is None or form.name in options.only]
     files = write_forms(weights, forms, data, folder)
-    told = describe(weights)
+    reported = describe(weights)
     base = Side(
-        "export-file", str(data / "val"), told["width"], told["resolution"], core=options.core,
+        "export-file", str(data / "val"), reported["width"], reported["resolution"], core=options.core,
     )
-    found: dict[str, Any] = {
-        "model": told, "machine": machine.facts(), "date": date.today().isoformat(),
+    results: dict[str, Any] = {
+        "model": reported, "machine": machine.facts(), "date": date.today().isoformat(),
         "command": command(options), "bytes": {name: size_of(path) for name, path in files.items()},
-        "latency": timed(latency_sides(base, files, 1), options.rounds, LATENCY_STEPS, told["mult_adds"]),
-        "throughput": timed(latency_sides(base, files, BATCH), options.rounds, 1, told["mult_adds"]),
-        "folder": timed(folder_sides(base, files), options.rounds, 1, told["mult_adds"]),
+        "latency": timed(latency_sides(base, files, 1), options.rounds, LATENCY_STEPS, reported["mult_adds"]),
+        "throughput": timed(latency_sides(base, files, BATCH), options.rounds, 1, reported["mult_adds"]),
+        "folder": timed(folder_sides(base, files), options.rounds, 1, reported["mult_adds"]),
     }
-    yield found
+    yield results
     if options.browser:
-        found["browser"] = in_browser(weights, data, folder)
-        yield found
+        results["browser"] = in_browser(weights, data, folder)
+        yield results
     if options.weights is not None and options.data is not None:
-        found["top1"] = accuracy(weights, files, data)
-        yield found
+        results["top1"] = accuracy(weights, files, data)
+        yield results
 
 
 def named_file(weights: Path) -> Path:
@@ -188,7 +190,7 @@ def _openvino(source: Path, out: Path) -> None:
 
 def size_of(path: Path) -> int:
     """Bytes of a model, with its weights where they lie beside it."""
-    return sum(one.stat().st_size for one in (path, path.with_suffix(".bin")) if one.is_file())
+    return sum(item.stat().st_size for item in (path, path.with_suffix(".bin")) if item.is_file())
 
 
 def latency_sides(base: Side, files: Mapping[str, Path], batch: int) -> dict[str, Side]:
@@ -222,29 +224,29 @@ def timed(sides: Mapping[str, Side], rounds: int, steps: int, mult_adds: int) ->
     records = interleave(sides, rounds=rounds, steps=steps, warm_up=steps)
     peak = records.pop(PEAK, None)
     first = next(iter(records.values()))
-    found: dict[str, Any] = {name: one_row(record, first) for name, record in records.items()}
+    results: dict[str, Any] = {name: one_row(record, first) for name, record in records.items()}
     if peak is not None:
         gflop_s = rates(peak, "cpu")[0]
-        for row in found.values():
+        for row in results.values():
             row["peak_share"] = round(2 * mult_adds / 1e6 / row["cpu_ms"][0] / gflop_s, 3)
-        found[PEAK] = {"gflop_s": round(gflop_s, 1)}
-    return found
+        results[PEAK] = {"gflop_s": round(gflop_s, 1)}
+    return results
 
 
 def one_row(record: Record, first: Record) -> dict[str, Any]:
     """The times of one side."""
     middle, least, most = rates(record, "cpu")
     return {
-        "cpu_ms": [round(1e3 / one, 3) for one in (middle, most, least)],
-        "over_first": [round(one, 3) for one in ratios(first, record, "cpu")],
+        "cpu_ms": [round(1e3 / item, 3) for item in (middle, most, least)],
+        "over_first": [round(ratio, 3) for ratio in ratios(first, record, "cpu")],
     }
 
 
 def accuracy(weights: Path, files: Mapping[str, Path], data: Path) -> dict[str, float]:
     """Top-1 of every form on the same pixels, each by its own file; and the photos' number."""
-    from benchmarks.export_accuracy import judged
+    from benchmarks.export_accuracy import top1_of_forms
 
-    return judged(weights, files, data)
+    return top1_of_forms(weights, files, data)
 
 
 def in_browser(weights: Path, data: Path, folder: Path) -> dict[str, Any]:
@@ -254,16 +256,16 @@ def in_browser(weights: Path, data: Path, folder: Path) -> dict[str, Any]:
     from apps.engine.inference.model_file import load_model
     from apps.export.page.write import write_page
     from benchmarks.export_browser import page_figures
-    from datasets.image_io import find_photos
+    from datasets.image_io import find_images
 
-    photos = sorted(find_photos([data / "val"]))[:PAGE_PHOTOS]
-    found = {}
+    photos = sorted(find_images([data / "val"]))[:PAGE_PHOTOS]
+    results = {}
     for precision in ("fp32", "int8"):
         source, page = onnx_file(weights, precision, data, folder), folder / f"page-{precision}"
         page.mkdir()
         write_page(onnx.load(source), load_model(source).spec, page)
-        found[precision] = page_figures(page, photos)
-    return found
+        results[precision] = page_figures(page, photos)
+    return results
 
 
 def command(options: argparse.Namespace) -> str:

@@ -35,7 +35,7 @@ def timm_network_of(weights: Path) -> nn.Module:
     return network.eval()
 
 
-def judged(weights: Path, files: Mapping[str, Path], data: Path) -> dict[str, float]:
+def top1_of_forms(weights: Path, files: Mapping[str, Path], data: Path) -> dict[str, float]:
     """By name the top-1, and under ``photos`` how many there were.
 
     Raises:
@@ -46,10 +46,10 @@ def judged(weights: Path, files: Mapping[str, Path], data: Path) -> dict[str, fl
     made = plan((), str(weights), layout="nhwc", precision="fp32")
     models = {TIMM: _timm(made, weights), OURS: _trained(made)}
     models |= {name: load_form(path) for name, path in files.items()}
-    found = figures(made.parts, list(models.values()), data)
-    (name,) = (one.name for one in made.spec.heads)
-    top1 = {form: round(one[f"{name}/top1"], 4) for form, one in zip(models, found, strict=True)}
-    return top1 | {"photos": found[0][f"{name}/photos"]}
+    result = figures(made.parts, list(models.values()), data)
+    (name,) = (head.name for head in made.spec.heads)
+    top1 = {form: round(item[f"{name}/top1"], 4) for form, item in zip(models, result, strict=True)}
+    return top1 | {"photos": result[0][f"{name}/photos"]}
 
 
 def _timm(made: Plan, weights: Path) -> ModelFile:
@@ -65,4 +65,4 @@ def _timm(made: Plan, weights: Path) -> ModelFile:
 
 def _trained(made: Plan) -> ModelFile:
     reference = made.reference()
-    return ModelFile(made.spec, lambda images: [one.numpy() for one in reference(torch.tensor(images))])
+    return ModelFile(made.spec, lambda images: [item.numpy() for item in reference(torch.tensor(images))])

@@ -27,19 +27,19 @@ def chromium() -> Iterator[Any]:
         FileNotFoundError: there is none.
         ImportError: Playwright is not installed.
     """
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    result = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if result is None:
         raise FileNotFoundError("--browser needs Chromium: apt-get install chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as err:
         raise ImportError("--browser needs Playwright: pip install playwright") from err
     with sync_playwright() as play:
-        one = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        item = play.chromium.launch(executable_path=result, args=["--no-sandbox"])
         try:
-            yield one
+            yield item
         finally:
-            one.close()
+            item.close()
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def transferred(requests: Sequence[Any]) -> int:
     Source: encodedDataLength of the DevTools protocol's Network events, as Playwright hands them on.
     """
     sizes = [request.sizes() for request in requests]
-    return sum(one["responseBodySize"] + one["responseHeadersSize"] for one in sizes)
+    return sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)
 
 
 def page_figures(folder: Path, photos: Sequence[Path]) -> dict[str, Any]:
@@ -95,10 +95,10 @@ def worker_seconds(session: Any) -> float:
     Source: ``/proc/PID/task/TID/schedstat`` of Linux, for the processes that the DevTools protocol's
         SystemInfo.getProcessInfo names.
     """
-    told = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    reported = session.send("SystemInfo.getProcessInfo")["processInfo"]
     nanoseconds = 0
-    for one in told:
-        for task in Path(f"/proc/{one['id']}/task").glob("*"):
+    for item in reported:
+        for task in Path(f"/proc/{item['id']}/task").glob("*"):
             if (task / "comm").read_text().startswith("DedicatedWorker"):
                 nanoseconds += int((task / "schedstat").read_text().split()[0])
     return nanoseconds / 1e9
@@ -113,12 +113,12 @@ def _times(browser: Any, page: Any, photos: Sequence[Path]) -> dict[str, Any]:
             began = worker_seconds(session)
         page.set_input_files("#files", str(photo))
         page.locator("article[data-state]").nth(number).wait_for(timeout=PATIENCE_MS)
-        found = TIMES.search(page.locator("article").first.inner_text())
-        if found is None:
+        result = TIMES.search(page.locator("article").first.inner_text())
+        if result is None:
             raise ValueError(f"the page could not read {photo}; take it out of --data")
         if number >= WARM_UP:
-            read.append(float(found[1]))
-            network.append(float(found[2]))
+            read.append(float(result[1]))
+            network.append(float(result[2]))
     cpu = (worker_seconds(session) - began) / len(network)
     return {
         "photos": len(network), "cpu_ms": round(1e3 * cpu, 2),

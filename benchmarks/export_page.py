@@ -13,42 +13,42 @@ FP32 = ("ONNX Runtime fp32", "OpenVINO fp32")
 MB = 1e6
 
 
-def page(found: Mapping[str, Any]) -> str:
+def page(results: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
-        found: what :func:`benchmarks.export.measure` gives.
+        results: what :func:`benchmarks.export.measure` gives.
     """
-    model, where = found["model"], found["machine"]
+    model, where = results["model"], results["machine"]
     lines = [
         f"# Exported models of `{model['name']}`",
         "",
-        f"`{found['command']}`, {found['date']}; {where['processor']}, one thread of one core of "
+        f"`{results['command']}`, {results['date']}; {where['processor']}, one thread of one core of "
         f"{where['cores']}, CPU time, interleaved; median (least to greatest).",
         "",
-        *wanted(found), "", *forms(found), "", *folders(found["folder"]),
+        *wanted(results), "", *forms(results), "", *folders(results["folder"]),
     ]
-    if "browser" in found:
-        lines += ["", *browser(found["browser"])]
+    if "browser" in results:
+        lines += ["", *browser(results["browser"])]
     return "\n".join([*lines, ""])
 
 
-def wanted(found: Mapping[str, Any]) -> list[str]:
+def wanted(results: Mapping[str, Any]) -> list[str]:
     """Each aim beside what was measured; those that are of another network are left out."""
-    rows = [*_time_aims(found), *_accuracy_aims(found), *_browser_aims(found)]
+    rows = [*_time_aims(results), *_accuracy_aims(results), *_browser_aims(results)]
     return table(("what", "wanted", "measured", ""), rows)
 
 
-def _time_aims(found: Mapping[str, Any]) -> list[list[str]]:
-    rows, latency = [], found["latency"]
+def _time_aims(results: Mapping[str, Any]) -> list[list[str]]:
+    rows, latency = [], results["latency"]
     for what, names, aim in (("fp32", FP32, 0.35), ("int8", INT8, 0.14)):
         there = [latency[name]["over_first"][0] for name in names if name in latency]
         if there:
             least = min(there)
             words = f"time at batch 1 over {TIMM}, {what}"
             rows.append([words, f"{aim:g}", f"{least:.2f}", _met(least <= aim)])
-    peer = [row for name, row in found["folder"].items() if TIMM in name]
-    ours = [row for name, row in found["folder"].items() if TIMM not in name]
+    peer = [row for name, row in results["folder"].items() if TIMM in name]
+    ours = [row for name, row in results["folder"].items() if TIMM not in name]
     if ours:
         quickest = min(row["cpu_ms"][0] for row in ours)
         for row, batch in zip(peer, (1, BATCH), strict=True):
@@ -58,10 +58,10 @@ def _time_aims(found: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _accuracy_aims(found: Mapping[str, Any]) -> list[list[str]]:
-    if "top1" not in found:
+def _accuracy_aims(results: Mapping[str, Any]) -> list[list[str]]:
+    if "top1" not in results:
         return []
-    rows, top1, aim = [], found["top1"], 0.015 if found["model"]["width"] == 1 else 0.03
+    rows, top1, aim = [], results["top1"], 0.015 if results["model"]["width"] == 1 else 0.03
     for plain, small in zip(FP32, INT8, strict=True):
         if plain in top1 and small in top1:
             lost = top1[plain] - top1[small]
@@ -69,10 +69,10 @@ def _accuracy_aims(found: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _browser_aims(found: Mapping[str, Any]) -> list[list[str]]:
-    if "browser" not in found:
+def _browser_aims(results: Mapping[str, Any]) -> list[list[str]]:
+    if "browser" not in results:
         return []
-    plain, small = found["browser"]["fp32"], found["model"]["width"] == 0.25
+    plain, small = results["browser"]["fp32"], results["model"]["width"] == 0.25
     aim, time = (10 if small else 80), plain["cpu_ms"]
     rows = [["in Chromium, CPU ms a photo, reading and network", f"{aim}", f"{time:.1f}", _met(time < aim)]]
     if small:
@@ -81,9 +81,9 @@ def _browser_aims(found: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def forms(found: Mapping[str, Any]) -> list[str]:
+def forms(results: Mapping[str, Any]) -> list[str]:
     """A row a kind of file."""
-    latency, throughput = found["latency"], found["throughput"]
+    latency, throughput = results["latency"], results["throughput"]
     head = (
         "form", "ms, batch 1", f"over {TIMM}", "of the fp32 peak", f"photos/s, batch {BATCH}", "bytes",
         "top-1",
@@ -92,7 +92,7 @@ def forms(found: Mapping[str, Any]) -> list[str]:
     for name, row in latency.items():
         if name == PEAK:
             continue
-        size, top1 = found["bytes"].get(name), found.get("top1", {}).get(name)
+        size, top1 = results["bytes"].get(name), results.get("top1", {}).get(name)
         rows.append([
             name, _spread(row["cpu_ms"]), f"{row['over_first'][0]:.2f}", f"{row['peak_share']:.0%}",
             f"{1e3 / throughput[name]['cpu_ms'][0]:.1f}", "" if size is None else f"{size:,}",
@@ -100,9 +100,12 @@ def forms(found: Mapping[str, Any]) -> list[str]:
         ])
     lines = table(head, rows)
     peaks = f"{latency[PEAK]['gflop_s']} GFLOP/s of a product of two matrices in fp32"
-    lines += ["", f"The peak: {peaks}; the network takes {2 * found['model']['mult_adds'] / 1e9:.3f} GFLOP."]
-    if "top1" in found:
-        photos = found["top1"]["photos"]
+    lines += [
+        "",
+        f"The peak: {peaks}; the network takes {2 * results['model']['mult_adds'] / 1e9:.3f} GFLOP.",
+    ]
+    if "top1" in results:
+        photos = results["top1"]["photos"]
         lines += [f"Top-1 of 1000 classes on {photos:.0f} photos, each form by its own file."]
     return lines
 

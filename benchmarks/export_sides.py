@@ -16,7 +16,7 @@ from apps.engine.inference.model_file import ModelFile, load_model
 from benchmarks.gate import Gate
 from benchmarks.peers import seeded_network
 from benchmarks.rounds import Side
-from datasets.image_io import find_photos
+from datasets.image_io import find_images
 
 CHUNK = 32  # photos of a step through a folder
 CROP = 0.875
@@ -34,14 +34,14 @@ def load_form(path: Path) -> ModelFile:
 
 
 def _load_program(path: Path) -> ModelFile:
-    told = {KEY: ""}
-    module = torch.export.load(path, extra_files=told).module()
+    results = {KEY: ""}
+    module = torch.export.load(path, extra_files=results).module()
 
     @torch.inference_mode()
     def run(images: Any) -> list[Any]:
         return [output.numpy() for output in module(torch.tensor(images))]
 
-    return ModelFile(ModelSpec.from_json(told[KEY], path), run)
+    return ModelFile(ModelSpec.from_json(results[KEY], path), run)
 
 
 def shape_of(spec: ModelSpec, batch: int) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ def file_form(gate: Gate, side: Side) -> None:
 
 def chunks(root: str) -> Iterator[list[Path]]:
     """The photos of a folder round and round, some at a time."""
-    photos = cycle(sorted(find_photos([Path(root)])))
+    photos = cycle(sorted(find_images([Path(root)])))
     while True:
         yield list(islice(photos, CHUNK))
 

@@ -36,16 +36,16 @@ def run(options: argparse.Namespace) -> None:
 
     Each route runs in a process of its own, so that its peak memory is its own.
     """
-    from datasets.image_io import find_photos
+    from datasets.image_io import find_images
 
-    photos = list(find_photos([options.photos]))[: options.count]
-    found: dict[str, list[dict[str, float]]] = {"facenet": [], "ours": []}
+    photos = list(find_images([options.photos]))[: options.count]
+    results: dict[str, list[dict[str, float]]] = {"facenet": [], "ours": []}
     for _ in range(options.rounds):
-        found["facenet"].append(_apart(facenet_route, photos, options))
-        found["ours"].append(_apart(our_route, photos, options))
+        results["facenet"].append(_apart(facenet_route, photos, options))
+        results["ours"].append(_apart(our_route, photos, options))
     middle = {
         name: {key: round(statistics.median(row[key] for row in rows), 3) for key in rows[0]}
-        for name, rows in found.items()
+        for name, rows in results.items()
     }
     theirs, ours = middle["facenet"], middle["ours"]
     exported = {} if options.onnx is None else {
@@ -94,18 +94,18 @@ def facenet_route(photos: list[Path], _: argparse.Namespace) -> dict[str, float]
 def our_route(photos: list[Path], options: argparse.Namespace) -> dict[str, float]:
     """As ``embed-faces --faces largest`` does it, without the table."""
     from apps.faces.extraction.embedder import load_face_model
-    from apps.faces.extraction.extractor import Looker
+    from apps.faces.extraction.extractor import FaceExtractor
     from apps.faces.extraction.sources import Source
-    from datasets.image_io import read_photo
+    from datasets.image_io import read_image
 
     model = load_face_model(weights=options.weights, checkpoint=options.checkpoint)
     size = model.info.resolution
-    first = [read_photo(photos[0]).resize((size, size))]
+    first = [read_image(photos[0]).resize((size, size))]
     model.vectors(first)
     exported = None if options.onnx is None else exported_network(options.onnx, options.threads)
     if exported is not None:
         exported(first)
-    looker = Looker(size, "largest")
+    looker = FaceExtractor(size, "largest")
     looker(Source(str(photos[0]), photos[0]))  # both have loaded their detector
     began, embedding, cut = time.process_time(), 0.0, []
     for start in range(0, len(photos), BATCH):
@@ -115,13 +115,13 @@ def our_route(photos: list[Path], options: argparse.Namespace) -> dict[str, floa
         model.vectors(crops)
         embedding += time.process_time() - middle
         cut.append(crops)
-    found = {"embedding_seconds": embedding, "whole_seconds": time.process_time() - began}
+    results = {"embedding_seconds": embedding, "whole_seconds": time.process_time() - began}
     if exported is None:
-        return found
+        return results
     began = time.process_time()
     for crops in cut:
         exported(crops)
-    return found | {"exported_seconds": time.process_time() - began}
+    return results | {"exported_seconds": time.process_time() - began}
 
 
 def exported_network(file: Path, threads: int) -> Callable[[list[Any]], Any]:

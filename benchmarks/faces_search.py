@@ -53,30 +53,33 @@ def run(options: argparse.Namespace) -> None:
         gallery = Gallery.open(table)
         opened = time.perf_counter() - began
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        one = [_seconds(lambda: gallery.search(unit_vectors(1, 1), TOP)) for _ in range(5)]
-        found: dict[str, Any] = {
-            "faces": len(gallery), "lay_out_seconds": round(laid_out, 2), "open_seconds": round(opened, 4),
-            "memory_mb_after_opening": round(memory), "one_query_seconds": round(statistics.median(one), 4),
+        results = [_seconds(lambda: gallery.search(unit_vectors(1, 1), TOP)) for _ in range(5)]
+        result: dict[str, Any] = {
+            "faces": len(gallery),
+            "lay_out_seconds": round(laid_out, 2),
+            "open_seconds": round(opened, 4),
+            "memory_mb_after_opening": round(memory),
+            "one_query_seconds": round(statistics.median(results), 4),
             **beside_faiss(gallery, options),
         }
     began = time.perf_counter()
     cluster_vectors(crowd(CLUSTERED, PEOPLE), THRESHOLD)
-    found["clustering_10000_seconds"] = round(time.perf_counter() - began, 1)
-    print(json.dumps(found | {"threads": options.threads}))  # noqa: T201
+    result["clustering_10000_seconds"] = round(time.perf_counter() - began, 1)
+    print(json.dumps(result | {"threads": options.threads}))  # noqa: T201
 
 
 def unit_vectors(count: int, seed: int) -> Vectors:
     """(count, 128) random unit vectors."""
-    found = np.random.default_rng(seed).standard_normal((count, DIM), dtype=np.float32)
-    unit: Vectors = found / np.linalg.norm(found, axis=1, keepdims=True)
+    result = np.random.default_rng(seed).standard_normal((count, DIM), dtype=np.float32)
+    unit: Vectors = result / np.linalg.norm(result, axis=1, keepdims=True)
     return unit
 
 
 def crowd(count: int, people: int) -> Vectors:
     """(count, 128) unit vectors around one direction a person."""
     labels = np.random.default_rng(0).integers(0, people, count)
-    found = unit_vectors(people, 1)[labels] + 0.6 * unit_vectors(count, 2)
-    unit: Vectors = found / np.linalg.norm(found, axis=1, keepdims=True)
+    result = unit_vectors(people, 1)[labels] + 0.6 * unit_vectors(count, 2)
+    unit: Vectors = result / np.linalg.norm(result, axis=1, keepdims=True)
     return unit
 
 
@@ -93,8 +96,8 @@ def write_gallery(table: Path, faces: int) -> None:
                 "box": [[0.0, 0.0, 1.0, 1.0]] * count, "model": ["0" * 16] * count,
             }
             columns = [
-                pa.FixedSizeListArray.from_arrays(flat, DIM) if one.name == "vector"
-                else pa.array(values.get(one.name, [None] * count), one.type) for one in schema
+                pa.FixedSizeListArray.from_arrays(flat, DIM) if item.name == "vector"
+                else pa.array(values.get(item.name, [None] * count), item.type) for item in schema
             ]
             writer.write_table(pa.table(columns, schema=schema))
 

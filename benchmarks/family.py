@@ -95,22 +95,22 @@ def latencies(rounds: int) -> dict[str, Times]:
     torch.manual_seed(0)
     try:
         with torch.inference_mode():
-            return measure({one.name: runner(one) for one in members()}, rounds)
+            return measure({member.name: runner(member) for member in members()}, rounds)
     finally:
         torch.set_num_threads(threads)
 
 
 def rows(times: Mapping[str, Times]) -> list[dict[str, Any]]:
     """What is known of each member: counts, seconds, and CPU time over that of 1.0-224, round by round."""
-    found = []
-    for one in members():
-        total, mine = network_cost(one.network), times[one.name]
+    results = []
+    for member in members():
+        total, mine = network_cost(member.network), times[member.name]
         ratios = [a / b for a, b in zip(mine.cpu, times[BASE].cpu, strict=True)]
-        found.append(asdict(one) | {
+        results.append(asdict(member) | {
             "mult_adds": total.mult_adds, "parameters": total.parameters, "latency": spread(mine.wall),
             "cpu": spread(mine.cpu), "ratio": spread(ratios),
         })
-    return found
+    return results
 
 
 def accuracies(data: Path, folder: Path) -> list[Accuracy]:
@@ -119,7 +119,7 @@ def accuracies(data: Path, folder: Path) -> list[Accuracy]:
     Raises:
         FileNotFoundError: a folder is missing, or it holds no weights.
     """
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.engine.evaluation.evaluate import evaluate
     from backbone import load_weights
     from datasets.classification.imagenet import ImageNetVal
@@ -129,18 +129,18 @@ def accuracies(data: Path, folder: Path) -> list[Accuracy]:
         raise FileNotFoundError(f"{folder} holds no *.safetensors; give another --weights-folder")
     photos = ImageNetVal(data)
     seen = tuple(name for name, n in zip(photos.classes, photos.counts(), strict=True) if n)
-    found = []
+    results = []
     for path in files:
         weights = load_weights(str(path))
         if not weights.classifier or weights.info.arch != OURS:
             continue
-        answer = evaluate("imagenet", weights=str(path), data=data, screen=Screen())
+        answer = evaluate("imagenet", weights=str(path), data=data, console=Console())
         name = family_name(weights.info.arguments["width"], weights.info.preprocessing.resolution)
         low, high = answer["intervals"]["top1"]
-        found.append(Accuracy(
+        results.append(Accuracy(
             path.stem, weights.info.source, name, answer["n"], answer["metrics"]["top1"], (low, high), seen
         ))
-    return found
+    return results
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -164,10 +164,10 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--rounds must be 5 or more, got {options.rounds}")
     if (options.data is None) != (options.weights_folder is None):
         raise ValueError("--data and --weights-folder go together: photos, and the weights to judge on them")
-    judged = accuracies(options.data, options.weights_folder) if options.data else []
-    found = rows(latencies(options.rounds))
+    evaluated = accuracies(options.data, options.weights_folder) if options.data else []
+    result = rows(latencies(options.rounds))
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "family.md").write_text(page(found, judged, options.rounds), encoding="utf-8")
-    draw(found, options.out / "family.png")
-    for one in (*found, *map(asdict, judged)):
-        sys.stdout.write(json.dumps(one) + "\n")
+    (options.out / "family.md").write_text(page(result, evaluated, options.rounds), encoding="utf-8")
+    draw(result, options.out / "family.png")
+    for item in (*result, *map(asdict, evaluated)):
+        sys.stdout.write(json.dumps(item) + "\n")

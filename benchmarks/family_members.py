@@ -62,9 +62,10 @@ def members() -> tuple[Member, ...]:
         ("AlexNet", COMPARATOR, Network("alexnet")),
         ("Inception V3", COMPARATOR, Network("inception_v3", resolution=299)),
     ]
-    found = [*family, *(Member(*one) for one in others)]
+    results = [*family, *(Member(*other) for other in others)]
     return tuple(
-        Member(one.name, one.kind, one.network, printed.get(one.network), one.published_top1) for one in found
+        Member(item.name, item.kind, item.network, printed.get(item.network), item.published_top1)
+        for item in results
     )
 
 

@@ -26,14 +26,14 @@ NUDGES = {
 }
 
 
-def page(rows: Sequence[dict[str, Any]], judged: Sequence[Accuracy], rounds: int) -> str:
+def page(rows: Sequence[dict[str, Any]], accuracies: Sequence[Accuracy], rounds: int) -> str:
     """The page in Markdown."""
-    command = "python -m benchmarks family" + " --data DIR --weights-folder DIR" * bool(judged)
+    command = "python -m benchmarks family" + " --data DIR --weights-folder DIR" * bool(accuracies)
     return "\n".join([
         "# The family: accuracy against cost and latency", "",
         f"Made by `{command}`; do not edit: a test holds the counts against `backbone.complexity`.", "",
         "![Top-1 against mult-adds and against latency](family.png)", "", *table(HEAD, map(_row, rows)), "",
-        "## Whose figures these are", "", *_sources(rounds), "", *_judged(judged),
+        "## Whose figures these are", "", *_sources(rounds), "", *_accuracies(accuracies),
     ])
 
 
@@ -57,7 +57,7 @@ def _percent(share: float | None) -> str:
 
 
 def _milliseconds(values: Sequence[float]) -> str:
-    middle, low, high = (1000 * one for one in values)
+    middle, low, high = (1000 * value for value in values)
     return f"{middle:.1f} ({low:.1f} to {high:.1f})"
 
 
@@ -81,8 +81,8 @@ def _sources(rounds: int) -> list[str]:
     ]
 
 
-def _judged(judged: Sequence[Accuracy]) -> list[str]:
-    if not judged:
+def _accuracies(accuracies: Sequence[Accuracy]) -> list[str]:
+    if not accuracies:
         return []
     head = ("weights", "network", "photos", "top-1", "95 % interval", "source of the weights")
     rows = [
@@ -90,13 +90,13 @@ def _judged(judged: Sequence[Accuracy]) -> list[str]:
             row.weights, row.member, str(row.n), _percent(row.top1),
             f"{_percent(row.interval[0])} to {_percent(row.interval[1])}", row.source,
         )
-        for row in judged
+        for row in accuracies
     ]
-    seen = judged[0].classes
+    seen = accuracies[0].classes
     which = f" ({', '.join(seen)})" if len(seen) <= 12 else ""
     return [
         "## Ours, where measured", "",
-        f"{judged[0].n:,} photos of {len(seen):,} classes{which}, not ImageNet's 50,000 photos of 1,000: "
+        f"{accuracies[0].n:,} photos of {len(seen):,} classes{which}, not ImageNet's 50,000 photos of 1,000: "
         "top-1 among all 1,000 classes, by `python cli.py evaluate imagenet`. Few photos of few classes: not "
         "to be held against the columns above.",
         "", *markdown_table(head, rows, (2, 3, 4)), "",
@@ -127,8 +127,13 @@ def _panel(axes: Any, rows: Sequence[dict[str, Any]], across: Callable[[dict[str
     for width in WIDTHS:
         line = [named[family_name(width, side)] for side in RESOLUTIONS]
         axes.plot(
-            [across(one) for one in line], [100 * one["published_top1"] for one in line], "o-", color=GREY,
-            markerfacecolor="white", markersize=5, linewidth=1,
+            [across(item) for item in line],
+            [100 * item["published_top1"] for item in line],
+            "o-",
+            color=GREY,
+            markerfacecolor="white",
+            markersize=5,
+            linewidth=1,
             label="TensorFlow's checkpoints: a line a width" if width == 1.0 else None,
         )
         end, offset = (line[0], (-5, 4)) if width == 1.0 else (line[-1], (-7, -11))
@@ -147,7 +152,7 @@ def _panel(axes: Any, rows: Sequence[dict[str, Any]], across: Callable[[dict[str
         ([row for row in others if row["kind"] == VARIANT], "P", BLUE, "paper: its two variants"),
         ([row for row in others if row["kind"] == COMPARATOR], "D", RED, "paper: other networks"),
     ):
-        points = [across(one) for one in these], [100 * one["paper_top1"] for one in these]
+        points = [across(item) for item in these], [100 * item["paper_top1"] for item in these]
         axes.plot(*points, style, color=colour, label=label, markersize=7)
     for row in others:
         if row["kind"] != FAMILY:

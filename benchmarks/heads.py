@@ -46,13 +46,13 @@ def run(options: argparse.Namespace) -> None:
             core=options.core,
         ) for name, runner in SIDES.items()
     }
-    found = interleave(sides, rounds=options.rounds, steps=STEPS, warm_up=WARM_UP)
-    told: dict[str, Any] = {name: getattr(options, name) for name in ("width", "resolution", "batch")}
-    told["photos_per_cpu_s"] = {name: round(rates(one, "cpu")[0], 2) for name, one in found.items()}
+    result = interleave(sides, rounds=options.rounds, steps=STEPS, warm_up=WARM_UP)
+    results: dict[str, Any] = {name: getattr(options, name) for name in ("width", "resolution", "batch")}
+    results["photos_per_cpu_s"] = {name: round(rates(value, "cpu")[0], 2) for name, value in result.items()}
     for name in ("four", "separate"):
-        cost = ratios(found["one"], found[name], "cpu")
-        told[f"{name}_over_one"] = [round(value, 4) for value in cost]
-    sys.stdout.write(json.dumps(told) + "\n")
+        cost = ratios(result["one"], result[name], "cpu")
+        results[f"{name}_over_one"] = [round(value, 4) for value in cost]
+    sys.stdout.write(json.dumps(results) + "\n")
 
 
 def heads_of(channels: int) -> dict[str, Head]:

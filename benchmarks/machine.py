@@ -36,9 +36,12 @@ def facts() -> dict[str, Any]:
     """The same for a file: plain types."""
     name, flags = processor()
     return {
-        "processor": name, "flags": {one: one in flags for one in FLAGS}, "cores": os.cpu_count(),
+        "processor": name,
+        "flags": {flag: flag in flags for flag in FLAGS},
+        "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version()} | {one: version(one) for one in LIBRARIES},
+        "versions": {"python": platform.python_version()}
+        | {library: version(library) for library in LIBRARIES},
     }
 
 

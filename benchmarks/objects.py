@@ -18,7 +18,7 @@ from torchvision.models.detection import ssd300_vgg16, ssdlite320_mobilenet_v3_l
 from apps.engine.core.model import answering
 from apps.objects.transforms import ToSquare
 from backbone import MobileNetV1
-from datasets.image_io import find_photos, read_pixels
+from datasets.image_io import find_images, read_pixels
 from heads import SSD, MultiHead
 
 CLASSES = 91  # with the background
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         FileNotFoundError: there is no photo.
     """
     torch.set_num_threads(1)
-    paths = list(find_photos([options.photos]))[: options.rounds]
+    paths = list(find_images([options.photos]))[: options.rounds]
     if not paths:
         raise FileNotFoundError(f"{options.photos} holds no photo; give a folder that does")
     makers: dict[str, tuple[int, Callable[[Tensor, int], Detector]]] = {
@@ -60,15 +60,15 @@ def run(options: argparse.Namespace) -> None:
             name: (make(photos[side][0], options.candidates), photos[side])
             for name, (side, make) in makers.items()
         }
-        times, found = interleaved(detectors, options.rounds)
-    medians = {name: statistics.median(one) for name, one in times.items()}
+        times, result = interleaved(detectors, options.rounds)
+    medians = {name: statistics.median(item) for name, item in times.items()}
     sys.stdout.write(json.dumps({
-        "cpu_ms": {name: round(1000 * one, 2) for name, one in medians.items()},
+        "cpu_ms": {name: round(1000 * median, 2) for name, median in medians.items()},
         "times_as_fast": {
-            name: round(statistics.median(a / b for a, b in zip(one, times["ours"], strict=True)), 2)
-            for name, one in times.items() if name != "ours"
+            name: round(statistics.median(a / b for a, b in zip(item, times["ours"], strict=True)), 2)
+            for name, item in times.items() if name != "ours"
         },
-        "boxes": found, "candidates": options.candidates, "rounds": options.rounds,
+        "boxes": result, "candidates": options.candidates, "rounds": options.rounds,
     }) + "\n")
 
 
@@ -82,15 +82,15 @@ def interleaved(
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
     """CPU seconds of each detector in each round, A B C A B C, and boxes found in all; one round warms up."""
     times: dict[str, list[float]] = {name: [] for name in detectors}
-    found = dict.fromkeys(detectors, 0)
+    result = dict.fromkeys(detectors, 0)
     for number in range(rounds + 1):
         for name, (detect, photos) in detectors.items():
             start = time.process_time()
             boxes = detect(photos[number % len(photos)])
             if number:
                 times[name].append(time.process_time() - start)
-                found[name] += boxes
-    return times, found
+                result[name] += boxes
+    return times, result
 
 
 def ours(photo: Tensor, candidates: int) -> Detector:
@@ -102,7 +102,7 @@ def ours(photo: Tensor, candidates: int) -> Detector:
     measure_norms(model, model, photo)
     forward = answering(model, "objects")
     head.score_thresh = threshold_for(forward(photo[None])["cls_logits"][0], candidates)
-    return lambda one: len(head.decode(forward(one[None]))[0].boxes)
+    return lambda item: len(head.decode(forward(item[None]))[0].boxes)
 
 
 def ssdlite(photo: Tensor, candidates: int) -> Detector:
@@ -130,7 +130,7 @@ def torchvisions(model: nn.Module, photo: Tensor, candidates: int) -> Detector:
     measure_norms(model, raw, seen[0])
     logits = raw(seen)["cls_logits"][0]
     whole.score_thresh = threshold_for(logits, candidates)
-    return lambda one: len(whole([one])[0]["boxes"])
+    return lambda item: len(whole([item])[0]["boxes"])
 
 
 def measure_norms(model: nn.Module, forward: Callable[[Tensor], Any], photo: Tensor) -> None:

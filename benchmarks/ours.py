@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from apps.dogs import DogsSettings
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.machine import choose_precision, keep_memory
 from apps.engine.core.model import answering
@@ -80,7 +80,7 @@ def prepared(side: Side, **changes: Any) -> Iterator[tuple[TrainSetup, AnyTask]]
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         run.mkdir()
-        yield prepare("dogs", settings_of(side, Path(name), **changes), run, Screen(quiet=True), World())
+        yield prepare("dogs", settings_of(side, Path(name), **changes), run, Console(quiet=True), World())
 
 
 def train(gate: Gate, side: Side) -> None:

@@ -53,7 +53,7 @@ def timm_network(width: float, num_classes: int) -> nn.Module:
 
 def class_count(root: str) -> int:
     """Folders in ``train``."""
-    return sum(one.is_dir() for one in (Path(root) / "train").iterdir())
+    return sum(path.is_dir() for path in (Path(root) / "train").iterdir())
 
 
 def photos_in(batch: Any) -> float:

@@ -61,21 +61,29 @@ DIFFERS = (
 )
 
 
-def page(found: Mapping[str, Any]) -> str:
+def page(results: Mapping[str, Any]) -> str:
     """The page in Markdown, from what ``speed.json`` holds."""
     parts = [
-        "# Speed: ours beside timm's train script and torchvision's recipe", "",
-        f"Made by `{found.get('command', 'python -m benchmarks speed')}`; do not edit: a test holds the page "
-        "against the JSON beside it.", "", *_smoke(found), "## Wanted and measured", "",
+        "# Speed: ours beside timm's train script and torchvision's recipe",
+        "",
+        f"Made by `{results.get('command', 'python -m benchmarks speed')}`; do not edit: a test holds the "
+        "page against the JSON beside it.",
+        "",
+        *_smoke(results),
+        "## Wanted and measured",
+        "",
         "How many times as fast, by the rate of work: the ratio is taken in each round, then the median "
-        "(least to greatest).", "",
-        *table(("what", "wanted", "measured", ""), [_target_row(found, one) for one in TARGETS]), "",
-        "## Case by case", "",
+        "(least to greatest).",
+        "",
+        *table(("what", "wanted", "measured", ""), [_target_row(results, target) for target in TARGETS]),
+        "",
+        "## Case by case",
+        "",
     ]
     for name in CASES:
-        if name in found["cases"]:
-            parts += _case(name, found["cases"][name])
-    return "\n".join([*parts, "## What is compared", "", *DIFFERS, "", *_machine(found)])
+        if name in results["cases"]:
+            parts += _case(name, results["cases"][name])
+    return "\n".join([*parts, "## What is compared", "", *DIFFERS, "", *_machine(results)])
 
 
 def records_of(case: Mapping[str, Any]) -> dict[str, Record]:
@@ -83,9 +91,9 @@ def records_of(case: Mapping[str, Any]) -> dict[str, Record]:
     return {name: Record.from_dict(values) for name, values in case["sides"].items()}
 
 
-def judge(found: Mapping[str, Any], target: Target) -> tuple[Spread | None, str]:
+def verdict_of(results: Mapping[str, Any], target: Target) -> tuple[Spread | None, str]:
     """(ratio, verdict) of a target; no ratio where it was not measured, and then the verdict says why."""
-    case = found["cases"].get(target.case)
+    case = results["cases"].get(target.case)
     if case is None:
         return None, f"not measured: `--only {target.case}`"
     for side in (target.top, target.bottom):
@@ -109,14 +117,14 @@ def spread_text(values: Spread, digits: int = 2) -> str:
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def _smoke(found: Mapping[str, Any]) -> list[str]:
-    if not any(case["asked"]["quick"] for case in found["cases"].values()):
+def _smoke(results: Mapping[str, Any]) -> list[str]:
+    if not any(case["asked"]["quick"] for case in results["cases"].values()):
         return []
     return ["**A smoke run of one short round: its figures say nothing about speed.**", ""]
 
 
-def _target_row(found: Mapping[str, Any], target: Target) -> Sequence[str]:
-    ratio, verdict = judge(found, target)
+def _target_row(results: Mapping[str, Any], target: Target) -> Sequence[str]:
+    ratio, verdict = verdict_of(results, target)
     who = f"{target.words}: {target.top} over {target.bottom}"
     return who, f"{target.at_least:.1f}", "" if ratio is None else spread_text(ratio), verdict
 
@@ -129,7 +137,9 @@ def _case(name: str, case: Mapping[str, Any]) -> list[str]:
     peers = (f"over {TIMM}", f"over {TORCHVISION}")
     head = ("side", "photos a second", *peers, "share of the peak", "memory", "notes")
     rows = [
-        _side_row(one, records, asked["kind"], case["mult_adds"], by) for one in records if one != MATRIX
+        _side_row(record, records, asked["kind"], case["mult_adds"], by)
+        for record in records
+        if record != MATRIX
     ]
     lines = [
         f"### {name}", "",
@@ -168,16 +178,16 @@ def _notes(record: Record, kind: str) -> str:
     return f"{facts['processes']} x {facts['threads']} thread" if kind == PROCESSES else ""
 
 
-def _machine(found: Mapping[str, Any]) -> list[str]:
-    facts = found.get("machine")
+def _machine(results: Mapping[str, Any]) -> list[str]:
+    facts = results.get("machine")
     if facts is None:
         return []
-    flags = ", ".join(f"{one} {'yes' if facts['flags'][one] else 'no'}" for one in FLAGS)
+    flags = ", ".join(f"{flag} {'yes' if facts['flags'][flag] else 'no'}" for flag in FLAGS)
     versions = ", ".join(f"{name} {value}" for name, value in facts["versions"].items())
     return [
         "## Machine", "",
         f"{facts['processor']}, {facts['cores']} cores seen; {flags}; {facts['system']}; {versions}. Last "
-        f"measured on {found['date']}.", "",
+        f"measured on {results['date']}.", "",
     ]
 
 

@@ -6,15 +6,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from datasets.image_io import find_photos, read_photo
+from datasets.image_io import find_images, read_image
 
 QUALITY = 90
-VAL_PER_CLASS = 2  # ours wants photos to judge by; none is judged while the clock runs
+VAL_PER_CLASS = 2  # ours wants validation photos; none is judged while the clock runs
 
 
 def photo_count(root: Path) -> int:
     """Photos in ``train``."""
-    return sum(1 for _ in find_photos([root / "train"]))
+    return sum(1 for _ in find_images([root / "train"]))
 
 
 def photos_for(
@@ -27,7 +27,7 @@ def photos_for(
         kept: where folders that are made stay for the next run.
         short_side: pixels that each photo's short side is resized to, written as JPEG of quality 90; None
             copies the files.
-        count: photos to learn from in all, the same number of each class; None takes all.
+        count: training photos in all, the same number of each class; None takes all.
 
     Raises:
         FileNotFoundError: ``data`` has no ``train`` and ``val``.
@@ -55,15 +55,15 @@ def _drawn() -> Path:
 
 
 def _make(source: Path, goal: Path, short_side: int | None, count: int | None) -> None:
-    classes = sorted(one for one in (source / "train").iterdir() if one.is_dir())
+    classes = sorted(path for path in (source / "train").iterdir() if path.is_dir())
     for number, folder in enumerate(classes):
         share = None if count is None else (count + number) // len(classes)
-        photos = list(find_photos([folder]))
+        photos = list(find_images([folder]))
         if share is not None and len(photos) < share:
             raise ValueError(f"{folder} has {len(photos)} photos, {share} are needed; give --data with more")
         _copy(photos[:share], goal / "train" / folder.name, short_side)
-        judged = list(find_photos([source / "val" / folder.name]))[:VAL_PER_CLASS]
-        _copy(judged, goal / "val" / folder.name, short_side)
+        evaluated = list(find_images([source / "val" / folder.name]))[:VAL_PER_CLASS]
+        _copy(evaluated, goal / "val" / folder.name, short_side)
 
 
 def _copy(photos: list[Path], folder: Path, short_side: int | None) -> None:
@@ -72,7 +72,7 @@ def _copy(photos: list[Path], folder: Path, short_side: int | None) -> None:
         if short_side is None:
             shutil.copy(photo, folder)
             continue
-        image = read_photo(photo)
+        image = read_image(photo)
         scale = short_side / min(image.size)
         size = (max(short_side, round(image.width * scale)), max(short_side, round(image.height * scale)))
         image.resize(size).save(folder / f"{photo.stem}.jpg", quality=QUALITY)

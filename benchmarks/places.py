@@ -30,8 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write one JSON object to stdout."""
     partition = partition_time(*crowded_positions(options.photos))
-    found = {"encode_cpu_s": encode_times(*even_positions(options.points), options.rounds), **partition}
-    sys.stdout.write(json.dumps(found) + "\n")
+    results = {"encode_cpu_s": encode_times(*even_positions(options.points), options.rounds), **partition}
+    sys.stdout.write(json.dumps(results) + "\n")
 
 
 def even_positions(count: int) -> tuple[Floats, Floats]:
@@ -45,7 +45,7 @@ def crowded_positions(count: int) -> tuple[Floats, Floats]:
     rng = np.random.default_rng(0)
     towns = np.degrees(np.arcsin(rng.uniform(-0.8, 0.95, 3000))), rng.uniform(-180, 180, 3000)
     town = (3000 * rng.random(count) ** 3).astype(int)
-    lat, lon = (one[town] + rng.normal(0, 0.5, count) ** 3 for one in towns)
+    lat, lon = (item[town] + rng.normal(0, 0.5, count) ** 3 for item in towns)
     return np.clip(lat, -90, 90), (lon + 180) % 360 - 180
 
 
@@ -76,7 +76,7 @@ def encode_times(lat: Floats, lon: Floats, rounds: int) -> dict[str, float]:
             times.setdefault(name, []).append(seconds)
             if (np.array(theirs, np.uint64) != ours).any():
                 raise ValueError(f"{name} gives other cells than ours")
-    return {name: round(statistics.median(one), 4) for name, one in times.items()}
+    return {name: round(statistics.median(item), 4) for name, item in times.items()}
 
 
 def partition_time(lat: Floats, lon: Floats) -> dict[str, Any]:

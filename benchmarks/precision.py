@@ -39,20 +39,20 @@ def run(options: argparse.Namespace) -> None:
         sys.stderr.write("precision needs --data and --weights: left out\n")
         return
     options.out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(), "data": options.data.name, "weights": options.weights,
         "gradients": {
             name: gradient_error(options.data, options.weights, still=name == "still")
             for name in ("learned", "still")
         },
     }
-    found["top1"] = {name: [] for name in PATHS}
+    results["top1"] = {name: [] for name in PATHS}
     for seed in range(options.seeds):
         for name, changes in PATHS.items():
-            found["top1"][name].append(top1(options, seed, name, changes))
-    found["top1_mean"] = {name: statistics.mean(values) for name, values in found["top1"].items()}
-    write_json(options.out / "precision.json", found)
-    sys.stdout.write(json.dumps(found) + "\n")
+            results["top1"][name].append(top1(options, seed, name, changes))
+    results["top1_mean"] = {name: statistics.mean(values) for name, values in results["top1"].items()}
+    write_json(options.out / "precision.json", results)
+    sys.stdout.write(json.dumps(results) + "\n")
 
 
 def gradient_error(data: Path, weights: str, *, still: bool) -> dict[str, float]:

@@ -24,13 +24,13 @@ def compare(root: Path, case: Case, *, rounds: int, seed: int) -> dict[str, Reco
     Raises:
         ChildProcessError: a training failed, or two processes did not share one run.
     """
-    found = {ONE: Record(), TWO: Record()}
+    results = {ONE: Record(), TWO: Record()}
     for _ in range(rounds):
         for name, count in ((ONE, 1), (TWO, 2)):
             seconds = _epoch_seconds(root, case, count, seed)
-            found[name].slices.append(Slice(photo_count(root), seconds, seconds))
-            found[name].facts = {"processes": count, "threads": 1}
-    return found
+            results[name].slices.append(Slice(photo_count(root), seconds, seconds))
+            results[name].facts = {"processes": count, "threads": 1}
+    return results
 
 
 def command(root: Path, case: Case, count: int, seed: int, run: Path) -> list[str]:
@@ -61,8 +61,8 @@ def _epoch_seconds(root: Path, case: Case, count: int, seed: int) -> float:
 def last_error(words: str) -> str:
     """The line of a failed command that says most."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("error: ")]
-    return (told or lines or ["no words"])[0 if told else -1]
+    results = [line for line in lines if line.startswith("error: ")]
+    return (results or lines or ["no words"])[0 if results else -1]
 
 
 def last_seconds(rows: list[Mapping[str, Any]]) -> float:

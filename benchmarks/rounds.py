@@ -71,7 +71,7 @@ class Record:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
         """The inverse of :meth:`to_dict`."""
-        return cls([Slice(**one) for one in values["slices"]], values["memory"], values["facts"])
+        return cls([Slice(**item) for item in values["slices"]], values["memory"], values["facts"])
 
 
 class Process:
@@ -120,8 +120,10 @@ class Process:
         if not line:
             self.child.wait()
             self.words.seek(0)
-            said = self.words.read().decode(errors="replace").strip().splitlines()
-            raise ChildProcessError(f"the side {self.name!r} ended early: {said[-1] if said else 'no words'}")
+            answers = self.words.read().decode(errors="replace").strip().splitlines()
+            raise ChildProcessError(
+                f"the side {self.name!r} ended early: {answers[-1] if answers else 'no words'}"
+            )
         self._signal(signal.SIGSTOP)
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -150,19 +152,19 @@ def interleave(
         ChildProcessError: a side failed.
     """
     with ExitStack() as stack:
-        found = {name: Record() for name in sides}
+        results = {name: Record() for name in sides}
         processes = {name: stack.enter_context(Process(name, side)) for name, side in sides.items()}
         for name, process in processes.items():  # they start at the same time, and then wait
-            found[name].facts = process.hear()
+            results[name].facts = process.hear()
         for process in processes.values():
             if warm_up:
                 process.run(warm_up)
         for _ in range(rounds):
             for name, process in processes.items():
                 answer = process.run(steps)
-                found[name].memory = answer.pop("memory")
-                found[name].slices.append(Slice(**answer))
-        return found
+                results[name].memory = answer.pop("memory")
+                results[name].slices.append(Slice(**answer))
+        return results
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
@@ -172,7 +174,7 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 def rates(record: Record, by: str) -> tuple[float, float, float]:
     """Work a second: median, least and greatest of the rounds."""
-    return spread([one.rate(by) for one in record.slices])
+    return spread([item.rate(by) for item in record.slices])
 
 
 def ratios(top: Record, bottom: Record, by: str) -> tuple[float, float, float]:

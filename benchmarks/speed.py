@@ -51,22 +51,22 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--quick measures nothing worth a --page; leave one of them out")
     out = writable_folder(options.out)
     file = out / ("quick.json" if options.quick else "performance.json")
-    found = read_results(file)
+    results = read_results(file)
     for name in options.only or (QUICK if options.quick else CASES):
         asked = ask(name, options)
-        kept = found["cases"].get(name)
+        kept = results["cases"].get(name)
         if kept is not None and kept["asked"] == asked and not options.again:
             sys.stderr.write(f"{name}: in {file} already; --again measures anew\n")
             continue
         sys.stderr.write(f"{name}\n")
-        found["cases"][name] = asdict(measure(name, asked, options.data, out / "photos"))
-        found |= {"machine": machine.facts(), "date": date.today().isoformat(), "command": words(options)}
-        write_json(file, found)
-        sys.stdout.write(json.dumps({"case": name} | found["cases"][name]) + "\n")
-    write_text(file.with_suffix(".md"), page(found))
+        results["cases"][name] = asdict(measure(name, asked, options.data, out / "photos"))
+        results |= {"machine": machine.facts(), "date": date.today().isoformat(), "command": words(options)}
+        write_json(file, results)
+        sys.stdout.write(json.dumps({"case": name} | results["cases"][name]) + "\n")
+    write_text(file.with_suffix(".md"), page(results))
     if options.page is not None:
-        write_json(options.page.with_suffix(".json"), found)
-        write_text(options.page, page(found))
+        write_json(options.page.with_suffix(".json"), results)
+        write_text(options.page, page(results))
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -78,8 +78,8 @@ def read_results(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"cases": {}}
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {**found, "cases": dict(found["cases"])}
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {**results, "cases": dict(results["cases"])}
     except (ValueError, KeyError, TypeError) as err:
         raise ValueError(f"{path} holds no results of this benchmark; give another --out") from err
 
@@ -129,7 +129,7 @@ def measure(name: str, asked: dict[str, Any], data: Path | None, kept: Path) -> 
         sides = sides_of(case, root, asked["seed"])
         result.absent = drop_absent(sides)
         records = interleave(sides, rounds=asked["rounds"], steps=case.steps, warm_up=case.warm_up)
-        result.sides = {one: record.to_dict() for one, record in records.items()}
+        result.sides = {item: record.to_dict() for item, record in records.items()}
     result.seconds = round(time.perf_counter() - start, 1)
     return result
 
@@ -198,4 +198,4 @@ def _compare_processes(result: Result, root: Path, case: Case) -> None:
     except ChildProcessError as err:
         result.absent = {cases.TWO: str(err)}
         return
-    result.sides = {one: record.to_dict() for one, record in records.items()}
+    result.sides = {name: record.to_dict() for name, record in records.items()}

@@ -16,9 +16,9 @@ def trained(app: str, folder: Path, given: dict[str, Any]) -> None:
         folder: of the run.
         given: settings; those of a run that was begun are kept.
     """
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.engine.training.finetune import finetune
 
     if not (folder / CONFIG).is_file():
         begun = (folder / TRAINING).is_file()
-        finetune(app, {} if begun else given, out=folder, resume=begun, screen=Screen())
+        finetune(app, {} if begun else given, out=folder, resume=begun, console=Console())

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets.image_io import Box, Pixels, read_photo, read_pixels
+from datasets.image_io import Box, Pixels, read_image, read_pixels
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PairTransform(Protocol):
         """The image so, and its target, with the boxes in it moved as the image is."""
 
 
-class LabelledPhotos(Dataset[tuple[Image.Image, Any]]):
+class ClassificationDataset(Dataset[tuple[Image.Image, Any]]):
     """Photos with labels; reads them upright in RGB, resizes and normalises nothing.
 
     A dataset with other targets than one class a photo derives from it, overrides :meth:`target` and sets
@@ -92,10 +92,10 @@ class LabelledPhotos(Dataset[tuple[Image.Image, Any]]):
         """The picture and its target.
 
         Raises:
-            BadPhotoError: the photo cannot be read.
+            BadImageError: the photo cannot be read.
         """
         path = self.photos[index].path
-        return read_photo(path, min_side=self.min_side, box=self.box(index)), self.target(index)
+        return read_image(path, min_side=self.min_side, box=self.box(index)), self.target(index)
 
     def target(self, index: int) -> Any:
         """What is to be learned of a photo: here the number of its class."""
@@ -113,7 +113,7 @@ class LabelledPhotos(Dataset[tuple[Image.Image, Any]]):
             data: the bytes of its file, where they are at hand.
 
         Raises:
-            BadPhotoError: the photo cannot be read.
+            BadImageError: the photo cannot be read.
         """
         path = self.photos[index].path
         return read_pixels(path, min_side=self.min_side, box=self.box(index), data=data)

@@ -27,12 +27,23 @@ from datasets.jpeg import (
 )
 
 __all__ = [
-    "DECODER", "MAX_PIXELS", "PHOTO_SUFFIXES", "SIDEWAYS", "BadPhotoError", "Box", "Pixels", "find_photos",
-    "photo_size", "read_bytes", "read_photo", "read_pixels", "stored_size",
+    "DECODER",
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "SIDEWAYS",
+    "BadImageError",
+    "Box",
+    "Pixels",
+    "find_images",
+    "image_size",
+    "read_bytes",
+    "read_image",
+    "read_pixels",
+    "stored_size",
 ]
 
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 DECODER = f"1 {PIL.__version__}"  # changes whenever the pixels of a photo may come out otherwise
 
@@ -53,7 +64,7 @@ _REASONS: dict[type[Exception], str] = {
 }
 
 
-class BadPhotoError(ValueError):
+class BadImageError(ValueError):
     """A photo that cannot be read; ``path`` and ``reason`` are each fit for one line."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
@@ -61,12 +72,12 @@ class BadPhotoError(ValueError):
         self.reason = " ".join(reason.split())
         super().__init__(f"{self.path}: {self.reason}")
 
-    def __reduce__(self) -> tuple[type[BadPhotoError], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type[BadImageError], tuple[Path, str]]:
         """Let the error cross from a worker process."""
-        return BadPhotoError, (self.path, self.reason)
+        return BadImageError, (self.path, self.reason)
 
 
-def read_photo(path: Path | str, *, min_side: int | None = None, box: Box | None = None) -> Image.Image:
+def read_image(path: Path | str, *, min_side: int | None = None, box: Box | None = None) -> Image.Image:
     """A photo in RGB and upright, whatever its format, colours and EXIF orientation.
 
     Transparent pixels come out white, animations give their first frame.
@@ -82,7 +93,7 @@ def read_photo(path: Path | str, *, min_side: int | None = None, box: Box | None
         An RGB picture of 1 x 1 pixels or more.
 
     Raises:
-        BadPhotoError: the file is missing, no photo, damaged, too large, or the box lies outside.
+        BadImageError: the file is missing, no photo, damaged, too large, or the box lies outside.
         ValueError: min_side is below 1.
     """
     return Image.fromarray(read_pixels(path, min_side=min_side, box=box))
@@ -91,19 +102,19 @@ def read_photo(path: Path | str, *, min_side: int | None = None, box: Box | None
 def read_pixels(
     path: Path | str, *, min_side: int | None = None, box: Box | None = None, data: bytes | None = None
 ) -> Pixels:
-    """The pixels of :func:`read_photo` as an array of its own; a JPEG comes by a shorter way where it can.
+    """The pixels of :func:`read_image` as an array of its own; a JPEG comes by a shorter way where it can.
 
     Args:
-        path: see :func:`read_photo`.
-        min_side: see :func:`read_photo`.
-        box: see :func:`read_photo`.
+        path: see :func:`read_image`.
+        min_side: see :func:`read_image`.
+        box: see :func:`read_image`.
         data: the bytes of the file, where they are at hand; it is not opened then.
 
     Shape:
         returns: (H, W, 3) uint8, contiguous and writable.
 
     Raises:
-        BadPhotoError: as :func:`read_photo`.
+        BadImageError: as :func:`read_image`.
         ValueError: min_side is below 1.
     """
     if min_side is not None and min_side < 1:
@@ -123,7 +134,7 @@ def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
         only_jpeg: None also for everything that does not begin as a JPEG.
 
     Raises:
-        BadPhotoError: it is missing, may not be read, is empty or no regular file.
+        BadImageError: it is missing, may not be read, is empty or no regular file.
     """
     try:
         with _regular_file(path).open("rb", buffering=0) as file:
@@ -133,7 +144,7 @@ def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
             file.seek(0)
             return file.read()
     except OSError as error:
-        raise BadPhotoError(path, _reason(error)) from error
+        raise BadImageError(path, _reason(error)) from error
 
 
 def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Box | None) -> Pixels:
@@ -141,10 +152,10 @@ def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Bo
     with _one_line_errors(path), Image.open(source, formats=_FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise BadPhotoError(path, _too_large(f"{width} x {height} pixels"))
+            raise BadImageError(path, _too_large(f"{width} x {height} pixels"))
         inside = clip_box(box, image.size)
         if inside is None:
-            raise BadPhotoError(path, f"box {box} holds no pixel of this photo of {width} x {height}")
+            raise BadImageError(path, f"box {box} holds no pixel of this photo of {width} x {height}")
         if min_side is not None:
             divisor = scale_divisor(image.size, min_side, inside)
             image.draft(None, (width // divisor, height // divisor))
@@ -157,11 +168,11 @@ def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Bo
         return np.ascontiguousarray(pixels if turn is None else turn(pixels))
 
 
-def photo_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels of a photo held upright, from its header.
 
     Raises:
-        BadPhotoError: the file is missing or no photo.
+        BadImageError: the file is missing or no photo.
     """
     width, height, turn = stored_size(path)
     return (height, width) if turn in SIDEWAYS else (width, height)
@@ -171,18 +182,18 @@ def stored_size(path: Path) -> tuple[int, int, int]:
     """(width, height) in pixels of a photo as stored, and EXIF's orientation: how it comes upright.
 
     Raises:
-        BadPhotoError: the file is missing or no photo.
+        BadImageError: the file is missing or no photo.
     """
     with _one_line_errors(path), Image.open(_regular_file(path), formats=_FORMATS) as image:
         width, height = image.size  # Pillow turns a TIFF by itself
         return width, height, 1 if image.format == "TIFF" else orientation(image)
 
 
-def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:
+def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
     """The photos in some files and folders, in the order given, each folder in the order of names.
 
     A file that is named is always yielded; inside folders, at any depth, only files with a suffix of
-    :data:`PHOTO_SUFFIXES`, and nothing hidden. A link back to a folder above is not followed.
+    :data:`IMAGE_SUFFIXES`, and nothing hidden. A link back to a folder above is not followed.
 
     Args:
         paths: files or folders.
@@ -204,7 +215,7 @@ def find_photos(paths: Iterable[Path | str]) -> Iterator[Path]:
 def list_photos(
     paths: Iterable[Path | str], hint: str = "give photos or folders that hold some"
 ) -> list[Path]:
-    """What :func:`find_photos` yields, which must be something.
+    """What :func:`find_images` yields, which must be something.
 
     Args:
         paths: files or folders.
@@ -215,7 +226,7 @@ def list_photos(
         ValueError: they hold no photo.
     """
     named = list(paths)
-    photos = list(find_photos(named))
+    photos = list(find_images(named))
     if not photos:
         raise ValueError(f"no photo in {', '.join(map(str, named))}; {hint}")
     return photos
@@ -231,7 +242,7 @@ def _photos_below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
             continue
         if entry.is_dir():
             yield from _photos_below(entry, seen)
-        elif entry.suffix.lower() in PHOTO_SUFFIXES:
+        elif entry.suffix.lower() in IMAGE_SUFFIXES:
             yield entry
 
 
@@ -242,10 +253,10 @@ def _one_line_errors(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             yield
-    except BadPhotoError:
+    except BadImageError:
         raise
     except Exception as error:  # broken bytes surface as SyntaxError, struct.error, KeyError and others
-        raise BadPhotoError(path, _reason(error)) from error
+        raise BadImageError(path, _reason(error)) from error
 
 
 def _reason(error: Exception) -> str:
@@ -260,11 +271,11 @@ def _reason(error: Exception) -> str:
 def _regular_file(path: Path) -> Path:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise BadPhotoError(path, "a folder, not a photo")
+        raise BadImageError(path, "a folder, not a photo")
     if not stat.S_ISREG(status.st_mode):
-        raise BadPhotoError(path, "not a regular file")
+        raise BadImageError(path, "not a regular file")
     if status.st_size == 0:
-        raise BadPhotoError(path, "the file is empty")
+        raise BadImageError(path, "the file is empty")
     return path
 
 
@@ -282,5 +293,5 @@ def _deep_grey(path: Path, image: Image.Image) -> Image.Image:
     """Grey of 16 bits a pixel as 8 bits; Pillow's ``convert`` would clip at 255 instead."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
-        raise BadPhotoError(path, f"pixels of mode {image.mode} have no known range; save it as 8 or 16 bits")
+        raise BadImageError(path, f"pixels of mode {image.mode} have no known range; save it as 8 or 16 bits")
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))

@@ -42,10 +42,10 @@ def entries(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: it is something else.
     """
-    found = data[key]
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    result = data[key]
+    if not isinstance(result, list) or not all(isinstance(item, dict) for item in result):
         raise ValueError(f"{path}: {key} must be a list of objects, as in COCO's files")
-    return found
+    return result
 
 
 def whole(value: Any, what: str, low: int = -LARGEST_ID, high: int = LARGEST_ID) -> int:
@@ -67,14 +67,14 @@ def finite(value: Any, what: str, low: float = -math.inf, high: float = math.inf
         ValueError: it is none, or outside ``low`` to ``high``; ``what`` names it in the message.
     """
     try:
-        found = math.nan if isinstance(value, bool) else float(value)
+        result = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found) or not low <= found <= high:
+        result = math.nan
+    if not math.isfinite(result) or not low <= result <= high:
         bounds = f" of {low:,.12g} or more" if math.isinf(high) and math.isfinite(low) else ""
         bounds = f" of {low:,.12g} to {high:,.12g}" if math.isfinite(low) and math.isfinite(high) else bounds
         raise ValueError(f"{what} must be a number{bounds}, got {short(value)}")
-    return found
+    return result
 
 
 def text(value: Any, what: str) -> str:
@@ -96,9 +96,9 @@ def four(value: Any, what: str) -> list[float]:
     """
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 4:
         raise ValueError(f"{what} must be four numbers, got {short(value)}")
-    if any(isinstance(one, str) for one in value):
+    if any(isinstance(item, str) for item in value):
         raise ValueError(f"{what} must be four numbers, got {short(value)}")
-    return [finite(one, f"{what}: each number", -LARGEST_PX, LARGEST_PX) for one in value]
+    return [finite(item, f"{what}: each number", -LARGEST_PX, LARGEST_PX) for item in value]
 
 
 def short(value: Any) -> str:

@@ -7,10 +7,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from PIL import ImageDraw
 
 import apps
-from datasets.image_io import read_photo
+from datasets.image_io import read_image
 
 source, path, out = sys.argv[1:]
-image = read_photo(path)  # upright and in RGB
+image = read_image(path)  # upright and in RGB
 (answer,) = apps.load(source).predict(image)
 assert isinstance(answer, apps.ObjectsPrediction), "give a model of objects"
 pen = ImageDraw.Draw(image)

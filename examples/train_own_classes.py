@@ -10,12 +10,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import apps
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.training.finetune import finetune
 
 data, image, out = sys.argv[1:]
 weights = os.environ.get("WEIGHTS")
 options = {"weights": weights, "freeze": True} if weights else {"resolution": 96, "epochs": 5}
-result = finetune("dogs", {"data": Path(data), **options}, out=Path(out), screen=Screen())
+result = finetune("dogs", {"data": Path(data), **options}, out=Path(out), console=Console())
 print(result)
 print(apps.load(out).predict(image)[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from apps.engine.data.cache import PhotoCache
+from apps.engine.data.cache import ImageCache
 from apps.engine.data.pixel_store import KEY_BYTES, Entry, PixelStore
 from datasets.image_io import Pixels, read_pixels
 
@@ -16,7 +16,7 @@ from datasets.image_io import Pixels, read_pixels
 class Reading:
     """Photos of a folder read through a cache, with a count of how many were decoded."""
 
-    def __init__(self, cache: PhotoCache) -> None:
+    def __init__(self, cache: ImageCache) -> None:
         self.cache, self.decoded = cache, 0
 
     def __call__(self, path: Path, side: int | None = None) -> Pixels:

@@ -82,7 +82,7 @@ def cli_process(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of three colours in the plain layout: 8 photos to learn from and 4 to judge by each."""
+    """A data set of three colours in the plain layout: 8 training photos and 4 to judge by each."""
     root = tmp_path_factory.mktemp("colours")
     for name, colour in COLOURS.items():
         for split, count in (("train", 8), ("val", 4)):

@@ -10,17 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
-from apps.attributes.evaluator import Judged as JudgedAttributes
+from apps.attributes.evaluator import AttributeEvaluation
 from apps.attributes.task import Attributes, AttributesSettings
 from apps.dogs import Dogs, DogsSettings
 from apps.engine.core.task import AnyTask, Evaluation, Task
 from apps.engine.evaluation.classification import Predictions
-from apps.faces.evaluator import Embedded
+from apps.faces.evaluator import FaceEvaluation
 from apps.faces.task import Faces, FacesSettings
 from apps.imagenet import ImageNet, ImageNetSettings
-from apps.objects.coco_metrics import Judged as JudgedObjects
+from apps.objects.coco_metrics import DetectionEvaluation
 from apps.objects.task import Objects, ObjectsSettings
-from apps.places.evaluator import PlaceAnswers
+from apps.places.evaluator import PlaceEvaluation
 from apps.places.task import Places, PlacesSettings
 from heads import Classifier, Embedding, GeoCells, Head
 from heads.multilabel import Attributes as AttributesHead
@@ -28,11 +28,13 @@ from heads.multilabel import Attributes as AttributesHead
 Tensors = dict[str, Tensor]
 dogs: type[Task[DogsSettings, Classifier, Tensor, Tensor, Predictions]] = Dogs
 imagenet: type[Task[ImageNetSettings, Classifier, Tensor, Tensor, Predictions]] = ImageNet
-attributes: type[Task[AttributesSettings, AttributesHead, Tensor, Tensor, JudgedAttributes]] = Attributes
-faces: type[Task[FacesSettings, Embedding, Tensors, Tensor, Embedded]] = Faces
-places: type[Task[PlacesSettings, GeoCells, Tensors, Tensors, PlaceAnswers]] = Places
+attributes: type[Task[AttributesSettings, AttributesHead, Tensor, Tensor, AttributeEvaluation]] = Attributes
+faces: type[Task[FacesSettings, Embedding, Tensors, Tensor, FaceEvaluation]] = Faces
+places: type[Task[PlacesSettings, GeoCells, Tensors, Tensors, PlaceEvaluation]] = Places
 objects: type[
-    Task[ObjectsSettings, Head, list[tuple[Any, ...]], list[tuple[Tensor, Tensor, Tensor]], JudgedObjects]
+    Task[
+        ObjectsSettings, Head, list[tuple[Any, ...]], list[tuple[Tensor, Tensor, Tensor]], DetectionEvaluation
+    ]
 ] = Objects
 
 TASKS: dict[str, type[AnyTask]] = {
@@ -40,5 +42,5 @@ TASKS: dict[str, type[AnyTask]] = {
     "objects": objects,
 }
 EVALUATIONS: tuple[type[Evaluation], ...] = (
-    Predictions, JudgedAttributes, Embedded, PlaceAnswers, JudgedObjects
+    Predictions, AttributeEvaluation, FaceEvaluation, PlaceEvaluation, DetectionEvaluation
 )

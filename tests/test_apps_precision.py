@@ -58,7 +58,7 @@ def test_a_frozen_backbone_makes_its_features_in_fp32(cli: Cli, colours: Path, t
     assert (used["backbone"], used["answers"], used["heads"]) == ("bf16", "bf16", "fp32")
 
 
-class Seen(nn.Module):
+class ImageRecord(nn.Module):
     """A head that keeps the type of what it gets and of what it computes."""
 
     strides = (32,)
@@ -73,7 +73,7 @@ class Seen(nn.Module):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_heads_get_and_compute_fp32_from_a_backbone_in_any_type(dtype: torch.dtype) -> None:
-    head: Any = Seen()
+    head: Any = ImageRecord()
     backbone = MobileNetV1(0.25)
     seen: list[torch.dtype] = []
     backbone.blocks[-1].register_forward_hook(lambda _m, _i, output: seen.append(output.dtype))

@@ -106,7 +106,7 @@ def test_only_commands_and_the_training_make_a_console() -> None:
     makers = set()
     for path in sources("apps"):
         calls = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
-        if any(isinstance(call, ast.Name) and call.id == "Screen" for call in calls):
+        if any(isinstance(call, ast.Name) and call.id == "Console" for call in calls):
             makers.add(path.relative_to(ROOT / "apps").as_posix())
     makers = {name for name in makers if not name.startswith("cli/")}
     quiet = {"engine/training/finetune.py", "export/parity.py", "faces/extraction/embed_faces.py"}

@@ -28,29 +28,29 @@ def emulation(student: NDArray[Any], teacher: NDArray[Any], layout: Layout) -> d
     Source:
         Howard et al. 2017, arXiv:1704.04861, section 4.5.
     """
-    found: dict[str, float | None] = {"cross_entropy": None, "entropy": None}
+    results: dict[str, float | None] = {"cross_entropy": None, "entropy": None}
     start = 0
-    for name, width in [*((one, 1) for one in layout.names), *layout.groups.items()]:
-        said, wanted = (every[:, start : start + width].astype(float) for every in (student, teacher))
+    for name, width in [*((item, 1) for item in layout.names), *layout.groups.items()]:
+        answer, wanted = (every[:, start : start + width].astype(float) for every in (student, teacher))
         start += width
         known = ~np.isnan(wanted).any(axis=1)
         if not known.any():
             continue
-        said, wanted = said[known], wanted[known]
+        answer, wanted = answer[known], wanted[known]
         if width == 1:
-            said, wanted = np.hstack([said, 1 - said]), np.hstack([wanted, 1 - wanted])
-            alike = (said[:, 0] >= said[:, 1]) == (wanted[:, 0] >= wanted[:, 1])
+            answer, wanted = np.hstack([answer, 1 - answer]), np.hstack([wanted, 1 - wanted])
+            alike = (answer[:, 0] >= answer[:, 1]) == (wanted[:, 0] >= wanted[:, 1])
         else:
-            alike = said.argmax(axis=1) == wanted.argmax(axis=1)
-        found |= {
-            f"cross_entropy/{name}": _cross_entropy(wanted, said),
+            alike = answer.argmax(axis=1) == wanted.argmax(axis=1)
+        results |= {
+            f"cross_entropy/{name}": _cross_entropy(wanted, answer),
             f"entropy/{name}": _cross_entropy(wanted, wanted), f"agreement/{name}": float(alike.mean()),
         }
     for what in ("cross_entropy", "entropy"):
-        parts = [value for key, value in found.items() if key.startswith(f"{what}/") and value is not None]
-        found[what] = float(np.mean(parts)) if parts else None
-    return found
+        parts = [value for key, value in results.items() if key.startswith(f"{what}/") and value is not None]
+        results[what] = float(np.mean(parts)) if parts else None
+    return results
 
 
-def _cross_entropy(wanted: NDArray[Any], said: NDArray[Any]) -> float:
-    return float(-(wanted * np.log(np.maximum(said, LEAST))).sum(axis=1).mean())
+def _cross_entropy(wanted: NDArray[Any], array: NDArray[Any]) -> float:
+    return float(-(wanted * np.log(np.maximum(array, LEAST))).sum(axis=1).mean())

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.attributes.data import attribute_split, decided, judged, taught_columns
+from apps.attributes.data import attribute_split, decided, distilled_columns, evaluation_of
 from apps.attributes.emulation import emulation
-from apps.attributes.evaluator import Judged
+from apps.attributes.evaluator import AttributeEvaluation
 from apps.attributes.labels import is_labelled, labelled_names
 from apps.attributes.names import Layout, listed
 from apps.attributes.report import write_report
 from apps.attributes.task import Attributes, AttributesSettings
 from apps.attributes.teachers import FACE_NETWORK, Oracle, asked, load_oracle
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
 from datasets.faces.attribute_tables import attribute_names, read_attribute_table
-from datasets.faces.attributes import AttributePhotos
+from datasets.faces.attributes import AttributeDataset
 
 ALL = "all"
 
@@ -30,7 +30,7 @@ ALL = "all"
 def evaluate_run(
     checkpoint: Path, *, data: Path | None = None, table: Path | None = None, split: str = "val",
     teacher: str | None = None, report: Path | None = None, workers: int | None = None,
-    precision: str = "auto", screen: Screen,
+    precision: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a run on one split.
 
@@ -43,7 +43,7 @@ def evaluate_run(
         report: folder to write ``report.html`` into.
         workers: reading processes.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Returns:
         ``{"app", "n", "metrics", "intervals", "groups", "skipped", "judged_by"}``, the last ``labels``, or
@@ -62,25 +62,25 @@ def evaluate_run(
     settings = AttributesSettings(**(kept | changes))
     settings = replace(settings, teacher=None if is_labelled(settings) else teacher or settings.teacher)
     oracle = load_oracle(str(checkpoint), precision=precision)
-    photos = _photos(settings, split, config.classes, screen, lenient=bool(config.settings.get("teacher")))
+    photos = _photos(settings, split, config.classes, console, lenient=bool(config.settings.get("teacher")))
     thresholds = config.calibration.get("thresholds", {})
-    found, skipped, said = _judged(oracle, photos, thresholds, workers, screen)
+    result, skipped, answers = _evaluate(oracle, photos, thresholds, workers, console)
     title = f"attributes: {config.backbone.name}"
     if settings.teacher is not None:
-        title += ", judged by its teacher's decisions"
-    answer = _answer(found, report, title, skipped)
+        title += ", evaluated by its teacher's decisions"
+    answer = _answer(result, report, title, skipped)
     answer["judged_by"] = "labels" if settings.teacher is None else "teacher"
     if teacher is not None:
         layout = Layout.of(photos.classes)
-        taught = taught_columns(replace(settings, teacher=teacher), photos, layout, screen)
+        trained = distilled_columns(replace(settings, teacher=teacher), photos, layout, console)
         rows = {str(photo.path): n for n, photo in enumerate(photos.photos)}
-        answer["teacher"] = emulation(said, taught[[rows[path] for path in found.paths]], layout)
+        answer["teacher"] = emulation(answers, trained[[rows[path] for path in result.paths]], layout)
     return answer
 
 
 def evaluate_weights(
     weights: str, *, data: Path, table: Path | None = None, split: str = "val", report: Path | None = None,
-    workers: int | None = None, screen: Screen,
+    workers: int | None = None, console: Console,
 ) -> dict[str, Any]:
     """The figures of the face network's own heads on the attributes that it and the table have.
 
@@ -88,37 +88,39 @@ def evaluate_weights(
     """
     oracle = load_oracle(FACE_NETWORK + weights.removeprefix(FACE_NETWORK))
     columns = labelled_names(data, table)
-    shared = tuple(one for one in oracle.layout.classes if one.partition(":")[0] in columns)
+    shared = tuple(
+        class_name for class_name in oracle.layout.classes if class_name.partition(":")[0] in columns
+    )
     if not shared:
         raise ValueError(f"{weights} knows {listed(oracle.layout.classes)}, the labels {listed(columns)}")
-    photos = _photos(AttributesSettings(data=data, table=table), split, shared, screen)
-    found, skipped, _ = _judged(oracle, photos, {}, workers, screen)
-    return _answer(found, report, f"attributes: {Path(weights).name}", skipped)
+    photos = _photos(AttributesSettings(data=data, table=table), split, shared, console)
+    result, skipped, _ = _evaluate(oracle, photos, {}, workers, console)
+    return _answer(result, report, f"attributes: {Path(weights).name}", skipped)
 
 
 def evaluate_predictions(
     predictions: Path, *, data: Path, table: Path | None = None, split: str = ALL,
-    report: Path | None = None, screen: Screen,
+    report: Path | None = None, console: Console,
 ) -> dict[str, Any]:
     """The figures of any system's probabilities, a table like that of the labels.
 
-    Args and returns: as of :func:`evaluate_run`; thresholds are chosen and judged on halves of the people.
+    Args and returns: as of :func:`evaluate_run`; thresholds are chosen and evaluated on halves of the people.
 
     Raises:
         ValueError: the tables share no attribute, or a photo has no prediction.
     """
     layout, columns = _shared(predictions, labelled_names(data, table))
-    said = read_attribute_table(predictions, names=columns, soft=True)
-    photos = _photos(AttributesSettings(data=data, table=table), split, layout.classes, screen)
-    rows = {image: n for n, image in enumerate(said.images)}
+    answer = read_attribute_table(predictions, names=columns, soft=True)
+    photos = _photos(AttributesSettings(data=data, table=table), split, layout.classes, console)
+    rows = {image: n for n, image in enumerate(answer.images)}
     keys = [_key(photo.path, rows) for photo in photos.photos]
     lacking = [photo.path for photo, key in zip(photos.photos, keys, strict=True) if key is None]
     if lacking:
         raise ValueError(f"{predictions} has no row for {len(lacking)} photos, such as {lacking[0]}")
-    values = said.values[[rows[key] for key in keys if key is not None]]
+    values = answer.values[[rows[key] for key in keys if key is not None]]
     paths = [str(photo.path) for photo in photos.photos]
-    found = judged(values, photos.columns, layout, paths, owners=photos.owners)
-    return _answer(found, report, f"attributes: {predictions.name}", 0, found.crossed())
+    result = evaluation_of(values, photos.columns, layout, paths, owners=photos.owners)
+    return _answer(result, report, f"attributes: {predictions.name}", 0, result.crossed())
 
 
 def _shared(predictions: Path, labels: Sequence[str]) -> tuple[Layout, list[str]]:
@@ -127,13 +129,13 @@ def _shared(predictions: Path, labels: Sequence[str]) -> tuple[Layout, list[str]
     Raises:
         ValueError: there is nothing.
     """
-    told = Layout.of_columns(attribute_names(predictions))
+    reported = Layout.of_columns(attribute_names(predictions))
     layout = Layout(
-        tuple(name for name in told.names if name in labels),
-        {name: count for name, count in told.groups.items() if name in labels},
+        tuple(name for name in reported.names if name in labels),
+        {name: count for name, count in reported.groups.items() if name in labels},
     )
     if not layout.width:
-        raise ValueError(f"{predictions} has {listed(told.classes)}, the labels {listed(labels)}")
+        raise ValueError(f"{predictions} has {listed(reported.classes)}, the labels {listed(labels)}")
     return layout, list(layout.columns)
 
 
@@ -144,42 +146,52 @@ def _key(path: Path, rows: dict[str, int]) -> str | None:
 
 
 def _photos(
-    settings: Any, split: str, classes: tuple[str, ...], screen: Screen, *, lenient: bool = False
-) -> AttributePhotos:
-    found = attribute_split(settings, split, classes=classes, lenient=lenient, screen=screen)
-    for note in found.notes:
-        screen.warn(note)
+    settings: Any, split: str, classes: tuple[str, ...], console: Console, *, lenient: bool = False
+) -> AttributeDataset:
+    result = attribute_split(settings, split, classes=classes, lenient=lenient, console=console)
+    for note in result.notes:
+        console.warn(note)
     if split == "train" and not is_labelled(settings):
-        return found.learning(decided(found.columns, Layout.of(found.classes)))
-    return found
+        return result.learning(decided(result.columns, Layout.of(result.classes)))
+    return result
 
 
-def _judged(
-    oracle: Oracle, photos: AttributePhotos, thresholds: dict[str, float], workers: int | None, screen: Screen
-) -> tuple[Judged, int, NDArray[np.float32]]:
+def _evaluate(
+    oracle: Oracle,
+    photos: AttributeDataset,
+    thresholds: dict[str, float],
+    workers: int | None,
+    console: Console,
+) -> tuple[AttributeEvaluation, int, NDArray[np.float32]]:
     """Answers beside the labels, photos that cannot be read left out, how many, and the answers."""
     paths = [photo.path for photo in photos.photos]
     layout = Layout.of(photos.classes)
-    with screen.track("photos", -(-len(paths) // 32)) as update:
-        said = asked(
+    with console.track("photos", -(-len(paths) // 32)) as update:
+        answer = asked(
             oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"),
-            on_bad=lambda reason: screen.warn(f"skipped: {reason}"),
+            on_bad=lambda reason: console.warn(f"skipped: {reason}"),
         )
-    there = np.array([bool(np.isfinite(row).all()) for row in said], bool)
-    moved = layout.taken(said, oracle.layout, "the network")
+    there = np.array([bool(np.isfinite(row).all()) for row in answer], bool)
+    moved = layout.taken(answer, oracle.layout, "the network")
     kept = [str(path) for path, ok in zip(paths, there.tolist(), strict=True) if ok]
-    found = judged(moved[there], photos.columns[there], layout, kept, thresholds, owners=photos.owners)
-    return found, int((~there).sum()), moved[there]
+    result = evaluation_of(
+        moved[there], photos.columns[there], layout, kept, thresholds, owners=photos.owners
+    )
+    return result, int((~there).sum()), moved[there]
 
 
 def _answer(
-    found: Judged, report: Path | None, title: str, skipped: int,
+    evaluation: AttributeEvaluation, report: Path | None, title: str, skipped: int,
     cross_validated: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     if report is not None:
         writable_folder(report, "--report")
-        write_report(report, found, title=title, cross_validated=cross_validated)
+        write_report(report, evaluation, title=title, cross_validated=cross_validated)
     return {
-        "app": Attributes.name, "n": len(found.paths), "metrics": found.metrics() | (cross_validated or {}),
-        "intervals": found.intervals(), "groups": found.breakdown(), "skipped": skipped,
+        "app": Attributes.name,
+        "n": len(evaluation.paths),
+        "metrics": evaluation.metrics() | (cross_validated or {}),
+        "intervals": evaluation.intervals(),
+        "groups": evaluation.breakdown(),
+        "skipped": skipped,
     }

@@ -41,12 +41,12 @@ def average_precision(scores: Floats, labels: Floats, weights: Floats | None = N
     return float((steps * right / np.maximum(called, 1e-300)).sum() / total)
 
 
-def balanced_accuracy(said: NDArray[np.bool_], labels: Floats) -> float | None:
+def balanced_accuracy(array: NDArray[np.bool_], labels: Floats) -> float | None:
     """The mean of the shares of yes and of no that were found; None where one of them is missing."""
     yes, no = labels == 1, labels == 0
     if not yes.any() or not no.any():
         return None
-    return float((said[yes].mean() + 1 - said[no].mean()) / 2)
+    return float((array[yes].mean() + 1 - array[no].mean()) / 2)
 
 
 def best_threshold(scores: Floats, labels: Floats) -> float:
@@ -56,13 +56,13 @@ def best_threshold(scores: Floats, labels: Floats) -> float:
         return 0.5
     every = np.unique(scores)
     cuts = np.concatenate([[every[0] / 2], (every[1:] + every[:-1]) / 2])
-    found = (1 - np.searchsorted(yes, cuts) / len(yes) + np.searchsorted(no, cuts) / len(no)) / 2
-    best = np.flatnonzero(found >= found.max() - 1e-12)
+    result = (1 - np.searchsorted(yes, cuts) / len(yes) + np.searchsorted(no, cuts) / len(no)) / 2
+    best = np.flatnonzero(result >= result.max() - 1e-12)
     return float(cuts[best[np.argmin(abs(cuts[best] - 0.5))]])
 
 
 @dataclass(frozen=True)
-class Judged:
+class AttributeEvaluation:
     """Answers with the truth beside them.
 
     Args:
@@ -95,20 +95,20 @@ class Judged:
         owners = self.owners or tuple(str(Path(path).parent) for path in self.paths)
         if len(set(owners)) < 2:
             return np.arange(len(owners))
-        found: NDArray[np.intp] = np.unique(owners, return_inverse=True)[1]
-        return found
+        result: NDArray[np.intp] = np.unique(owners, return_inverse=True)[1]
+        return result
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def metrics(self) -> dict[str, Any]:
         """``mean_ap``, ``ap/NAME`` and the rest; None where an attribute has no positive or no negative."""
-        found: dict[str, Any] = {"mean_ap": None}
+        results: dict[str, Any] = {"mean_ap": None}
         for name in self.names:
             scores, labels, _ = self.known(name)
             clipped = np.clip(scores, 1e-7, 1 - 1e-7)
             some = len(scores) > 0
-            found |= {
+            results |= {
                 f"ap/{name}": average_precision(scores, labels) if (labels == 0).any() else None,
                 f"balanced_accuracy/{name}": balanced_accuracy(scores >= 0.5, labels),
                 f"ece/{name}": reliability(scores, labels == 1).error if some else None,
@@ -118,17 +118,17 @@ class Judged:
                 ) if some else None,
             }
             if name in self.thresholds:
-                said = scores >= self.thresholds[name]
-                found[f"balanced_accuracy@chosen/{name}"] = balanced_accuracy(said, labels)
-                found[f"threshold/{name}"] = self.thresholds[name]
+                answer = scores >= self.thresholds[name]
+                results[f"balanced_accuracy@chosen/{name}"] = balanced_accuracy(answer, labels)
+                results[f"threshold/{name}"] = self.thresholds[name]
         for name, (expected, true) in self.values.items():
             both = ~np.isnan(true)
-            found[f"mae/{name}"] = float(abs(expected - true)[both].mean()) if both.any() else None
+            results[f"mae/{name}"] = float(abs(expected - true)[both].mean()) if both.any() else None
         for short, mean in (("ap", "mean_ap"), ("ece", "ece"), ("cross_entropy", "cross_entropy")):
-            parts = [found[f"{short}/{name}"] for name in self.names]
+            parts = [results[f"{short}/{name}"] for name in self.names]
             defined = [part for part in parts if part is not None]
-            found[mean] = float(np.mean(defined)) if defined else None
-        return found
+            results[mean] = float(np.mean(defined)) if defined else None
+        return results
 
     def intervals(self, draws: int = DRAWS) -> dict[str, list[float]]:
         """95 % intervals of ``mean_ap`` and each ``ap/NAME`` by bootstrap over people."""
@@ -140,19 +140,19 @@ class Judged:
         means: list[float] = []
         for _ in range(draws):
             weights = np.bincount(rng.integers(count, size=count), minlength=count)[people].astype(float)
-            one = []
+            results = []
             for name in self.names:
                 scores, labels, rows = self.known(name)
                 drawn_here = weights[rows]
-                found = average_precision(scores, labels, drawn_here)
-                if found is not None and drawn_here[labels == 0].any():
-                    drawn[name].append(found)
-                    one.append(found)
-            means.append(float(np.mean(one)) if one else np.nan)
-        told = {"mean_ap": means} | {f"ap/{name}": values for name, values in drawn.items()}
+                result = average_precision(scores, labels, drawn_here)
+                if result is not None and drawn_here[labels == 0].any():
+                    drawn[name].append(result)
+                    results.append(result)
+            means.append(float(np.mean(results)) if results else np.nan)
+        reported = {"mean_ap": means} | {f"ap/{name}": values for name, values in drawn.items()}
         return {
             name: [float(v) for v in np.nanpercentile(np.array(values), INTERVAL)]
-            for name, values in told.items() if values and not np.isnan(np.array(values)).all()
+            for name, values in reported.items() if values and not np.isnan(np.array(values)).all()
         }
 
     def chosen_thresholds(self) -> dict[str, float]:
@@ -162,33 +162,33 @@ class Judged:
     def crossed(self) -> dict[str, float]:
         """Balanced accuracy of each attribute with the threshold chosen on the other half of the people."""
         half = np.random.default_rng(0).permutation(int(self.people.max()) + 1)[self.people] % HALVES
-        found = {}
+        results = {}
         for name in self.names:
             scores, labels, rows = self.known(name)
-            said = np.zeros(len(scores), dtype=bool)
+            answer = np.zeros(len(scores), dtype=bool)
             for part in range(HALVES):
                 here = half[rows] == part
-                said[here] = scores[here] >= best_threshold(scores[~here], labels[~here])
-            value = balanced_accuracy(said, labels)
+                answer[here] = scores[here] >= best_threshold(scores[~here], labels[~here])
+            value = balanced_accuracy(answer, labels)
             if value is not None:
-                found[f"balanced_accuracy@chosen/{name}"] = value
-        return found
+                results[f"balanced_accuracy@chosen/{name}"] = value
+        return results
 
     def breakdown(self) -> list[dict[str, Any]]:
         """The errors of each attribute among the photos that have, and have not, each other attribute."""
         rows = []
         for name in self.names:
             scores, labels, index = self.known(name)
-            said = scores >= self.thresholds.get(name, 0.5)
-            for other in (one for one in self.names if one != name):
+            answer = scores >= self.thresholds.get(name, 0.5)
+            for other in (item for item in self.names if item != name):
                 by = self.labels[index, self.names.index(other)]
                 for value in (0, 1):
                     here = by == value
                     rows.append({
                         "attribute": name, "by": other, "value": value, "n": int(here.sum()),
-                        "error": _share(said[here] != labels[here]),
-                        "false_positive_rate": _share(said[here & (labels == 0)]),
-                        "false_negative_rate": _share(~said[here & (labels == 1)]),
+                        "error": _share(answer[here] != labels[here]),
+                        "false_positive_rate": _share(answer[here & (labels == 0)]),
+                        "false_negative_rate": _share(~answer[here & (labels == 1)]),
                         "ap": average_precision(scores[here], labels[here]),
                     })
         return rows

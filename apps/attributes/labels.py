@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from apps.attributes.names import Layout, listed
 from apps.attributes.teachers import is_table, load_oracle
 from datasets.faces.attribute_tables import attribute_names, find_table, photos_of_table, read_attribute_table
-from datasets.faces.attributes import AttributePhotos
+from datasets.faces.attributes import AttributeDataset
 from datasets.faces.celeba import celeba, is_celeba
-from datasets.image_io import find_photos
+from datasets.image_io import find_images
 
 NO_TABLE = "attributes.csv, attributes.parquet, lfw_attributes.txt or CelebA's lists"
 
@@ -41,7 +41,7 @@ def labelled_names(data: Path, table: Path | None) -> tuple[str, ...]:
 
 def labelled(
     settings: Any, split: str, asked: list[str], *, lenient: bool
-) -> tuple[AttributePhotos, Layout]:
+) -> tuple[AttributeDataset, Layout]:
     """The photos of a split with their labels: a column an attribute, then one a group.
 
     Args:
@@ -64,13 +64,13 @@ def labelled(
     there = [name for name in wanted if name in known]
     if not lenient or not there:
         there = wanted
-    found = read_attribute_table(
+    result = read_attribute_table(
         table, names=there or None, counts={k: v for k, v in layout.groups.items() if k in there}
     )
-    layout = Layout.of(asked or found.names)
+    layout = Layout.of(asked or result.names)
     if there != wanted:
-        found = replace(found, names=tuple(wanted), values=_spread(found.values, there, wanted))
-    every = photos_of_table(root, found, table)
+        result = replace(result, names=tuple(wanted), values=_spread(result.values, there, wanted))
+    every = photos_of_table(root, result, table)
     if there != wanted:
         every.notes.append(_unknown_here(str(table), there, wanted))
     if split == "all":
@@ -83,7 +83,7 @@ def labelled(
 
 def _of_celeba(
     root: Path, split: str, asked: list[str], *, lenient: bool
-) -> tuple[AttributePhotos, Layout]:
+) -> tuple[AttributeDataset, Layout]:
     photos = celeba(root, split)
     dull = _constant(photos) if split == "train" and not asked else []
     layout = Layout.of(asked or [name for name in photos.classes if name not in dull])
@@ -93,7 +93,7 @@ def _of_celeba(
         lacking = [name for name in wanted if name not in there]
         raise ValueError(f"CelebA has no attribute {listed(lacking)}; it has {listed(photos.classes)}")
     columns = [photos.classes.index(name) for name in there]
-    chosen = AttributePhotos(
+    chosen = AttributeDataset(
         [photo.path for photo in photos.photos], wanted, _spread(photos.values[:, columns], there, wanted),
         people=photos.people,
     )
@@ -117,19 +117,19 @@ def _spread(
     values: NDArray[np.float32], there: list[str], wanted: list[str]
 ) -> NDArray[np.float32]:
     """Columns of some names in the order of all; NaN for the others."""
-    found = np.full((len(values), len(wanted)), np.nan, np.float32)
+    result = np.full((len(values), len(wanted)), np.nan, np.float32)
     for n, name in enumerate(there):
-        found[:, wanted.index(name)] = values[:, n]
-    return found
+        result[:, wanted.index(name)] = values[:, n]
+    return result
 
 
-def _constant(photos: AttributePhotos) -> list[str]:
+def _constant(photos: AttributeDataset) -> list[str]:
     """The attributes that a part of CelebA cannot teach; all of them stay where there is no other."""
     same = (photos.values == photos.values[0]).all(axis=0)
-    return [] if same.all() else [name for name, one in zip(photos.classes, same, strict=True) if one]
+    return [] if same.all() else [name for name, item in zip(photos.classes, same, strict=True) if item]
 
 
-def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributePhotos, Layout]:
+def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributeDataset, Layout]:
     """The photos of a folder without a table, and the names that the teacher knows; nothing is known of them.
 
     Raises:
@@ -144,15 +144,15 @@ def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributePh
             f"{root} has no table of attributes ({NO_TABLE}); give --table FILE, or --teacher to learn from "
             "its answers"
         )
-    paths = list(find_photos([root]))
+    paths = list(find_images([root]))
     if len(paths) < 2:
         raise FileNotFoundError(f"{root} has {len(paths)} photos; give a folder with 2 or more")
     if not asked:
-        asked = list(_taught_names(settings.teacher))
+        asked = list(_distilled_names(settings.teacher))
     layout = Layout.of(asked)
     folders = [str(path.parent) for path in paths]
     unknown = np.full((len(paths), len(layout.classes)), np.nan, np.float32)
-    every = AttributePhotos(
+    every = AttributeDataset(
         paths, layout.classes, unknown, people=folders if len(set(folders)) > 1 else None
     )
     if split not in ("train", "val", "all"):
@@ -162,7 +162,7 @@ def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributePh
     return every.split_by_people(settings.val_share, settings.seed)[0 if split == "train" else 1], layout
 
 
-def _taught_names(teacher: str) -> tuple[str, ...]:
+def _distilled_names(teacher: str) -> tuple[str, ...]:
     if is_table(teacher):
         return Layout.of_columns(attribute_names(Path(teacher))).classes
     return load_oracle(teacher).layout.classes

@@ -29,14 +29,16 @@ class Layout:
             ValueError: what stands behind a colon is no number of classes.
         """
         names, groups = [], {}
-        for one in classes:
-            name, colon, count = one.partition(":")
+        for class_name in classes:
+            name, colon, count = class_name.partition(":")
             if not colon:
-                names.append(one)
+                names.append(class_name)
             elif count.isdecimal() and int(count) > 1 and name:
                 groups[name] = int(count)
             else:
-                raise ValueError(f"a group of classes is named NAME:CLASSES, as in age:100, got {one!r}")
+                raise ValueError(
+                    f"a group of classes is named NAME:CLASSES, as in age:100, got {class_name!r}"
+                )
         return cls(tuple(names), groups)
 
     @classmethod
@@ -75,7 +77,7 @@ class Layout:
             parts.append(np.where(np.isnan(held), np.nan, held == np.arange(count)).astype(np.float32))
         return np.concatenate(parts, axis=1)
 
-    def taken(self, found: NDArray[np.float32], other: Layout, whose: str) -> NDArray[np.float32]:
+    def taken(self, result: NDArray[np.float32], other: Layout, whose: str) -> NDArray[np.float32]:
         """The columns of another layout in this one's order; NaN for what the other lacks.
 
         Raises:
@@ -84,8 +86,8 @@ class Layout:
         places = {column: n for n, column in enumerate(other.columns)}
         sized = [n for n, count in self.groups.items() if other.groups.get(n, count) != count]
         if sized:
-            one = sized[0]
-            raise ValueError(f"{whose} has {other.groups[one]} classes of {one}, not {self.groups[one]}")
+            item = sized[0]
+            raise ValueError(f"{whose} has {other.groups[item]} classes of {item}, not {self.groups[item]}")
         for name in self.names:
             if name in other.groups:
                 raise ValueError(
@@ -94,10 +96,10 @@ class Layout:
                 )
         if not set(places) & set(self.columns):
             raise ValueError(f"{whose} knows {listed(other.classes)}, and none of {listed(self.classes)}")
-        moved = np.full((len(found), self.width), np.nan, np.float32)
+        moved = np.full((len(result), self.width), np.nan, np.float32)
         for n, column in enumerate(self.columns):
             if column in places:
-                moved[:, n] = found[:, places[column]]
+                moved[:, n] = result[:, places[column]]
         return moved
 
 
@@ -112,18 +114,18 @@ def weights_of(text: str | None, names: Sequence[str]) -> list[float]:
     Raises:
         ValueError: a part is not NAME=WEIGHT, or no such attribute is learned.
     """
-    found = dict.fromkeys(names, 1.0)
+    result = dict.fromkeys(names, 1.0)
     for part in (text or "").split(",") if text else []:
         name, _, weight = part.partition("=")
         try:
             value = float(weight)
         except ValueError:
             value = -1.0
-        if name not in found or not 0 <= value < float("inf"):
+        if name not in result or not 0 <= value < float("inf"):
             raise ValueError(
                 f"--weights-of takes NAME=WEIGHT of 0 or more for {listed(tuple(names))}, got {part!r}"
             )
-        found[name] = value
-    if found and not any(found.values()):
+        result[name] = value
+    if result and not any(result.values()):
         raise ValueError(f"--weights-of gives all of {listed(tuple(names))} no weight; give one more than 0")
-    return list(found.values())
+    return list(result.values())

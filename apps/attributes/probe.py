@@ -39,8 +39,8 @@ def fit_logistic(head: Any, features: NDArray[np.float32], targets: Any, *, seed
         plain = weight / torch.from_numpy(spread)
         head.linear.weight.copy_(plain)
         head.linear.bias.copy_(bias - plain @ torch.from_numpy(mean))
-    told = f"cross-entropy {losses[best]:.4f} on {len(held)} photos held out"
-    return f"logistic regression: L2 of {best:g}, {told}"
+    text = f"cross-entropy {losses[best]:.4f} on {len(held)} photos held out"
+    return f"logistic regression: L2 of {best:g}, {text}"
 
 
 def _total(head: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

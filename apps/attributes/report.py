@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from apps.attributes.evaluator import Judged, average_precision
+from apps.attributes.evaluator import AttributeEvaluation, average_precision
 from apps.engine.evaluation.classification import reliability
 from apps.engine.reporting import plots
 from apps.engine.reporting.html import percent, thumbnail_or_grey
@@ -24,14 +24,18 @@ ACROSS = 3
 
 
 def write_report(
-    folder: Path, judged: Judged, *, title: str, cross_validated: Mapping[str, float] | None = None,
+    folder: Path,
+    evaluation: AttributeEvaluation,
+    *,
+    title: str,
+    cross_validated: Mapping[str, float] | None = None,
     facts: Mapping[str, str | float] | None = None,
 ) -> list[Path]:
     """``report.html``, ``precision_recall.png`` and ``reliability.png``.
 
     Args:
         folder: there already.
-        judged: answers and labels.
+        evaluation: answers and labels.
         title: of the page.
         cross_validated: figures in place of those that the choice of thresholds flatters.
         facts: settings and provenance.
@@ -40,35 +44,41 @@ def write_report(
         The files written, the page first.
     """
     return write_page(
-        folder, Path(__file__).with_name("report.html"), {
-            "precision_recall": partial(_grid, judged, _curve),
-            "reliability": partial(_grid, judged, _reliability),
+        folder,
+        Path(__file__).with_name("report.html"),
+        {
+            "precision_recall": partial(_grid, evaluation, _curve),
+            "reliability": partial(_grid, evaluation, _reliability),
         },
-        title=title, judged=judged, figures=judged.metrics() | dict(cross_validated or {}), facts=facts,
-        spread=judged.intervals(), mistakes=[_mistakes(judged, name) for name in judged.names],
+        title=title,
+        evaluation=evaluation,
+        figures=evaluation.metrics() | dict(cross_validated or {}),
+        facts=facts,
+        spread=evaluation.intervals(),
+        mistakes=[_mistakes(evaluation, name) for name in evaluation.names],
     )
 
 
-def _plotted(judged: Judged) -> list[str]:
+def _plotted(evaluation: AttributeEvaluation) -> list[str]:
     """The attributes with a plot: those with both answers, the rarest first where there are many."""
     both = []
-    for name in judged.names:
-        labels = judged.known(name)[1]
+    for name in evaluation.names:
+        labels = evaluation.known(name)[1]
         if len(labels) and labels.min() < labels.max():
             both.append((labels.mean(), name))
     chosen = {name for _, name in sorted(both)[:SHOWN]}
-    return [name for name in judged.names if name in chosen]
+    return [name for name in evaluation.names if name in chosen]
 
 
-def _grid(judged: Judged, draw: Callable[..., None], theme: plots.Theme) -> Figure:
-    names = _plotted(judged)
+def _grid(evaluation: AttributeEvaluation, draw: Callable[..., None], theme: plots.Theme) -> Figure:
+    names = _plotted(evaluation)
     rows = max(1, ceil(len(names) / ACROSS))
     figure = plots.blank(9, 3 * rows, theme)
     every = figure.subplots(rows, ACROSS, squeeze=False).ravel()
     for axes in every[len(names) :]:
         axes.set_axis_off()
     for axes, name in zip(every, names, strict=False):
-        scores, labels, _ = judged.known(name)
+        scores, labels, _ = evaluation.known(name)
         draw(axes, scores, labels, theme)
         axes.set(xlim=(0, 1), ylim=(0, 1.03))
         plots.dress(axes, theme, title=plots.label(name))
@@ -83,26 +93,26 @@ def _curve(axes: Any, scores: Any, labels: Any, theme: plots.Theme) -> None:
     axes.plot(right / labels.sum(), precision, color=theme.first, linewidth=2, drawstyle="steps-pre")
     axes.axhline(labels.mean(), color=theme.soft, linestyle="--", linewidth=1.2)
     axes.set(xlabel="recall", ylabel="precision")
-    found = average_precision(scores, labels)
-    axes.text(0.05, 0.05, f"AP {percent(found)}", color=theme.text, fontsize=10)
+    result = average_precision(scores, labels)
+    axes.text(0.05, 0.05, f"AP {percent(result)}", color=theme.text, fontsize=10)
 
 
 def _reliability(axes: Any, scores: Any, labels: Any, theme: plots.Theme) -> None:
     bins = reliability(scores, labels == 1)
     filled = bins.count > 0
-    said, share = (part[filled] / bins.count[filled] for part in (bins.confidence, bins.right))
+    answer, share = (part[filled] / bins.count[filled] for part in (bins.confidence, bins.right))
     axes.plot([0, 1], [0, 1], "--", color=theme.soft, linewidth=1.2)
-    axes.plot(said, share, "-o", color=theme.first, linewidth=1.5, markersize=4)
+    axes.plot(answer, share, "-o", color=theme.first, linewidth=1.5, markersize=4)
     axes.set(xlabel="probability said", ylabel="share of yes")
 
 
-def _mistakes(judged: Judged, name: str) -> tuple[str, int, int, list[dict[str, Any]]]:
+def _mistakes(evaluation: AttributeEvaluation, name: str) -> tuple[str, int, int, list[dict[str, Any]]]:
     """An attribute, how many of its answers are wrong, of how many, and the worst of them."""
-    scores, labels, rows = judged.known(name)
-    wrong = (scores >= judged.thresholds.get(name, 0.5)) != (labels == 1)
+    scores, labels, rows = evaluation.known(name)
+    wrong = (scores >= evaluation.thresholds.get(name, 0.5)) != (labels == 1)
     off = np.where(wrong, abs(scores - labels), -1)
     worst = [n for n in np.argsort(-off, kind="stable")[:WORST] if wrong[n]]
-    paths = [judged.paths[rows[n]] for n in worst]
+    paths = [evaluation.paths[rows[n]] for n in worst]
     return name, int(wrong.sum()), len(wrong), [
         {"image": thumbnail_or_grey(thumbnail, path), "file": Path(path).name, "label": labels[n],
          "probability": float(scores[n])}

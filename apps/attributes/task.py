@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from apps.attributes.evaluator import Judged
-    from apps.engine.core.console import Screen
+    from apps.attributes.evaluator import AttributeEvaluation
+    from apps.engine.core.console import Console
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Losses, ReportInputs
-    from datasets.faces.attributes import AttributePhotos
+    from datasets.faces.attributes import AttributeDataset
     from heads.multilabel import Attributes as AttributesHead
 
 
@@ -51,7 +51,7 @@ class AttributesSettings(Settings):
     names: str | None = option(
         None, "attributes to learn, as in Male,Smiling,age:100; NAME:K is a class of K; default: all yes/no"
     )
-    val_share: float = option(0.2, "share of the people to judge by, where no split is given",
+    val_share: float = option(0.2, "share of the people for validation, where no split is given",
                               above=0, below=1)
     teacher: str | None = option(
         None, "a run of attributes, face-network:FILE, an .onnx file, or a table of probabilities"
@@ -64,7 +64,7 @@ class AttributesSettings(Settings):
         "none", "paper: no weight decay, no early stopping", choices=("none", "paper")
     )
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
-    judged_crop: float = option(
+    eval_crop: float = option(
         1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
     )
     min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
@@ -118,23 +118,23 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
     @property
     def eval_crop(self) -> float | None:
         """As the settings say."""
-        return self.settings.judged_crop
+        return self.settings.eval_crop
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> AttributePhotos:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> AttributeDataset:
         """The photos of a split; in ``train`` with the teacher's answers where there is one."""
         from apps.attributes.data import attribute_split
 
-        found = attribute_split(self.settings, split, classes=classes)
-        self._owners |= found.owners
-        return found
+        result = attribute_split(self.settings, split, classes=classes)
+        self._owners |= result.owners
+        return result
 
-    def prepare(self, split: str, screen: Screen, *, classes: Sequence[str] | None = None) -> None:
+    def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Ask the teacher for what it says of the images, unless its answers are kept already."""
         from apps.attributes.data import attribute_split
         from apps.attributes.teachers import is_table
 
         if self.settings.teacher is not None and not is_table(self.settings.teacher):
-            attribute_split(self.settings, split, classes=classes, screen=screen)
+            attribute_split(self.settings, split, classes=classes, console=console)
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> AttributesHead:
         """Logits of the deepest map."""
@@ -153,7 +153,7 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
 
         return fit_logistic(head, features, targets.numpy(), seed=self.settings.seed)
 
-    def losses(self, head: AttributesHead, photos: AttributePhotos) -> Losses[Tensor]:
+    def losses(self, head: AttributesHead, photos: AttributeDataset) -> Losses[Tensor]:
         """The head's masked loss; a teacher's answers are in the targets already."""
         from apps.engine.training.losses import plain_terms
 
@@ -166,14 +166,14 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
     def predictions(
         self, outputs: Tensor, targets: Tensor, paths: tuple[str, ...], classes: Sequence[str],
         calibration: dict[str, Any] | None = None,
-    ) -> Judged:
+    ) -> AttributeEvaluation:
         """Probabilities beside the labels, with the thresholds of the calibration."""
-        from apps.attributes.data import judged
+        from apps.attributes.data import evaluation_of
         from apps.attributes.names import Layout
 
         layout, thresholds = Layout.of(classes), (calibration or {}).get("thresholds", {})
         head = self.head({32: 1}, classes)
-        return judged(
+        return evaluation_of(
             head.probabilities(outputs).numpy(), targets.numpy(), layout, paths, thresholds,
             owners=self._owners,
         )
@@ -184,7 +184,9 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
 
         return HeadSpec.of("attributes", config, ("logits",))
 
-    def calibrate(self, raw: Judged) -> tuple[Judged, dict[str, Any], dict[str, float]]:
+    def calibrate(
+        self, raw: AttributeEvaluation
+    ) -> tuple[AttributeEvaluation, dict[str, Any], dict[str, float]]:
         """The threshold of each attribute that gives the best balanced accuracy.
 
         The honest figures, ``balanced_accuracy@chosen/NAME``, use for each half of the people the
@@ -196,11 +198,13 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
 
     def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
-        told = {name: value for name, value in metrics.items() if name == "mean_ap" or name.startswith("ap/")}
-        told["loss"] = metrics["cross_entropy"]
-        return {f"val/{name}": value for name, value in told.items() if value is not None}
+        results = {
+            name: value for name, value in metrics.items() if name == "mean_ap" or name.startswith("ap/")
+        }
+        results["loss"] = metrics["cross_entropy"]
+        return {f"val/{name}": value for name, value in results.items() if value is not None}
 
-    def report(self, folder: Path, inputs: ReportInputs[Judged]) -> list[Path]:
+    def report(self, folder: Path, inputs: ReportInputs[AttributeEvaluation]) -> list[Path]:
         """Metrics, precision over recall, calibration, groups and the worst mistakes."""
         from apps.attributes.report import write_report
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from apps.attributes.names import Layout
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.machine import choose_precision
 from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing, build, load_state, load_weights
 from backbone.weights import locate_weights
-from datasets.base import LabelledPhotos, Photo
+from datasets.base import ClassificationDataset, Photo
 from datasets.faces.attribute_tables import IMAGE, read_attribute_table
 
 FACE_NETWORK = "face-network:"
@@ -83,8 +83,8 @@ class FaceNetwork(nn.Module):
         """(B, 101) probabilities."""
         last = self.backbone(images)[max(self.backbone.channels)].mean(dim=(2, 3))
         feats, gender, age = (self.get_submodule(name) for name in _HEADS)
-        found = torch.relu(feats(last))
-        return torch.cat([torch.sigmoid(gender(found)), torch.softmax(age(found), dim=1)], dim=1)
+        result = torch.relu(feats(last))
+        return torch.cat([torch.sigmoid(gender(result)), torch.softmax(age(result), dim=1)], dim=1)
 
 
 _HEADS = ("feats", "gender_pred", "age_pred")
@@ -151,8 +151,8 @@ def _onnx(path: Path, names: Sequence[str]) -> Oracle:
 
     def answers(images: Tensor) -> Tensor:
         parts = [images] if fixed is None else [_filled(part, fixed) for part in torch.split(images, fixed)]
-        said = [session.run([made.name], {wanted.name: part.numpy()})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(said)[: len(images)])
+        results = [session.run([made.name], {wanted.name: part.numpy()})[0] for part in parts]
+        return torch.from_numpy(np.concatenate(results)[: len(images)])
 
     side = wanted.shape[2] if isinstance(wanted.shape[2], int) else 224
     seen = Preprocessing(resolution=side, crop=1.0)
@@ -187,8 +187,8 @@ def asked(
     Raises:
         FloatingPointError: an answer is not finite; the photo is named.
     """
-    found = np.full((len(paths), oracle.layout.width), np.nan, np.float32)
-    photos = LabelledPhotos([Photo(path, 0) for path in paths], ["photo"])
+    result = np.full((len(paths), oracle.layout.width), np.nan, np.float32)
+    photos = ClassificationDataset([Photo(path, 0) for path in paths], ["photo"])
     loader = eval_loader(photos, oracle.seen, batch_size=BATCH, workers=workers)
     for done, batch in enumerate(loader.epoch(0), 1):
         if batch.indices:
@@ -199,11 +199,11 @@ def asked(
                     f"the teacher's answer for {paths[batch.indices[int(bad.argmax())]]} is not finite; give "
                     "another --teacher, or leave the photo out"
                 )
-            found[batch.indices] = answers
+            result[batch.indices] = answers
         for each in batch.bad:
             on_bad(each.reason)
         on_step(done)
-    return oracle.finished(found)
+    return oracle.finished(result)
 
 
 def is_table(spec: str) -> bool:
@@ -213,7 +213,7 @@ def is_table(spec: str) -> bool:
 
 def teacher_columns(
     spec: str, layout: Layout, paths: Sequence[Path], images: Sequence[str], *, folder: Path,
-    screen: Screen | None, workers: int | None = None,
+    console: Console | None, workers: int | None = None,
 ) -> NDArray[np.float32]:
     """A teacher's probabilities (N, width) in the columns of ``layout``; NaN where it says nothing.
 
@@ -225,7 +225,7 @@ def teacher_columns(
         paths: N photos.
         images: their names in a table.
         folder: where answers are kept.
-        screen: where progress goes; None asks no network, and takes the answers that are kept.
+        console: where progress goes; None asks no network, and takes the answers that are kept.
         workers: reading processes.
 
     Raises:
@@ -241,20 +241,20 @@ def teacher_columns(
         digest.update(f"{path} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
     kept = folder / f"{digest.hexdigest()[:24]}.npy"
     if kept.is_file():
-        found: NDArray[np.float32] = np.load(kept, allow_pickle=False)
-    elif screen is None:
+        result: NDArray[np.float32] = np.load(kept, allow_pickle=False)
+    elif console is None:
         raise FileNotFoundError(
             f"the answers of --teacher {spec} are not computed for these {len(paths)} photos; `finetune "
             "attributes` does so first"
         )
     else:
-        with screen.track("teacher", -(-len(paths) // BATCH)) as update:
-            found = asked(oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"))
+        with console.track("teacher", -(-len(paths) // BATCH)) as update:
+            result = asked(oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"))
         folder.mkdir(parents=True, exist_ok=True)
         temporary = kept.with_suffix(".tmp.npy")
-        np.save(temporary, found)
+        np.save(temporary, result)
         temporary.rename(kept)
-    return layout.taken(found, oracle.layout, f"--teacher {spec}")
+    return layout.taken(result, oracle.layout, f"--teacher {spec}")
 
 
 def _files(spec: str) -> list[Path]:
@@ -264,19 +264,21 @@ def _files(spec: str) -> list[Path]:
 
 def _of_table(path: Path, layout: Layout, images: Sequence[str]) -> NDArray[np.float32]:
     every = read_attribute_table(path, soft=True, blanks=True)
-    rows = {one: n for n, one in enumerate(every.images)}
-    lacking = [one for one in images if one not in rows]
+    rows = {image: n for n, image in enumerate(every.images)}
+    lacking = [image for image in images if image not in rows]
     if lacking:
         raise ValueError(
             f"--teacher {path} says nothing of {len(lacking)} of {len(images)} photos, such as {lacking[0]}; "
             f"its column {IMAGE} must name them as the table of labels does"
         )
-    told = Layout.of_columns(every.names)
-    values = every.values[:, [every.names.index(column) for column in told.columns if column in every.names]]
-    if values.shape[1] != told.width:
+    reported = Layout.of_columns(every.names)
+    values = every.values[
+        :, [every.names.index(column) for column in reported.columns if column in every.names]
+    ]
+    if values.shape[1] != reported.width:
         raise ValueError(f"--teacher {path}: the columns of a class are NAME=0, NAME=1, ..., none left out")
-    start = len(told.names)
-    for name, count in told.groups.items():
+    start = len(reported.names)
+    for name, count in reported.groups.items():
         block = values[:, start : start + count]
         total = block.sum(axis=1)
         off = np.flatnonzero(abs(total - 1) > SUM_OFF)
@@ -286,4 +288,4 @@ def _of_table(path: Path, layout: Layout, images: Sequence[str]) -> NDArray[np.f
                 f"{total[off[0]]:.3g}, not 1"
             )
         start += count
-    return layout.taken(values[[rows[one] for one in images]], told, f"--teacher {path}")
+    return layout.taken(values[[rows[image] for image in images]], reported, f"--teacher {path}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Losses, ReportInputs
     from apps.engine.evaluation.classification import Predictions
-    from datasets.base import LabelledPhotos
+    from datasets.base import ClassificationDataset
     from heads import Classifier
 
 
@@ -31,7 +31,7 @@ METRICS = MetricTable("an application of one class a photo", (
 
 
 @dataclass(frozen=True)
-class OneLabelSettings(Settings):
+class ClassificationSettings(Settings):
     """Options of the head and its loss."""
 
     smoothing: float = option(0.1, "label smoothing, 0 to 1", low=0, high=0.99)
@@ -54,10 +54,10 @@ class OneLabelSettings(Settings):
             raise ValueError("--class-weights balanced and --sampling balanced do the same twice; give one")
 
 
-L = TypeVar("L", bound=OneLabelSettings)
+L = TypeVar("L", bound=ClassificationSettings)
 
 
-class OneLabel(TaskDefaults[L, "Classifier"]):
+class ClassificationTask(TaskDefaults[L, "Classifier"]):
     """The parts of the contract of an application that such applications share."""
 
     name: ClassVar[str]
@@ -90,7 +90,7 @@ class OneLabel(TaskDefaults[L, "Classifier"]):
         best = probe.accuracy_by_strength[probe.strength]
         return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
 
-    def losses(self, head: Classifier, photos: LabelledPhotos) -> Losses[Tensor]:
+    def losses(self, head: Classifier, photos: ClassificationDataset) -> Losses[Tensor]:
         """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
         from apps.engine.core.machine import choose_precision
         from apps.engine.data.class_weights import class_weights
@@ -111,11 +111,11 @@ class OneLabel(TaskDefaults[L, "Classifier"]):
                 images, targets = mix(as_floats(images), targets)
             output = model(images)
             answers = None if teacher is None else teacher(images)
-            own: dict[str, Tensor] = head.loss(output, targets)
+            results: dict[str, Tensor] = head.loss(output, targets)
             if answers is None:
-                return own
+                return results
             return with_teacher(
-                own, output, answers, temperature=s.teacher_temperature, weight=s.teacher_weight
+                results, output, answers, temperature=s.teacher_temperature, weight=s.teacher_weight
             )
 
         return losses

@@ -33,9 +33,9 @@ def evaluate_attributes(
 ) -> None:
     """Judge attributes of faces: a run, face weights with heads, or any system's probabilities."""
     from apps.attributes.evaluate import evaluate_predictions, evaluate_run, evaluate_weights
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
 
-    if sum(one is not None for one in (checkpoint, weights, predictions)) != 1:
+    if sum(item is not None for item in (checkpoint, weights, predictions)) != 1:
         raise click.UsageError("give one of --checkpoint RUN, --weights W and --predictions F")
     if teacher is not None and checkpoint is None:
         raise click.UsageError("--teacher is for a run: give --checkpoint RUN")
@@ -46,14 +46,14 @@ def evaluate_attributes(
     if checkpoint is not None:
         emit(evaluate_run(
             checkpoint, data=data, teacher=teacher, split=split or "val", workers=workers,
-            precision=precision, screen=Screen(), **rest,
+            precision=precision, console=Console(), **rest,
         ))
         return
     if data is None:
-        raise click.UsageError("no photos to judge by; give --data DIR")
+        raise click.UsageError("no validation photos; give --data DIR")
     if weights is not None:
         emit(evaluate_weights(
-            weights, data=data, split=split or "val", workers=workers, screen=Screen(), **rest
+            weights, data=data, split=split or "val", workers=workers, console=Console(), **rest
         ))
     elif predictions is not None:
-        emit(evaluate_predictions(predictions, data=data, split=split or "all", screen=Screen(), **rest))
+        emit(evaluate_predictions(predictions, data=data, split=split or "all", console=Console(), **rest))

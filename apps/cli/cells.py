@@ -42,7 +42,7 @@ def build_command(
     A table has columns lat and lon, and weight if positions count differently; photos tell their position in
     EXIF. A cell is split while it has more than --t-max photos.
     """
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.places.cells.build import build_cells
     from apps.places.cells.partition import Limits
 
@@ -53,7 +53,7 @@ def build_command(
         limits = [Limits(high, low, min_level, max_level) for high, low in zip(t_max, floors, strict=True)]
     except ValueError as err:
         raise click.UsageError(str(err)) from err
-    emit(build_cells(coords, out, limits, Screen()))
+    emit(build_cells(coords, out, limits, Console()))
 
 
 @cells.command("report")
@@ -61,10 +61,10 @@ def build_command(
 @click.option("--points", type=FOLDER, help="test positions: CSV, Parquet or a folder of photos")
 def report_command(file: Path, points: Path | None) -> None:
     """Number, levels, area and balance of CELLS; with --points also coverage and the best reachable."""
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.places.cells.build import report_cells
 
-    emit(report_cells(file, points, Screen()))
+    emit(report_cells(file, points, Console()))
 
 
 @cells.command("convert")

@@ -44,9 +44,11 @@ def cost(
     if table is None:
         _show_one(network, as_json, as_markdown)
         return
-    given = [one for one in ONE_NETWORK if context.get_parameter_source(one) is ParameterSource.COMMANDLINE]
+    given = [
+        item for item in ONE_NETWORK if context.get_parameter_source(item) is ParameterSource.COMMANDLINE
+    ]
     if given:
-        flags = ", ".join("--" + one.replace("_", "-") for one in given)
+        flags = ", ".join("--" + item.replace("_", "-") for item in given)
         raise click.UsageError(f"--table says which networks: leave out {flags}")
     _show_tables(table, as_json, as_markdown)
 
@@ -93,12 +95,12 @@ def _print_sheets(sheets: Sequence[Sheet], as_markdown: bool, introduction: Sequ
 
 def _draw(sheets: Sequence[Sheet]) -> None:
     """Tables for a terminal; notes stand below them, as they are long."""
-    from rich.console import Console
+    from rich.console import Console as RichConsole
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    console = RichConsole(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_COLUMNS)
+        console = RichConsole(highlight=False, width=PIPE_COLUMNS)
     blank = UNBROKEN if console.encoding.startswith("utf") else " "
     for sheet in sheets:
         noted = sheet.heading[-1] == "note"

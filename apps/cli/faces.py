@@ -18,8 +18,8 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Several options as one decorator, in the order in which the help shows them."""
 
     def decorate(command: Any) -> Any:
-        for one in reversed(options):
-            command = one(command)
+        for option in reversed(options):
+            command = option(command)
         return command
 
     return decorate
@@ -66,14 +66,14 @@ def embed_faces(
     PATHS are photos, folders, patterns, .tar shards, or - for a list of such on stdin. Photos that the table
     has already are skipped; stopped and started again, it goes on. Under torchrun the work is shared.
     """
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.faces.extraction.embed_faces import Order
     from apps.faces.extraction.embed_faces import embed_faces as make_table
     from apps.faces.extraction.embedder import load_face_model
 
     _one_model(checkpoint, weights)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
-    answer = make_table(paths, Order(out, which, align, workers=workers), model, Screen())
+    answer = make_table(paths, Order(out, which, align, workers=workers), model, Console())
     if answer is not None:
         emit(answer)
         context.exit(1 if 0 < answer["photos"] == answer["unreadable"] else 0)
@@ -138,7 +138,7 @@ def enroll(
 
     A new gallery wants --weights or --checkpoint; one that is there has its own model.
     """
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.faces.people.search import enroll as put
 
     if (checkpoint is not None and weights is not None) or not (
@@ -148,7 +148,7 @@ def enroll(
     asked = context.get_parameter_source("align") is not click.core.ParameterSource.DEFAULT
     answer = put(
         name, paths, gallery, weights=weights, checkpoint=checkpoint, align=align if asked else None,
-        workers=workers, screen=Screen(),
+        workers=workers, console=Console(),
     )
     emit(answer)
     context.exit(1 if answer["photos"] and not answer["faces"] else 0)
@@ -163,10 +163,10 @@ def enroll(
 @_limit
 def cluster_faces(table: Path, out: Path, min_size: int, far: float | None, threshold: float | None) -> None:
     """Sort a table of faces by person, with a contact sheet to look through."""
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.faces.people.contact_sheet import cluster_faces as sort
 
-    emit(sort(table, out, far=far, threshold=threshold, min_size=min_size, screen=Screen()))
+    emit(sort(table, out, far=far, threshold=threshold, min_size=min_size, console=Console()))
 
 
 def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[int] | None:
@@ -199,7 +199,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
 )
 @click.option(
     "--mirror/--no-mirror", default=False, show_default=True,
-    help="judge by the mean of the vectors of a face and of its mirror image",
+    help="evaluate by the mean of the vectors of a face and of its mirror image",
 )
 @click.option(
     "--keep-thresholds/--no-keep-thresholds", default=False, show_default=True,
@@ -208,20 +208,20 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @_workers
 @click.pass_context
-def evaluate_faces(context: click.Context, /, data: Path, **told: Any) -> None:
+def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
     """Judge face models: LFW's protocol, and every photo against every other.
 
     Several models give a line each, and one table in the report.
     """
-    from apps.engine.core.console import Screen
-    from apps.faces.verification.evaluate import evaluate_faces as judge
+    from apps.engine.core.console import Console
+    from apps.faces.verification.evaluate import evaluate_faces as evaluate_models
 
-    if not any(told[name] for name in ("checkpoints", "weights", "predictions", "teacher")):
+    if not any(value[name] for name in ("checkpoints", "weights", "predictions", "teacher")):
         raise click.UsageError("give --checkpoint RUN, --weights W or --predictions F, at least one")
-    if not any(told[name] for name in ("checkpoints", "weights")):
+    if not any(value[name] for name in ("checkpoints", "weights")):
         why = "is for --checkpoint and --weights: vectors of a file are judged as is"
         refuse_vain(context, ("align", "mirror", "workers"), why)
-    for line in judge(data, screen=Screen(), **told):
+    for line in evaluate_models(data, console=Console(), **value):
         emit(line)
 
 

@@ -18,15 +18,15 @@ OWN = ("data", "teacher")  # of one task each: --data NAME=DIR, --set NAME.teach
 
 def _pairs(words: Sequence[str], flag: str) -> dict[str, str]:
     """``NAME=VALUE`` words as a dict."""
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
             raise click.UsageError(f"{flag} wants NAME=VALUE, got {word!r}")
-        if name in found:
+        if name in results:
             raise click.UsageError(f"{flag} {name} is given twice")
-        found[name] = value
-    return found
+        results[name] = value
+    return results
 
 
 def _numbers(words: Sequence[str], flag: str) -> dict[str, float]:
@@ -38,20 +38,20 @@ def _numbers(words: Sequence[str], flag: str) -> dict[str, float]:
 
 def _set(words: Sequence[str], apps: dict[str, str]) -> dict[str, dict[str, Any]]:
     """``NAME.OPTION=VALUE`` words as the options of each task, in their types."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for key, value in _pairs(words, "--set").items():
         name, _, flag = key.partition(".")
         if name not in apps:
             raise click.UsageError(f"--set {key}: there is no such task; {', '.join(apps)}")
-        known = {str(one.name): one for one in settings_options(load_app(apps[name]).Settings)}
+        known = {str(item.name): item for item in settings_options(load_app(apps[name]).Settings)}
         option = known.get(flag.replace("-", "_"))
         if option is None or option.name == "data":
             raise click.UsageError(f"--set {key}: {apps[name]} has no option {flag!r}")
         try:
-            found.setdefault(name, {})[str(option.name)] = option.type.convert(value, option, None)
+            results.setdefault(name, {})[str(option.name)] = option.type.convert(value, option, None)
         except click.BadParameter as err:
             raise click.UsageError(f"--set {key}: {err.message}") from err
-    return found
+    return results
 
 
 def _tasks(words: Sequence[str], rest: dict[str, Any]) -> list[TaskSpec]:
@@ -80,18 +80,18 @@ def _run(
             load_app(task.app).Settings(**task.settings(given))
     except ValueError as err:
         raise click.UsageError(str(err)) from err
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.joint.train import joint as teach
 
     answer = teach(
-        tasks, given, out=out, resume=resume, stop_after=stop_after, compare=compare, screen=Screen()
+        tasks, given, out=out, resume=resume, stop_after=stop_after, compare=compare, console=Console()
     )
     emit(answer)
 
 
 def _joint_command() -> click.Command:
     """``joint`` with an option for each setting that all tasks share."""
-    own: list[click.Parameter] = [
+    parameters: list[click.Parameter] = [
         click.Option(["--data"], multiple=True, metavar="NAME=DIR", help="a task's folder of photos"),
         click.Option(["--out"], type=FOLDER, required=True, help="folder; RUN/NAME becomes each task's run"),
         click.Option(["--resume"], is_flag=True, help="go on with the run in --out where it stopped"),
@@ -112,10 +112,10 @@ def _joint_command() -> click.Command:
             ["--set", "set_"], multiple=True, metavar="NAME.OPTION=VALUE", help="an option of one task alone"
         ),
     ]
-    shared = [one for one in settings_options(JointSettings) if one.name not in OWN]
+    shared = [option for option in settings_options(JointSettings) if option.name not in OWN]
     config = config_option(shared)
     return click.Command(
-        "joint", params=[click.Argument(["apps"], nargs=-1), *own, *shared, config],
+        "joint", params=[click.Argument(["apps"], nargs=-1), *parameters, *shared, config],
         callback=click.pass_context(_run),
         help="Teach several applications on one backbone, each from data of its own, and write a run each. "
         "APPS are two or more of APP or NAME=APP: `joint dogs imagenet`, `joint terriers=dogs hounds=dogs`.",

@@ -34,7 +34,7 @@ DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 )
 @click.version_option(package_name="mobilenet-apps", message="%(version)s")
 def cli() -> None:
-    """One MobileNet backbone, many heads: train, judge and use them on your own photos.
+    """One MobileNet backbone, many heads: train, evaluate and use them on your own photos.
 
     Results are JSON on stdout; words and progress are on stderr.
     """
@@ -53,8 +53,10 @@ class AppGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of one application; its own where it brings one."""
-        own = super().get_command(ctx, cmd_name)
-        made: click.Command | None = self.make(cmd_name) if own is None and cmd_name in targets() else own
+        custom = super().get_command(ctx, cmd_name)
+        made: click.Command | None = (
+            self.make(cmd_name) if custom is None and cmd_name in targets() else custom
+        )
         return made
 
 
@@ -76,21 +78,21 @@ def _finetune_command(name: str) -> click.Command:
             kind(**given)
         except ValueError as err:
             raise click.UsageError(str(err)) from err
-        from apps.engine.core.console import Screen
+        from apps.engine.core.console import Console
 
         if find_lr:
             from apps.engine.training.lr_finder import run_lr_finder
 
-            emit(run_lr_finder(name, given, out=folder, screen=Screen()))
+            emit(run_lr_finder(name, given, out=folder, console=Console()))
             return
         from apps.engine.training.finetune import finetune
 
-        own = {key: rest[key] for key in ("stop_after", "any_world")}
-        answer = finetune(name, given, out=folder, resume=resume, screen=Screen(), **own)
+        custom = {key: rest[key] for key in ("stop_after", "any_world")}
+        answer = finetune(name, given, out=folder, resume=resume, console=Console(), **custom)
         if answer is not None:
             emit(answer)
 
-    own = [
+    results = [
         click.Option(["--out"], type=FOLDER, help="the run's folder  [default: runs/NAME, numbered]"),
         click.Option(["--resume"], is_flag=True, help="go on with the run in --out where it stopped"),
         click.Option(
@@ -107,9 +109,9 @@ def _finetune_command(name: str) -> click.Command:
         ),
     ]
     options = settings_options(kind)
-    config = config_option([*options, *own])
+    config = config_option([*options, *results])
     return click.Command(
-        name, params=[*options, *own, config], callback=run,
+        name, params=[*options, *results, config], callback=run,
         help=f"Train {name} and write a run's folder: model, figures, report.html.",
     )
 
@@ -118,12 +120,12 @@ def _evaluate_command(name: str) -> click.Command:
     """``evaluate NAME``."""
 
     def run(checkpoint: Path | None, weights: str | None, **rest: Any) -> None:
-        from apps.engine.core.console import Screen
+        from apps.engine.core.console import Console
         from apps.engine.evaluation.evaluate import evaluate
 
         if (checkpoint is None) == (weights is None):
             raise click.UsageError("give either --checkpoint RUN or --weights W")
-        emit(evaluate(name, checkpoint=checkpoint, weights=weights, screen=Screen(), **rest))
+        emit(evaluate(name, checkpoint=checkpoint, weights=weights, console=Console(), **rest))
 
     params = [
         click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
@@ -179,10 +181,10 @@ cli.add_command(evaluate_group)
 @click.option("--base-url", help="fetch from a mirror instead of the official place")
 def fetch(dataset: str, root: Path, base_url: str | None) -> None:
     """Download a data set, check it and unpack it; go on where a download broke off."""
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.zoo.datasets import fetch as get
 
-    with Screen().downloads() as update:
+    with Console().downloads() as update:
         emit(get(dataset, root, base_url=base_url, on_progress=update))
 
 

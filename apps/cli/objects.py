@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER, SHARE
-from apps.cli.output import PRECISION, WORKERS, emit, emit_photos, refuse_vain
+from apps.cli.output import PRECISION, WORKERS, emit, emit_images, refuse_vain
 
 
 @click.command("objects")
@@ -36,14 +36,14 @@ def evaluate_objects(
         raise click.UsageError("--write-predictions writes the answers of a run; give --checkpoint RUN")
     if predictions is not None:
         refuse_vain(context, ("workers", "precision"), "is for --checkpoint: predictions are judged as is")
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.objects.evaluate import evaluate_predictions, evaluate_run
 
     if checkpoint is not None:
-        emit(evaluate_run(checkpoint, screen=Screen(), **rest))
+        emit(evaluate_run(checkpoint, console=Console(), **rest))
     elif predictions is not None:
         how = {name: rest[name] for name in ("data", "split", "report")}
-        emit(evaluate_predictions(predictions, screen=Screen(), **how))
+        emit(evaluate_predictions(predictions, console=Console(), **how))
 
 
 @click.command("detect")
@@ -62,5 +62,5 @@ def detect(context: click.Context, /, paths: tuple[Path, ...], classes: str | No
     """Find objects on photos, or on all photos in folders: one JSON line each."""
     from apps.objects.detect import detect as answers
 
-    wanted = [one.strip() for one in (classes or "").split(",") if one.strip()]
-    emit_photos(context, answers(paths, classes=wanted, **rest))
+    wanted = [part.strip() for part in (classes or "").split(",") if part.strip()]
+    emit_images(context, answers(paths, classes=wanted, **rest))

@@ -29,10 +29,10 @@ class Share(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> float:
         """The number."""
-        found: float = super().convert(value, param, context)
-        if math.isnan(found):
+        result: float = super().convert(value, param, context)
+        if math.isnan(result):
             self.fail(f"{value!r} is not in the range 0<=x<=1.", param, context)
-        return found
+        return result
 
 
 SHARE = Share()
@@ -41,7 +41,7 @@ SHARE = Share()
 def settings_options(kind: type[Settings]) -> list[click.Option]:
     """One option a field: its type, help and choices; booleans as ``--x/--no-x``."""
     hints = get_type_hints(kind)
-    return [_option(one.name, hints[one.name], one.default, one.metadata) for one in fields(kind)]
+    return [_option(field.name, hints[field.name], field.default, field.metadata) for field in fields(kind)]
 
 
 def _option(name: str, hint: Any, default: Any, limits: Any) -> click.Option:
@@ -69,7 +69,7 @@ def _range(limits: Any) -> list[str]:
 def _plain_type(hint: Any) -> Any:
     """``int`` of ``int | None``."""
     if get_origin(hint) in (Union, types.UnionType):
-        return next(one for one in get_args(hint) if one is not type(None))
+        return next(arg for arg in get_args(hint) if arg is not type(None))
     return hint
 
 
@@ -77,9 +77,9 @@ def given_settings(context: click.Context, kind: type[Settings]) -> dict[str, An
     """The settings that the user gave, on the command line or in the file."""
     sources = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
     return {
-        one.name: context.params[one.name]
-        for one in fields(kind)
-        if context.get_parameter_source(one.name) in sources
+        field.name: context.params[field.name]
+        for field in fields(kind)
+        if context.get_parameter_source(field.name) in sources
     }
 
 
@@ -110,7 +110,7 @@ def read_config_file(path: Path, known: Sequence[click.Option]) -> dict[str, Any
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise click.BadParameter(f"{path} is not TOML: {err}") from err
     values = {key.replace("-", "_"): value for key, value in values.items()}
-    options = {str(one.name): one for one in known}
+    options = {str(item.name): item for item in known}
     strange = sorted(set(values) - set(options))
     if strange:
         known_keys = ", ".join(sorted(options))

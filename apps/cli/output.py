@@ -82,7 +82,7 @@ def terminal_table(
     return table
 
 
-def emit_photos(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:
+def emit_images(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:
     """A line a photo, or a face; photos with an ``error`` are counted on stderr; exit code 1 if all are bad.
 
     A photo on which no face is found was read: it has a line that says so, and is counted apart.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import PRECISION, WORKERS, emit, emit_photos, refuse_vain
+from apps.cli.output import PRECISION, WORKERS, emit, emit_images, refuse_vain
 
 _LEAST = click.option(
     "--min-confidence", "least", type=float, default=0.0, show_default=True,
@@ -42,17 +42,17 @@ def evaluate_places(
     context: click.Context, /, checkpoint: Path | None, predictions: Path | None, **rest: Any
 ) -> None:
     """Judge a model of places, or predictions of any system, by kilometres."""
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.places.evaluate import evaluate_predictions, evaluate_run
 
     if (checkpoint is None) == (predictions is None):
         raise click.UsageError("give either --checkpoint RUN or --predictions F")
     if checkpoint is not None:
-        emit(evaluate_run(checkpoint, screen=Screen(), **rest))
+        emit(evaluate_run(checkpoint, console=Console(), **rest))
         return
     assert predictions is not None
     refuse_vain(context, _OF_RUNS, "is for --checkpoint: predictions are judged as is")
-    emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"], screen=Screen()))
+    emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"], console=Console()))
 
 
 @click.command("locate")
@@ -74,8 +74,8 @@ def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path,
     PATHS are photos, or folders that are searched for photos. What the camera wrote about the place is not
     read. Answers are coarse, as a city is, unless --precise.
     """
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.places.locate import Asked
     from apps.places.locate import locate as answers
 
-    emit_photos(context, answers(paths, checkpoint, Asked(**rest), Screen()))
+    emit_images(context, answers(paths, checkpoint, Asked(**rest), Console()))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import PRECISION, WORKERS, emit_photos
+from apps.cli.output import PRECISION, WORKERS, emit_images
 
 TTA = ["none", "mirror", "ten", "scales"]
 TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
@@ -51,13 +51,13 @@ def predict(
         from apps.engine.inference.predict import predict as answers
 
         lines = answers(paths, **rest)
-    emit_photos(context, lines)
+    emit_images(context, lines)
 
 
 def _by_heads(paths: tuple[Path, ...], heads: str, separate: bool, rest: dict[str, Any]) -> Lines:
     from apps.joint.multi_head import predict_heads
 
-    runs = [Path(one) for one in heads.split(",") if one]
+    runs = [Path(part) for part in heads.split(",") if part]
     if not runs:
         raise click.UsageError("--heads names no run; give --heads RUN,RUN")
     how = {name: rest[name] for name in ("top", "workers", "tta", "precision")}

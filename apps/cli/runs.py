@@ -34,13 +34,13 @@ def runs(paths: tuple[Path, ...], sort: str | None, comparing: bool, as_json: bo
         raise click.UsageError(f"give one DIR, or --compare with the {len(paths)} runs")
     from apps.engine.tracking.runs import find_runs, ordered
 
-    found = find_runs(paths[0] if paths else Path("runs"))
-    found = ordered(found, sort) if sort else found
+    result = find_runs(paths[0] if paths else Path("runs"))
+    result = ordered(result, sort) if sort else result
     if as_json:
-        for run in found:
+        for run in result:
             click.echo(json.dumps(run.to_dict()))
         return
-    _draw_list(found, sort)
+    _draw_list(result, sort)
 
 
 def _compare(paths: Sequence[Path], as_json: bool) -> None:
@@ -66,21 +66,21 @@ def _named(paths: Sequence[Path]) -> list[Run]:
         parent = names.pop(0)
     if len(names) < 2:
         raise click.UsageError(f"--compare takes two runs or more, got {len(names)}")
-    found = []
+    results = []
     for name in names:
         run = read_run(name) or read_run(parent / name)
         if run is None:
             raise FileNotFoundError(f"there is no run at {name} nor at {parent / name}; `runs` lists them")
-        found.append(run)
-    return found
+        results.append(run)
+    return results
 
 
-def _draw_list(found: Sequence[Run], sort: str | None) -> None:
+def _draw_list(result: Sequence[Run], sort: str | None) -> None:
     from apps.engine.tracking.tables import list_lines, notes
 
     width = _width()
-    _draw(list_lines(found, width, sort), wraps_first=True)
-    for note in notes(found):
+    _draw(list_lines(result, width, sort), wraps_first=True)
+    for note in notes(result):
         click.echo(note)
 
 
@@ -93,18 +93,18 @@ def _draw_comparison(values: dict[str, Any]) -> None:
 
 
 def _width() -> int:
-    from rich.console import Console
+    from rich.console import Console as RichConsole
 
-    return Console().width
+    return RichConsole().width
 
 
 def _draw(table: Sequence[Sequence[str]], *, wraps_first: bool = False) -> None:
     """A heading and rows of cells; figures stand to the right; all columns wrap, or the first alone."""
-    from rich.console import Console
+    from rich.console import Console as RichConsole
 
     from apps.engine.tracking.tables import is_figure
 
     head, *rows = table
     numeric = {at for at in range(len(head)) if all(is_figure(row[at]) for row in rows)}
     unbroken = range(1, len(head)) if wraps_first else ()
-    Console(highlight=False).print(terminal_table(head, rows, numeric, unbroken=unbroken))
+    RichConsole(highlight=False).print(terminal_table(head, rows, numeric, unbroken=unbroken))

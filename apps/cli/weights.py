@@ -42,17 +42,17 @@ def _calibration(command: Any) -> Any:
 @click.option("--padding", type=click.Choice(["same", "symmetric"]), help="as TensorFlow or as PyTorch pads")
 @click.option("--source", help="where the file comes from, for the metadata")
 @click.option("--licence", help="of the weights, as an SPDX name, for the metadata")
-def import_command(file: Path, out: Path | None, **told: Any) -> None:
+def import_command(file: Path, out: Path | None, **value: Any) -> None:
     """Read a TFLite, Keras .h5 or PyTorch file of MobileNetV1 into a safetensors file of this project.
 
     The result is checked against the file's own numbers, and against TensorFlow Lite's interpreter where
     ai-edge-litert is installed.
     """
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.zoo.convert.importer import ImportOptions, import_weights
 
     to = out or Path(f"{file.stem}.safetensors")
-    emit(import_weights(file, to, ImportOptions(**told), Screen()))
+    emit(import_weights(file, to, ImportOptions(**value), Console()))
 
 
 @weights.command("list")
@@ -80,12 +80,12 @@ def show_command(name: str) -> None:
 @_calibration
 def fetch_command(name: str, to: Path, base_url: str | None, calibrate: Path | None, photos: int) -> None:
     """Download registered weights, check and import them; go on where a download broke off."""
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.zoo.convert.importer import ImportOptions
     from apps.zoo.weights import fetch_weights
 
-    screen, options = Screen(), ImportOptions(calibrate=calibrate, photos=photos)
-    with screen.downloads() as update:
+    console, options = Console(), ImportOptions(calibrate=calibrate, photos=photos)
+    with console.downloads() as update:
         emit(fetch_weights(
-            name, to, base_url=base_url, options=options, screen=screen, on_progress=update
+            name, to, base_url=base_url, options=options, console=console, on_progress=update
         ))

@@ -54,7 +54,7 @@ def compare(row: Row) -> dict[str, Any]:
     notes = (row.note, *_rounded(row, ours, differences))
     return {
         "name": row.name, "paper": paper, "ours": ours, "difference_percent": differences[0],
-        "difference_percent_parameters": differences[1], "note": "; ".join(one for one in notes if one),
+        "difference_percent_parameters": differences[1], "note": "; ".join(note for note in notes if note),
     }
 
 
@@ -172,17 +172,22 @@ def _described(row: dict[str, Any], total: Cost, layers: bool) -> dict[str, Any]
     row = start | row
     row |= {"weights": total.weights, "kinds": {
         kind: {
-            "mult_adds": one.mult_adds, "parameters": one.parameters, "weights": one.weights,
-            "mult_adds_share": round(one.mult_adds / max(total.mult_adds, 1), 6),
-            "weights_share": round(one.weights / max(total.weights, 1), 6),
-        } for kind, one in total.kinds().items()
+            "mult_adds": item.mult_adds, "parameters": item.parameters, "weights": item.weights,
+            "mult_adds_share": round(item.mult_adds / max(total.mult_adds, 1), 6),
+            "weights_share": round(item.weights / max(total.weights, 1), 6),
+        } for kind, item in total.kinds().items()
     }, "convention": CONVENTION}
     if layers:
         row["layers"] = [
             {
-                "name": one.name, "kind": one.kind, "mult_adds": one.mult_adds, "parameters": one.parameters,
-                "output": list(one.output), "runs": one.runs,
-            } for one in total.layers
+                "name": layer.name,
+                "kind": layer.kind,
+                "mult_adds": layer.mult_adds,
+                "parameters": layer.parameters,
+                "output": list(layer.output),
+                "runs": layer.runs,
+            }
+            for layer in total.layers
         ]
     return row
 

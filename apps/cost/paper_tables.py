@@ -170,7 +170,7 @@ TABLE_10 = Table("Stanford Dogs", (
 
 def _within(*shares: float) -> dict[str, float]:
     distances = ("2500km", "750km", "200km", "25km", "1km")
-    return {f"within_{one}": share for one, share in zip(distances, shares, strict=True)}
+    return {f"within_{distance}": share for distance, share in zip(distances, shares, strict=True)}
 
 
 TABLE_11 = Table("where a photo was taken: Im2GPS", (

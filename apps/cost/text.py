@@ -34,8 +34,8 @@ class Sheet:
 def table_sheet(number: int, rows: Sequence[dict[str, Any]]) -> Sheet:
     """One of the paper's tables, beside ours."""
     table = TABLES[number]
-    metrics = [one for one in rows[0]["paper"] if one not in COSTS]
-    words = [_metric(one, number) for one in metrics]
+    metrics = [item for item in rows[0]["paper"] if item not in COSTS]
+    words = [_metric(metric, number) for metric in metrics]
     share = any("mult_adds_share" in row["paper"] for row in rows)
     heading = (
         "network" if not share else "kind of layer", *words, "mult-adds, paper", "ours", "%",
@@ -58,7 +58,7 @@ def _metric(name: str, number: int) -> str:
 def _cells(row: dict[str, Any], metrics: list[str], share: bool) -> list[str]:
     """Accuracies, then the paper's figure, ours and the difference, twice."""
     paper, ours = row["paper"], row["ours"] or {}
-    cells = [f"{100 * paper[one]:.1f} %" for one in metrics]
+    cells = [f"{100 * paper[metric]:.1f} %" for metric in metrics]
     for what, digits, difference in (
         ("mult_adds", 2, row["difference_percent"]),
         ("parameters", 3, row["difference_percent_parameters"]),
@@ -89,37 +89,48 @@ def kinds_sheet(row: dict[str, Any]) -> Sheet:
         ("kind of layer", "mult-adds", "share", "parameters", "weights", "share of weights"),
         tuple(
             (
-                kind, f"{one['mult_adds']:,}", f"{100 * one.get('mult_adds_share', 1):.2f} %",
-                f"{one['parameters']:,}", f"{one['weights']:,}", f"{100 * one.get('weights_share', 1):.2f} %",
-            ) for kind, one in kinds.items()
+                kind,
+                f"{item['mult_adds']:,}",
+                f"{100 * item.get('mult_adds_share', 1):.2f} %",
+                f"{item['parameters']:,}",
+                f"{item['weights']:,}",
+                f"{100 * item.get('weights_share', 1):.2f} %",
+            )
+            for kind, item in kinds.items()
         ),
-        frozenset(range(1, 6)), _remark(row),
+        frozenset(range(1, 6)),
+        _remark(row),
     )
 
 
 def _remark(row: dict[str, Any]) -> str:
     """What the paper says of this network, and what is not counted."""
     paper = row["paper"]
-    said = ""
+    text = ""
     if "mult_adds" in paper:
-        said = (
+        text = (
             f"The paper: {_amount(paper['mult_adds'], False)} mult-adds, "
             f"{_amount(paper['parameters'], False)} parameters "
             f"({_signed(row['difference_percent'])} % and {_signed(row['difference_percent_parameters'])} %)."
         )
     note: str = row["note"]
-    return " ".join(one for one in (said, note and f"Note: {note}.") if one)
+    return " ".join(item for item in (text, note and f"Note: {note}.") if item)
 
 
 def layers_sheet(row: dict[str, Any]) -> Sheet:
     """Every layer of one network, in the order in which they run."""
     return Sheet(
-        "layers", ("layer", "kind", "output", "mult-adds", "parameters"),
+        "layers",
+        ("layer", "kind", "output", "mult-adds", "parameters"),
         tuple(
             (
-                one["name"], one["kind"], " x ".join(str(size) for size in one["output"][1:]) or "not run",
-                f"{one['mult_adds']:,}", f"{one['parameters']:,}",
-            ) for one in row["layers"]
+                layer["name"],
+                layer["kind"],
+                " x ".join(str(size) for size in layer["output"][1:]) or "not run",
+                f"{layer['mult_adds']:,}",
+                f"{layer['parameters']:,}",
+            )
+            for layer in row["layers"]
         ),
         frozenset({2, 3, 4}),
     )

@@ -76,8 +76,8 @@ def _head(head: HeadSpec, answer: Mapping[str, Any]) -> list[str]:
     if head.metrics:
         rows = [(name, "undefined" if v is None else f"{v:.4g}") for name, v in head.metrics.items()]
         lines += [*markdown_table(("figure of the run, on its validation photos", "value"), rows), ""]
-    figures, own = answer.get("figures", {}), f"{head.name}/"
-    mine = {name: value for name, value in figures.items() if name.startswith(own)}
+    figures, custom = answer.get("figures", {}), f"{head.name}/"
+    mine = {name: value for name, value in figures.items() if name.startswith(custom)}
     for name, value in mine.items():
         if name in answer["drop"]:
             photos = mine[f"{head.name}/photos"]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode.boxes import suppressed
 from apps.engine.inference.model_file import ModelFile
 from apps.engine.inference.preprocess import square
 from apps.export.graph.model import Loaded, Plan
-from datasets.image_io import BadPhotoError
+from datasets.image_io import BadImageError
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # greatest distance over the greatest output
 BATCHES = (1, 3)
@@ -65,19 +65,19 @@ def figures(
         OSError: the photos are missing.
         ValueError: none can be read.
     """
-    found: list[dict[str, float]] = [{} for _ in models]
+    results: list[dict[str, float]] = [{} for _ in models]
     for place, (app, _, config) in enumerate(parts):
-        one = type(app)(type(app.settings)(**{**app.settings.to_dict(), "data": str(data)}))
-        one.prepare("val", Screen(quiet=True), classes=config.classes)
-        photos, head = one.dataset("val", classes=config.classes), models[0].spec.heads[place]
+        item = type(app)(type(app.settings)(**{**app.settings.to_dict(), "data": str(data)}))
+        item.prepare("val", Console(quiet=True), classes=config.classes)
+        photos, head = item.dataset("val", classes=config.classes), models[0].spec.heads[place]
         kept, outputs = _outputs(photos, models, head, say)
         if not kept:
             raise ValueError(f"no photo of --validate {data} can be read")
-        for values, made in zip(found, outputs, strict=True):
-            name = f"{head.name}/{one.primary_metric.name}"
-            values[name] = _figure(one, parts[place], head, photos, kept, made)
+        for values, made in zip(results, outputs, strict=True):
+            name = f"{head.name}/{item.primary_metric.name}"
+            values[name] = _figure(item, parts[place], head, photos, kept, made)
             values[f"{head.name}/photos"] = len(kept)
-    return found
+    return results
 
 
 def _outputs(
@@ -91,15 +91,15 @@ def _outputs(
     for index in range(len(photos)):
         try:
             pixels = photos.pixels(index)
-        except BadPhotoError as err:
+        except BadImageError as err:
             say(f"skipped: {err}")
             continue
         images = models[0].laid_out(square(pixels, spec.resolution, spec.crop, spec.resize))
         kept.append(index)
         for model, made in zip(models, outputs, strict=True):
-            own = model.run(images)[first : first + len(head.outputs)]
+            custom = model.run(images)[first : first + len(head.outputs)]
             boxes = head.kind == "boxes"
-            made.append(suppressed(own[0][0], own[1][0], head.extra) if boxes else tuple(own))
+            made.append(suppressed(custom[0][0], custom[1][0], head.extra) if boxes else tuple(custom))
     return kept, outputs
 
 
@@ -109,21 +109,21 @@ def _figure(
     from apps.engine.data.collate import stacked
 
     _, model, config = part
-    judged: Any
+    value: Any
     if head.kind == "boxes":
-        judged = [tuple(map(torch.from_numpy, one)) for one in outputs]
+        value = [tuple(map(torch.from_numpy, item)) for item in outputs]
     else:
         whole = [torch.from_numpy(np.concatenate(part)) for part in zip(*outputs, strict=True)]
         output = whole[0] if len(whole) == 1 else tuple(whole)
         placed = head.kind == "cells"  # whose outputs are log-probabilities already
-        judged = {"log_probabilities": output} if placed else app.postprocess(model.heads[config.app], output)
+        value = {"log_probabilities": output} if placed else app.postprocess(model.heads[config.app], output)
     targets = stacked([photos.target(index) for index in kept])
     paths = tuple(str(photos.photos[index].path) for index in kept)
-    predictions = app.predictions(judged, targets, paths, config.classes, config.calibration)
+    predictions = app.predictions(value, targets, paths, config.classes, config.calibration)
     name = app.primary_metric.name
-    found = predictions.metrics()[name]
-    if found is None:
+    result = predictions.metrics()[name]
+    if result is None:
         raise ValueError(
             f"{name} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"
         )
-    return float(found)
+    return float(result)

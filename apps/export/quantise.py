@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from apps.engine.core.spec import INPUT
 from apps.engine.inference.model_file import ModelFile
 from apps.export.graph.tail import tail
-from datasets.image_io import BadPhotoError, list_photos
+from datasets.image_io import BadImageError, list_photos
 
 PHOTOS = 200  # that the ranges are taken from
 PLAIN = 2  # first convolutions that stay in fp32
@@ -27,10 +27,10 @@ def calibration_photos(folder: Path, most: int = PHOTOS) -> list[Path]:
         FileNotFoundError: there is no such folder.
         ValueError: it holds no photo.
     """
-    found = list_photos(
+    result = list_photos(
         [folder], "--calibrate wants a folder with some hundred photos like those that the model will see"
     )
-    return found[:: -(-len(found) // most)]
+    return result[:: -(-len(result) // most)]
 
 
 class _Reader:
@@ -58,12 +58,12 @@ def readable(
         ValueError: none can.
     """
     good: list[Path] = []
-    last: BadPhotoError | None = None
+    last: BadImageError | None = None
     for path in paths:
         try:
             model.photo(path)
             good.append(path)
-        except BadPhotoError as err:
+        except BadImageError as err:
             last = err
             say(f"skipped: {err}")
     if not good:

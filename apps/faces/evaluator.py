@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from apps.faces.extraction.embedder import Vectors
-from apps.faces.extraction.extractor import Looked
+from apps.faces.extraction.extractor import Extraction
 from apps.faces.verification.intervals import tar_intervals
 from apps.faces.verification.protocol import (
     Ints,
@@ -19,13 +19,13 @@ from apps.faces.verification.protocol import (
     pair_figures,
     rank1,
 )
-from apps.faces.verification.results import Judged
-from apps.faces.verification.verification_set import FOLDS, PAIRS_A_FOLD, Trial
+from apps.faces.verification.results import VerificationResult
+from apps.faces.verification.verification_set import FOLDS, PAIRS_A_FOLD, VerificationSet
 from datasets.faces.identities import draw_pairs
 
 
 @dataclass(frozen=True)
-class Embedded:
+class FaceEvaluation:
     """A student's vectors of photos whose people are known.
 
     Args:
@@ -68,21 +68,21 @@ class Embedded:
 
     def metrics(self) -> dict[str, float]:
         """The figures by the names of the design."""
-        return self.judged("").metrics()
+        return self.verification("").metrics()
 
     def intervals(self) -> dict[str, list[float]]:
         """95 % intervals of the rates."""
         spread = tar_intervals(self.vectors, self._labels, self.points)
         return {f"tar@far={far_name(far)}": between for far, between in spread.items()}
 
-    def judged(self, name: str) -> Judged:
+    def verification(self, name: str) -> VerificationResult:
         """The same as ``evaluate faces`` has it; its photos cannot be looked at again."""
         first, second, same, fold = self._pairs
-        trial = Trial(self.paths, _never, self._labels, first, second, same.astype(bool), fold)
-        return Judged(
+        trial = VerificationSet(self.paths, _never, self._labels, first, second, same.astype(bool), fold)
+        return VerificationResult(
             name, trial, self.vectors, self.pairs, self.points, rank1(self.vectors, self._labels), {}, {}, 0
         )
 
 
-def _never(*_: object) -> Looked:
+def _never(*_: object) -> Extraction:
     raise ValueError("these photos were judged already")

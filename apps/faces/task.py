@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Losses, ReportInputs
-    from apps.faces.evaluator import Embedded
+    from apps.faces.evaluator import FaceEvaluation
     from datasets.base import Photo
-    from datasets.faces.distillation import TaughtFaces
+    from datasets.faces.distillation import FaceDistillationDataset
     from datasets.faces.identities import Identities
     from heads import Embedding
 
@@ -51,7 +51,9 @@ class FacesSettings(Settings):
     val_folds: str | None = option(
         None, "folds of --data's pairs.txt whose people are judged by and never learned from, as in 7,8"
     )
-    val_share: float = option(0.1, "without --val-folds: share of the people to judge by", above=0, below=1)
+    val_share: float = option(
+        0.1, "without --val-folds: share of the people for validation", above=0, below=1
+    )
     teacher: str | None = option(
         None, "a .npz file of vectors, facenet:vggface2, facenet:casia-webface, a run, or an .onnx file"
     )
@@ -68,7 +70,7 @@ class FacesSettings(Settings):
     margin: float = option(0.35, "of --margin-loss: radians of arcface, cosine of cosface", low=0, below=1)
     margin_scale: float = option(32.0, "by which --margin-loss multiplies cosines", above=0)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
-    judged_crop: float = option(
+    eval_crop: float = option(
         1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
     )
     min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
@@ -107,9 +109,9 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     @property
     def eval_crop(self) -> float | None:
         """As the settings say."""
-        return self.settings.judged_crop
+        return self.settings.eval_crop
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> TaughtFaces:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> FaceDistillationDataset:
         """The images of the people to train on, or of those to evaluate on, with the teacher's vectors.
 
         Raises:
@@ -117,23 +119,23 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             ValueError: there is nothing to learn from, or too few people.
         """
         from apps.faces.teachers import kept_vectors
-        from datasets.faces.distillation import TaughtFaces
+        from datasets.faces.distillation import FaceDistillationDataset
         from datasets.synthetic.drawn_dogs import default_cache
 
         s, (chosen, people, names) = self.settings, self._people(split)
         if s.teacher is None or split == "val":
-            return TaughtFaces(chosen, people, None)
+            return FaceDistillationDataset(chosen, people, None)
         folder = default_cache() / "teachers"
         vectors, gone = kept_vectors(s.teacher, [p.path for p in chosen], names, folder=folder)
         known = vectors[~gone]
         if s.centre:
             known = centred(known)
         kept = [p for p, missing in zip(chosen, gone, strict=True) if not missing]
-        photos = TaughtFaces(kept, people, known)
+        photos = FaceDistillationDataset(kept, people, known)
         photos.notes += [f"{gone.sum()} photos have no vector of the teacher: left out"] if gone.any() else []
         return photos
 
-    def prepare(self, split: str, screen: Screen, *, classes: Sequence[str] | None = None) -> None:
+    def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Compute the teacher's vectors of the images to train on, unless they are kept already."""
         if self.settings.teacher is None or split == "val":
             return
@@ -143,7 +145,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         chosen, _, names = self._people(split)
         teacher_vectors(
             self.settings.teacher, [p.path for p in chosen], names, folder=default_cache() / "teachers",
-            screen=screen,
+            console=console,
         )
 
     def _people(self, split: str) -> tuple[list[Photo], list[str], list[str]]:
@@ -219,7 +221,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             head.linear.bias.copy_(torch.as_tensor(fitted.intercept_))
         return f"head fitted to the teacher's vectors by ridge regression, strength {fitted.alpha_:g}"
 
-    def losses(self, head: Embedding, photos: TaughtFaces) -> Losses[dict[str, Tensor]]:
+    def losses(self, head: Embedding, photos: FaceDistillationDataset) -> Losses[dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
         from apps.engine.training.losses import plain_terms
 
@@ -238,11 +240,11 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     def predictions(
         self, outputs: Tensor, targets: dict[str, Tensor], paths: tuple[str, ...], classes: Sequence[str],
         calibration: dict[str, Any] | None = None,
-    ) -> Embedded:
+    ) -> FaceEvaluation:
         """Vectors with the person of each."""
-        from apps.faces.evaluator import Embedded
+        from apps.faces.evaluator import FaceEvaluation
 
-        return Embedded(outputs.numpy(), targets["person"].numpy(), paths)
+        return FaceEvaluation(outputs.numpy(), targets["person"].numpy(), paths)
 
     def head_spec(self, head: Embedding, config: RunConfig) -> HeadSpec:
         """Vectors."""
@@ -250,7 +252,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
 
         return HeadSpec.of("embedding", config, ("embedding",))
 
-    def calibrate(self, raw: Embedded) -> tuple[Embedded, dict[str, Any], dict[str, float]]:
+    def calibrate(self, raw: FaceEvaluation) -> tuple[FaceEvaluation, dict[str, Any], dict[str, float]]:
         """The thresholds at some rates of false accepts, for crops as they were judged."""
         from apps.faces.verification.protocol import far_name
 
@@ -262,14 +264,14 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
 
     def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
-        told = ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1")
-        return {f"val/{name}": metrics[name] for name in told if name in metrics}
+        reported = ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1")
+        return {f"val/{name}": metrics[name] for name in reported if name in metrics}
 
-    def report(self, folder: Path, inputs: ReportInputs[Embedded]) -> list[Path]:
+    def report(self, folder: Path, inputs: ReportInputs[FaceEvaluation]) -> list[Path]:
         """The report of ``evaluate faces``."""
         from apps.faces.verification.report import write_report
 
-        named = inputs.evaluation.judged(inputs.config.backbone.name)
+        named = inputs.evaluation.verification(inputs.config.backbone.name)
         return write_report(folder, [named], self.data)
 
 
@@ -278,8 +280,8 @@ def centred(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     import numpy as np
 
     moved = vectors - vectors.mean(axis=0)
-    found: NDArray[np.float32] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
-    return found
+    result: NDArray[np.float32] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
+    return result
 
 
 def people_folder(data: Path) -> Path:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import write_whole
 from apps.engine.core.run_dir import CONFIG
 from apps.faces.extraction.align import square_crop
 from apps.faces.extraction.embedder import BATCH, Vectors, load_face_model
 from apps.faces.verification.evaluate import read_vectors
 from apps.faces.verification.protocol import Bools
-from datasets.image_io import BadPhotoError, read_photo
+from datasets.image_io import BadImageError, read_image
 
 FACENET, FACENET_SIDE = "facenet:", 160
 FACENETS = ("vggface2", "casia-webface")
@@ -25,7 +25,7 @@ Crops = Sequence[Image.Image]
 
 
 def teacher_vectors(
-    spec: str, paths: Sequence[Path], names: Sequence[str], *, folder: Path, screen: Screen
+    spec: str, paths: Sequence[Path], names: Sequence[str], *, folder: Path, console: Console
 ) -> tuple[Vectors, Bools]:
     """A teacher's unit vector of each photo, and which photos it has none for.
 
@@ -36,7 +36,7 @@ def teacher_vectors(
         paths: the photos, face crops.
         names: of them, as the file may know them, without suffix.
         folder: where computed vectors are kept, by the teacher's and the photos' content.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Raises:
         OSError: there is no such teacher, or it cannot be downloaded.
@@ -46,7 +46,7 @@ def teacher_vectors(
     if kept.is_file() or kept == Path(spec):
         return read_vectors(kept, names)
     side, answer = _teacher(spec)
-    vectors, gone = _computed(paths, side, answer, screen)
+    vectors, gone = _computed(paths, side, answer, console)
     known = [name for name, missing in zip(names, gone, strict=True) if not missing]
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(kept, lambda path: _save(path, known, vectors[~gone]))
@@ -125,8 +125,8 @@ def _facenet(name: str) -> Callable[[Crops], Vectors]:
 
     @torch.inference_mode()
     def answer(crops: Crops) -> Vectors:
-        found: Vectors = network(torch.from_numpy(_centred(crops))).numpy()
-        return found
+        vectors: Vectors = network(torch.from_numpy(_centred(crops))).numpy()
+        return vectors
 
     return answer
 
@@ -150,8 +150,8 @@ def _onnx(file: Path) -> tuple[int, Callable[[Crops], Vectors]]:
         pixels = np.stack([np.asarray(crop) for crop in crops]).transpose(0, 3, 1, 2) if raw else (
             _centred(crops) * (128 / 127.5)
         )
-        found = session.run(None, {given.name: np.ascontiguousarray(pixels)})[0]
-        return np.asarray(found, np.float32).reshape(len(crops), -1)
+        result = session.run(None, {given.name: np.ascontiguousarray(pixels)})[0]
+        return np.asarray(result, np.float32).reshape(len(crops), -1)
 
     return side, answer
 
@@ -163,18 +163,18 @@ def _centred(crops: Crops) -> Vectors:
 
 
 def _computed(
-    paths: Sequence[Path], side: int, answer: Callable[[Crops], Vectors], screen: Screen
+    paths: Sequence[Path], side: int, answer: Callable[[Crops], Vectors], console: Console
 ) -> tuple[Vectors, Bools]:
     rows: dict[int, Any] = {}
     crops: list[Image.Image] = []
     waiting: list[int] = []
-    with screen.track("teacher", len(paths)) as update:
+    with console.track("teacher", len(paths)) as update:
         for index, path in enumerate(paths):
             try:
-                crops.append(square_crop(read_photo(path, min_side=side), side))
+                crops.append(square_crop(read_image(path, min_side=side), side))
                 waiting.append(index)
-            except BadPhotoError as err:
-                screen.warn(f"skipped: {err}")
+            except BadImageError as err:
+                console.warn(f"skipped: {err}")
             if crops and (len(crops) == BATCH or index == len(paths) - 1):
                 rows |= dict(zip(waiting, answer(crops), strict=True))
                 crops, waiting = [], []

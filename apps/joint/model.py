@@ -53,8 +53,8 @@ class JointModel(MultiHead):
         self.weights, self.names = dict(weights), list(heads)
         self.log_variance = nn.ParameterDict({name: torch.zeros(()) for name in heads} if learned else {})
         self.norms = [
-            one for one in backbone.modules()
-            if isinstance(one, nn.modules.batchnorm._BatchNorm) and one.running_mean is not None
+            module for module in backbone.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
         ]
         self.apart = nn.ModuleDict({name: _Statistics([*self.norms]) for name in heads} if apart else {})
         self.register_buffer("active", torch.zeros((), dtype=torch.int64))
@@ -74,10 +74,10 @@ class JointModel(MultiHead):
             return
         before, after = self.apart[self.names[int(self.active)]], self.apart[name]
         for place, norm in enumerate(self.norms):
-            for one in STATISTICS:
-                current: Tensor = getattr(norm, one)
-                getattr(before, f"{one}_{place}").copy_(current)
-                current.copy_(getattr(after, f"{one}_{place}"))
+            for statistic in STATISTICS:
+                current: Tensor = getattr(norm, statistic)
+                getattr(before, f"{statistic}_{place}").copy_(current)
+                current.copy_(getattr(after, f"{statistic}_{place}"))
         self.active.fill_(number)
 
     def weigh(self, name: str, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -96,4 +96,4 @@ class JointModel(MultiHead):
         """The tasks' weights as they are now."""
         if not self.log_variance:
             return dict(self.weights)
-        return {name: float(torch.exp(-one.detach())) for name, one in self.log_variance.items()}
+        return {name: float(torch.exp(-value.detach())) for name, value in self.log_variance.items()}

@@ -21,8 +21,8 @@ from apps.engine.inference.batches import answer_loader
 from apps.engine.inference.predict import TOP, check_options
 from apps.engine.inference.tta import tta_logits
 from backbone import Preprocessing, inference_model
-from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import list_photos, photo_size
+from datasets.base import ClassificationDataset, Photo
+from datasets.image_io import image_size, list_photos
 from heads import MultiHead
 
 IMAGES: Subject = "images"
@@ -33,7 +33,7 @@ Forward = Callable[[Tensor], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Member:
+class HeadRun:
     """One run among those that answer together.
 
     Args:
@@ -56,13 +56,13 @@ class Member:
         """What its application looks at: whole photos, the faces on them, or it has a way of its own."""
         return load_app(self.config.app).subject
 
-    def shares(self, other: Member) -> bool:
+    def shares(self, other: HeadRun) -> bool:
         """Whether one pass of one backbone serves both."""
         same = self.config.fingerprint == other.config.fingerprint and self.seen == other.seen
         return same and self.subject == other.subject != OWN_WAY
 
 
-def members_of(runs: Sequence[Path]) -> list[Member]:
+def head_runs(runs: Sequence[Path]) -> list[HeadRun]:
     """The runs with the names of their answers.
 
     The name is the application's; runs of one application go by their folders' names, and folders of one
@@ -77,51 +77,51 @@ def members_of(runs: Sequence[Path]) -> list[Member]:
         while name in names:
             name, number = f"{plain}-{number}", number + 1
         names.append(name)
-    return [Member(name, run, config) for name, run, config in zip(names, runs, configs, strict=True)]
+    return [HeadRun(name, run, config) for name, run, config in zip(names, runs, configs, strict=True)]
 
 
-def passes_of(members: Sequence[Member], *, separate: bool) -> list[list[Member]]:
+def passes_of(members: Sequence[HeadRun], *, separate: bool) -> list[list[HeadRun]]:
     """The members by passes: those of one backbone that see photos alike are together.
 
     Raises:
         ValueError: more than one pass is needed, and ``separate`` does not allow it.
     """
-    passes: list[list[Member]] = []
-    for one in members:
-        home = next((group for group in passes if group[0].shares(one)), None)
+    passes: list[list[HeadRun]] = []
+    for member in members:
+        home = next((group for group in passes if group[0].shares(member)), None)
         if home is None:
-            passes.append([one])
+            passes.append([member])
         else:
-            home.append(one)
+            home.append(member)
     if len(passes) > 1 and not separate:
         raise ValueError(_why(passes[0][0], passes[1][0]))
     return passes
 
 
-def _why(one: Member, other: Member) -> str:
+def _why(head_run: HeadRun, other: HeadRun) -> str:
     """Why two runs cannot answer from one pass, and what to do."""
-    for looking in (one, other):
+    for looking in (head_run, other):
         if looking.subject == OWN_WAY:
             return (
                 f"{looking.run} looks at photos in a way of its own ({looking.config.app}), so one pass does "
                 "not serve it; give --allow-separate"
             )
-    if one.subject != other.subject:
+    if head_run.subject != other.subject:
         return (
-            f"{one.run} looks at {WORDS[one.subject]}, {other.run} at {WORDS[other.subject]}, so one pass "
-            "does not serve both; give --allow-separate"
+            f"{head_run.run} looks at {WORDS[head_run.subject]}, {other.run} at {WORDS[other.subject]}, so "
+            "one pass does not serve both; give --allow-separate"
         )
-    prints = one.config.fingerprint, other.config.fingerprint
+    prints = head_run.config.fingerprint, other.config.fingerprint
     if prints[0] != prints[1]:
         return (
-            f"{one.run} has the backbone {prints[0]}, {other.run} has {prints[1]}: one pass serves one "
+            f"{head_run.run} has the backbone {prints[0]}, {other.run} has {prints[1]}: one pass serves one "
             "backbone; train them with `joint`, or on the same --weights with --freeze, or give "
             "--allow-separate"
         )
     return (
-        f"{one.run} and {other.run} share the backbone {prints[0]}, but the one sees photos at "
-        f"{_seen(one.seen)}, the other at {_seen(other.seen)}; train them with one --resolution, or give "
-        "--allow-separate"
+        f"{head_run.run} and {other.run} share the backbone {prints[0]}, but the one sees photos at "
+        f"{_seen(head_run.seen)}, the other at {_seen(other.seen)}; train them with one --resolution, or "
+        "give --allow-separate"
     )
 
 
@@ -141,7 +141,7 @@ def one_pass(model: MultiHead, dtype: torch.dtype = torch.float32) -> Forward:
     heads: dict[str, Any] = {name: head.eval() for name, head in model.heads.items()}
 
     def forward(images: Tensor) -> dict[str, Any]:
-        maps = {stride: one.float() for stride, one in network(images).items()}
+        maps = {stride: value.float() for stride, value in network(images).items()}
         return {name: head(*(maps[s] for s in model.strides[name])) for name, head in heads.items()}
 
     return forward
@@ -170,18 +170,20 @@ def predict_heads(
         FileNotFoundError: a path or a run is missing.
         ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
     """
-    members, best = members_of(runs), top or TOP
+    members, best = head_runs(runs), top or TOP
     check_options([load_app(member.config.app) for member in members], top=top, tta=tta)
     passes = passes_of(members, separate=separate)
-    found = list_photos(paths)
+    result = list_photos(paths)
     lines = []
     for group in passes:
         if group[0].subject == OWN_WAY:
-            lines.append(_own_lines(group[0], found, top=best, workers=workers, precision=precision))
+            lines.append(_own_lines(group[0], result, top=best, workers=workers, precision=precision))
         elif group[0].subject == FACES:
-            lines.append(_face_lines(group, found, top=best, workers=workers, precision=precision))
+            lines.append(_face_lines(group, result, top=best, workers=workers, precision=precision))
         else:
-            lines.append(_shared_lines(group, found, top=best, workers=workers, tta=tta, precision=precision))
+            lines.append(
+                _shared_lines(group, result, top=best, workers=workers, tta=tta, precision=precision)
+            )
     for parts in zip(*lines, strict=True):
         yield _merged(parts)
 
@@ -195,7 +197,7 @@ def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"path": parts[0]["path"], "answers": answers}
 
 
-def _own_lines(member: Member, photos: list[Path], **options: Any) -> Iterator[dict[str, Any]]:
+def _own_lines(member: HeadRun, photos: list[Path], **options: Any) -> Iterator[dict[str, Any]]:
     """The lines of an application that looks in a way of its own."""
     predictor = load_app(member.config.app).file_predictor
     if predictor is None:
@@ -209,7 +211,7 @@ def _own_lines(member: Member, photos: list[Path], **options: Any) -> Iterator[d
 
 
 def _face_lines(
-    group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, precision: str
+    group: Sequence[HeadRun], paths: list[Path], *, top: int, workers: int | None, precision: str
 ) -> Iterator[dict[str, Any]]:
     """The lines of the runs that answer for faces: these are found once, and one pass serves all runs."""
     from apps.faces import NO_FACE
@@ -241,37 +243,37 @@ def _face_lines(
 
 
 def _loaded(
-    group: Sequence[Member], precision: str
+    group: Sequence[HeadRun], precision: str
 ) -> tuple[dict[str, AnyTask], Forward, dict[str, Any]]:
     """The applications, one pass for all heads, and the heads, by the members' names."""
     apps: dict[str, AnyTask] = {}
     heads: dict[str, Any] = {}
-    for one in group:
-        apps[one.name], model, _ = load_run(one.run)
-        heads[one.name] = model.heads[one.config.app]
+    for member in group:
+        apps[member.name], model, _ = load_run(member.run)
+        heads[member.name] = model.heads[member.config.app]
     return apps, one_pass(MultiHead(model.backbone, heads), choose_precision(precision)), heads
 
 
 def _shared_lines(
-    group: Sequence[Member], paths: list[Path], *, top: int, workers: int | None, tta: str | None,
+    group: Sequence[HeadRun], paths: list[Path], *, top: int, workers: int | None, tta: str | None,
     precision: str,
 ) -> Iterator[dict[str, Any]]:
     """The lines of the runs that one pass serves."""
     apps, forward, heads = _loaded(group, precision)
-    kinds = {one.name: tta_of(one.config, tta) for one in group}
-    photos = LabelledPhotos([Photo(path, 0) for path in paths], ["any"])
+    kinds = {item.name: tta_of(item.config, tta) for item in group}
+    photos = ClassificationDataset([Photo(path, 0) for path in paths], ["any"])
     loader = answer_loader(photos, group[0].seen, workers=workers)
     for batch in loader.epoch(0):
         outputs = _outputs(forward, batch, kinds)
         lines = batch.errors(paths)
         lines |= {index: {"path": str(paths[index]), "answers": {}} for index in batch.indices}
-        sizes = [photo_size(paths[index]) for index in batch.indices]
-        for one in group if batch.indices else ():
+        sizes = [image_size(paths[index]) for index in batch.indices]
+        for member in group if batch.indices else ():
             parts = answers(
-                apps[one.name], heads[one.name], outputs[one.name], one.config, sizes, top=top
+                apps[member.name], heads[member.name], outputs[member.name], member.config, sizes, top=top
             )
             for index, part in zip(batch.indices, parts, strict=True):
-                lines[index]["answers"][one.name] = part.to_dict()
+                lines[index]["answers"][member.name] = part.to_dict()
         yield from (lines[index] for index in sorted(lines))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from apps.engine.data.samplers import BadPhoto, Batch
+from apps.engine.data.samplers import BadImage, Batch
 from apps.engine.training.loop import MetricAccumulator
 from apps.engine.training.setup import BatchSource
 
@@ -107,7 +107,7 @@ class JointLoader:
         first = self.first[name]
         return replace(
             batch, targets=(name, batch.targets), indices=[first + index for index in batch.indices],
-            bad=[BadPhoto(first + one.index, one.reason) for one in batch.bad],
+            bad=[BadImage(first + bad_image.index, bad_image.reason) for bad_image in batch.bad],
         )
 
 

@@ -22,9 +22,11 @@ class JointSettings(Settings):
     """The options of ``joint`` that hold for all tasks; those of :class:`Settings` reach every task."""
 
     accumulate: int = option(0, "batches whose gradients make one update; 0: one a task", low=0)
-    batch_norm: str = option(
-        "auto", "statistics: still (those of the weights), learned by all tasks, or learned apart by task; "
-        "auto: still with weights, else apart", choices=("auto", "still", "learn", "apart"),
+    bn: str = option(
+        "auto",
+        "batch-norm statistics: frozen (those of the weights), trained by all tasks, or apart by task; "
+        "auto: frozen with weights, else apart",
+        choices=("auto", "frozen", "train", "apart"),
     )
     task_sampling: str = option(
         "balanced", "batches of each task: as many, by --share, or by the size of its data",
@@ -37,8 +39,8 @@ class JointSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_norm == "apart" and self.ema:
-            raise ValueError("--ema averages one set of statistics, --batch-norm apart has several; give one")
+        if self.bn == "apart" and self.ema:
+            raise ValueError("--ema averages one set of statistics, --bn apart has several; give one")
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class TaskSpec:
                 raise ValueError(f"{flag} {self.name}={value:g} must be above 0 and finite")
         if self.data is not None:
             object.__setattr__(self, "data", Path(self.data).absolute())
-        own = {k: v.absolute() if isinstance(v, Path) else v for k, v in self.given.items()}
-        object.__setattr__(self, "given", own)
+        results = {k: v.absolute() if isinstance(v, Path) else v for k, v in self.given.items()}
+        object.__setattr__(self, "given", results)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""
@@ -84,10 +86,10 @@ class TaskSpec:
 
     def settings(self, common: Mapping[str, Any]) -> dict[str, Any]:
         """What the user gave for this task: the options of all tasks that it knows, then its own."""
-        known = {one.name for one in fields(load_app(self.app).Settings)}
+        known = {field_.name for field_ in fields(load_app(self.app).Settings)}
         shared = {k: v for k, v in common.items() if k in known and k not in (*OF_ALL, *OF_ONE)}
-        if shared.get("batch_norm") == "apart":
-            shared["batch_norm"] = "learn"
+        if shared.get("bn") == "apart":
+            shared["bn"] = "train"
         return shared | ({} if self.data is None else {"data": self.data}) | self.given
 
 
@@ -109,8 +111,8 @@ def make_tasks(
             f"joint wants two tasks or more, each with a name of its own, got {', '.join(names) or 'none'}; "
             "two of one application are named so: terriers=dogs hounds=dogs"
         )
-    for flag, told in (("data", data), ("share", share), ("weight", weight), ("set", given)):
-        strange = sorted(set(told) - set(names))
+    for flag, reported in (("data", data), ("share", share), ("weight", weight), ("set", given)):
+        strange = sorted(set(reported) - set(names))
         if strange:
             raise ValueError(f"{flag_name(flag)} {strange[0]}: there is no such task; {', '.join(names)}")
     without = [name for name in names if name not in data]

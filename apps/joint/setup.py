@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.metrics import Metric, MetricTable, joint_table
 from apps.engine.core.registry import load_app
@@ -119,13 +119,13 @@ class JointTask:
 
     def log_dict(self, figures: Mapping[str, float]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells: the tasks' rows, their mean and their weights."""
-        found = {} if figures.get(MEAN) is None else {f"val/{MEAN}": figures[MEAN]}
+        result = {} if figures.get(MEAN) is None else {f"val/{MEAN}": figures[MEAN]}
         for name, part in self.parts.items():
             start = f"{name}/"
-            own = {key.removeprefix(start): v for key, v in figures.items() if key.startswith(start)}
-            row = part.task.log_dict(own)
-            found |= {f"val/{name}/{key.removeprefix('val/')}": value for key, value in row.items()}
-        return found | {f"weight/{name}": value for name, value in self.model.told_weights().items()}
+            results = {key.removeprefix(start): v for key, v in figures.items() if key.startswith(start)}
+            row = part.task.log_dict(results)
+            result |= {f"val/{name}/{key.removeprefix('val/')}": value for key, value in row.items()}
+        return result | {f"weight/{name}": value for name, value in self.model.told_weights().items()}
 
 
 def _greatest(metric: Metric) -> float:
@@ -140,7 +140,7 @@ def watched_tasks(tables: Mapping[str, MetricTable]) -> list[str]:
 
 
 def prepare_joint(
-    tasks: Sequence[TaskSpec], given: Mapping[str, Any], run: Path, screen: Screen, world: World
+    tasks: Sequence[TaskSpec], given: Mapping[str, Any], run: Path, console: Console, world: World
 ) -> tuple[TrainSetup, JointTask]:
     """The tasks on one backbone, and what trains them together.
 
@@ -151,15 +151,15 @@ def prepare_joint(
     joint = JointSettings(**given)
     prepared: dict[str, Part] = {}
     for spec in tasks:
-        screen.say(f"{spec.name}:")
+        console.say(f"{spec.name}:")
         settings = load_app(spec.app).Settings(**spec.settings(given))
-        prepared[spec.name] = Part(*prepare(spec.app, settings, run / spec.name, screen, world))
+        prepared[spec.name] = Part(*prepare(spec.app, settings, run / spec.name, console, world))
     first = next(iter(prepared.values())).setup
     chosen = _resolved(joint, first.settings, len(prepared), pretrained=joint.weights is not None)
     model = JointModel(
         first.backbone, {name: part.setup.head for name, part in prepared.items()},
         weights={spec.name: spec.weight for spec in tasks},
-        learned=chosen.loss_weights == "learned", apart=chosen.batch_norm == "apart",
+        learned=chosen.loss_weights == "learned", apart=chosen.bn == "apart",
     )
     model.backbone_dtype = first.model.backbone_dtype
     parts = {name: Part(_on(first, part.setup), part.task) for name, part in prepared.items()}
@@ -170,13 +170,13 @@ def prepare_joint(
         {name: len(source) for name, source in sources.items()}, chosen.task_sampling,
         {spec.name: spec.share for spec in tasks},
     )
-    screen.say("batches an epoch: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    console.say("batches an epoch: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     loader = JointLoader(sources, counts)
     joined_photos: Any = loader.photos
     setup = replace(
         first, name=JOINT, settings=chosen, run=run, model=model.to(world.device),
         classes=tuple(f"{name}/{word}" for name, part in parts.items() for word in part.setup.classes),
-        photos=joined_photos, train=loader, losses=task.losses, skipped=SkippedImages(screen),
+        photos=joined_photos, train=loader, losses=task.losses, skipped=SkippedImages(console),
     )
     return setup, task
 
@@ -195,8 +195,8 @@ def _resolved(joint: JointSettings, first: Any, count: int, *, pretrained: bool)
     given, chosen = vars(joint), vars(first)
     plain = {name: chosen[name] for name, value in given.items() if value is None and name in chosen}
     plain |= {name: given[name] for name in ("data", "teacher", "monitor", "keep", "patience")}
-    norm = joint.batch_norm if joint.batch_norm != "auto" else "still" if pretrained else "apart"
-    return replace(joint, **plain | {"accumulate": joint.accumulate or count, "batch_norm": norm})
+    norm = joint.bn if joint.bn != "auto" else "frozen" if pretrained else "apart"
+    return replace(joint, **plain | {"accumulate": joint.accumulate or count, "bn": norm})
 
 
 def _check_monitor(settings: JointSettings, app: JointTask) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core import run_dir
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.files import only_process, remove_unused, write_json, write_text
 from apps.engine.core.metrics import MetricTable
@@ -28,7 +28,7 @@ TASKS, SUMMARY = "tasks.json", "joint.json"
 
 def joint(
     tasks: Sequence[TaskSpec], given: Mapping[str, Any], *, out: Path, resume: bool = False,
-    stop_after: int | None = None, compare: bool = False, screen: Screen,
+    stop_after: int | None = None, compare: bool = False, console: Console,
 ) -> dict[str, Any]:
     """Teach several heads on one backbone, and write a run a task.
 
@@ -39,7 +39,7 @@ def joint(
         resume: go on with what is in ``out``.
         stop_after: end after that many of the planned epochs, to be resumed.
         compare: then train each task alone, too, into ``out/separate/NAME``, and compare.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Returns:
         ``{"app": "joint", "run", "tasks": {NAME: {"app", "run", "metrics"}}, "metrics", "fingerprint",
@@ -61,19 +61,19 @@ def joint(
     if given.get("weights") is not None:
         locate_weights(given["weights"])
     with only_process(claim_run(out, resume=resume)):
-        write_json(out / TASKS, {"tasks": [one.to_dict() for one in tasks], "settings": _plain(given)})
+        write_json(out / TASKS, {"tasks": [task.to_dict() for task in tasks], "settings": _plain(given)})
         try:
             if JointSettings(**given).freeze:
-                answer = _alone(tasks, given, out, screen, freeze=True, stop_after=stop_after)
+                answer = _alone(tasks, given, out, console, freeze=True, stop_after=stop_after)
             else:
-                answer = _together(tasks, given, out, screen, resume=resume, stop_after=stop_after)
+                answer = _together(tasks, given, out, console, resume=resume, stop_after=stop_after)
         except BaseException:
             _discard_unbegun(out)
             raise
         if compare and "epochs_done" not in answer:
-            alone = _alone(tasks, {**given, "freeze": False}, out / SEPARATE, screen)
+            alone = _alone(tasks, {**given, "freeze": False}, out / SEPARATE, console)
             answer["compare"] = compared(answer["tasks"], alone["tasks"])
-            screen.say(table(answer["compare"], {one.name: load_app(one.app).metrics for one in tasks}))
+            console.say(table(answer["compare"], {task.name: load_app(task.app).metrics for task in tasks}))
         answer = {"app": "joint", "run": str(out), **answer, "seconds": round(time.perf_counter() - start, 1)}
         write_json(out / SUMMARY, answer)
         return answer
@@ -94,7 +94,7 @@ def _beginning(
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing, so there is nothing to resume; leave --resume out")
     kept = json.loads(path.read_text(encoding="utf-8"))
-    if tasks and [one.to_dict() for one in tasks] != kept["tasks"]:
+    if tasks and [task.to_dict() for task in tasks] != kept["tasks"]:
         raise ValueError("the run was started with other tasks or data; leave them out with --resume")
     for name, value in _plain(given).items():
         if value != kept["settings"].get(name):
@@ -102,7 +102,7 @@ def _beginning(
                 f"the run was started with {flag_name(name)} {kept['settings'].get(name)}, not {value}; "
                 f"leave {flag_name(name)} out, or start another run with another --out"
             )
-    return [TaskSpec(**one) for one in kept["tasks"]], kept["settings"]
+    return [TaskSpec(**task) for task in kept["tasks"]], kept["settings"]
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,12 +110,12 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _together(
-    tasks: Sequence[TaskSpec], given: Mapping[str, Any], out: Path, screen: Screen, *, resume: bool,
+    tasks: Sequence[TaskSpec], given: Mapping[str, Any], out: Path, console: Console, *, resume: bool,
     stop_after: int | None,
 ) -> dict[str, Any]:
     """One training for all tasks, and the run of each."""
     start = time.perf_counter()
-    setup, joint_task = prepare_joint(tasks, given, out, screen, World())
+    setup, joint_task = prepare_joint(tasks, given, out, console, World())
     discard_failed(out, resume=resume)
     saved = None
     if resume and (out / run_dir.TRAINING).exists():
@@ -123,24 +123,24 @@ def _together(
     state = begin_joint(setup, joint_task, saved)
     if not fit(setup, state, joint_task, stop_after=stop_after):
         done = f"{state.epoch} of {setup.settings.epochs} epochs"
-        screen.say(f"stopped after {done}; --resume --out {out} goes on")
+        console.say(f"stopped after {done}; --resume --out {out} goes on")
         return {"tasks": {}, "metrics": {}, "epochs_done": state.epoch}
-    found, prints = {}, set()
+    result, prints = {}, set()
     for name, part in joint_task.parts.items():
-        one = part.setup
-        one.run.mkdir(exist_ok=True)
-        write_text(one.run / run_dir.METRICS, "".join(
+        item = part.setup
+        item.run.mkdir(exist_ok=True)
+        write_text(item.run / run_dir.METRICS, "".join(
             json.dumps(row) + "\n" for row in rows_of(name, run_dir.read_metrics(out))
         ))
         raw = joint_task.evaluate_part(name)
-        metrics = finalize(one, part.task, raw, seconds=time.perf_counter() - start)
-        found[name] = {"app": one.name, "run": str(one.run), "metrics": metrics}
-        prints.add(one.backbone.fingerprint())
+        metrics = finalize(item, part.task, raw, seconds=time.perf_counter() - start)
+        result[name] = {"app": item.name, "run": str(item.run), "metrics": metrics}
+        prints.add(item.backbone.fingerprint())
     run_dir.write_progress(out, run_dir.read_progress(out) | {"state": "finished"})
     if len(prints) > 1:
-        screen.warn("batch-norm is kept apart, so the tasks' backbones differ: no one pass serves them all")
+        console.warn("batch-norm is kept apart, so the tasks' backbones differ: no one pass serves them all")
     parts = (setup, *(part.setup for part in joint_task.parts.values()))
-    return _answer(found, prints, sum(len(one.skipped.reasons) for one in parts))
+    return _answer(result, prints, sum(len(entry.skipped.reasons) for entry in parts))
 
 
 def _discard_unbegun(out: Path) -> None:
@@ -153,28 +153,28 @@ def _discard_unbegun(out: Path) -> None:
 
 
 def _alone(
-    tasks: Sequence[TaskSpec], given: Mapping[str, Any], out: Path, screen: Screen, **changes: Any
+    tasks: Sequence[TaskSpec], given: Mapping[str, Any], out: Path, console: Console, **changes: Any
 ) -> dict[str, Any]:
     """A run a task, each trained alone; those that are finished stay."""
     stop_after = changes.pop("stop_after", None)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     prints, skipped = set(), 0
     for task in tasks:
         run = out / task.name
         if not (run / run_dir.CONFIG).exists():
-            screen.say(f"{task.name}, alone:")
+            console.say(f"{task.name}, alone:")
             begun = bool(run_dir.read_progress(run))
-            told = {} if begun else task.settings(given) | changes
+            reported = {} if begun else task.settings(given) | changes
             done = finetune(
-                task.app, told, out=run, resume=begun, stop_after=stop_after, screen=screen
+                task.app, reported, out=run, resume=begun, stop_after=stop_after, console=console
             ) or {}
             if "epochs_done" in done:
                 return {"tasks": {}, "metrics": {}, "epochs_done": done["epochs_done"]}
         config = run_dir.read_config(run, app=task.app)
         skipped += len(config.data.get("skipped", ()))
         prints.add(config.fingerprint)
-        found[task.name] = {"app": task.app, "run": str(run), "metrics": config.metrics}
-    return _answer(found, prints, skipped)
+        results[task.name] = {"app": task.app, "run": str(run), "metrics": config.metrics}
+    return _answer(results, prints, skipped)
 
 
 def _answer(tasks: Mapping[str, Any], prints: set[str], skipped: int) -> dict[str, Any]:
@@ -185,25 +185,25 @@ def _answer(tasks: Mapping[str, Any], prints: set[str], skipped: int) -> dict[st
 
 def flat(tasks: Mapping[str, Any]) -> dict[str, float]:
     """The figures of all tasks by ``TASK/FIGURE``."""
-    return {f"{name}/{key}": value for name, one in tasks.items() for key, value in one["metrics"].items()}
+    return {f"{name}/{key}": value for name, task in tasks.items() for key, value in task["metrics"].items()}
 
 
 def rows_of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl`` as one task's: its own figures without its name, and what all share."""
     shared = ("epoch", "lr", "seconds", "photos_per_second", "fp32_repeats")
-    found = []
+    results = []
     for row in rows:
-        own = {key: row[key] for key in shared if key in row}
+        custom = {key: row[key] for key in shared if key in row}
         terms = {}
         for split in ("train", "val"):
             start = f"{split}/{name}/"
-            own |= {
+            custom |= {
                 f"{split}/{key.removeprefix(start)}": value
                 for key, value in row.items() if key.startswith(start)
             }
-        terms = {key: value for key, value in own.items() if key.startswith("train/")}
-        found.append(own | {"train/loss": sum(terms.values())})
-    return found
+        terms = {key: value for key, value in custom.items() if key.startswith("train/")}
+        results.append(custom | {"train/loss": sum(terms.values())})
+    return results
 
 
 def compared(joint_tasks: Mapping[str, Any], alone: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
@@ -211,10 +211,10 @@ def compared(joint_tasks: Mapping[str, Any], alone: Mapping[str, Any]) -> dict[s
     return {
         name: {
             key: [value, alone[name]["metrics"][key]]
-            for key, value in one["metrics"].items()
+            for key, value in task["metrics"].items()
             if value is not None and alone[name]["metrics"].get(key) is not None
         }
-        for name, one in joint_tasks.items()
+        for name, task in joint_tasks.items()
     }
 
 
@@ -226,10 +226,10 @@ def table(figures: Mapping[str, Mapping[str, Sequence[float]]], tables: Mapping[
         tables: of metrics, by task.
     """
     rows = [("task", "figure", "joint", "separate", "difference", "joint is")]
-    for name, one in figures.items():
+    for name, figure in figures.items():
         rows += [
             (name, key, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", _verdict(a - b, tables[name].direction(key)))
-            for key, (a, b) in one.items()
+            for key, (a, b) in figure.items()
         ]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(

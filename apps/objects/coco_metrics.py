@@ -21,7 +21,7 @@ DRAWS = 100  # of the bootstrap
 
 
 @dataclass(frozen=True)
-class Judged:
+class DetectionEvaluation:
     """Detections beside the truth, in COCO's own form.
 
     Args:
@@ -49,11 +49,11 @@ class Judged:
     @cached_property
     def figures(self) -> dict[str, float]:
         """The twelve figures, ``ap/NAME`` a class, and counts of errors; undefined ones are left out."""
-        found = dict(zip(FIGURES, map(float, self.evaluated.stats[:12]), strict=True))
+        result = dict(zip(FIGURES, map(float, self.evaluated.stats[:12]), strict=True))
         precision = self.evaluated.eval["precision"][:, :, :, 0, -1]
-        for number, one in enumerate(sorted(self.truth["categories"], key=lambda c: c["id"])):
-            found[f"ap/{one['name']}"] = mean_of(precision[:, :, number])
-        return {k: v for k, v in found.items() if v > -1} | self.errors
+        for number, category in enumerate(sorted(self.truth["categories"], key=lambda c: c["id"])):
+            result[f"ap/{category['name']}"] = mean_of(precision[:, :, number])
+        return {k: v for k, v in result.items() if v > -1} | self.errors
 
     @cached_property
     def matched(self) -> list[Matched]:
@@ -82,10 +82,10 @@ class Judged:
             name: of a class; None for the mean over the classes that have objects.
         """
         precision = self.evaluated.eval["precision"][round((overlap - 0.5) / 0.05), :, :, 0, -1]
-        names = [one["name"] for one in sorted(self.truth["categories"], key=lambda c: c["id"])]
-        wanted = (precision > -1).all(0) & np.asarray([name in (None, one) for one in names], bool)
-        told: NDArray[np.float64] = precision[:, wanted]
-        return told.mean(1) if told.shape[1] else np.zeros(101)
+        names = [category["name"] for category in sorted(self.truth["categories"], key=lambda c: c["id"])]
+        wanted = (precision > -1).all(0) & np.asarray([name in (None, item) for item in names], bool)
+        array: NDArray[np.float64] = precision[:, wanted]
+        return array.mean(1) if array.shape[1] else np.zeros(101)
 
     @cached_property
     def spread(self) -> dict[str, list[float]]:
@@ -98,7 +98,7 @@ class Judged:
 
     def bootstrap(self, draws: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
         """95 % bootstrap intervals of ``ap`` and ``ap50`` over photos."""
-        rng, ids = np.random.default_rng(seed), [one["id"] for one in self.truth["images"]]
+        rng, ids = np.random.default_rng(seed), [image["id"] for image in self.truth["images"]]
         drawn = []
         for _ in range(draws):
             chosen = rng.choice(ids, len(ids)).tolist()
@@ -116,12 +116,12 @@ def evaluate_coco(truth: dict[str, Any], results: list[dict[str, Any]]) -> Any:
     """COCO's evaluator over a truth and results: its ``stats`` and ``eval``."""
     from faster_coco_eval import COCO, COCOeval_faster
 
-    found = [
-        dict(one, id=number, area=one["bbox"][2] * one["bbox"][3], iscrowd=0)
-        for number, one in enumerate(results, start=1)
+    result = [
+        dict(item, id=number, area=item["bbox"][2] * item["bbox"][3], iscrowd=0)
+        for number, item in enumerate(results, start=1)
     ]
     evaluator = COCOeval_faster(
-        COCO(truth), COCO(dict(truth, annotations=found)), "bbox", print_function=lambda *_: None
+        COCO(truth), COCO(dict(truth, annotations=result)), "bbox", print_function=lambda *_: None
     )
     evaluator.evaluate()
     evaluator.accumulate()
@@ -139,36 +139,36 @@ def resampled(
     truth: dict[str, Any], results: list[dict[str, Any]], ids: Sequence[int]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Truth and results with these images, which may come several times, under new numbers."""
-    marks, found = grouped(truth["annotations"]), grouped(results)
+    marks, result = grouped(truth["annotations"]), grouped(results)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
     for number, old in enumerate(map(int, ids), start=1):
         images.append({"id": number})
-        for one in marks.get(old, ()):
-            annotations.append(dict(one, image_id=number, id=len(annotations) + 1))
-        answers += [dict(one, image_id=number) for one in found.get(old, ())]
+        for item in marks.get(old, ()):
+            annotations.append(dict(item, image_id=number, id=len(annotations) + 1))
+        answers += [dict(entry, image_id=number) for entry in result.get(old, ())]
     return dict(truth, images=images, annotations=annotations), answers
 
 
 def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> list[str]:
     """What is likely a mistake in results that can be judged: a sentence each."""
-    sizes = {one["id"]: (one["width"], one["height"]) for one in truth["images"]}
+    sizes = {image["id"]: (image["width"], image["height"]) for image in truth["images"]}
     outside = odd = 0
-    for one in results:
-        x, y, width, height = one["bbox"]
-        right, bottom = sizes[one["image_id"]]
+    for result in results:
+        x, y, width, height = result["bbox"]
+        right, bottom = sizes[result["image_id"]]
         outside += x < -1 or y < -1 or x + width > right + 1 or y + height > bottom + 1
-        odd += not 0 <= one["score"] <= 1
-    found = []
+        odd += not 0 <= result["score"] <= 1
+    hits = []
     if outside:
-        found.append(
+        hits.append(
             f"{outside} of {len(results)} boxes reach out of their photos; a bbox is x, y, width, height in "
             "pixels"
         )
     if odd:
-        found.append(f"{odd} of {len(results)} scores are not from 0 to 1; errors count those of 0.3 up")
-    return found
+        hits.append(f"{odd} of {len(results)} scores are not from 0 to 1; errors count those of 0.3 up")
+    return hits
 
 
 def check_results(results: Any, truth: dict[str, Any], where: str) -> list[dict[str, Any]]:
@@ -180,20 +180,20 @@ def check_results(results: Any, truth: dict[str, Any], where: str) -> list[dict[
     wanted = {"image_id", "category_id", "bbox", "score"}
     if not isinstance(results, list) or not all(isinstance(o, dict) and wanted <= o.keys() for o in results):
         raise ValueError(f"{where} is no COCO result file: a list of {', '.join(sorted(wanted))}")
-    for n, one in enumerate(results):
+    for n, result in enumerate(results):
         place = f"{where}: result {n}"
         for key in ("image_id", "category_id"):
-            whole(one[key], f"{place}: {key}")
-        if isinstance(one["score"], str):
-            raise ValueError(f"{place}: score must be a number, got {short(one['score'])}")
-        finite(one["score"], f"{place}: score")
-        if min(four(one["bbox"], f"{place}: bbox")[2:]) < 0:
+            whole(result[key], f"{place}: {key}")
+        if isinstance(result["score"], str):
+            raise ValueError(f"{place}: score must be a number, got {short(result['score'])}")
+        finite(result["score"], f"{place}: score")
+        if min(four(result["bbox"], f"{place}: bbox")[2:]) < 0:
             raise ValueError(
-                f"{place}: bbox is x, y, width, height with sides of 0 or more, got {one['bbox']}"
+                f"{place}: bbox is x, y, width, height with sides of 0 or more, got {result['bbox']}"
             )
     for kind, key in (("images", "image_id"), ("categories", "category_id")):
-        known = {one["id"]: one.get("name", "") for one in truth[kind]}
-        strange = sorted({one[key] for one in results} - set(known))
+        known = {item["id"]: item.get("name", "") for item in truth[kind]}
+        strange = sorted({item[key] for item in results} - set(known))
         if strange:
             some = ", ".join(f"{number} {name}".strip() for number, name in list(known.items())[:3])
             raise ValueError(

@@ -16,8 +16,8 @@ from apps.engine.data.loader import Loader
 from apps.engine.inference.answers import arrays
 from apps.engine.inference.decode import decode
 from apps.objects.plots import drawn
-from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import list_photos, photo_size, read_photo
+from datasets.base import ClassificationDataset, Photo
+from datasets.image_io import image_size, list_photos, read_image
 
 BATCH = 16
 ALL = 10**6  # objects an image: those of all classes, as some are left out later
@@ -51,26 +51,26 @@ def detect(
     if strange:
         known = ", ".join(config.classes)
         raise ValueError(f"the model does not know {', '.join(strange)}; it knows {known}")
-    found = list_photos(paths)
-    own: Any = app
-    photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
-    loader = Loader(photos, own.square(), batch_size=BATCH, workers=workers)
+    hits = list_photos(paths)
+    value: Any = app
+    photos = ClassificationDataset([Photo(path, 0) for path in hits], config.classes)
+    loader = Loader(photos, value.square(), batch_size=BATCH, workers=workers)
     forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
     plain = app.head_spec(head, config)
     spec = replace(plain, extra={**plain.extra, "shown": threshold})
     if draw is not None:
         writable_folder(draw, "--draw")
     for batch in loader.epoch(0):
-        lines = batch.errors(found)
+        lines = batch.errors(hits)
         with torch.inference_mode():
             outputs = forward(batch.images) if batch.indices else None
-        sizes = [photo_size(found[index]) for index in batch.indices]
+        sizes = [image_size(hits[index]) for index in batch.indices]
         kept = arrays(spec, app.postprocess(head, outputs)) if batch.indices else [[], [], []]
         results = decode(spec, kept, sizes, top=ALL)
         for index, result in zip(batch.indices, results, strict=True):
             objects = result.to_dict()["objects"]
-            shown = [one for one in objects if not classes or one["name"] in classes][:top]
-            lines[index] = {"path": str(found[index]), "objects": shown}
+            shown = [item for item in objects if not classes or item["name"] in classes][:top]
+            lines[index] = {"path": str(hits[index]), "objects": shown}
             if draw is not None:
-                drawn(read_photo(found[index]), shown).save(draw / f"{index:04d}-{found[index].stem}.jpg")
+                drawn(read_image(hits[index]), shown).save(draw / f"{index:04d}-{hits[index].stem}.jpg")
         yield from (lines[index] for index in sorted(lines))

@@ -64,57 +64,57 @@ def matched(truth: dict[str, Any], results: Sequence[Entry]) -> list[Matched]:
     Source: Bolya et al. 2020, "TIDE", section 2.2; there, objects that another error covers are not missed.
     """
     marks = grouped(truth["annotations"])
-    found = grouped([one for one in results if one["score"] >= SEEN])
+    result = grouped([item for item in results if item["score"] >= SEEN])
     return [
-        _of_photo(marks.get(one["id"], []), sorted(found.get(one["id"], []), key=lambda r: -r["score"]))
-        for one in truth["images"]
+        _of_photo(marks.get(image["id"], []), sorted(result.get(image["id"], []), key=lambda r: -r["score"]))
+        for image in truth["images"]
     ]
 
 
 def _of_photo(marks: list[Entry], answers: list[Entry]) -> Matched:
-    objects, crowds = ([one for one in marks if bool(one["iscrowd"]) == kind] for kind in (False, True))
+    objects, crowds = ([mark for mark in marks if bool(mark["iscrowd"]) == kind] for kind in (False, True))
     overlaps = box_iou(corners(answers), corners(objects)).numpy()
     on_crowd = _covered(answers, crowds)
-    own = np.asarray([one["category_id"] for one in objects], np.int64)
-    told, said, taken = Matched(), [None] * len(objects), np.zeros(len(objects), bool)
+    custom = np.asarray([item["category_id"] for item in objects], np.int64)
+    reported, reply, taken = Matched(), [None] * len(objects), np.zeros(len(objects), bool)
     others: list[int] = []
     for row, answer in enumerate(answers):
-        same, over = own == answer["category_id"], overlaps[row]
+        same, over = custom == answer["category_id"], overlaps[row]
         fits = same & ~taken & (over >= RIGHT)
         if fits.any():
             best = int(np.where(fits, over, -1).argmax())
-            taken[best], said[best] = True, answer["category_id"]
-            told.counts["right"] += 1
+            taken[best], reply[best] = True, answer["category_id"]
+            reported.counts["right"] += 1
         elif not on_crowd[row]:
-            told.counts[_kind(over, same)] += 1
+            reported.counts[_kind(over, same)] += 1
             others.append(row)
-    told.counts["missed"] = int((~taken).sum())
+    reported.counts["missed"] = int((~taken).sum())
     for row in others:
-        _confused(answers[row]["category_id"], own, overlaps[row], said, told)
-    told.pairs += list(zip(own.tolist(), said, strict=True))
-    return told
+        _confused(answers[row]["category_id"], custom, overlaps[row], reply, reported)
+    reported.pairs += list(zip(custom.tolist(), reply, strict=True))
+    return reported
 
 
 def _kind(over: NDArray[np.float32], same: NDArray[np.bool_]) -> str:
-    own, other = (float(over[mask].max(initial=0.0)) for mask in (same, ~same))
-    if own >= RIGHT:
+    custom, other = (float(over[mask].max(initial=0.0)) for mask in (same, ~same))
+    if custom >= RIGHT:
         return "twice"
     if other >= RIGHT:
         return "class"
-    if own >= NEAR:
+    if custom >= NEAR:
         return "place"
     return "both" if other >= NEAR else "background"
 
 
 def _confused(
-    category: int, own: NDArray[np.int64], over: NDArray[np.float32], said: list[Any], told: Matched
+    category: int, array: NDArray[np.int64], over: NDArray[np.float32], values: list[Any], reported: Matched
 ) -> None:
     """Give a wrong detection the object of another class that it lies on best and that has none yet."""
-    free = np.asarray([one is None for one in said], bool) & (own != category) & (over >= RIGHT)
+    free = np.asarray([item is None for item in values], bool) & (array != category) & (over >= RIGHT)
     if free.any():
-        said[int(np.where(free, over, -1).argmax())] = category
+        values[int(np.where(free, over, -1).argmax())] = category
     else:
-        told.pairs.append((None, category))
+        reported.pairs.append((None, category))
 
 
 def _covered(answers: list[Entry], crowds: list[Entry]) -> NDArray[np.bool_]:
@@ -124,7 +124,7 @@ def _covered(answers: list[Entry], crowds: list[Entry]) -> NDArray[np.bool_]:
     high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
     common = (high - low).clamp(min=0).prod(2)
     share = common / box_area(first).clamp(min=1e-9)[:, None]
-    classes = [[one["category_id"] == crowd["category_id"] for crowd in crowds] for one in answers]
+    classes = [[answer["category_id"] == crowd["category_id"] for crowd in crowds] for answer in answers]
     same = torch.tensor(classes, dtype=torch.bool).reshape(len(answers), len(crowds))
     covered: NDArray[np.bool_] = ((share >= RIGHT) & same).any(1).numpy()
     return covered
@@ -132,24 +132,24 @@ def _covered(answers: list[Entry], crowds: list[Entry]) -> NDArray[np.bool_]:
 
 def confusion(categories: Sequence[Entry], photos: Sequence[Matched]) -> Confusion:
     """The pairs of all photos as one matrix, classes in the order of their numbers."""
-    order = sorted(categories, key=lambda one: one["id"])
-    places: dict[int | None, int] = {one["id"]: n for n, one in enumerate(order)} | {None: len(order)}
+    order = sorted(categories, key=lambda item: item["id"])
+    places: dict[int | None, int] = {item["id"]: n for n, item in enumerate(order)} | {None: len(order)}
     matrix = np.zeros((len(order) + 1,) * 2, np.int64)
     for photo in photos:
-        for true, said in photo.pairs:
-            matrix[places[true], places[said]] += 1
-    return Confusion(tuple(one["name"] for one in order), matrix)
+        for true, answer in photo.pairs:
+            matrix[places[true], places[answer]] += 1
+    return Confusion(tuple(item["name"] for item in order), matrix)
 
 
 def grouped(entries: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
     """Entries by their ``image_id``."""
-    found: dict[int, list[dict[str, Any]]] = {}
-    for one in entries:
-        found.setdefault(one["image_id"], []).append(one)
-    return found
+    results: dict[int, list[dict[str, Any]]] = {}
+    for entry in entries:
+        results.setdefault(entry["image_id"], []).append(entry)
+    return results
 
 
 def corners(entries: Sequence[dict[str, Any]]) -> torch.Tensor:
     """(N, 4) corners of COCO entries."""
-    boxes = torch.tensor([one["bbox"] for one in entries], dtype=torch.float32).reshape(-1, 4)
+    boxes = torch.tensor([entry["bbox"] for entry in entries], dtype=torch.float32).reshape(-1, 4)
     return torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)

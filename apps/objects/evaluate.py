@@ -8,25 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder, write_bytes
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.core.run_dir import read_metrics
-from apps.engine.evaluation.evaluate import judge
+from apps.engine.evaluation.evaluate import evaluate_split
 from apps.engine.training.finalize import facts
-from apps.objects.coco_metrics import Judged, check_results, doubts
+from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
 from apps.objects.layouts import read_boxes
 from apps.objects.report import write_objects_report
-from datasets.detection.base import BoxedPhotos, a_file, turned, turned_back
-from datasets.image_io import BadPhotoError, photo_size
+from datasets.detection.base import DetectionDataset, a_file, turned, turned_back
+from datasets.image_io import BadImageError, image_size
 from datasets.validation import read_json
 
 
 def evaluate_run(
     run: Path, *, data: Path | None, split: str, report: Path | None, results: Path | None,
-    workers: int | None, precision: str, screen: Screen,
+    workers: int | None, precision: str, console: Console,
 ) -> dict[str, Any]:
     """The figures of a run; see ``evaluate objects --help``.
 
@@ -38,22 +38,22 @@ def evaluate_run(
     if report is not None:
         writable_folder(report, "--report")
     forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
-    judged, skipped = judge(
-        app, lambda images: app.postprocess(head, forward(images)), config, split, workers, screen
+    evaluated, skipped = evaluate_split(
+        app, lambda images: app.postprocess(head, forward(images)), config, split, workers, console
     )
     if results is not None:
         photos: Any = app.dataset(split, classes=config.classes)
-        write_bytes(results, json.dumps(numbered(judged, photos)).encode())
+        write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
     if report is not None:
         write_objects_report(
-            report, f"objects: {run.name} on {app.settings.data}", judged, facts(config),
+            report, f"objects: {run.name} on {app.settings.data}", evaluated, facts(config),
             history=read_metrics(run),
         )
-    return answer(judged) | {"skipped": skipped}
+    return answer(evaluated) | {"skipped": skipped}
 
 
 def evaluate_predictions(
-    path: Path, *, data: Path, split: str, report: Path | None, screen: Screen
+    path: Path, *, data: Path, split: str, report: Path | None, console: Console
 ) -> dict[str, Any]:
     """The figures of a COCO result file.
 
@@ -62,45 +62,48 @@ def evaluate_predictions(
         ValueError: the file is cut off, no result file, or of other images.
     """
     a_file(path, "a COCO result file")
-    every = BoxedPhotos(read_boxes(data, split))
-    photos, damaged = without_damaged(every, screen)
+    every = DetectionDataset(read_boxes(data, split))
+    photos, damaged = without_damaged(every, console)
     truth = truth_of(photos)
     results = check_results(read_json(path), truth_of(every), str(path))
-    results = as_photos_are_shown([one for one in results if one["image_id"] not in damaged], photos)
+    results = as_photos_are_shown([result for result in results if result["image_id"] not in damaged], photos)
     for note in doubts(results, truth):
-        screen.warn(note)
-    judged = Judged(truth, results, tuple(str(one.path) for one in photos.photos))
+        console.warn(note)
+    evaluation = DetectionEvaluation(truth, results, tuple(str(image.path) for image in photos.photos))
     if report is not None:
         writable_folder(report, "--report")
-        write_objects_report(report, f"objects: {path.name} on {data}", judged, {"results": str(path)})
-    return answer(judged) | {"skipped": len(damaged)}
+        write_objects_report(report, f"objects: {path.name} on {data}", evaluation, {"results": str(path)})
+    return answer(evaluation) | {"skipped": len(damaged)}
 
 
-def without_damaged(photos: BoxedPhotos, screen: Screen) -> tuple[BoxedPhotos, set[int]]:
+def without_damaged(photos: DetectionDataset, console: Console) -> tuple[DetectionDataset, set[int]]:
     """The photos whose size is known, and the numbers of the others, each of which is named once."""
     every: Any = photos.photos
-    damaged = {one.image_id: one.path for one in every if not one.width}
+    damaged = {result.image_id: result.path for result in every if not result.width}
     for path in damaged.values():
         try:
-            photo_size(path)
-        except BadPhotoError as err:
-            screen.warn(f"skipped: {err}")
+            image_size(path)
+        except BadImageError as err:
+            console.warn(f"skipped: {err}")
     if not damaged:
         return photos, set()
-    return photos.subset(n for n, one in enumerate(every) if one.width), set(damaged)
+    return photos.subset(n for n, result in enumerate(every) if result.width), set(damaged)
 
 
-def answer(judged: Judged) -> dict[str, Any]:
+def answer(evaluation: DetectionEvaluation) -> dict[str, Any]:
     """What the command prints."""
     return {
-        "app": "objects", "n": len(judged.paths), "metrics": judged.figures, "intervals": judged.spread,
+        "app": "objects",
+        "n": len(evaluation.paths),
+        "metrics": evaluation.figures,
+        "intervals": evaluation.spread,
     }
 
 
-def truth_of(photos: BoxedPhotos) -> dict[str, Any]:
+def truth_of(photos: DetectionDataset) -> dict[str, Any]:
     """The marked objects in COCO's form, with the numbers that the layout gives them."""
     every: Any = photos.photos
-    numbers = {one.name: one.number for one in photos.categories}
+    numbers = {category.name: category.number for category in photos.categories}
     annotations: list[dict[str, Any]] = []
     for index, photo in enumerate(every):
         boxes, labels, ignored, _, areas = photos.target(index)
@@ -111,36 +114,41 @@ def truth_of(photos: BoxedPhotos) -> dict[str, Any]:
                 "category_id": numbers[photos.classes[label]], "area": float(area), "iscrowd": int(crowd),
             })
     return {
-        "images": [{"id": one.image_id, "width": one.width, "height": one.height} for one in every],
-        "categories": [{"id": one.number, "name": one.name} for one in photos.categories],
+        "images": [
+            {"id": result.image_id, "width": result.width, "height": result.height} for result in every
+        ],
+        "categories": [{"id": category.number, "name": category.name} for category in photos.categories],
         "annotations": annotations,
     }
 
 
-def numbered(judged: Judged, photos: BoxedPhotos) -> list[dict[str, Any]]:
+def numbered(evaluation: DetectionEvaluation, photos: DetectionDataset) -> list[dict[str, Any]]:
     """Results with the numbers of images and categories that the layout gives them."""
     every: Any = photos.photos
-    of_path = {str(one.path): one for one in every}
-    numbers = {one.name: one.number for one in photos.categories}
-    told = []
-    for one in judged.results:
-        name, photo = photos.classes[one["category_id"] - 1], of_path[judged.paths[one["image_id"] - 1]]
+    of_path = {str(item.path): item for item in every}
+    numbers = {category.name: category.number for category in photos.categories}
+    results = []
+    for result in evaluation.results:
+        name, photo = (
+            photos.classes[result["category_id"] - 1],
+            of_path[evaluation.paths[result["image_id"] - 1]],
+        )
         if name in numbers:
-            box = sides(turned_back(cornered(one["bbox"]), photo))
-            told.append(one | {"image_id": photo.image_id, "category_id": numbers[name], "bbox": box})
-    return told
+            box = sides(turned_back(cornered(result["bbox"]), photo))
+            results.append(result | {"image_id": photo.image_id, "category_id": numbers[name], "bbox": box})
+    return results
 
 
-def as_photos_are_shown(results: list[dict[str, Any]], photos: BoxedPhotos) -> list[dict[str, Any]]:
+def as_photos_are_shown(results: list[dict[str, Any]], photos: DetectionDataset) -> list[dict[str, Any]]:
     """Results of a file, which has boxes where the annotations have them, on the photos as shown."""
     every: Any = photos.photos
-    laid = {one.image_id: one for one in every if one.turn != 1}
+    laid = {result.image_id: result for result in every if result.turn != 1}
 
-    def upright(one: dict[str, Any]) -> dict[str, Any]:
-        photo = laid.get(one["image_id"])
+    def upright(item: dict[str, Any]) -> dict[str, Any]:
+        photo = laid.get(item["image_id"])
         if photo is None:
-            return one
-        box = turned(cornered(one["bbox"]), photo.turn, photo.height, photo.width)
-        return one | {"bbox": sides(box)}
+            return item
+        box = turned(cornered(item["bbox"]), photo.turn, photo.height, photo.width)
+        return item | {"bbox": sides(box)}
 
-    return [upright(one) for one in results]
+    return [upright(result) for result in results]

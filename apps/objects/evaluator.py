@@ -7,21 +7,21 @@ from typing import Any
 
 from torch import Tensor
 
-from apps.objects.coco_metrics import Judged
+from apps.objects.coco_metrics import DetectionEvaluation
 from apps.objects.transforms import ToSquare
 
 Found = tuple[Tensor, Tensor, Tensor]  # boxes on the square, scores, labels
 
 
-def judged(
+def as_evaluation(
     outputs: Sequence[Found], targets: Sequence[Any], paths: tuple[str, ...], classes: Sequence[str],
     square: ToSquare,
-) -> Judged:
+) -> DetectionEvaluation:
     """Detections beside the truth; images and categories are numbered from 1 in their order."""
     results: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     images = []
-    for number, (found, target) in enumerate(zip(outputs, targets, strict=True), start=1):
+    for number, (result, target) in enumerate(zip(outputs, targets, strict=True), start=1):
         boxes, labels, ignored, size, areas = target
         width, height = size.tolist()
         images.append({"id": number, "width": int(width), "height": int(height)})
@@ -32,14 +32,14 @@ def judged(
                 "id": len(annotations) + 1, "image_id": number, "category_id": label + 1, "bbox": sides(box),
                 "area": area, "iscrowd": crowd,
             })
-        back = square.back(found[0], width, height).tolist()
-        for box, score, label in zip(back, found[1].tolist(), found[2].tolist(), strict=True):
+        back = square.back(result[0], width, height).tolist()
+        for box, score, label in zip(back, result[1].tolist(), result[2].tolist(), strict=True):
             results.append({
                 "image_id": number, "category_id": label + 1, "bbox": sides(box), "score": score
             })
     categories = [{"id": n, "name": name} for n, name in enumerate(classes, start=1)]
     truth = {"images": images, "annotations": annotations, "categories": categories}
-    return Judged(truth, results, paths)
+    return DetectionEvaluation(truth, results, paths)
 
 
 def sides(box: Sequence[float]) -> list[float]:

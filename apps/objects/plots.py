@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from apps.engine.reporting import plots
 from apps.engine.reporting.plots import Row, Theme
-from apps.objects.coco_metrics import Judged
+from apps.objects.coco_metrics import DetectionEvaluation
 
 Colour = tuple[int, int, int]
 FOUND, TRUE = (214, 48, 32), (24, 128, 56)
@@ -21,16 +21,16 @@ CLASSES_DRAWN = 6  # curves of single classes
 LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 
 
-def recall_figure(judged: Judged, theme: Theme) -> Figure:
+def recall_figure(evaluation: DetectionEvaluation, theme: Theme) -> Figure:
     """Precision against recall: all classes at three overlaps, and the classes with most objects."""
     figure = plots.blank(9, 3.8, theme)
     left, right = figure.subplots(1, 2, sharey=True)
     colours = (theme.first, theme.second, theme.soft)
     for overlap, colour, style in zip((0.5, 0.75, 0.9), colours, LINES, strict=False):
-        _curve(left, judged.curve(overlap), f"IoU {overlap:g}", colour, style)
-    names = commonest(judged)[:CLASSES_DRAWN]
+        _curve(left, evaluation.curve(overlap), f"IoU {overlap:g}", colour, style)
+    names = commonest(evaluation)[:CLASSES_DRAWN]
     for number, name in enumerate(names):
-        _curve(right, judged.curve(0.5, name), plots.label(name, 18), colours[number % 3], LINES[number])
+        _curve(right, evaluation.curve(0.5, name), plots.label(name, 18), colours[number % 3], LINES[number])
     for axes, title in ((left, "All classes"), (right, "Classes with most objects, IoU 0.5")):
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall")
         plots.dress(axes, theme, title=title, legend="best")
@@ -43,10 +43,10 @@ def _curve(axes: Axes, values: Any, name: str, colour: Any, style: Any) -> None:
     axes.plot(x, values, linestyle=style, color=colour, linewidth=2, label=f"{values.mean():.2f}  {name}")
 
 
-def commonest(judged: Judged) -> list[str]:
+def commonest(evaluation: DetectionEvaluation) -> list[str]:
     """Names of the classes that have objects, the one with most first."""
-    counts = judged.confusion.matrix[:-1].sum(1)
-    return [judged.confusion.names[n] for n in np.argsort(-counts, kind="stable") if counts[n]]
+    counts = evaluation.confusion.matrix[:-1].sum(1)
+    return [evaluation.confusion.names[n] for n in np.argsort(-counts, kind="stable") if counts[n]]
 
 
 def history_figure(history: Sequence[Row], theme: Theme) -> Figure:
@@ -89,12 +89,12 @@ def drawn(
     canvas = image.convert("RGB")
     pen, width = ImageDraw.Draw(canvas), max(2, round(min(canvas.size) / 200))
     size = max(12, round(min(canvas.size) / 32))
-    for one in sorted(objects, key=lambda entry: entry.get("score", 1.0)):
-        pen.rectangle(one["box"], outline=colour, width=width)
-    for one in sorted(objects, key=lambda entry: entry.get("score", 1.0)):
-        name = plots.label(one["name"])
-        words = f"{name} {one['score']:.2f}" if "score" in one else name
-        _named(pen, canvas.size, one["box"], words, size, colour, below)
+    for item in sorted(objects, key=lambda entry: entry.get("score", 1.0)):
+        pen.rectangle(item["box"], outline=colour, width=width)
+    for item in sorted(objects, key=lambda entry: entry.get("score", 1.0)):
+        name = plots.label(item["name"])
+        words = f"{name} {item['score']:.2f}" if "score" in item else name
+        _named(pen, canvas.size, item["box"], words, size, colour, below)
     return canvas
 
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Losses, ReportInputs
-    from apps.objects.coco_metrics import Judged
+    from apps.objects.coco_metrics import DetectionEvaluation
     from apps.objects.transforms import ToSquare
     from backbone import Backbone
-    from datasets.detection.base import BoxedPhotos
+    from datasets.detection.base import DetectionDataset
     from heads import Head
 
     BoxTargets = list[tuple[Any, ...]]  # a tuple of boxes, labels and what else an image has
@@ -66,11 +66,11 @@ class ObjectsSettings(Settings):
             raise ValueError("--train-resolution must be --resolution for objects; leave it out")
         if self.sampling == "balanced":
             raise ValueError("--sampling balanced needs one class a photo; leave it out for objects")
-        own = {
+        results = {
             "--erase": self.erase > 0, "--randaugment": self.randaugment is not None,
             "--jitter": self.jitter != 0.2, "--min-crop": self.min_crop not in (None, *USUAL_CROPS),
         }
-        for flag in (flag for flag, given in own.items() if given):
+        for flag in (flag for flag, given in results.items() if given):
             raise ValueError(f"{flag} would move no box with its photo; use --augment for objects")
         if self.teacher is not None:
             raise ValueError("--teacher needs class logits; leave it out for objects")
@@ -108,13 +108,13 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         side = self.settings.resolution or SIDES[self.settings.head]
         return ToSquare(side, keep_aspect=not self.settings.head.startswith("ssd"))
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> BoxedPhotos:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> DetectionDataset:
         """Boxes in whichever layout the folder has."""
         from apps.objects.layouts import read_boxes
         from apps.objects.transforms import Augmented
-        from datasets.detection.base import BoxedPhotos
+        from datasets.detection.base import DetectionDataset
 
-        photos = BoxedPhotos(read_boxes(self.data, split), classes)
+        photos = DetectionDataset(read_boxes(self.data, split), classes)
         square = self.square()
         photos.transforms = (Augmented(square, self.settings.augment), square)
         return photos
@@ -150,7 +150,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         """Detectors have no closed-form start."""
         return "a detector's head is taught, not fitted"
 
-    def losses(self, head: Head, photos: BoxedPhotos) -> Losses[BoxTargets]:
+    def losses(self, head: Head, photos: DetectionDataset) -> Losses[BoxTargets]:
         """The head's own loss terms."""
         from apps.engine.training.losses import plain_terms
 
@@ -158,16 +158,16 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
 
     def postprocess(self, head: Head, output: Any) -> Detected:
         """Boxes on the square, scores and labels a photo."""
-        return [(one.boxes, one.scores, one.labels) for one in head.decode(output)]
+        return [(item.boxes, item.scores, item.labels) for item in head.decode(output)]
 
     def predictions(
         self, outputs: Detected, targets: BoxTargets, paths: tuple[str, ...], classes: Sequence[str],
         calibration: dict[str, Any] | None = None,
-    ) -> Judged:
+    ) -> DetectionEvaluation:
         """Detections beside the truth, in pixels of the photos."""
-        from apps.objects.evaluator import judged
+        from apps.objects.evaluator import as_evaluation
 
-        return judged(outputs, targets, paths, classes, self.square())
+        return as_evaluation(outputs, targets, paths, classes, self.square())
 
     def head_spec(self, head: Head, config: RunConfig) -> HeadSpec:
         """Boxes on the square, scores and labels, suppressed already."""
@@ -179,7 +179,9 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
             resize="pad" if square.keep_aspect else "squash", shown=SHOWN,
         )
 
-    def calibrate(self, raw: Judged) -> tuple[Judged, dict[str, Any], dict[str, float]]:
+    def calibrate(
+        self, raw: DetectionEvaluation
+    ) -> tuple[DetectionEvaluation, dict[str, Any], dict[str, float]]:
         """Nothing is calibrated."""
         return raw, {}, {}
 
@@ -187,7 +189,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         """What a line of ``metrics.jsonl`` tells of an epoch."""
         return {f"val/{name}": metrics[name] for name in LOGGED if name in metrics}
 
-    def report(self, folder: Path, inputs: ReportInputs[Judged]) -> list[Path]:
+    def report(self, folder: Path, inputs: ReportInputs[DetectionEvaluation]) -> list[Path]:
         """``report.html``: metrics, precision against recall, errors, best and worst images."""
         from apps.objects.report import write_objects_report
 

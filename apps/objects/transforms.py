@@ -44,8 +44,8 @@ class ToSquare:
     def back(self, boxes: Tensor, width: float, height: float) -> Tensor:
         """Boxes (N, 4) on the square in pixels of the photo, cut to it."""
         x, y = self.factors(width, height)
-        found = boxes / boxes.new_tensor([x, y, x, y])
-        return found.clamp(min=0).minimum(found.new_tensor([width, height, width, height]))
+        result = boxes / boxes.new_tensor([x, y, x, y])
+        return result.clamp(min=0).minimum(result.new_tensor([width, height, width, height]))
 
     def _placed(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -102,10 +102,10 @@ class Augmented:
             sample = v2.SanitizeBoundingBoxes()(self._steps(sample))
         height, width = sample["image"].shape[-2:]
         x, y = self.square.factors(width, height)
-        found = torch.as_tensor(sample["boxes"]).reshape(-1, 4) * torch.tensor([x, y, x, y])
-        large = (found[:, 2:] - found[:, :2]).amin(1) >= LEAST_PX
+        result = torch.as_tensor(sample["boxes"]).reshape(-1, 4) * torch.tensor([x, y, x, y])
+        large = (result[:, 2:] - result[:, :2]).amin(1) >= LEAST_PX
         image = self.square._placed(sample["image"].as_subclass(Tensor))
-        return image, (found[large], sample["labels"][large])
+        return image, (result[large], sample["labels"][large])
 
 
 def _floats(boxes: NDArray[Any]) -> Tensor:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from apps.engine.evaluation.classification import log_softmax
 from apps.places.cells import s2, s2_shapes
-from apps.places.cells.partition import Grid
+from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats, Ints
 from apps.places.cells.sphere import distance_km
 
@@ -57,7 +57,7 @@ def coverage_of_credible_areas(
         truth: (N,) index of the true cell; -1 where no cell holds the photo: such a photo is never covered.
     """
     sets = [credible_cells(row, areas_km2, share) for row in probabilities]
-    inside = [one in members for one, members in zip(truth.tolist(), sets, strict=True)]
+    inside = [number in members for number, members in zip(truth.tolist(), sets, strict=True)]
     return float(np.mean(inside)), float(np.median([areas_km2[members].sum() for members in sets]))
 
 
@@ -77,7 +77,7 @@ def album_log_probabilities(log_probabilities: Floats) -> Floats:
     return log_softmax(np.maximum(log_probabilities, -1e30).mean(axis=0))
 
 
-def sureness(probabilities: Floats, grid: Grid, within_km: float = SURE_WITHIN_KM) -> Floats:
+def confidence(probabilities: Floats, grid: CellPartition, within_km: float = SURE_WITHIN_KM) -> Floats:
     """Probability of all cells whose representative lies near that of the likeliest one, 0 to 1.
 
     One small cell among many is never likely by itself; a region may be.
@@ -93,11 +93,11 @@ def sureness(probabilities: Floats, grid: Grid, within_km: float = SURE_WITHIN_K
     return np.minimum(out, 1.0)
 
 
-def abstains(probabilities: Floats, grid: Grid, least: float) -> NDArray[np.bool_]:
-    """Where a model should not answer: its :func:`sureness` is below ``least``, 0 to 1."""
+def abstains(probabilities: Floats, grid: CellPartition, least: float) -> NDArray[np.bool_]:
+    """Where a model should not answer: its :func:`confidence` is below ``least``, 0 to 1."""
     if not 0 <= least <= 1:
-        raise ValueError(f"expected a least sureness from 0 to 1, got {least:g}")
-    below: NDArray[np.bool_] = sureness(probabilities, grid) < least
+        raise ValueError(f"expected a least confidence from 0 to 1, got {least:g}")
+    below: NDArray[np.bool_] = confidence(probabilities, grid) < least
     return below
 
 
@@ -107,14 +107,14 @@ def coarse(lat: float, lon: float) -> tuple[float, float]:
 
 
 def describe(
-    probabilities: Floats, grid: Grid, *, top: int = 5, least: float = 0.0, precise: bool = False
+    probabilities: Floats, grid: CellPartition, *, top: int = 5, least: float = 0.0, precise: bool = False
 ) -> dict[str, Any]:
     """The answer for one photo or album, ready for JSON.
 
     Args:
         probabilities: (K,) that add up to 1.
         top: how many cells to name.
-        least: below this sureness ``lat``, ``lon``, ``country`` and ``city`` are None.
+        least: below this confidence ``lat``, ``lon``, ``country`` and ``city`` are None.
         precise: tell positions and cells as they are; otherwise to a tenth of a degree and cells of level 9
             at the finest.
     """
@@ -129,11 +129,11 @@ def describe(
          "country": place.country_code, "city": place.city}
         for token, cell, place in zip(s2.tokens(shown), order.tolist(), places, strict=True)
     ]
-    sure = float(sureness(probabilities[None], grid)[0])
+    sure = float(confidence(probabilities[None], grid)[0])
     areas = s2_shapes.areas_km2(grid.ids)
     best = cells[0] if sure >= least else dict.fromkeys(("lat", "lon", "country", "city"))
     return {
-        **{key: best[key] for key in ("lat", "lon", "country", "city")}, "sureness": sure,
+        **{key: best[key] for key in ("lat", "lon", "country", "city")}, "confidence": sure,
         "abstains": sure < least,
         **{f"area_{share:.0%}_km2".replace("%", ""): credible_area_km2(probabilities, areas, share)
            for share in SHARES},
@@ -141,7 +141,7 @@ def describe(
     }
 
 
-def _position(grid: Grid, cell: int, precise: bool) -> dict[str, float]:
+def _position(grid: CellPartition, cell: int, precise: bool) -> dict[str, float]:
     lat, lon = float(grid.lat[cell]), float(grid.lon[cell])
     lat, lon = (lat, lon) if precise else coarse(lat, lon)
     return {"lat": lat, "lon": lon}

@@ -10,10 +10,10 @@ import numpy as np
 
 from apps.places.cells.build import swapped_by_land
 from apps.places.cells.files import read_cells
-from apps.places.cells.partition import Grid, Limits, build
+from apps.places.cells.partition import CellPartition, Limits, build
 from apps.places.cells.s2 import Ints
 from apps.places.targets import offset_targets
-from datasets.geo.geotagged import PlacedPhotos
+from datasets.geo.geotagged import GeoDataset
 from datasets.geo.geotags import read_folder
 from datasets.geo.position_tables import read_positions
 from datasets.geo.positions import LeftOut, Positions
@@ -29,26 +29,26 @@ def read_photo_positions(source: Path) -> Positions:
     """
     if source.is_dir():
         return read_folder(source)
-    found = read_positions(source)
-    if not found.paths:
+    positions = read_positions(source)
+    if not positions.paths:
         raise ValueError(
             f"{source} has no column path, so its rows name no photos; add one with paths from its folder"
         )
-    paths = tuple(str(source.parent / path) for path in found.paths)
+    paths = tuple(str(source.parent / path) for path in positions.paths)
     there = np.array([Path(path).is_file() for path in paths], np.bool_)
     if not there.any():
         raise FileNotFoundError(
             f"none of the {len(paths)} photos in {source} is there, such as {paths[0]}; paths start from the "
             f"folder of the table"
         )
-    doubt = swapped_by_land(found)
-    found = replace(found, paths=paths, notes=[*found.notes, *([doubt] if doubt else [])])
+    doubt = swapped_by_land(positions)
+    positions = replace(positions, paths=paths, notes=[*positions.notes, *([doubt] if doubt else [])])
     if there.all():
-        return found
+        return positions
     first = paths[int((~there).argmax())]
     gone = LeftOut("there is no such file", int((~there).sum()), first)
-    kept = subset(found, np.flatnonzero(there))
-    return replace(kept, left_out=(*found.left_out, gone), notes=found.notes)
+    kept = subset(positions, np.flatnonzero(there))
+    return replace(kept, left_out=(*positions.left_out, gone), notes=positions.notes)
 
 
 def subset(positions: Positions, rows: Ints) -> Positions:
@@ -72,8 +72,8 @@ def split_of(positions: Positions, share: float, *, by: str, km: float, seed: in
 
 def cells_for(
     positions: Positions, train: Ints, cells: Path | None, t_max: float, t_min: float
-) -> tuple[Grid, ...]:
-    """The partitions of a file, or one built from the photos to learn from.
+) -> tuple[CellPartition, ...]:
+    """The partitions of a file, or one built from the training photos.
 
     Raises:
         ValueError: the finest partition has fewer than two cells.
@@ -81,8 +81,8 @@ def cells_for(
     if cells is not None:
         grids = read_cells(cells)
     else:
-        own = subset(positions, train)
-        grids = build(own.lat, own.lon, Limits(t_max, t_min), own.weights)
+        custom = subset(positions, train)
+        grids = build(custom.lat, custom.lon, Limits(t_max, t_min), custom.weights)
     if min(len(grid) for grid in grids) < 2:
         raise ValueError(
             f"a partition has {min(len(grid) for grid in grids)} cell, so there is nothing to tell apart; "
@@ -92,13 +92,18 @@ def cells_for(
 
 
 def placed(
-    positions: Positions, rows: Ints | None, grids: Sequence[Grid], names: Sequence[str], *, offsets: bool
-) -> PlacedPhotos:
+    positions: Positions,
+    rows: Ints | None,
+    grids: Sequence[CellPartition],
+    names: Sequence[str],
+    *,
+    offsets: bool,
+) -> GeoDataset:
     """Photos with their cells; ``rows`` None takes all."""
-    own = subset(positions, np.arange(len(positions)) if rows is None else rows)
-    cells = np.stack([grid.locate(own.lat, own.lon) for grid in grids], axis=1)
-    away = offset_targets(grids[-1], cells[:, -1], own.lat, own.lon) if offsets else None
-    found = PlacedPhotos(own, cells, names, away)
+    custom = subset(positions, np.arange(len(positions)) if rows is None else rows)
+    cells = np.stack([grid.locate(custom.lat, custom.lon) for grid in grids], axis=1)
+    away = offset_targets(grids[-1], cells[:, -1], custom.lat, custom.lon) if offsets else None
+    geo_dataset = GeoDataset(custom, cells, names, away)
     outside = int((cells[:, -1] < 0).sum())
-    found.notes += [f"{outside} of {len(own)} photos lie in no cell"] if outside else []
-    return found
+    geo_dataset.notes += [f"{outside} of {len(custom)} photos lie in no cell"] if outside else []
+    return geo_dataset

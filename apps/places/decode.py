@@ -10,7 +10,7 @@ from apps.engine.inference.decode import Outputs, Sizes
 from apps.engine.inference.predictions import PlacePrediction, Prediction
 from apps.places.answers import describe
 from apps.places.cells.names import grids_of
-from apps.places.cells.partition import Grid
+from apps.places.cells.partition import CellPartition
 
 
 def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[Prediction]:
@@ -21,5 +21,5 @@ def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[Pre
 
 
 @cache
-def _finest(classes: tuple[str, ...]) -> Grid:
+def _finest(classes: tuple[str, ...]) -> CellPartition:
     return grids_of(classes)[-1]

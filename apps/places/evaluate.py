@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from apps.engine.core import run_dir as runs
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import Loader, eval_loader
-from apps.engine.evaluation.evaluate import BATCH, judge
+from apps.engine.evaluation.evaluate import BATCH, evaluate_split
 from apps.engine.inference.tta import tta_logits
 from apps.engine.training.finalize import facts
 from apps.places.cells.files import check_same_cells, fingerprint, read_cells
 from apps.places.cells.names import grids_of
-from apps.places.evaluator import PlaceAnswers, country_figure
+from apps.places.evaluator import PlaceEvaluation, country_figure
 from apps.places.geo_metrics import GeoPredictions, geo_intervals, geo_metrics
 from apps.places.prediction_files import read_predictions, write_predictions
 from datasets.geo.geotags import read_folder
@@ -35,7 +35,7 @@ SPLITS = ("val", "train", "all")
 def evaluate_run(
     run: Path, *, data: Path | None = None, split: str | None = None, cells: Path | None = None,
     least: float = 0.0, ten_crop: bool = False, baselines: bool = True, report: Path | None = None,
-    predictions_to: Path | None = None, workers: int | None = None, precision: str = "auto", screen: Screen,
+    predictions_to: Path | None = None, workers: int | None = None, precision: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a run on photos whose positions are known.
 
@@ -44,14 +44,14 @@ def evaluate_run(
         data: photos or a table; the run's own by default.
         split: ``val``, ``train`` or ``all``; by default val of the run's own data, all of other data.
         cells: a file that must hold the run's cells.
-        least: sureness below which the model abstains, 0 to 1.
+        least: confidence below which the model abstains, 0 to 1.
         ten_crop: average over ten views of each photo.
-        baselines: judge the most frequent cell, and the nearest photo by features, beside it.
+        baselines: evaluate the most frequent cell, and the nearest photo by features, beside it.
         report: folder for ``report.html``.
         predictions_to: CSV to write the answers into.
         workers: reading processes.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Returns:
         ``{"app", "n", "metrics", "intervals", "baselines", "skipped"}``; an undefined figure is None.
@@ -60,8 +60,8 @@ def evaluate_run(
         OSError: data or run are missing, or an output cannot be written.
         ValueError: the run is damaged or has other cells.
     """
-    own = runs.read_config(run, app="places").settings.get("data")
-    other = data is not None and str(Path(data).absolute()) != own
+    custom = runs.read_config(run, app="places").settings.get("data")
+    other = data is not None and str(Path(data).absolute()) != custom
     app, model, config = load_run(run, app="places", **({} if data is None else {"data": data}))
     if cells is not None:
         check_same_cells(read_cells(cells), fingerprint(grids_of(config.classes)), str(run))
@@ -73,15 +73,15 @@ def evaluate_run(
 
     def answer(images: Any) -> dict[str, Any]:
         if not ten_crop:
-            found: dict[str, Any] = app.postprocess(head, forward(images))
-            return found
+            results: dict[str, Any] = app.postprocess(head, forward(images))
+            return results
         return {"log_probabilities": tta_logits(
             lambda view: head.log_probabilities(forward(view)).float(), images, "ten"
         )}
 
-    answers, skipped = judge(app, answer, config, split, workers, screen)
+    answers, skipped = evaluate_split(app, answer, config, split, workers, console)
     answers = replace(answers, least=least)
-    beside = _baselines(app, model, config, answers, workers, screen) if baselines and not other else {}
+    beside = _baselines(app, model, config, answers, workers, console) if baselines and not other else {}
     if predictions_to is not None:
         write_predictions(predictions_to, answers.geo)
     if report is not None:
@@ -95,7 +95,7 @@ def evaluate_run(
 
 
 def evaluate_predictions(
-    file: Path, *, data: Path | None = None, report: Path | None = None, screen: Screen
+    file: Path, *, data: Path | None = None, report: Path | None = None, console: Console
 ) -> dict[str, Any]:
     """The figures of any system's predictions; ``data`` tells the truth where the file does not.
 
@@ -103,9 +103,9 @@ def evaluate_predictions(
         as :func:`evaluate_run`, with ``skipped``, lines that are no answers, and ``without_prediction``,
         photos that count as wrong because there is no answer.
     """
-    read = read_predictions(file, None if data is None else _truth(data, screen))
+    read = read_predictions(file, None if data is None else _truth(data, console))
     for note in read.notes:
-        screen.warn(note)
+        console.warn(note)
     geo = read.geo
     if report is not None:
         from apps.places.report import write_places_report
@@ -116,11 +116,11 @@ def evaluate_predictions(
     return _answer(geo, metrics, {}, read.skipped) | {"without_prediction": int((~geo.answered).sum())}
 
 
-def _truth(data: Path, screen: Screen) -> Positions:
+def _truth(data: Path, console: Console) -> Positions:
     """Positions by the names of photos, from a folder or a table; a table's photos need not be there."""
     truth = read_folder(data) if data.is_dir() else read_positions(data)
     for remark in truth.remarks():
-        screen.warn(remark)
+        console.warn(remark)
     if not truth.paths:
         raise ValueError(f"{data} has no column path, so its rows name no photos; add one with their names")
     return truth
@@ -129,16 +129,16 @@ def _truth(data: Path, screen: Screen) -> Positions:
 def _answer(
     geo: GeoPredictions, metrics: dict[str, float], beside: dict[str, GeoPredictions], skipped: int
 ) -> dict[str, Any]:
-    told = {
-        name: {"metrics": defined(geo_metrics(one)), "intervals": geo_intervals(one)}
-        for name, one in beside.items()
+    results = {
+        name: {"metrics": defined(geo_metrics(value)), "intervals": geo_intervals(value)}
+        for name, value in beside.items()
     }
     return {
         "app": "places", "n": len(geo.paths), "metrics": defined(metrics), "intervals": {
             name: [None if math.isnan(value) else value for value in both]
             for name, both in geo_intervals(geo).items()
         },
-        **({"baselines": told} if told else {}), "skipped": skipped,
+        **({"baselines": results} if results else {}), "skipped": skipped,
     }
 
 
@@ -148,26 +148,31 @@ def defined(figures: dict[str, float]) -> dict[str, float | None]:
 
 
 def _baselines(
-    app: Any, model: MultiHead, config: RunConfig, answers: PlaceAnswers, workers: int | None, screen: Screen
+    app: Any,
+    model: MultiHead,
+    config: RunConfig,
+    answers: PlaceEvaluation,
+    workers: int | None,
+    console: Console,
 ) -> dict[str, GeoPredictions]:
     """The most frequent cell for every photo; the place of the training photo with the nearest features."""
     grid, count = answers.grid, len(answers.paths)
     most = int(grid.weights.argmax())
     truth = answers.true_lat, answers.true_lon
-    found = {"most_frequent_cell": GeoPredictions(
+    results = {"most_frequent_cell": GeoPredictions(
         np.full(count, grid.lat[most]), np.full(count, grid.lon[most]), *truth, answers.paths
     )}
-    known = features_of(app, model, config, "train", workers, screen)
-    asked = features_of(app, model, config, "val", workers, screen)
+    known = features_of(app, model, config, "train", workers, console)
+    asked = features_of(app, model, config, "val", workers, console)
     if len(asked[0]) != count or asked[3] != answers.paths:
-        return found
+        return results
     nearest = (asked[0] @ known[0].T).argmax(axis=1)
-    found["nearest_features"] = GeoPredictions(known[1][nearest], known[2][nearest], *truth, answers.paths)
-    return found
+    results["nearest_features"] = GeoPredictions(known[1][nearest], known[2][nearest], *truth, answers.paths)
+    return results
 
 
 def features_of(
-    app: Any, model: MultiHead, config: RunConfig, split: str, workers: int | None, screen: Screen
+    app: Any, model: MultiHead, config: RunConfig, split: str, workers: int | None, console: Console
 ) -> tuple[Any, Any, Any, tuple[str, ...]]:
     """Features (N, C) of length 1, latitudes, longitudes and paths of the photos of a split."""
     from apps.engine.training.frozen.features import pooled_features
@@ -176,13 +181,13 @@ def features_of(
     photos = app.dataset(split, classes=config.classes)
     loader: Loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     backbone: Any = model.backbone
-    with screen.track(f"features of {split}", len(loader)) as update:
+    with console.track(f"features of {split}", len(loader)) as update:
         features, targets, indices, bad = pooled_features(
             backbone, loader, stride=max(backbone.channels), on_step=lambda n, totals: update(n, rate(totals))
         )
     if split != "val":  # those of val are named where they are evaluated
-        for one in bad:
-            screen.warn(f"skipped: {one.reason}")
+        for bad_image in bad:
+            console.warn(f"skipped: {bad_image.reason}")
     features = features / np.linalg.norm(features, axis=1, keepdims=True)
     where = targets["position"].numpy()
     return features, where[:, 0], where[:, 1], tuple(str(photos.photos[i].path) for i in indices)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine.evaluation.classification import log_softmax, softmax
-from apps.places.answers import SHARES, abstains, coverage_of_credible_areas, sureness
+from apps.places.answers import SHARES, abstains, confidence, coverage_of_credible_areas
 from apps.places.cells import s2_shapes
-from apps.places.cells.partition import Grid
+from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats, Ints
 from apps.places.geo_metrics import (
     GeoPredictions,
@@ -25,7 +25,7 @@ from apps.places.targets import move
 
 
 @dataclass(frozen=True, eq=False)
-class PlaceAnswers:
+class PlaceEvaluation:
     """Probabilities over cells for N photos whose positions are known.
 
     Args:
@@ -36,7 +36,7 @@ class PlaceAnswers:
         paths: of the photos.
         grid: the K cells.
         temperature: by which log-probabilities are divided.
-        least: sureness below which the model abstains, 0 to 1.
+        least: confidence below which the model abstains, 0 to 1.
     """
 
     log_probabilities: NDArray[np.float32]
@@ -44,7 +44,7 @@ class PlaceAnswers:
     true_lat: Floats
     true_lon: Floats
     paths: tuple[str, ...]
-    grid: Grid
+    grid: CellPartition
     temperature: float = 1.0
     least: float = 0.0
 
@@ -67,8 +67,8 @@ class PlaceAnswers:
         else:
             lat, lon = move(self.grid, best, self.offsets)
         unsure = abstains(self.probabilities, self.grid, self.least)
-        lat, lon = (np.where(unsure, np.nan, one) for one in (lat, lon))
-        sure = sureness(self.probabilities, self.grid)
+        lat, lon = (np.where(unsure, np.nan, item) for item in (lat, lon))
+        sure = confidence(self.probabilities, self.grid)
         return GeoPredictions(lat, lon, self.true_lat, self.true_lon, self.paths, sure)
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class PlaceAnswers:
         needed = area_until_truth_km2(self.probabilities, areas, self.truth)
         rows = np.flatnonzero(known)
         nll = -log_softmax(self.log_probabilities, self.temperature)[rows, self.truth[rows]]
-        found = geo_metrics(self.geo) | {
+        result = geo_metrics(self.geo) | {
             "country_accuracy": country_figure(self.geo),
             "cell_accuracy": float((self.log_probabilities.argmax(axis=1) == self.truth).mean()),
             "cross_entropy": float(nll.mean()) if len(rows) else float("nan"),
@@ -89,8 +89,8 @@ class PlaceAnswers:
         for share in SHARES:
             covered, size = coverage_of_credible_areas(self.probabilities, areas, self.truth, share)
             percent = round(100 * share)
-            found |= {f"coverage_{percent}": covered, f"area_{percent}_km2": size}
-        return found
+            result |= {f"coverage_{percent}": covered, f"area_{percent}_km2": size}
+        return result
 
     def intervals(self) -> dict[str, list[float]]:
         """95 % bootstrap intervals over photos."""
@@ -100,8 +100,8 @@ class PlaceAnswers:
 def country_figure(geo: GeoPredictions) -> float:
     """Share of photos whose country is right, among those taken in one."""
     true = gazetteer().country_codes(geo.true_lat, geo.true_lon)
-    said = np.full(len(geo.paths), "", dtype=object)
+    answer = np.full(len(geo.paths), "", dtype=object)
     known = geo.answered
     if known.any():
-        said[known] = gazetteer().country_codes(geo.lat[known], geo.lon[known])
-    return country_accuracy(said.tolist(), true)[0]
+        answer[known] = gazetteer().country_codes(geo.lat[known], geo.lon[known])
+    return country_accuracy(answer.tolist(), true)[0]

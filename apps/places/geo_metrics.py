@@ -44,7 +44,7 @@ class GeoPredictions:
 
     def __post_init__(self) -> None:
         n = len(self.paths)
-        shapes = {one.shape for one in (self.lat, self.lon, self.true_lat, self.true_lon)}
+        shapes = {item.shape for item in (self.lat, self.lon, self.true_lat, self.true_lon)}
         if n == 0 or shapes != {(n,)}:
             raise ValueError(f"expected four coordinates for each of {n} photos, got shapes {sorted(shapes)}")
         gone = np.isnan(self.lat)
@@ -68,12 +68,12 @@ class GeoPredictions:
     @cached_property
     def distances_km(self) -> Floats:
         """(N,) kilometres between prediction and truth; infinite where the model abstained."""
-        found = np.full(len(self.paths), np.inf)
+        result = np.full(len(self.paths), np.inf)
         known = self.answered
-        found[known] = distance_km(
+        result[known] = distance_km(
             self.lat[known], self.lon[known], self.true_lat[known], self.true_lon[known]
         )
-        return found
+        return result
 
 
 def geoscore(km: Floats | float) -> Floats:
@@ -110,8 +110,8 @@ def geo_metrics(p: GeoPredictions) -> dict[str, float]:
     A photo on which the model abstained counts as wrong at every distance and as 0 points; median and mean
     are over the answered photos, NaN if there is none. The earth is a sphere of 6371.0088 km.
     """
-    found = {name: statistic(p.distances_km) for name, statistic in _statistics().items()}
-    return {**found, "answered": float(p.answered.mean()), "earth_radius_km": EARTH_RADIUS_KM}
+    results = {name: statistic(p.distances_km) for name, statistic in _statistics().items()}
+    return {**results, "answered": float(p.answered.mean()), "earth_radius_km": EARTH_RADIUS_KM}
 
 
 def geo_intervals(p: GeoPredictions, *, seed: int = 0, level: float = 0.95) -> dict[str, list[float]]:
@@ -135,7 +135,7 @@ def bootstrap(
     drawn = np.empty((resamples, len(statistics)))
     for row in drawn:
         sample = values[rng.integers(0, len(values), len(values))]
-        row[:] = [one(sample) for one in statistics.values()]
+        row[:] = [statistic(sample) for statistic in statistics.values()]
     half = (1 - level) / 2
     low, high = np.full((2, len(statistics)), np.nan)
     known = ~np.isnan(drawn).all(axis=0)  # a statistic may be undefined in every resample
@@ -153,8 +153,8 @@ def country_accuracy(predicted: Sequence[str], true: Sequence[str]) -> tuple[flo
     Returns:
         share from 0 to 1 (NaN if none is known), and the number of photos counted.
     """
-    counted = [(one, other) for one, other in zip(predicted, true, strict=True) if other]
-    right = sum(one == other for one, other in counted)
+    counted = [(item, other) for item, other in zip(predicted, true, strict=True) if other]
+    right = sum(item == other for item, other in counted)
     return (right / len(counted) if counted else float("nan")), len(counted)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.core.run_dir import RunConfig
@@ -19,14 +19,14 @@ from apps.engine.evaluation.classification import log_softmax
 from apps.engine.inference.tta import tta_logits
 from apps.places.answers import album_log_probabilities, coarse, describe
 from apps.places.cells.names import grids_of
-from apps.places.cells.partition import Grid
+from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats
 from apps.places.evaluate import features_of
 from apps.places.maps.gazetteer import gazetteer
 from apps.places.maps.render import check_map, write_map
 from apps.places.sequence import AlbumNetwork, in_album, load_sequence
 from apps.places.targets import move
-from datasets.base import LabelledPhotos, Photo
+from datasets.base import ClassificationDataset, Photo
 from datasets.geo.geotags import taken_at
 from datasets.image_io import list_photos
 from heads import MultiHead
@@ -46,7 +46,7 @@ class Asked:
         precise: tell positions as they are, not to a city.
         ten_crop: average over ten views of each photo.
         refine: take the position of the nearest training photo inside the likeliest cells.
-        least: sureness below which the model abstains, 0 to 1.
+        least: confidence below which the model abstains, 0 to 1.
         workers: reading processes.
         precision: ``auto``, ``fp32`` or ``bf16``.
 
@@ -72,7 +72,7 @@ class Asked:
 
 
 def locate(
-    paths: Iterable[Path], run: Path, asked: Asked, screen: Screen
+    paths: Iterable[Path], run: Path, asked: Asked, console: Console
 ) -> Iterator[dict[str, Any]]:
     """A line a photo, in the order of the paths; with ``album`` a line a folder after its photos.
 
@@ -83,26 +83,26 @@ def locate(
         ValueError: the run is damaged, or the folders hold no photo.
     """
     app, model, config = load_run(run, app="places")
-    found = list_photos(paths)
+    result = list_photos(paths)
     if asked.album:
-        found.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
+        result.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
     grid = grids_of(config.classes)[-1]
-    refiner = _Refiner(app, model, config, grid, asked, screen) if asked.refine else None
+    refiner = _Refiner(app, model, config, grid, asked, console) if asked.refine else None
     network = load_sequence(run, config) if asked.album else None
     sums: Floats = np.zeros(len(grid))
     albums: dict[Path, list[tuple[Floats, Any]]] = {}
     good, line = 0, dict[str, Any]()
     pooled = asked.refine or network is not None
-    for path, log_probabilities, features, told in _answers(found, model, config, asked, pooled=pooled):
+    for path, log_probabilities, features, reported in _answers(result, model, config, asked, pooled=pooled):
         if log_probabilities is None:
-            yield {"path": str(path), "error": told}
+            yield {"path": str(path), "error": reported}
             continue
         probabilities = np.exp(log_probabilities)
         sums, good = sums + probabilities, good + 1
         albums.setdefault(path.parent, []).append((log_probabilities, features))
         line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
         if not line["abstains"]:
-            line |= {} if told is None else moved(grid, probabilities, told, precise=asked.precise)
+            line |= {} if reported is None else moved(grid, probabilities, reported, precise=asked.precise)
             line |= {} if refiner is None else refiner(features, probabilities)
         yield {"path": str(path), **line}
     if asked.album and good:
@@ -120,10 +120,10 @@ def locate(
         _draw(asked, grid, mean, answer, good)
 
 
-def moved(grid: Grid, probabilities: Floats, offset: Floats, *, precise: bool) -> dict[str, Any]:
+def moved(grid: CellPartition, probabilities: Floats, offset: Floats, *, precise: bool) -> dict[str, Any]:
     """Position, country and city that an offset (2,) leads to from the likeliest cell."""
     best = np.array([int(probabilities.argmax())])
-    lat, lon = (float(one[0]) for one in move(grid, best, offset[None]))
+    lat, lon = (float(item[0]) for item in move(grid, best, offset[None]))
     return named(lat, lon, precise=precise)
 
 
@@ -136,13 +136,15 @@ def named(lat: float, lon: float, *, precise: bool) -> dict[str, Any]:
 
 def _together(photos: Sequence[tuple[Floats, Any]], network: AlbumNetwork | None) -> Floats:
     """The probabilities (K,) of an album, its photos in time order."""
-    logs = np.stack([one for one, _ in photos])
+    logs = np.stack([item for item, _ in photos])
     if network is not None:
         logs = in_album(network, np.stack([pooled for _, pooled in photos]), logs)
     return np.exp(album_log_probabilities(logs))
 
 
-def _draw(asked: Asked, grid: Grid, probabilities: Floats, answer: dict[str, Any], photos: int) -> None:
+def _draw(
+    asked: Asked, grid: CellPartition, probabilities: Floats, answer: dict[str, Any], photos: int
+) -> None:
     """The map of all photos; ``answer`` is the line that was told where there is one for all of them."""
     title = "Where was it taken?" if photos == 1 else f"Where were these {photos} photos taken?"
     assert asked.map is not None
@@ -153,19 +155,19 @@ def _answers(
     paths: Sequence[Path], model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool
 ) -> Iterator[tuple[Path, Floats | None, Any, Any]]:
     """Each photo with log-probabilities (K,), features (C,) and offset (2,); or with why it is bad."""
-    photos = LabelledPhotos([Photo(path, 0) for path in paths], ["place"])
+    photos = ClassificationDataset([Photo(path, 0) for path in paths], ["place"])
     loader = eval_loader(
         photos, config.backbone.preprocessing, batch_size=BATCH, workers=asked.workers
     )
     look = _looking(model, config, asked, pooled=pooled)
     for batch in loader.epoch(0):
         lines: dict[int, tuple[Path, Floats | None, Any, Any]] = {
-            one.index: (paths[one.index], None, None, one.reason) for one in batch.bad
+            bad_image.index: (paths[bad_image.index], None, None, bad_image.reason) for bad_image in batch.bad
         }
         if batch.indices:
             rows, features, offsets = look(batch.images)
             for row, index in enumerate(batch.indices):
-                feature, offset = (None if one is None else one[row] for one in (features, offsets))
+                feature, offset = (None if item is None else item[row] for item in (features, offsets))
                 lines[index] = (paths[index], rows[row], feature, offset)
         yield from (lines[index] for index in sorted(lines))
 
@@ -181,8 +183,8 @@ def _looking(model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool)
     temperature = config.calibration.get("temperature", 1.0)
 
     def one_view(images: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = head.log_probabilities(forward(images)).float()
-        return found
+        tensor: torch.Tensor = head.log_probabilities(forward(images)).float()
+        return tensor
 
     @torch.inference_mode()
     def look(images: torch.Tensor) -> tuple[Floats, Any, Any]:
@@ -203,10 +205,16 @@ class _Refiner:
     """Positions of training photos that look like the one asked for, inside its likeliest cells."""
 
     def __init__(
-        self, app: Any, model: MultiHead, config: RunConfig, grid: Grid, asked: Asked, screen: Screen
+        self,
+        app: Any,
+        model: MultiHead,
+        config: RunConfig,
+        grid: CellPartition,
+        asked: Asked,
+        console: Console,
     ) -> None:
-        found = features_of(app, model, config, "train", asked.workers, screen)
-        self.features, self.lat, self.lon, _ = found
+        result = features_of(app, model, config, "train", asked.workers, console)
+        self.features, self.lat, self.lon, _ = result
         self.cells, self.precise = grid.locate(self.lat, self.lon), asked.precise
 
     def __call__(self, features: Any, probabilities: Floats) -> dict[str, Any]:

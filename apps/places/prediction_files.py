@@ -46,8 +46,8 @@ def write_predictions(path: Path, p: GeoPredictions) -> None:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            for name, *numbers in zip(p.paths, *(one.tolist() for one in columns), strict=True):
-                writer.writerow([name, *("" if math.isnan(one) else one for one in numbers)])
+            for name, *numbers in zip(p.paths, *(column.tolist() for column in columns), strict=True):
+                writer.writerow([name, *("" if math.isnan(number) else number for number in numbers)])
 
     write_whole(path, write)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.geo.position_tables import Rows, Table
 from datasets.geo.positions import Bools, Filter, Floats, Ints, LeftOut, check_swapped
-from datasets.image_io import PHOTO_SUFFIXES
+from datasets.image_io import IMAGE_SUFFIXES
 
 EMPTY = ("", "nan")
 TAILS = (4, 3, 2, 1)  # parts of a path that may be all that two files of names share
@@ -164,4 +164,4 @@ def _tail(name: str, parts: int) -> str:
 
 def _bare(name: str) -> str:
     file = PurePosixPath(_whole(name))
-    return file.stem if file.suffix.lower() in PHOTO_SUFFIXES else file.name
+    return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name

@@ -26,7 +26,7 @@ from apps.places.geo_metrics import (
 )
 
 if TYPE_CHECKING:
-    from apps.places.evaluator import PlaceAnswers
+    from apps.places.evaluator import PlaceEvaluation
 
 WORST = 12
 EARTH_KM2 = 510_064_471.9
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 def write_places_report(
     folder: Path, title: str, geo: GeoPredictions, facts: dict[str, str | float], *,
-    history: Sequence[Row] = (), answers: PlaceAnswers | None = None,
+    history: Sequence[Row] = (), answers: PlaceEvaluation | None = None,
     baselines: dict[str, GeoPredictions] | None = None,
 ) -> list[Path]:
     """``report.html`` and ``distances.png``; ``area.png`` with ``answers``, ``curves.png`` with ``history``.
@@ -61,7 +61,7 @@ def write_places_report(
     return write_page(
         folder, Path(__file__).with_name("report.html"), drawings, title=title, paths=geo.paths, facts=facts,
         median=geo_metrics(geo)["median_km"], distances_km=DISTANCES_KM[::-1], worst=_worst(geo),
-        rows=[(name, geo_metrics(one), geo_intervals(one)) for name, one in every.items()],
+        rows=[(name, geo_metrics(result), geo_intervals(result)) for name, result in every.items()],
     )
 
 
@@ -80,7 +80,7 @@ def _distances(every: dict[str, GeoPredictions], theme: plots.Theme) -> Figure:
     return figure
 
 
-def _area(answers: PlaceAnswers, theme: plots.Theme) -> Figure:
+def _area(answers: PlaceEvaluation, theme: plots.Theme) -> Figure:
     needed: Floats = area_until_truth_km2(answers.probabilities, areas_km2(answers.grid.ids), answers.truth)
     figure = plots.blank(7.5, 3.6, theme)
     axes = figure.subplots()

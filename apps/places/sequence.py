@@ -29,7 +29,7 @@ from apps.engine.training.frozen.features import pooled_features
 from apps.places.cells.files import fingerprint
 from apps.places.cells.names import grids_of
 from apps.places.cells.s2 import Floats
-from datasets.geo.geotagged import PlacedPhotos
+from datasets.geo.geotagged import GeoDataset
 
 BATCH = 64
 FILE = "sequence.safetensors"
@@ -124,15 +124,15 @@ def _seconds(time: str) -> int | None:
         return None
 
 
-def albums_in(photos: PlacedPhotos) -> list[list[int]]:
+def albums_in(photos: GeoDataset) -> list[list[int]]:
     """The albums among some photos: those of an author where authors are named, else of a folder."""
     positions = photos.positions
     folders = positions.authors if any(positions.authors) else [str(Path(p).parent) for p in positions.paths]
-    found = albums_of(folders, positions.times or [""] * len(positions))
-    return [album for album in found if (photos.cells[album, -1] >= 0).any()]
+    result = albums_of(folders, positions.times or [""] * len(positions))
+    return [album for album in result if (photos.cells[album, -1] >= 0).any()]
 
 
-def check_albums(photos: PlacedPhotos) -> None:
+def check_albums(photos: GeoDataset) -> None:
     """Refuse photos with fewer than two albums: one to learn from and one that tells when to stop.
 
     Raises:
@@ -154,7 +154,7 @@ def fit_sequence(known: Features, *, seed: int) -> AlbumNetwork:
     be the start, which answers as the model of single photos does.
 
     Args:
-        known: of the photos to learn from, two albums or more.
+        known: of the training photos, two albums or more.
         seed: of everything random.
     """
     torch.manual_seed(seed)
@@ -178,9 +178,9 @@ def fit_sequence(known: Features, *, seed: int) -> AlbumNetwork:
         network.train()
         for number in rng.permutation(order[held:]):
             rows = known.albums[number]
-            said, truth = network(known.pooled[rows], known.logs[rows]), known.cells[rows]
+            answer, truth = network(known.pooled[rows], known.logs[rows]), known.cells[rows]
             optimizer.zero_grad()
-            F.nll_loss(said[truth >= 0], truth[truth >= 0]).backward()  # type: ignore[no-untyped-call]
+            F.nll_loss(answer[truth >= 0], truth[truth >= 0]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     network.load_state_dict(kept)
     return network.eval()
@@ -193,8 +193,8 @@ def cross_entropies(network: AlbumNetwork, known: Features) -> tuple[float, floa
     for rows in known.albums:
         truth = known.cells[rows]
         held = truth >= 0
-        for number, said in enumerate((known.logs[rows], network(known.pooled[rows], known.logs[rows]))):
-            sums[number] += F.nll_loss(said[held], truth[held], reduction="sum")
+        for number, answer in enumerate((known.logs[rows], network(known.pooled[rows], known.logs[rows]))):
+            sums[number] += F.nll_loss(answer[held], truth[held], reduction="sum")
         count += int(held.sum())
     alone, together = (sums / count).tolist() if count else (float("nan"), float("nan"))
     return alone, together, count
@@ -202,7 +202,7 @@ def cross_entropies(network: AlbumNetwork, known: Features) -> tuple[float, floa
 
 def features_in(app: Any, model: Any, config: RunConfig, split: str) -> Features:
     """What a run says of the photos of one of its splits; photos that cannot be read are left out."""
-    photos: PlacedPhotos = app.dataset(split, classes=config.classes)
+    photos: GeoDataset = app.dataset(split, classes=config.classes)
     head: Any = model.heads[config.app].eval()
     loader = eval_loader(
         photos, config.backbone.preprocessing, batch_size=BATCH, workers=app.settings.workers
@@ -213,7 +213,7 @@ def features_in(app: Any, model: Any, config: RunConfig, split: str) -> Features
     read = [[row[index] for index in album if index in row] for album in albums_in(photos)]
     seen = torch.from_numpy(pooled)
     return Features(
-        seen, single(head, seen, config), cells, [one for one in read if bool((cells[one] >= 0).any())]
+        seen, single(head, seen, config), cells, [item for item in read if bool((cells[item] >= 0).any())]
     )
 
 
@@ -231,11 +231,11 @@ def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> str:
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     kept = {"cells": fingerprint(grids_of(config.classes))}
     write_whole(run / FILE, lambda temporary: save_file(state, temporary, kept))
-    judged = (
+    evaluated = (
         f"cross-entropy of {count} photos of val's albums {alone:.3f} alone, {together:.3f} in their album"
         if count else "val has no album to judge it by"
     )
-    return f"sequence model: {judged}"
+    return f"sequence model: {evaluated}"
 
 
 def load_sequence(run: Path, config: RunConfig) -> AlbumNetwork | None:
@@ -263,6 +263,6 @@ def load_sequence(run: Path, config: RunConfig) -> AlbumNetwork | None:
 @torch.no_grad()
 def in_album(network: AlbumNetwork, pooled: Floats, logs: Floats) -> Floats:
     """(T, C) features and (T, K) log-probabilities in time order to (T, K) log-probabilities."""
-    said = network(torch.from_numpy(pooled).float(), torch.from_numpy(logs).float())
-    found: Floats = said.double().numpy()
-    return found
+    answer = network(torch.from_numpy(pooled).float(), torch.from_numpy(logs).float())
+    values: Floats = answer.double().numpy()
+    return values

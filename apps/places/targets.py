@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from apps.places.cells import s2, s2_shapes
-from apps.places.cells.partition import Grid
+from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats, Ints
 from apps.places.cells.sphere import EARTH_RADIUS_KM, distance_km
 
 
-def neighbour_weights(grid: Grid, tau_km: float, count: int = 32) -> tuple[Ints, Floats]:
+def neighbour_weights(grid: CellPartition, tau_km: float, count: int = 32) -> tuple[Ints, Floats]:
     """Which cells share a cell's target, and how much: exp(-distance / tau), made to add up to 1.
 
     Args:
@@ -40,18 +40,18 @@ def neighbour_weights(grid: Grid, tau_km: float, count: int = 32) -> tuple[Ints,
     return index, weights / weights.sum(axis=1, keepdims=True)
 
 
-def frequency_order(grid: Grid) -> list[int]:
+def frequency_order(grid: CellPartition) -> list[int]:
     """All cells, the one with the most photos first."""
     order: list[int] = np.argsort(-grid.weights, kind="stable").tolist()
     return order
 
 
-def radii_km(grid: Grid) -> Floats:
+def radii_km(grid: CellPartition) -> Floats:
     """The radius of the circle with each cell's area."""
     return np.sqrt(s2_shapes.areas_km2(grid.ids) / np.pi)
 
 
-def offset_targets(grid: Grid, index: Ints, lat_deg: ArrayLike, lon_deg: ArrayLike) -> Floats:
+def offset_targets(grid: CellPartition, index: Ints, lat_deg: ArrayLike, lon_deg: ArrayLike) -> Floats:
     """Where photos are, seen from the representative of a cell: (N, 2) east and north in radii of the cell.
 
     Distance and bearing are those on the sphere, so that :func:`move` leads back to the photo exactly.
@@ -72,7 +72,7 @@ def offset_targets(grid: Grid, index: Ints, lat_deg: ArrayLike, lon_deg: ArrayLi
     return out
 
 
-def move(grid: Grid, index: Ints, offset: Floats) -> tuple[Floats, Floats]:
+def move(grid: CellPartition, index: Ints, offset: Floats) -> tuple[Floats, Floats]:
     """The positions that offsets (N, 2) lead to from the representatives of cells, in degrees."""
     lat, lon = grid.lat[index], grid.lon[index]
     east, north = _frame(lat, lon)

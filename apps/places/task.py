@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Losses, ReportInputs
-    from apps.places.cells.partition import Grid
-    from apps.places.evaluator import PlaceAnswers
-    from datasets.geo.geotagged import PlacedPhotos
+    from apps.places.cells.partition import CellPartition
+    from apps.places.evaluator import PlaceEvaluation
+    from datasets.geo.geotagged import GeoDataset
     from heads import GeoCells, MultiHead
 
 MOST_FITTED = 1000  # cells; a regression over more takes longer than teaching the layer
@@ -56,7 +56,7 @@ class PlacesSettings(Settings):
         "folder", choices=("distance", "author", "folder"),
     )
     split_km: float = option(1.0, "photos this near stay on one side, km", low=0)
-    val_share: float = option(0.2, "share of the photos to judge by", above=0, below=1)
+    val_share: float = option(0.2, "share of the validation photos", above=0, below=1)
     smooth_km: float = option(
         0.0, "spread of targets over near cells by exp(-distance / this), km; 0: the cell alone", low=0
     )
@@ -91,7 +91,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
     primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> PlacedPhotos:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> GeoDataset:
         """The photos of a split; ``all`` takes both parts."""
         from apps.places.cells.names import grids_of, names_of
         from apps.places.data import cells_for, placed, read_photo_positions, split_of
@@ -101,10 +101,10 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         train, val = split_of(positions, s.val_share, by=s.split_by, km=s.split_km, seed=s.seed)
         grids = grids_of(classes) if classes else cells_for(positions, train, s.cells, s.t_max, s.t_min)
         chosen = {"train": train, "val": val}.get(split)
-        found = placed(positions, chosen, grids, names_of(grids), offsets=s.offset)
+        result = placed(positions, chosen, grids, names_of(grids), offsets=s.offset)
         if split != "val":
-            found.notes += positions.remarks()
-        return found
+            result.notes += positions.remarks()
+        return result
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> GeoCells:
         """A softmax over each partition's cells, from the deepest map."""
@@ -128,7 +128,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         from apps.engine.training.frozen.linear_probe import fit_probe
         from heads.cell_softmax import FullSoftmax
 
-        told = []
+        results = []
         for number, layer in enumerate(head.layers):
             cells = targets["cells"][:, number].numpy()
             known = cells >= 0
@@ -138,12 +138,12 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
                 return "fewer than two cells have photos: the head starts undecided"
             holder: Any = SimpleNamespace(linear=layer)
             probe = fit_probe(holder, features[known], cells[known], seed=self.settings.seed)
-            told.append(f"{layer.out_features} cells, C = {probe.strength:g}")
+            results.append(f"{layer.out_features} cells, C = {probe.strength:g}")
         if head.offset is not None:
             fit_offset(head.offset, features[known], targets["offset"].numpy()[known])
-        return f"logistic regression: {'; '.join(told)}"
+        return f"logistic regression: {'; '.join(results)}"
 
-    def losses(self, head: GeoCells, photos: PlacedPhotos) -> Losses[dict[str, Tensor]]:
+    def losses(self, head: GeoCells, photos: GeoDataset) -> Losses[dict[str, Tensor]]:
         """A cross-entropy for each partition, and the offset's distance."""
         from apps.engine.training.losses import plain_terms
 
@@ -156,21 +156,21 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
 
     def postprocess(self, head: GeoCells, output: Tensor) -> dict[str, Tensor]:
         """Log-probabilities of the finest cells, and the offset."""
-        found = {"log_probabilities": head.log_probabilities(output).float()}
+        results = {"log_probabilities": head.log_probabilities(output).float()}
         offset = head.split(output)[1]
-        return found if offset is None else found | {"offset": offset}
+        return results if offset is None else results | {"offset": offset}
 
     def predictions(
         self, outputs: dict[str, Tensor], targets: dict[str, Tensor], paths: tuple[str, ...],
         classes: Sequence[str], calibration: dict[str, Any] | None = None,
-    ) -> PlaceAnswers:
+    ) -> PlaceEvaluation:
         """Probabilities with the true positions."""
         from apps.places.cells.names import grids_of
-        from apps.places.evaluator import PlaceAnswers
+        from apps.places.evaluator import PlaceEvaluation
 
         where = targets["position"].numpy()
         offset = outputs.get("offset")
-        return PlaceAnswers(
+        return PlaceEvaluation(
             outputs["log_probabilities"].numpy(), None if offset is None else offset.numpy().astype(float),
             where[:, 0], where[:, 1], paths, grids_of(classes)[-1],
             temperature=(calibration or {}).get("temperature", 1.0),
@@ -182,7 +182,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
 
         return HeadSpec.of("cells", config, ("log_probabilities",))
 
-    def calibrate(self, raw: PlaceAnswers) -> tuple[PlaceAnswers, dict[str, Any], dict[str, float]]:
+    def calibrate(self, raw: PlaceEvaluation) -> tuple[PlaceEvaluation, dict[str, Any], dict[str, float]]:
         """A temperature for the probabilities, fitted on these photos."""
         from dataclasses import replace
 
@@ -197,21 +197,21 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
 
     def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells of an epoch."""
-        told = ("cross_entropy", "within_200km", "within_750km", "median_km", "geoscore")
+        reported = ("cross_entropy", "within_200km", "within_750km", "median_km", "geoscore")
         named = {"cross_entropy": "loss"}
-        return {f"val/{named.get(name, name)}": metrics[name] for name in told}
+        return {f"val/{named.get(name, name)}": metrics[name] for name in reported}
 
-    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, screen: Screen) -> dict[str, str]:
+    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
         """With ``--sequence`` the LSTM over albums, into ``run``."""
         if not self.settings.sequence:
             return {}
         from apps.places.sequence import teach_sequence
 
         words = teach_sequence(run, self, model, config)
-        screen.say(words)
+        console.say(words)
         return {"albums": words}
 
-    def report(self, folder: Path, inputs: ReportInputs[PlaceAnswers]) -> list[Path]:
+    def report(self, folder: Path, inputs: ReportInputs[PlaceEvaluation]) -> list[Path]:
         """``report.html``: metrics, how far off, recall against area."""
         from apps.places.report import write_places_report
 
@@ -241,7 +241,7 @@ def layer_size(layer: nn.Module) -> int:
     return sum(p.numel() for p in layer.parameters())
 
 
-def grids_of_config(config: RunConfig) -> tuple[Grid, ...]:
+def grids_of_config(config: RunConfig) -> tuple[CellPartition, ...]:
     """The partitions of a run."""
     from apps.places.cells.names import grids_of
 

@@ -175,8 +175,8 @@ def sums_of(address: str) -> dict[str, str]:
             text = download(f"{address}/{SUMS_FILE}", Path(folder) / SUMS_FILE, retries=0).read_text()
         except (ConnectionError, UnicodeDecodeError):
             return {}
-    found = re.findall(r"^([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S+)[ \t]*$", text, flags=re.MULTILINE)
-    return {name: digits for digits, name in found}
+    result = re.findall(r"^([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S+)[ \t]*$", text, flags=re.MULTILINE)
+    return {name: digits for digits, name in result}
 
 
 def _count_files(folder: Path) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import sha256_of, writable_folder, write_whole
 from apps.zoo.convert.importer import INPUT_NAMES, ImportOptions, import_weights
 from apps.zoo.datasets import MIRROR_VARIABLE as WEB_MIRROR_VARIABLE
@@ -31,9 +31,9 @@ OnProgress = Callable[[str, int, int | None], None]
 
 def list_weights() -> Iterator[dict[str, Any]]:
     """A short line for each registered set, and where it is on this machine: a path, or None."""
-    for one in REGISTRY.values():
-        told = one.to_dict()
-        yield {key: told[key] for key in SHORT} | {"here": _text(_in_mirror(f"{one.name}.safetensors"))}
+    for value in REGISTRY.values():
+        reported = value.to_dict()
+        yield {key: reported[key] for key in SHORT} | {"here": _text(_in_mirror(f"{value.name}.safetensors"))}
 
 
 def show_weights(name: str) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def show_weights(name: str) -> dict[str, Any]:
     Raises:
         ValueError: no weights are registered by that name.
     """
-    one = registered(name)
-    return one.to_dict() | {"here": _text(_in_mirror(f"{name}.safetensors"))}
+    item = registered(name)
+    return item.to_dict() | {"here": _text(_in_mirror(f"{name}.safetensors"))}
 
 
 def registered(name: str) -> Registered:
@@ -60,7 +60,7 @@ def registered(name: str) -> Registered:
 
 
 def fetch_weights(
-    name: str, to: Path, *, base_url: str | None = None, options: ImportOptions, screen: Screen,
+    name: str, to: Path, *, base_url: str | None = None, options: ImportOptions, console: Console,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
     """Get registered weights as ``to/NAME.safetensors``; what is there already stays.
@@ -74,7 +74,7 @@ def fetch_weights(
         to: folder, made if missing.
         base_url: http or https address of a folder with the files.
         options: how to import what comes.
-        screen: where words go.
+        console: where words go.
         on_progress: called with (file, bytes so far, bytes in all or None).
 
     Returns:
@@ -85,7 +85,7 @@ def fetch_weights(
         ConnectionError: the server refused, or the line broke too often; run again to go on.
         OSError: a file cannot be written.
     """
-    one = registered(name)
+    item = registered(name)
     out = writable_folder(to) / f"{name}.safetensors"
     if out.is_file():
         load_weights(out)
@@ -93,32 +93,32 @@ def fetch_weights(
                 "was_there": True}  # fmt: skip
     ready = _in_mirror(out.name)
     if ready is not None:
-        return _copy(one, ready, out)
-    if one.kind == "timm":
-        return _from_timm(one, out)
-    if one.url is None:
+        return _copy(item, ready, out)
+    if item.kind == "timm":
+        return _from_timm(item, out)
+    if item.url is None:
         raise ValueError(
-            f"{name} has no address of its own ({one.note}); put {out.name} into a folder and set "
+            f"{name} has no address of its own ({item.note}); put {out.name} into a folder and set "
             f"{MIRROR_VARIABLE} to it"
         )
-    return _get_and_import(one, out, base_url, options, screen, on_progress)
+    return _get_and_import(item, out, base_url, options, console, on_progress)
 
 
 def _get_and_import(
-    one: Registered, out: Path, base_url: str | None, options: ImportOptions, screen: Screen,
+    item: Registered, out: Path, base_url: str | None, options: ImportOptions, console: Console,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
-    local = _in_mirror(one.file)
+    local = _in_mirror(item.file)
     raw, origin = local, str(local)
-    expected = one
+    expected = item
     if raw is None:
         mirror = (base_url or os.environ.get(WEB_MIRROR_VARIABLE) or "").rstrip("/")
-        stated = sums_of(mirror).get(one.file) if mirror else None
-        expected = replace(one, sha256=stated, size=None) if stated else one
-        origin = f"{mirror}/{one.file}" if mirror else str(one.url)
+        stated = sums_of(mirror).get(item.file) if mirror else None
+        expected = replace(item, sha256=stated, size=None) if stated else item
+        origin = f"{mirror}/{item.file}" if mirror else str(item.url)
         raw = download(
-            origin, out.parent / one.file, sha256=expected.sha256, size=expected.size,
-            on_progress=partial(on_progress, one.file),
+            origin, out.parent / item.file, sha256=expected.sha256, size=expected.size,
+            on_progress=partial(on_progress, item.file),
         )
     digest = sha256_of(raw)
     if expected.sha256 not in (None, digest):
@@ -126,54 +126,56 @@ def _get_and_import(
             f"{raw} has sha256 {digest}, expected {expected.sha256}; remove it and fetch again"
         )
     if expected.sha256 is None:
-        screen.warn(f"no sum of {one.file} is known, so nothing proves it whole; it has sha256 {digest}")
+        console.warn(f"no sum of {item.file} is known, so nothing proves it whole; it has sha256 {digest}")
     try:
-        answer = _import(one, raw, out, options, screen)
+        answer = _import(item, raw, out, options, console)
     except ValueError:
         if local is None and expected.sha256 is None:
             raw.unlink()  # it may be damaged: the next run must not take it for whole
         raise
     if local is None:
         raw.unlink()
-    return {"name": one.name} | answer | {
-        "file": one.file, "url": origin, "sha256": digest, "verified": expected.sha256 is not None,
+    return {"name": item.name} | answer | {
+        "file": item.file, "url": origin, "sha256": digest, "verified": expected.sha256 is not None,
     }  # fmt: skip
 
 
-def _import(one: Registered, raw: Path, out: Path, options: ImportOptions, screen: Screen) -> dict[str, Any]:
+def _import(
+    item: Registered, raw: Path, out: Path, options: ImportOptions, console: Console
+) -> dict[str, Any]:
     """The file, or the one TFLite file in the archive."""
-    normalised = next(name for name, line in INPUT_NAMES.items() if line == one.input)
+    normalised = next(name for name, line in INPUT_NAMES.items() if line == item.input)
     options = replace(
-        options, width=one.width, resolution=one.resolution, source=one.url, licence=one.licence,
+        options, width=item.width, resolution=item.resolution, source=item.url, licence=item.licence,
         input=normalised, padding="same",
     )
-    if one.kind != "tgz":
-        return import_weights(raw, out, options, screen)
-    with tempfile.TemporaryDirectory(prefix=f".{one.name}.", dir=out.parent) as folder:
+    if item.kind != "tgz":
+        return import_weights(raw, out, options, console)
+    with tempfile.TemporaryDirectory(prefix=f".{item.name}.", dir=out.parent) as folder:
         unpack(raw, Path(folder))
-        found = sorted(Path(folder).rglob("*.tflite"))
-        if len(found) != 1:
-            raise ValueError(f"{raw} holds {len(found)} TFLite files, expected one; try another mirror")
-        return import_weights(found[0], out, options, screen)
+        results = sorted(Path(folder).rglob("*.tflite"))
+        if len(results) != 1:
+            raise ValueError(f"{raw} holds {len(results)} TFLite files, expected one; try another mirror")
+        return import_weights(results[0], out, options, console)
 
 
-def _copy(one: Registered, ready: Path, out: Path) -> dict[str, Any]:
+def _copy(item: Registered, ready: Path, out: Path) -> dict[str, Any]:
     digest = sha256_of(ready)
-    ours = one.kind == "safetensors"
-    if ours and one.sha256 not in (None, digest):
-        raise ChecksumError(f"{ready} has sha256 {digest}, expected {one.sha256}; get it again")
+    ours = item.kind == "safetensors"
+    if ours and item.sha256 not in (None, digest):
+        raise ChecksumError(f"{ready} has sha256 {digest}, expected {item.sha256}; get it again")
     load_weights(ready)
     write_whole(out, lambda temporary: _copy_bytes(ready, temporary))
-    return {"name": one.name, "out": str(out), "url": str(ready), "sha256": digest, "verified": ours}
+    return {"name": item.name, "out": str(out), "url": str(ready), "sha256": digest, "verified": ours}
 
 
-def _copy_bytes(one: Path, other: Path) -> None:
-    shutil.copyfile(one, other)
+def _copy_bytes(path: Path, other: Path) -> None:
+    shutil.copyfile(path, other)
 
 
-def _from_timm(one: Registered, out: Path) -> dict[str, Any]:
+def _from_timm(item: Registered, out: Path) -> dict[str, Any]:
     """timm's loader checks what it downloads; the file written here tells what timm's configuration says."""
-    weights = load_weights(one.name)
+    weights = load_weights(item.name)
 
     def write(temporary: Path) -> None:
         _save(weights, temporary)
@@ -181,8 +183,8 @@ def _from_timm(one: Registered, out: Path) -> dict[str, Any]:
 
     write_whole(out, write)
     return {
-        "name": one.name, "out": str(out), "url": one.url, "sha256": sha256_of(out), "verified": True,
-        "kind": "timm", "width": one.width, "resolution": one.resolution, "licence": one.licence,
+        "name": item.name, "out": str(out), "url": item.url, "sha256": sha256_of(out), "verified": True,
+        "kind": "timm", "width": item.width, "resolution": item.resolution, "licence": item.licence,
     }  # fmt: skip
 
 
@@ -190,8 +192,8 @@ def _save(weights: Weights, path: Path) -> None:
     import json
 
     state = weights.state | {f"classifier.{key}": value for key, value in weights.classifier.items()}
-    told = {"mobilenet_apps": json.dumps(weights.info.to_dict()), "source": weights.info.source}
-    save_file({key: value.contiguous() for key, value in state.items()}, path, told)
+    results = {"mobilenet_apps": json.dumps(weights.info.to_dict()), "source": weights.info.source}
+    save_file({key: value.contiguous() for key, value in state.items()}, path, results)
 
 
 def _in_mirror(file: str) -> Path | None:

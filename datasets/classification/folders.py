@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.base import LabelledPhotos, Photo
+from datasets.base import ClassificationDataset, Photo
 from datasets.classification.wordnet import class_names, folder_ids, match_classes
-from datasets.image_io import PHOTO_SUFFIXES, find_photos
+from datasets.image_io import IMAGE_SUFFIXES, find_images
 
 _LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg"
 _FOLDERS_OF = {"train": ("train",), "val": ("val", "valid", "test")}
@@ -18,7 +18,7 @@ def has_split(root: Path | str, split: str) -> bool:
     return _split_folder(Path(root), split) is not None
 
 
-class ImageFolders(LabelledPhotos):
+class ImageFolders(ClassificationDataset):
     """Photos in one folder a class, below one folder a split.
 
     Classes are the folders of ``train`` in the order of their names, also for ``val``. A folder
@@ -28,7 +28,7 @@ class ImageFolders(LabelledPhotos):
         root: folder with ``train`` and ``val``; ``valid`` or ``test`` is taken where ``val`` is missing.
         split: ``train`` or ``val``.
         classes: names or folder names from a checkpoint; labels follow them.
-        min_side: as for :class:`LabelledPhotos`.
+        min_side: as for :class:`ClassificationDataset`.
 
     Attributes:
         class_ids: the folder names, one a class; a class that has no folder here gives its name.
@@ -96,7 +96,7 @@ def _wrong_layout(root: Path, split: str) -> str:
         return f"{root} is empty; {want}"
     if root.name in {name for names in _FOLDERS_OF.values() for name in names}:
         return f"{root} is the folder of one split; give the folder above it, {root.parent}"
-    classes = [folder.name for folder in _subfolders(root) if next(find_photos([folder]), None)]
+    classes = [folder.name for folder in _subfolders(root) if next(find_images([folder]), None)]
     if classes:
         shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
         where = root / "train"
@@ -126,7 +126,7 @@ def _ids_of_root(root: Path, folders: list[Path]) -> tuple[str, ...]:
 
 
 def _photos_of_class(folder: Path) -> list[Path]:
-    photos = list(find_photos([folder]))
+    photos = list(find_images([folder]))
     if not photos:
         raise ValueError(f"{folder} has no photo; put some there or remove the folder")
     return photos
@@ -140,7 +140,7 @@ def _notes(split_folder: Path, classes: Sequence[str], counts: list[int]) -> lis
     if absent:
         names = ", ".join(absent)
         notes.append(f"{len(absent)} of {len(classes)} classes have no photo in {split_folder}: {names}")
-    loose = sum(entry.suffix.lower() in PHOTO_SUFFIXES for entry in split_folder.iterdir())
+    loose = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in split_folder.iterdir())
     if loose:
         notes.append(f"{loose} photos lie in {split_folder} outside any class folder: left out")
     return notes

@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from datasets.base import LabelledPhotos, Photo
+from datasets.base import ClassificationDataset, Photo
 from datasets.classification.wordnet import class_names
-from datasets.image_io import PHOTO_SUFFIXES, find_photos
+from datasets.image_io import IMAGE_SUFFIXES, find_images
 
 SYNSET_LISTS = ("imagenet_2012_validation_synset_labels.txt", "synset_labels.txt")
 SOLUTION = "LOC_val_solution.csv"
@@ -40,12 +40,12 @@ def imagenet_classes() -> tuple[str, ...]:
     return class_names(imagenet_wnids())
 
 
-class ImageNetTrain(LabelledPhotos):
+class ImageNetTrain(ClassificationDataset):
     """Photos to learn from, in ``train/WNID/*.JPEG``; some of the 1000 classes are enough.
 
     Args:
         root: folder with ``train``.
-        min_side: as for :class:`LabelledPhotos`.
+        min_side: as for :class:`ClassificationDataset`.
 
     Raises:
         FileNotFoundError: there is no ``train``.
@@ -63,7 +63,7 @@ class ImageNetTrain(LabelledPhotos):
         self.notes += _notes(self, folder)
 
 
-class ImageNetVal(LabelledPhotos):
+class ImageNetVal(ClassificationDataset):
     """Photos to judge by; labels are 0 to 999 in the order of the WordNet numbers.
 
     The photos lie in ``val/WNID/``, in ``WNID/``, or without folders as published (in ``val/`` or the root);
@@ -73,7 +73,7 @@ class ImageNetVal(LabelledPhotos):
 
     Args:
         root: folder of one of these layouts.
-        min_side: as for :class:`LabelledPhotos`.
+        min_side: as for :class:`ClassificationDataset`.
 
     Raises:
         FileNotFoundError: the root, the list or ``meta.mat`` is missing.
@@ -100,7 +100,7 @@ def _find_val(root: Path) -> tuple[Path, list[Photo]]:
     val = root / "val"
     if val.is_dir() and (folders := _subfolders(val)):
         return val, _in_folders(folders, val)
-    if folders := [one for one in _subfolders(root) if _WNID.fullmatch(one.name)]:
+    if folders := [subfolder for subfolder in _subfolders(root) if _WNID.fullmatch(subfolder.name)]:
         return root, _in_folders(folders, root)
     for folder in (val, root):
         if photos := _loose_photos(folder):
@@ -111,15 +111,15 @@ def _find_val(root: Path) -> tuple[Path, list[Photo]]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _loose_photos(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(
-        one for one in folder.iterdir()
-        if one.suffix.lower() in PHOTO_SUFFIXES and not one.name.startswith(".") and one.is_file()
+        path for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 
 
@@ -130,10 +130,10 @@ def _in_folders(folders: list[Path], parent: Path) -> list[Photo]:
     labels = [_label(_wnid_of(folder.name), f"class folder {folder}") for folder in folders]
     photos: list[Photo] = []
     for folder, label in zip(folders, labels, strict=True):
-        found = [Photo(path, label) for path in find_photos([folder])]
-        if not found:
+        results = [Photo(path, label) for path in find_images([folder])]
+        if not results:
             raise ValueError(f"{folder} has no photo; put some there or remove the folder")
-        photos += found
+        photos += results
     return photos
 
 
@@ -161,25 +161,25 @@ def _label(wnid: str, where: str) -> int:
 def _list_of(photos: Path, root: Path) -> LabelOf:
     """How the photos of a flat folder get their labels: from the first list that there is."""
     places = list(dict.fromkeys((photos, root, root / _DEVKIT, photos.parent)))
-    found = {name: path for name in (*SYNSET_LISTS, SOLUTION, GROUND_TRUTH, META)
+    results = {name: path for name in (*SYNSET_LISTS, SOLUTION, GROUND_TRUTH, META)
              if (path := _first(places, name)) is not None}
     for name in SYNSET_LISTS:
-        if name in found:
-            return _by_line(found[name], _read_synsets(found[name]))
-    if SOLUTION in found:
-        return _by_name(found[SOLUTION], _read_solution(found[SOLUTION]))
-    if GROUND_TRUTH not in found:
+        if name in results:
+            return _by_line(results[name], _read_synsets(results[name]))
+    if SOLUTION in results:
+        return _by_name(results[SOLUTION], _read_solution(results[SOLUTION]))
+    if GROUND_TRUTH not in results:
         raise FileNotFoundError(
             f"{photos} has photos without class folders, and there is no list of their labels: put "
             f"{SYNSET_LISTS[1]}, {SOLUTION}, or {GROUND_TRUTH} and {META} beside them"
         )
-    truth = found[GROUND_TRUTH]
-    if META not in found:
+    truth = results[GROUND_TRUTH]
+    if META not in results:
         raise FileNotFoundError(
             f"{truth} has the challenge's own class numbers, not in the order of the WordNet numbers: put "
             f"{META} of the devkit ILSVRC2012_devkit_t12 beside it"
         )
-    return _by_line(truth, _read_truth(truth, _read_meta(found[META])))
+    return _by_line(truth, _read_truth(truth, _read_meta(results[META])))
 
 
 def _first(places: list[Path], name: str) -> Path | None:
@@ -254,8 +254,8 @@ def _read_meta(path: Path) -> dict[int, int]:
 
     try:
         synsets: Any = loadmat(path)["synsets"].ravel()
-        ids = [int(one.item()) for one in synsets["ILSVRC2012_ID"]]
-        wnids = [str(one.item()) for one in synsets["WNID"]]
+        ids = [int(item.item()) for item in synsets["ILSVRC2012_ID"]]
+        wnids = [str(item.item()) for item in synsets["WNID"]]
     except Exception as error:  # what loadmat raises on broken bytes is not documented
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is not the devkit's list of classes ({reason}); unpack it again") from error
@@ -263,7 +263,7 @@ def _read_meta(path: Path) -> dict[int, int]:
     return {number: _label(wnid, str(path)) for number, wnid in named if number <= len(imagenet_wnids())}
 
 
-def _notes(data: LabelledPhotos, folder: Path) -> Sequence[str]:
+def _notes(data: ClassificationDataset, folder: Path) -> Sequence[str]:
     """What looks odd but stops nothing."""
     counts = data.counts()
     notes = []

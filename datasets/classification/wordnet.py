@@ -62,19 +62,19 @@ def match_classes(folders: Sequence[str], classes: Sequence[str], whose: str) ->
     taken: dict[int, str] = {}
     for folder in folders:
         words = _aliases(folder)
-        found = [exact[word] for word in words if word in exact]
-        found += [loose[word.casefold()] for word in words if word.casefold() in loose]
-        if not found:
+        results = [exact[word] for word in words if word in exact]
+        results += [loose[word.casefold()] for word in words if word.casefold() in loose]
+        if not results:
             raise ValueError(
                 f"class folder {folder!r} is not among the {len(classes)} classes of {whose}; "
                 "remove it or rename it to one of them"
             )
-        if found[0] in taken:
-            both = f"{taken[found[0]]!r} and {folder!r}"
+        if results[0] in taken:
+            both = f"{taken[results[0]]!r} and {folder!r}"
             raise ValueError(
-                f"class folders {both} are both {classes[found[0]]!r} of {whose}; merge or rename one"
+                f"class folders {both} are both {classes[results[0]]!r} of {whose}; merge or rename one"
             )
-        taken[found[0]] = folder
+        taken[results[0]] = folder
     return list(taken)
 
 

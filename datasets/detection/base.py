@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import SIDEWAYS, BadPhotoError, photo_size, stored_size
+from datasets.base import ClassificationDataset, Photo
+from datasets.image_io import SIDEWAYS, BadImageError, image_size, stored_size
 
 BoxTarget = tuple[
     NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]
@@ -74,7 +74,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-class BoxedPhotos(LabelledPhotos):
+class DetectionDataset(ClassificationDataset):
     """Photos with any number of boxes; a target is (boxes, labels, ignored, (width, height), areas).
 
     Args:
@@ -91,25 +91,27 @@ class BoxedPhotos(LabelledPhotos):
     one_class: ClassVar[bool] = False
     evaluated_together: ClassVar[int | None] = 8  # photos: 300 regions of each are in memory at once
 
-    def __init__(self, found: Found, classes: Sequence[str] | None = None) -> None:
-        names = [one.name for one in found.categories]
+    def __init__(self, result: Found, classes: Sequence[str] | None = None) -> None:
+        names = [category.name for category in result.categories]
         order = list(classes) if classes is not None else names
-        photos = [relabelled(one, names, order) for one in found.photos] if order != names else found.photos
+        photos = (
+            [relabelled(image, names, order) for image in result.photos] if order != names else result.photos
+        )
         if not any(photo.objects for photo in photos):
             raise ValueError(f"none of the {len(photos)} photos has a box; give a set with annotations")
         super().__init__(photos, order)
-        self.categories, self.notes = tuple(found.categories), list(found.notes)
+        self.categories, self.notes = tuple(result.categories), list(result.notes)
         self.transforms: Any = None
 
     def target(self, index: int) -> BoxTarget:
         """Boxes (N, 4), labels, ignored (0 or 1), the photo's size, areas."""
         photo: Any = self.photos[index]
         objects = photo.objects
-        areas = [one.area if one.area is not None else area_of(one.box) for one in objects]
+        areas = [item.area if item.area is not None else area_of(item.box) for item in objects]
         return (
-            np.asarray([one.box for one in objects], np.float32).reshape(-1, 4),
-            np.asarray([one.label for one in objects], np.int64),
-            np.asarray([one.ignored for one in objects], np.int64),
+            np.asarray([item.box for item in objects], np.float32).reshape(-1, 4),
+            np.asarray([item.label for item in objects], np.int64),
+            np.asarray([item.ignored for item in objects], np.int64),
             np.asarray([photo.width, photo.height], np.float32),
             np.asarray(areas, np.float64),
         )
@@ -127,13 +129,13 @@ def relabelled(photo: BoxedPhoto, names: Sequence[str], order: Sequence[str]) ->
         ValueError: a class is not in the order.
     """
     objects = []
-    for one in photo.objects:
-        if names[one.label] not in order:
+    for item in photo.objects:
+        if names[item.label] not in order:
             raise ValueError(
-                f"{photo.path} has a box of class {names[one.label]!r}, which the model does not know; "
+                f"{photo.path} has a box of class {names[item.label]!r}, which the model does not know; "
                 f"it knows {', '.join(order[:5])}{', ...' if len(order) > 5 else ''}"
             )
-        objects.append(Marked(one.box, order.index(names[one.label]), one.ignored, one.area))
+        objects.append(Marked(item.box, order.index(names[item.label]), item.ignored, item.area))
     return replace(photo, objects=tuple(objects))
 
 
@@ -181,8 +183,8 @@ def a_file(path: Path, what: str) -> Path:
 def size_in_file(path: Path) -> tuple[int, int]:
     """(width, height) in pixels of a photo as shown; (0, 0) of a damaged one, which the loader will name."""
     try:
-        return photo_size(path)
-    except BadPhotoError:
+        return image_size(path)
+    except BadImageError:
         return 0, 0
 
 
@@ -201,11 +203,11 @@ def as_shown(photo: BoxedPhoto) -> BoxedPhoto:
     """
     try:
         width, height, turn = stored_size(photo.path)
-    except BadPhotoError:  # told by whoever reads the pixels
+    except BadImageError:  # told by whoever reads the pixels
         return photo
     if turn not in SIDEWAYS or width == height or (photo.width, photo.height) != (width, height):
         return photo
-    objects = tuple(replace(one, box=turned(one.box, turn, width, height)) for one in photo.objects)
+    objects = tuple(replace(item, box=turned(item.box, turn, width, height)) for item in photo.objects)
     return replace(photo, objects=objects, width=height, height=width, turn=turn)
 
 

@@ -38,7 +38,7 @@ def read_boxes_csv(root: Path, split: str) -> Found:
         ValueError: a column is missing, or a row has no numbers or a box of negative size.
     """
     path = existing(root / f"{split}.csv", f"a table with {', '.join(COLUMNS)}")
-    tables = {one: _rows(one) for one in (root / "train.csv", root / "val.csv") if one.is_file()}
+    tables = {item: _rows(item) for item in (root / "train.csv", root / "val.csv") if item.is_file()}
     names = sorted({row["class"] for rows in tables.values() for row in rows if row["class"]})
     of_photo: dict[str, list[tuple[int, dict[str, str]]]] = {}
     for number, row in enumerate(tables[path], start=2):
@@ -47,11 +47,11 @@ def read_boxes_csv(root: Path, split: str) -> Found:
     for image_id, (name, rows) in enumerate(of_photo.items(), start=1):
         photo = a_file(root / name, f"a photo of {path}, line {rows[0][0]}")
         width, height = size_in_file(photo)
-        told = [
+        results = [
             _marked(row, width, height, f"{path}:{n}", names) for n, row in rows if width and row["class"]
         ]
-        objects = tuple(one for one in told if one is not None)
-        outside += len(told) - len(objects)
+        objects = tuple(item for item in results if item is not None)
+        outside += len(results) - len(objects)
         photos.append(BoxedPhoto(photo, 0, objects=objects, width=width, height=height, image_id=image_id))
     categories = [Category(n, name) for n, name in enumerate(names, start=1)]
     return Found(photos, categories, left_out(path, outside))

@@ -39,7 +39,7 @@ def read_coco(root: Path, split: str) -> Found:
         ValueError: the JSON is damaged, or breaks COCO's rules.
     """
     files = [root / "annotations" / name.format(split) for name in NAMES]
-    path = next((one for one in files if one.is_file()), files[0])
+    path = next((file for file in files if file.is_file()), files[0])
     data = read_json(existing(path, "COCO's annotations of this split"))
     folder = next((root / d for d in (path.stem.split("_")[-1], split) if (root / d).is_dir()), root)
     return from_coco(data, path, folder)
@@ -50,38 +50,38 @@ def from_coco(data: Any, path: Path, folder: Path) -> Found:
     if not isinstance(data, dict) or not {"images", "annotations", "categories"} <= data.keys():
         raise ValueError(f"{path} is no COCO file: it needs images, annotations and categories")
     categories = _categories(data, path)
-    labels = {one.number: label for label, one in enumerate(categories)}
+    labels = {category.number: label for label, category in enumerate(categories)}
     images: dict[int, Any] = {}
     for n, image in enumerate(entries(data, "images", path)):
         number_of = _checked_image(image, f"{path}: image {image.get('id', f'at place {n}')}")
         if number_of in images:
             raise ValueError(f"{path}: image id {number_of} comes twice; ids must differ")
         images[number_of] = image
-    objects: dict[int, list[Marked]] = {one: [] for one in images}
+    objects: dict[int, list[Marked]] = {item: [] for item in images}
     outside = 0
     seen: set[int] = set()
-    for one in entries(data, "annotations", path):
-        marked = _marked(one, images, labels, path)
-        if one.get("id") in seen:
-            raise ValueError(f"{path}: annotation id {one['id']} comes twice; ids must differ")
-        seen.update({one["id"]} if "id" in one else ())
+    for entry in entries(data, "annotations", path):
+        marked = _marked(entry, images, labels, path)
+        if entry.get("id") in seen:
+            raise ValueError(f"{path}: annotation id {entry['id']} comes twice; ids must differ")
+        seen.update({entry["id"]} if "id" in entry else ())
         outside += marked is None
         if marked is not None:
-            objects[one["image_id"]].append(marked)
+            objects[entry["image_id"]].append(marked)
     photos = [_photo(image, folder, objects[number_of]) for number_of, image in images.items()]
     return Found(photos, categories, left_out(path, outside))
 
 
 def _categories(data: Any, path: Path) -> list[Category]:
     """The classes by their numbers."""
-    found: dict[int, Category] = {}
-    for one in entries(data, "categories", path):
-        where = f"{path}: category {short(one.get('id'))}"
-        key = whole(one.get("id"), f"{where}: id")
-        if key in found:
+    results: dict[int, Category] = {}
+    for entry in entries(data, "categories", path):
+        where = f"{path}: category {short(entry.get('id'))}"
+        key = whole(entry.get("id"), f"{where}: id")
+        if key in results:
             raise ValueError(f"{path}: category id {key} comes twice; ids must differ")
-        found[key] = Category(key, text(one.get("name"), f"{where}: name"))
-    return [found[key] for key in sorted(found)]
+        results[key] = Category(key, text(entry.get("name"), f"{where}: name"))
+    return [results[key] for key in sorted(results)]
 
 
 def _checked_image(image: dict[str, Any], where: str) -> int:
@@ -92,21 +92,27 @@ def _checked_image(image: dict[str, Any], where: str) -> int:
     return whole(image.get("id"), f"{where}: id")
 
 
-def _marked(one: dict[str, Any], images: dict[int, Any], labels: dict[int, int], path: Path) -> Marked | None:
-    where = f"{path}: annotation {short(one.get('id'))}"
-    if "id" in one:
-        whole(one["id"], f"{where}: id")
-    category = whole(one.get("category_id"), f"{where}: category_id")
+def _marked(
+    results: dict[str, Any], images: dict[int, Any], labels: dict[int, int], path: Path
+) -> Marked | None:
+    where = f"{path}: annotation {short(results.get('id'))}"
+    if "id" in results:
+        whole(results["id"], f"{where}: id")
+    category = whole(results.get("category_id"), f"{where}: category_id")
     if category not in labels:
         raise ValueError(f"{where} is of category {category}, which is not in the list")
-    image_id = whole(one.get("image_id"), f"{where}: image_id")
+    image_id = whole(results.get("image_id"), f"{where}: image_id")
     if image_id not in images:
         raise ValueError(f"{where} is of image {image_id}, which is not in the list")
     image = images[image_id]
-    x, y, width, height = four(one.get("bbox"), f"{where}: bbox")
-    crowd = whole(int(one["iscrowd"]) if one.get("iscrowd") in (True, False) else one.get("iscrowd", 0),
-                  f"{where}: iscrowd", 0, 1)
-    area = None if one.get("area") is None else finite(one["area"], f"{where}: area", 0)
+    x, y, width, height = four(results.get("bbox"), f"{where}: bbox")
+    crowd = whole(
+        int(results["iscrowd"]) if results.get("iscrowd") in (True, False) else results.get("iscrowd", 0),
+        f"{where}: iscrowd",
+        0,
+        1,
+    )
+    area = None if results.get("area") is None else finite(results["area"], f"{where}: area", 0)
     box = inside((x, y, x + width, y + height), image["width"], image["height"], where)
     return None if box is None else Marked(box, labels[category], bool(crowd), area)
 

@@ -39,12 +39,12 @@ def read_voc(root: Path, split: str) -> Found:
     listing = existing(root / "ImageSets" / "Main" / f"{split}.txt", "VOC's list of the split")
     stems = [line.split()[0] for line in read_text(listing).splitlines() if line.strip()]
     if len(set(stems)) < len(stems):
-        twice = next(one for one in stems if stems.count(one) > 1)
+        twice = next(item for item in stems if stems.count(item) > 1)
         raise ValueError(f"{listing} lists {twice} twice; list each photo once")
     every = {path.stem: _parse(path) for path in sorted((root / "Annotations").glob("*.xml"))}
     names = sorted({
-        _text(one, "name", str(root / "Annotations" / f"{stem}.xml"))
-        for stem, tree in every.items() for one in tree.iter("object")
+        _text(item, "name", str(root / "Annotations" / f"{stem}.xml"))
+        for stem, tree in every.items() for item in tree.iter("object")
     })
     photos, notes = [], []
     for place, stem in enumerate(stems, start=1):
@@ -74,10 +74,10 @@ def _parse(path: Path) -> ElementTree.Element:
 
 
 def _text(element: ElementTree.Element, name: str, where: str) -> str:
-    found = element.findtext(name)
-    if found is None or not found.strip():
+    result = element.findtext(name)
+    if result is None or not result.strip():
         raise ValueError(f"{where}: <{element.tag}> has no <{name}>; mend the file")
-    return found.strip()
+    return result.strip()
 
 
 def _photo(
@@ -90,16 +90,16 @@ def _photo(
         for side in ("width", "height")
     )
     objects, outside = [], 0
-    for one in tree.iter("object"):
+    for item in tree.iter("object"):
         x1, y1, x2, y2 = (
-            finite(_text(one, f"bndbox/{side}", where), f"{where}: {side}", -LARGEST_PX, LARGEST_PX)
+            finite(_text(item, f"bndbox/{side}", where), f"{where}: {side}", -LARGEST_PX, LARGEST_PX)
             for side in SIDES
         )
         box = inside((x1 - 1, y1 - 1, x2, y2), width, height, where)  # VOC counts pixels from 1, both ends in
         outside += box is None
         if box is not None:
-            ignored = (one.findtext("difficult") or "0").strip() == "1"
-            objects.append(Marked(box, names.index(_text(one, "name", where)), ignored))
+            ignored = (item.findtext("difficult") or "0").strip() == "1"
+            objects.append(Marked(box, names.index(_text(item, "name", where)), ignored))
     name = tree.findtext("filename") or f"{stem}.jpg"
     path = a_file(root / "JPEGImages" / name, f"the photo of {where}")
     photo = BoxedPhoto(path, 0, objects=tuple(objects), width=width, height=height, image_id=place)

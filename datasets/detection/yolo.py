@@ -14,7 +14,7 @@ from datasets.detection.base import (
     left_out,
     size_in_file,
 )
-from datasets.image_io import find_photos
+from datasets.image_io import find_images
 from datasets.validation import read_text
 
 MOST = 2.0  # of a share: boxes may hang out of their photo a little
@@ -36,23 +36,23 @@ def read_yolo(root: Path, split: str) -> Found:
     names = [line.strip() for line in read_text(listing).splitlines() if line.strip()]
     folder = existing(root / "images" / split, "the photos of the split")
     photos, notes = [], []
-    for number, path in enumerate(find_photos([folder]), start=1):
+    for number, path in enumerate(find_images([folder]), start=1):
         width, height = size_in_file(path)
         labels = root / "labels" / split / path.relative_to(folder).with_suffix(".txt")
         lines = read_text(labels).splitlines() if labels.is_file() else []
-        told = [
+        results = [
             _marked(line, width, height, f"{labels}:{n}", names)
             for n, line in enumerate(lines, start=1) if width and line.strip()
         ]
-        objects = tuple(one for one in told if one is not None)
-        notes += left_out(labels, len(told) - len(objects))
+        objects = tuple(item for item in results if item is not None)
+        notes += left_out(labels, len(results) - len(objects))
         photos.append(BoxedPhoto(path, 0, objects=objects, width=width, height=height, image_id=number))
     return Found(photos, [Category(n, name) for n, name in enumerate(names, start=1)], notes)
 
 
 def _marked(line: str, width: int, height: int, where: str, names: list[str]) -> Marked | None:
     try:
-        label, x, y, w, h = (kind(one) for kind, one in zip((int, *[float] * 4), line.split(), strict=True))
+        label, x, y, w, h = (kind(part) for kind, part in zip((int, *[float] * 4), line.split(), strict=True))
     except ValueError as err:
         raise ValueError(f"{where}: a line is `class x y width height`, got {line.strip()!r}") from err
     if not 0 <= label < len(names):

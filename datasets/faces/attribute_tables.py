@@ -13,8 +13,8 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from datasets.faces.attributes import AttributePhotos
-from datasets.image_io import find_photos
+from datasets.faces.attributes import AttributeDataset
+from datasets.image_io import find_images
 
 IMAGE = "image"
 PERSON = ("identity", "person")
@@ -82,13 +82,13 @@ def read_attribute_table(
             f"{path} has no column {IMAGE!r}; it has {', '.join(table.column_names)}; columns are parted by "
             "commas"
         )
-    images = tuple("" if one is None else str(one).replace("\\", "/") for one in table[IMAGE].to_pylist())
+    images = tuple("" if item is None else str(item).replace("\\", "/") for item in table[IMAGE].to_pylist())
     if not images:
         raise ValueError(f"{path} has no rows")
     if "" in images:
         raise ValueError(f"{path}, row {images.index('') + 1}: its cell {IMAGE} is blank; name a photo")
     if len(set(images)) < len(images):
-        twice = next(one for n, one in enumerate(images) if one in images[:n])
+        twice = next(image for n, image in enumerate(images) if image in images[:n])
         raise ValueError(f"{path} names {twice} more than once; leave one row")
     known = [name for name in table.column_names if name != IMAGE and name not in PERSON]
     wanted = list(known if names is None else names)
@@ -104,7 +104,7 @@ def read_attribute_table(
     person = next((name for name in PERSON if name in table.column_names), None)
     people = None
     if person is not None:
-        people = tuple("" if one is None else str(one).strip() for one in table[person].to_pylist())
+        people = tuple("" if item is None else str(item).strip() for item in table[person].to_pylist())
     return AttributeTable(images, tuple(wanted), values.astype(np.float32), people, kinds)
 
 
@@ -162,11 +162,11 @@ def _scores(path: Path) -> pa.Table:
 def _values(
     cells: Sequence[Any], name: str, path: Path, *, soft: bool, blanks: bool, classes: int | None
 ) -> NDArray[np.float64]:
-    found = np.empty(len(cells))
+    result = np.empty(len(cells))
     for row, cell in enumerate(cells):
         word = "" if cell is None else str(int(cell) if isinstance(cell, bool) else cell).strip()
-        found[row] = _value(word, soft, classes)
-        if np.isinf(found[row]) or (np.isnan(found[row]) and (not blanks or (soft and word != ""))):
+        result[row] = _value(word, soft, classes)
+        if np.isinf(result[row]) or (np.isnan(result[row]) and (not blanks or (soft and word != ""))):
             wanted = (
                 "a probability from 0 to 1" if soft
                 else "0, 1, -1 or blank" if classes is None else f"a whole number from 0 to {classes - 1}"
@@ -175,7 +175,7 @@ def _values(
                 f"{path}, row {row + 1}, column {name}: expected {wanted}, got {cell!r}; if it is no "
                 "attribute, choose the others by --names (NAME:K is a class, 0 to K - 1)"
             )
-    return found
+    return result
 
 
 def _value(word: str, soft: bool, classes: int | None) -> float:
@@ -192,7 +192,7 @@ def _value(word: str, soft: bool, classes: int | None) -> float:
     return value if 0 <= value <= top and (not whole or value.is_integer()) else np.inf
 
 
-def photos_of_table(root: Path, table: AttributeTable, where: Path) -> AttributePhotos:
+def photos_of_table(root: Path, table: AttributeTable, where: Path) -> AttributeDataset:
     """The photos that a table names, with notes on what is on one side only.
 
     The person on a photo is what the table says, else its folder, where there are several.
@@ -209,25 +209,27 @@ def photos_of_table(root: Path, table: AttributeTable, where: Path) -> Attribute
             "its column image names them from the folder --data, or from images/ in it"
         )
     people = _people(table)
-    found = AttributePhotos(
+    dataset = AttributeDataset(
         [base / table.images[n] for n in there], table.names, table.values[there],
         people=None if people is None else [people[n] for n in there],
     )
-    nameless = sum(not one for one in table.people or ())
+    nameless = sum(not person for person in table.people or ())
     if nameless:
-        found.notes.append(
+        dataset.notes.append(
             f"{where} does not say who is on {nameless} photos: people are told apart by folders there, or "
             "each photo is a person of its own"
         )
     lost = [image for image in table.images if not (base / image).is_file()]
     if lost:
-        found.notes.append(f"{where} names {len(lost)} photos that are missing, such as {lost[0]}: left out")
+        dataset.notes.append(
+            f"{where} names {len(lost)} photos that are missing, such as {lost[0]}: left out"
+        )
     listed = {base / image for image in table.images}
-    more = [path for path in find_photos([base]) if path not in listed]
+    more = [path for path in find_images([base]) if path not in listed]
     if more:
-        one = more[0].relative_to(base)
-        found.notes.append(f"{len(more)} photos are not in {where}, such as {one}: left out")
-    return found
+        item = more[0].relative_to(base)
+        dataset.notes.append(f"{len(more)} photos are not in {where}, such as {item}: left out")
+    return dataset
 
 
 def _people(table: AttributeTable) -> tuple[str, ...] | None:
@@ -236,5 +238,9 @@ def _people(table: AttributeTable) -> tuple[str, ...] | None:
     several = len(set(folders)) > 1
     if table.people is None or not any(table.people):
         return tuple(folders) if several else None
-    rest = [f"folder {one}" for one in folders] if several else [f"photo {one}" for one in table.images]
-    return tuple(said or other for said, other in zip(table.people, rest, strict=True))
+    rest = (
+        [f"folder {folder}" for folder in folders]
+        if several
+        else [f"photo {image}" for image in table.images]
+    )
+    return tuple(person or other for person, other in zip(table.people, rest, strict=True))

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base import LabelledPhotos, Photo
+from datasets.base import ClassificationDataset, Photo
 
 Values = NDArray[np.float32]
 
 
-class AttributePhotos(LabelledPhotos):
+class AttributeDataset(ClassificationDataset):
     """Photos, a row of values each.
 
     Args:
@@ -52,7 +52,9 @@ class AttributePhotos(LabelledPhotos):
     @property
     def owners(self) -> dict[str, str]:
         """The person on each photo, by its path; empty where that is not known."""
-        return {str(photo.path): one for photo, one in zip(self.photos, self.people or (), strict=False)}
+        return {
+            str(photo.path): person for photo, person in zip(self.photos, self.people or (), strict=False)
+        }
 
     def subset(self, indices: Iterable[int]) -> Self:
         """The same attributes of some of the photos, in the order given."""

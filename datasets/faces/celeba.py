@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.faces.attributes import AttributePhotos
+from datasets.faces.attributes import AttributeDataset
 
 PHOTOS, ATTRIBUTES = "img_align_celeba", "list_attr_celeba.txt"
 PARTITION, IDENTITY = "list_eval_partition.txt", "identity_CelebA.txt"
@@ -19,7 +19,7 @@ def is_celeba(root: Path) -> bool:
     return _find(root, ATTRIBUTES) is not None
 
 
-def celeba(root: Path, split: str) -> AttributePhotos:
+def celeba(root: Path, split: str) -> AttributeDataset:
     """The photos of one of CelebA's own splits, in which nobody is twice.
 
     Args:
@@ -61,16 +61,16 @@ def celeba(root: Path, split: str) -> AttributePhotos:
     if not paths:
         raise FileNotFoundError(f"none of the {len(missing)} photos of {split} is in {root / PHOTOS}")
     people = [known[path.name] for path in paths] if all(path.name in known for path in paths) else None
-    found = AttributePhotos(paths, names, np.array(values, np.float32), people=people)
+    dataset = AttributeDataset(paths, names, np.array(values, np.float32), people=people)
     if missing:
-        found.notes.append(
+        dataset.notes.append(
             f"CelebA's {split} lists {len(paths) + len(missing)} photos, {len(paths)} are there: the rest is "
             "left out"
         )
-    told, count = int(lines[0]), sum(bool(line.strip()) for line in lines[2:])
-    if told != count and split != "val":  # said once of a training
-        found.notes.append(f"{listing} announces {told} photos and lists {count}: is it cut off?")
-    return found
+    reported, count = int(lines[0]), sum(bool(line.strip()) for line in lines[2:])
+    if reported != count and split != "val":  # said once of a training
+        dataset.notes.append(f"{listing} announces {reported} photos and lists {count}: is it cut off?")
+    return dataset
 
 
 def _row(words: list[str], names: list[str], listing: Path, number: int) -> list[float]:
@@ -100,7 +100,7 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _must(root: Path, name: str) -> Path:
-    found = _find(root, name)
-    if found is None:
+    result = _find(root, name)
+    if result is None:
         raise FileNotFoundError(f"{root / name} is missing; put CelebA's lists beside {PHOTOS}/")
-    return found
+    return result

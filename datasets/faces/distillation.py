@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base import LabelledPhotos, Photo
+from datasets.base import ClassificationDataset, Photo
 
 
-class TaughtFaces(LabelledPhotos):
+class FaceDistillationDataset(ClassificationDataset):
     """Photos of faces; the target is ``{"person": number}``, and ``"vector"`` where there is a teacher.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import find_photos
+from datasets.base import ClassificationDataset, Photo
+from datasets.image_io import find_images
 
 
-class Identities(LabelledPhotos):
+class Identities(ClassificationDataset):
     """Photos of people, read lazily; a class is a person.
 
     Args:
@@ -26,16 +26,16 @@ class Identities(LabelledPhotos):
 
     def __init__(self, root: Path | str, *, listing: Path | None = None, min_photos: int = 1) -> None:
         root = Path(root)
-        found = _below(root) if listing is None else _listed(root, listing)
+        result = _below(root) if listing is None else _listed(root, listing)
         counts: dict[str, int] = {}
-        for _, person in found:
+        for _, person in result:
             counts[person] = counts.get(person, 0) + 1
         people = sorted(person for person, count in counts.items() if count >= min_photos)
         if not people:
             raise ValueError(f"nobody in {listing or root} has {min_photos} photos or more")
         numbers = {person: number for number, person in enumerate(people)}
         super().__init__(
-            [Photo(path, numbers[person]) for path, person in found if person in numbers], people
+            [Photo(path, numbers[person]) for path, person in result if person in numbers], people
         )
         left = len(counts) - len(people)
         self.notes += [f"{left} people with fewer than {min_photos} photos are left out"] if left else []
@@ -45,14 +45,14 @@ def _below(root: Path) -> list[tuple[Path, str]]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is no folder; give one with a folder a person in it")
     folders = [entry for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
-    found = [(path, folder.name) for folder in folders for path in find_photos([folder])]
-    if not found:
+    results = [(path, folder.name) for folder in folders for path in find_images([folder])]
+    if not results:
         raise FileNotFoundError(f"{root} has no folder with photos; expected PERSON/photo.jpg")
-    return found
+    return results
 
 
 def _listed(root: Path, listing: Path) -> list[tuple[Path, str]]:
-    found = []
+    results = []
     for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
         words = line.replace(",", " ").replace("\t", " ").split()
         if not words:
@@ -63,8 +63,8 @@ def _listed(root: Path, listing: Path) -> list[tuple[Path, str]]:
                 f"{listing}, line {number}: no photo {path}; a line is PERSON/photo.jpg, or a path and a "
                 f"number, from the folder {root}"
             )
-        found.append((path, person))
-    return found
+        results.append((path, person))
+    return results
 
 
 def draw_pairs(
@@ -118,8 +118,8 @@ def _impostors(members: dict[int, list[int]], each: int, rng: random.Random) -> 
     drawn: set[tuple[int, int]] = set()
     people = sorted(members)
     for _ in range(20 * each):  # a few photos give fewer pairs than asked for
-        one, other = rng.sample(people, 2)
-        pair = rng.choice(members[one]), rng.choice(members[other])
+        item, other = rng.sample(people, 2)
+        pair = rng.choice(members[item]), rng.choice(members[other])
         drawn.add((min(pair), max(pair)))
         if len(drawn) == each:
             break

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from datasets.image_io import MAX_PIXELS, BadPhotoError
+from datasets.image_io import MAX_PIXELS, BadImageError
 
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
 _ALLOWED = {
@@ -50,7 +50,7 @@ class VerificationBin:
             raise FileNotFoundError(f"{self.path} is missing; give a verification file such as lfw.bin")
         images, same = self._read()
         self.images: list[Any] = list(images)
-        self.same = [bool(one) for one in same]
+        self.same = [bool(item) for item in same]
         if not self.same or len(self.images) != 2 * len(self.same):
             raise ValueError(
                 f"{self.path}: {len(self.images)} images for {len(self.same)} pairs; expected two a pair"
@@ -80,16 +80,16 @@ class VerificationBin:
         """One image in RGB.
 
         Raises:
-            BadPhotoError: it cannot be decoded.
+            BadImageError: it cannot be decoded.
         """
         name, data = f"{self.path}#{index}", self.images[index]
         try:
             raw = data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
             with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise BadPhotoError(name, f"more than {MAX_PIXELS} pixels")
+                    raise BadImageError(name, f"more than {MAX_PIXELS} pixels")
                 return image.convert("RGB")
         except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError) as err:
-            if isinstance(err, BadPhotoError):
+            if isinstance(err, BadImageError):
                 raise
-            raise BadPhotoError(name, f"damaged: {type(err).__name__}") from err
+            raise BadImageError(name, f"damaged: {type(err).__name__}") from err

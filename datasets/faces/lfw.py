@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.image_io import PHOTO_SUFFIXES
+from datasets.image_io import IMAGE_SUFFIXES
 
 PAIRS = "pairs.txt"
 FOLDERS = ("images", "lfw", "lfw-deepfunneled", "lfw_funneled", ".")
@@ -105,8 +105,8 @@ def _pair(words: list[str], fold: int, listing: Path, line: int) -> Pair:
         if len(words) == 3:
             name, first, second = words
             return Pair(_name(name, first), _name(name, second), True, fold)
-        one, first, other, second = words
-        return Pair(_name(one, first), _name(other, second), False, fold)
+        item, first, other, second = words
+        return Pair(_name(item, first), _name(other, second), False, fold)
     except ValueError as err:
         raise ValueError(
             f"{listing}, line {line}: expected `NAME 1 4` or `NAME 1 OTHER 2`, got {' '.join(words)!r}"
@@ -130,7 +130,7 @@ def _photos_of(root: Path, names: set[str]) -> Iterator[tuple[str, Path]]:
     people = {name.split("/")[0] for name in names}
     base = next((root / f for f in FOLDERS if any((root / f / person).is_dir() for person in people)), root)
     for name in sorted(names):
-        for suffix in sorted(PHOTO_SUFFIXES):
+        for suffix in sorted(IMAGE_SUFFIXES):
             path = base / f"{name}{suffix}"
             if path.is_file():
                 yield name, path

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base import LabelledPhotos, Photo
+from datasets.base import ClassificationDataset, Photo
 from datasets.geo.positions import Floats, Ints, Positions
 
 
-class PlacedPhotos(LabelledPhotos):
+class GeoDataset(ClassificationDataset):
     """Photos with positions.
 
     The target of a photo is ``{"cells": (P,) int64, "position": (2,) float64 degrees north and east}``, and
@@ -44,5 +44,7 @@ class PlacedPhotos(LabelledPhotos):
     def target(self, index: int) -> dict[str, NDArray[Any]]:
         """What is to be learned of a photo, and what it is judged by."""
         where = np.array([self.positions.lat[index], self.positions.lon[index]])
-        found: dict[str, NDArray[Any]] = {"cells": self.cells[index], "position": where}
-        return found if self.offsets is None else found | {"offset": self.offsets[index].astype(np.float32)}
+        results: dict[str, NDArray[Any]] = {"cells": self.cells[index], "position": where}
+        return (
+            results if self.offsets is None else results | {"offset": self.offsets[index].astype(np.float32)}
+        )

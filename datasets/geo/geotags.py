@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from datasets.geo.positions import BEYOND_LAT, BEYOND_LON, ZERO, LeftOut, Positions
-from datasets.image_io import find_photos
+from datasets.image_io import find_images
 
 _GPS_IFD, _EXIF_IFD = 0x8825, 0x8769
 _LAT_REF, _LAT, _LON_REF, _LON = 1, 2, 3, 4
@@ -88,7 +88,7 @@ def read_folder(folder: Path | str) -> Positions:
         FileNotFoundError: there is no such folder.
         ValueError: no photo there tells a position.
     """
-    return read_photos(find_photos([folder]), str(folder))
+    return read_photos(find_images([folder]), str(folder))
 
 
 def read_photos(paths: Iterable[Path], where: str) -> Positions:
@@ -161,16 +161,16 @@ def _degrees(value: Any, name: str) -> tuple[float, bool]:
     try:
         if not 1 <= len(parts) <= 3:
             raise ValueError(f"it has {len(parts)} parts")
-        numbers = [float(one) for one in parts]
+        numbers = [float(part) for part in parts]
     except (TypeError, ValueError, ZeroDivisionError) as err:
         raise ValueError(f"its {name} cannot be read ({value!r})") from err
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"its {name} is not a number (0/0)")
-    sizes = [abs(one) for one in numbers]
-    if any(one > 60 for one in sizes[1:]):
+    sizes = [abs(number) for number in numbers]
+    if any(size > 60 for size in sizes[1:]):
         raise ValueError(f"its {name} has more than 60 minutes or seconds: {sizes[1:]}")
-    negative = any(one < 0 for one in numbers)
-    return sum(one / 60**power for power, one in enumerate(sizes)), negative
+    negative = any(number < 0 for number in numbers)
+    return sum(size / 60**power for power, size in enumerate(sizes)), negative
 
 
 def _exif(path: Path) -> tuple[Image.Exif, dict[int, Any], dict[int, Any]]:

@@ -165,8 +165,8 @@ def _checked(table: Table) -> Positions:
 
 def _kept(values: list[Any], keep: list[bool]) -> tuple[str, ...]:
     """The texts of the good rows; what is missing is an empty text."""
-    good = (one for one, good in zip(values, keep, strict=True) if good)
-    return tuple("" if one is None else str(one) for one in good)
+    good = (value for value, good in zip(values, keep, strict=True) if good)
+    return tuple("" if item is None else str(item) for item in good)
 
 
 def _misfit(path: Path, misfits: list[int]) -> list[LeftOut]:
@@ -231,18 +231,18 @@ def _heading(path: Path) -> tuple[list[str], str]:
 def _wanted(path: Path, heading: list[str]) -> dict[str, str]:
     """Our names -> the names in the file."""
     plain = {name.strip().lower(): name for name in reversed(heading)}
-    found = {
-        key: next(plain[one] for one in names if one in plain)
-        for key, names in NAMES.items() if any(one in plain for one in names)
+    results = {
+        key: next(plain[item] for item in names if item in plain)
+        for key, names in NAMES.items() if any(name in plain for name in names)
     }
-    missing = [f"{key} (or {NAMES[key][1]})" for key in ("lat", "lon") if key not in found]
+    missing = [f"{key} (or {NAMES[key][1]})" for key in ("lat", "lon") if key not in results]
     if missing:
         shown = ", ".join(heading[:8]) + (", ..." if len(heading) > 8 else "")
         raise ValueError(
             f"{path} has no column {' and no column '.join(missing)}; its first line is: {shown}; "
             "expected names of columns there, such as path,lat,lon"
         )
-    return found
+    return results
 
 
 def _parquet(path: Path, pick: Pick) -> tuple[dict[str, str], Any]:
@@ -268,7 +268,7 @@ def _numbers(column: Any, path: Path, name: str) -> Floats:
             column = compute.utf8_trim_whitespace(column)
         return np.asarray(compute.cast(column, pa.float64()).to_numpy(), np.float64)
     except pa.ArrowInvalid:
-        return np.array([_number(one, path, name) for one in column.to_pylist()])
+        return np.array([_number(item, path, name) for item in column.to_pylist()])
 
 
 def _number(text: Any, path: Path, name: str) -> float:

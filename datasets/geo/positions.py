@@ -62,7 +62,7 @@ class Positions:
     @property
     def skipped(self) -> int:
         """How many positions were passed over."""
-        return sum(one.count for one in self.left_out)
+        return sum(item.count for item in self.left_out)
 
     def remarks(self) -> list[str]:
         """A line for each thing that a user should know."""

@@ -90,9 +90,9 @@ def _numbered(names: Sequence[str]) -> Ints:
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
-def _joined(one: Ints, other: Ints) -> Ints:
+def _joined(numbers: Ints, other: Ints) -> Ints:
     """Groups that are connected through either of two groupings."""
-    names, things = np.concatenate([one, one.max() + 1 + other]), np.tile(np.arange(len(one)), 2)
+    names, things = np.concatenate([numbers, numbers.max() + 1 + other]), np.tile(np.arange(len(numbers)), 2)
     return _components(names, things)
 
 
@@ -126,10 +126,10 @@ def near_each_other(lat: Floats, lon: Floats, km: float) -> Ints:
     tree = cKDTree(middles)
     labels = np.arange(len(middles))
     for start in range(0, len(middles), _CHUNK):
-        found = tree.query_ball_point(middles[start : start + _CHUNK], 1.5 * reach + 1e-9)
-        counts = np.array([len(one) for one in found])
-        mine = np.repeat(np.arange(start, start + len(found)), counts)
-        others = np.concatenate([np.asarray(one, np.int64) for one in found])
+        result = tree.query_ball_point(middles[start : start + _CHUNK], 1.5 * reach + 1e-9)
+        counts = np.array([len(item) for item in result])
+        mine = np.repeat(np.arange(start, start + len(result)), counts)
+        others = np.concatenate([np.asarray(item, np.int64) for item in result])
         everyone = np.arange(len(labels))
         labels = _components(
             np.concatenate([labels, labels[mine]]), np.concatenate([everyone, others])

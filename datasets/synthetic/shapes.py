@@ -40,9 +40,9 @@ def array(points: Sequence[Sequence[float]]) -> Points:
     return np.asarray(points, dtype=np.float64)
 
 
-def mix(one: Colour, other: Colour, share: float) -> Colour:
+def mix(colour: Colour, other: Colour, share: float) -> Colour:
     """``share`` 0 gives the one colour, 1 the other."""
-    r, g, b = (round(a + (z - a) * share) for a, z in zip(one, other, strict=True))
+    r, g, b = (round(a + (z - a) * share) for a, z in zip(colour, other, strict=True))
     return min(max(r, 0), 255), min(max(g, 0), 255), min(max(b, 0), 255)
 
 
@@ -109,8 +109,8 @@ def normals(curve: Points) -> Points:
     across = np.empty_like(curve)
     x, y = curve[:, 0], curve[:, 1]
     across[1:-1, 0], across[1:-1, 1] = y[:-2] - y[2:], x[2:] - x[:-2]
-    for end, one, other in ((0, 0, 1), (-1, -2, -1)):
-        across[end] = y[one] - y[other], x[other] - x[one]
+    for end, item, other in ((0, 0, 1), (-1, -2, -1)):
+        across[end] = y[item] - y[other], x[other] - x[item]
     across /= np.maximum(np.hypot(across[:, 0], across[:, 1]), 1e-9)[:, None]
     return across
 

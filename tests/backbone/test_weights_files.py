@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from support import Cli
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.zoo.convert.importer import ImportOptions, import_weights, read_source
 from apps.zoo.convert.parity import Imported, drawn_images
 from backbone import load_weights
@@ -194,7 +194,7 @@ def test_an_import_keeps_1000_classes_in_a_matrix(name: str, tmp_path: Path) -> 
     assert weight.shape == (1000, 256) and bias.shape == (1000,)
     close = 0.05 if name in ("int8.tflite", "half.tflite") else 1e-5
     assert torch.allclose(weight, state["classifier.weight"], atol=close)
-    told = import_weights(tmp_path / name, tmp_path / "out.safetensors", ImportOptions(), Screen(quiet=True))
+    told = import_weights(tmp_path / name, tmp_path / "out.safetensors", ImportOptions(), Console(quiet=True))
     assert told["classes"] == 1000
     assert load_weights(tmp_path / "out.safetensors").info.classes == ("imagenet-1k",)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datasets.image_io import MAX_PIXELS, BadPhotoError, read_photo
+from datasets.image_io import MAX_PIXELS, BadImageError, read_image
 
 
 def saved(path: Path, image: Image.Image) -> Path:
@@ -48,8 +48,8 @@ def unprivileged() -> Iterator[None]:
 
 def test_pixels_without_a_known_range_are_refused_in_words(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.tif", Image.new("F", (4, 4), 0.5))
-    with pytest.raises(BadPhotoError, match="save it as 8 or 16 bits"):
-        read_photo(path)
+    with pytest.raises(BadImageError, match="save it as 8 or 16 bits"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("width", [20_000, MAX_PIXELS // 20_000 + 1])
@@ -57,8 +57,8 @@ def test_a_photo_above_the_limit_is_refused_from_its_header(tmp_path: Path, widt
     """The file has no pixels at all: only a check before decoding can know the size."""
     path = tmp_path / "a.png"
     path.write_bytes(png(width, 20_000, 8, 0, [(b"IDAT", b"")]))
-    with pytest.raises(BadPhotoError, match=f"limit of {MAX_PIXELS} pixels"):
-        read_photo(path)
+    with pytest.raises(BadImageError, match=f"limit of {MAX_PIXELS} pixels"):
+        read_image(path)
 
 
 def test_the_limit_holds_where_another_library_has_lifted_pillows_own(
@@ -66,8 +66,8 @@ def test_the_limit_holds_where_another_library_has_lifted_pillows_own(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     (tmp_path / "a.png").write_bytes(png(20_000, 20_000, 8, 0, [(b"IDAT", b"")]))
-    with pytest.raises(BadPhotoError, match=f"20000 x 20000 pixels, above the limit of {MAX_PIXELS} pixels"):
-        read_photo(tmp_path / "a.png")
+    with pytest.raises(BadImageError, match=f"20000 x 20000 pixels, above the limit of {MAX_PIXELS} pixels"):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_large_jpeg_is_refused_even_if_it_could_be_decoded_smaller(tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_a_large_jpeg_is_refused_even_if_it_could_be_decoded_smaller(tmp_path: P
     start = data.index(b"\xff\xc0")
     data[start + 5 : start + 9] = struct.pack(">HH", 20_000, 20_000)
     (tmp_path / "a.jpg").write_bytes(data)
-    with pytest.raises(BadPhotoError, match=f"limit of {MAX_PIXELS} pixels"):
-        read_photo(tmp_path / "a.jpg", min_side=32)
+    with pytest.raises(BadImageError, match=f"limit of {MAX_PIXELS} pixels"):
+        read_image(tmp_path / "a.jpg", min_side=32)
 
 
 def test_a_photo_of_half_the_limit_gives_no_warning(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_photo_of_half_the_limit_gives_no_warning(tmp_path: Path) -> None:
     path.write_bytes(png(side, side, 1, 0, [(b"IDAT", rows)]))
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        assert read_photo(path).size == (side, side)
+        assert read_image(path).size == (side, side)
     assert heard == []
 
 
@@ -108,8 +108,8 @@ def broken_files(folder: Path) -> dict[str, Path]:
 
 def test_what_is_no_photo_is_refused_in_one_line_with_path_and_reason(tmp_path: Path) -> None:
     for reason, path in broken_files(tmp_path).items():
-        with pytest.raises(BadPhotoError) as caught:
-            read_photo(path, min_side=10)
+        with pytest.raises(BadImageError) as caught:
+            read_image(path, min_side=10)
         assert reason in caught.value.reason
         assert caught.value.path == path
         assert str(caught.value) == f"{path}: {caught.value.reason}"
@@ -121,19 +121,19 @@ def test_a_cut_off_file_is_refused_in_every_format(tmp_path: Path) -> None:
     for suffix in ("jpg", "png", "webp", "bmp", "gif", "tif"):
         path = saved(tmp_path / f"a.{suffix}", noise)
         path.write_bytes(path.read_bytes()[:-2000])
-        with pytest.raises(BadPhotoError):
-            read_photo(path)
+        with pytest.raises(BadImageError):
+            read_image(path)
 
 
 def test_a_file_without_permission_is_refused_in_words(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", Image.new("RGB", (64, 32)))
     path.chmod(0)
-    with unprivileged(), pytest.raises(BadPhotoError, match="no permission"):
-        read_photo(path)
+    with unprivileged(), pytest.raises(BadImageError, match="no permission"):
+        read_image(path)
 
 
 def test_the_error_crosses_from_a_worker_process() -> None:
-    error = pickle.loads(pickle.dumps(BadPhotoError(Path("a.jpg"), "two\nlines")))  # noqa: S301
+    error = pickle.loads(pickle.dumps(BadImageError(Path("a.jpg"), "two\nlines")))  # noqa: S301
     assert (error.path, error.reason) == (Path("a.jpg"), "two lines")
 
 
@@ -151,7 +151,7 @@ def test_flipped_bytes_give_a_picture_or_our_error_and_nothing_else(tmp_path: Pa
             data[rng.randrange(min(len(data), rng.choice([60, 300])))] = rng.randrange(256)
         (tmp_path / "a.jpg").write_bytes(data[: rng.choice([None, rng.randrange(len(data))])])
         try:
-            assert read_photo(tmp_path / "a.jpg", min_side=8, box=(1, 1, 25, 25)).mode == "RGB"
-        except BadPhotoError:
+            assert read_image(tmp_path / "a.jpg", min_side=8, box=(1, 1, 25, 25)).mode == "RGB"
+        except BadImageError:
             refused += 1
     assert 100 < refused < 600

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.image_io import PHOTO_SUFFIXES, BadPhotoError, find_photos, list_photos, photo_size, read_photo
+from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, image_size, list_photos, read_image
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 ORIENTATION = 0x0112
@@ -54,7 +54,7 @@ def as_stored(orientation: int) -> Image.Image:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
 def test_every_format_gives_the_same_rgb_picture(tmp_path: Path, suffix: str) -> None:
-    image = read_photo(saved(tmp_path / f"a.{suffix}", corners()))
+    image = read_image(saved(tmp_path / f"a.{suffix}", corners()))
     assert image.mode == "RGB"
     assert image.size == (64, 32)
     assert quarters(image) == ["red", "lime", "blue", "yellow"]
@@ -67,7 +67,7 @@ def test_a_photo_is_turned_upright_once_whatever_its_format(
 ) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    image = read_photo(saved(tmp_path / f"a.{suffix}", as_stored(orientation), exif=exif))
+    image = read_image(saved(tmp_path / f"a.{suffix}", as_stored(orientation), exif=exif))
     assert image.size == (64, 32)
     assert quarters(image) == ["red", "lime", "blue", "yellow"]
 
@@ -76,24 +76,24 @@ def test_unreadable_exif_does_not_cost_the_photo(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.jpg", corners(), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert quarters(read_photo(path)) == ["red", "lime", "blue", "yellow"]
+        assert quarters(read_image(path)) == ["red", "lime", "blue", "yellow"]
 
 
 def test_adobe_cmyk_is_not_read_as_its_negative(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.jpg", corners().convert("CMYK"), quality=95)
     data = path.read_bytes()
     assert b"Adobe" in data  # the marker that says that the inks are stored inverted
-    assert quarters(read_photo(path)) == ["red", "lime", "blue", "yellow"]
+    assert quarters(read_image(path)) == ["red", "lime", "blue", "yellow"]
 
 
 def test_palette_and_grey_and_one_bit_come_out_in_rgb(tmp_path: Path) -> None:
     palette = corners().convert("P", palette=Image.Palette.ADAPTIVE)
-    assert quarters(read_photo(saved(tmp_path / "p.png", palette))) == ["red", "lime", "blue", "yellow"]
-    grey = read_photo(saved(tmp_path / "grey.jpg", Image.new("L", (8, 8), 77)))
+    assert quarters(read_image(saved(tmp_path / "p.png", palette))) == ["red", "lime", "blue", "yellow"]
+    grey = read_image(saved(tmp_path / "grey.jpg", Image.new("L", (8, 8), 77)))
     assert (grey.mode, grey.getpixel((4, 4))) == ("RGB", (77, 77, 77))
     bits = Image.new("1", (8, 8), 1)
     bits.putpixel((0, 0), 0)
-    read = read_photo(saved(tmp_path / "bits.png", bits))
+    read = read_image(saved(tmp_path / "bits.png", bits))
     assert (read.getpixel((0, 0)), read.getpixel((1, 0))) == ((0, 0, 0), (255, 255, 255))
 
 
@@ -101,7 +101,7 @@ def test_transparent_pixels_become_white_and_half_transparent_ones_pale(tmp_path
     layer = Image.new("RGBA", (3, 1), (255, 0, 0, 255))
     layer.putpixel((1, 0), (255, 0, 0, 0))
     layer.putpixel((2, 0), (255, 0, 0, 128))
-    read = read_photo(saved(tmp_path / "a.png", layer))
+    read = read_image(saved(tmp_path / "a.png", layer))
     assert [read.getpixel((x, 0)) for x in range(3)] == [(255, 0, 0), (255, 255, 255), (255, 127, 127)]
 
 
@@ -110,14 +110,14 @@ def test_a_transparent_palette_entry_becomes_white(tmp_path: Path) -> None:
     image.putpalette([0, 0, 0, 9, 9, 9])
     image.putpixel((1, 0), 1)
     for suffix in ("png", "gif"):
-        read = read_photo(saved(tmp_path / f"a.{suffix}", image, transparency=0))
+        read = read_image(saved(tmp_path / f"a.{suffix}", image, transparency=0))
         assert [read.getpixel((x, 0)) for x in range(2)] == [(255, 255, 255), (9, 9, 9)]
 
 
 def test_a_transparent_grey_value_becomes_white(tmp_path: Path) -> None:
     image = Image.new("L", (2, 1), 0)
     image.putpixel((1, 0), 64)
-    read = read_photo(saved(tmp_path / "a.png", image, transparency=0))
+    read = read_image(saved(tmp_path / "a.png", image, transparency=0))
     assert [read.getpixel((x, 0)) for x in range(2)] == [(255, 255, 255), (64, 64, 64)]
 
 
@@ -126,7 +126,7 @@ def test_sixteen_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, suffix: str)
     """Plain conversion would turn everything above 255 of 65535 white."""
     values = np.array([[0, 128, 129, 257, 0x4040, 0x8080, 0xFFFF]], dtype=np.uint16)
     path = saved(tmp_path / f"a.{suffix}", Image.fromarray(values))
-    assert [v[0] for v in np.asarray(read_photo(path))[0]] == [0, 0, 1, 1, 64, 128, 255]
+    assert [v[0] for v in np.asarray(read_image(path))[0]] == [0, 0, 1, 1, 64, 128, 255]
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
@@ -134,55 +134,55 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     for suffix in ("gif", "webp", "png"):
         path = tmp_path / f"a.{suffix}"
         frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
-        assert read_photo(path).getpixel((4, 4)) == (255, 0, 0)
+        assert read_image(path).getpixel((4, 4)) == (255, 0, 0)
 
 
 def test_the_two_picture_jpeg_of_a_phone_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     corners().save(path, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 32))])
-    assert quarters(read_photo(path, min_side=8)) == ["red", "lime", "blue", "yellow"]
+    assert quarters(read_image(path, min_side=8)) == ["red", "lime", "blue", "yellow"]
 
 
 def test_a_photo_of_one_pixel_reads_fine(tmp_path: Path) -> None:
     for suffix in ("png", "jpg"):
         path = saved(tmp_path / f"a.{suffix}", Image.new("RGB", (1, 1), "white"))
-        assert read_photo(path, min_side=224).size == (1, 1)
+        assert read_image(path, min_side=224).size == (1, 1)
 
 
 def test_a_long_thin_photo_of_twenty_thousand_pixels_reads_fine(tmp_path: Path) -> None:
-    assert read_photo(saved(tmp_path / "a.png", Image.new("L", (20_000, 3)))).size == (20_000, 3)
+    assert read_image(saved(tmp_path / "a.png", Image.new("L", (20_000, 3)))).size == (20_000, 3)
 
 
 def test_min_side_lets_a_jpeg_shrink_but_not_below(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.jpg", corners((1000, 600)))
-    sizes = [read_photo(path, min_side=side).size for side in (75, 76, 150, 300, 301, 600, 2000)]
+    sizes = [read_image(path, min_side=side).size for side in (75, 76, 150, 300, 301, 600, 2000)]
     assert sizes == [(125, 75), (250, 150), (250, 150), (500, 300), (1000, 600), (1000, 600), (1000, 600)]
-    assert quarters(read_photo(path, min_side=75)) == ["red", "lime", "blue", "yellow"]
+    assert quarters(read_image(path, min_side=75)) == ["red", "lime", "blue", "yellow"]
     with pytest.raises(ValueError, match="min_side"):
-        read_photo(path, min_side=0)
+        read_image(path, min_side=0)
 
 
 def test_a_box_is_cut_from_the_pixels_as_stored_and_then_turned(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # stored lying on its left side: the red quarter of 32 x 64 is at the bottom left
     path = saved(tmp_path / "a.png", as_stored(6), exif=exif)
-    red = read_photo(path, box=(0, 32, 16, 64))
+    red = read_image(path, box=(0, 32, 16, 64))
     assert red.size == (32, 16)
     assert quarters(red) == ["red"] * 4
 
 
 def test_a_box_follows_a_jpeg_that_is_decoded_smaller(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.jpg", corners((801, 403)), quality=95)
-    blue = read_photo(path, min_side=30, box=(420, 220, 801, 403))
+    blue = read_image(path, min_side=30, box=(420, 220, 801, 403))
     assert blue.size == (96, 46)  # a quarter: an eighth would leave 22 px of the box, though 50 of the photo
     assert quarters(blue) == ["blue"] * 4
 
 
 def test_a_box_over_the_edge_is_cut_and_one_outside_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", corners())
-    assert read_photo(path, box=(-5, -5, 10, 999)).size == (10, 32)
-    with pytest.raises(BadPhotoError, match="64 x 32"):
-        read_photo(path, box=(64, 0, 80, 10))
+    assert read_image(path, box=(-5, -5, 10, 999)).size == (10, 32)
+    with pytest.raises(BadImageError, match="64 x 32"):
+        read_image(path, box=(64, 0, 80, 10))
 
 
 def test_photos_are_found_at_any_depth_in_the_order_of_names(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_photos_are_found_at_any_depth_in_the_order_of_names(tmp_path: Path) -> 
     for name in [*photos, "notes.txt", ".hidden.jpg", ".cache/x.jpg", "b/._z.jpg"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = [str(path.relative_to(tmp_path)) for path in find_photos([tmp_path])]
+    found = [str(path.relative_to(tmp_path)) for path in find_images([tmp_path])]
     assert found == ["a.jpg", "b/a/1.png", "b/z.JPEG", "c.webp"]
 
 
@@ -198,13 +198,13 @@ def test_a_file_that_is_named_is_yielded_whatever_it_is_called(tmp_path: Path) -
     for name in ("b.txt", ".a.jpg"):
         (tmp_path / name).touch()
     named = [tmp_path / "b.txt", tmp_path / ".a.jpg"]
-    assert list(find_photos(named)) == named
+    assert list(find_images(named)) == named
 
 
 def test_a_missing_path_is_an_error_before_the_first_photo(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        next(find_photos([tmp_path, tmp_path / "nowhere"]))
+        next(find_images([tmp_path, tmp_path / "nowhere"]))
 
 
 def test_a_list_of_photos_holds_some_or_says_how_to_mend_it(tmp_path: Path) -> None:
@@ -222,17 +222,17 @@ def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.jpg").touch()
     (tmp_path / "in" / "up").symlink_to(tmp_path)
     (tmp_path / "twin").symlink_to(tmp_path / "in")
-    assert list(find_photos([tmp_path])) == [tmp_path / "in" / "a.jpg"]
+    assert list(find_images([tmp_path])) == [tmp_path / "in" / "a.jpg"]
 
 
 def test_a_link_to_nowhere_in_a_folder_is_yielded_so_that_it_gets_named(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
-    assert list(find_photos([tmp_path])) == [tmp_path / "gone.jpg"]
+    assert list(find_images([tmp_path])) == [tmp_path / "gone.jpg"]
 
 
 def test_suffixes_are_in_lower_case_as_they_are_compared() -> None:
-    assert {suffix.lower() for suffix in PHOTO_SUFFIXES} == PHOTO_SUFFIXES
-    assert ".jpeg" in PHOTO_SUFFIXES
+    assert {suffix.lower() for suffix in IMAGE_SUFFIXES} == IMAGE_SUFFIXES
+    assert ".jpeg" in IMAGE_SUFFIXES
 
 
 def test_real_photos_with_exif_are_all_read_without_a_warning() -> None:
@@ -241,7 +241,7 @@ def test_real_photos_with_exif_are_all_read_without_a_warning() -> None:
         pytest.skip("the shared photos are not on this machine")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sizes = [read_photo(path, min_side=64).size for path in find_photos([folder])]
+        sizes = [read_image(path, min_side=64).size for path in find_images([folder])]
     assert len(sizes) > 200
     assert min(min(size) for size in sizes) >= 64
 
@@ -253,4 +253,4 @@ def test_the_size_in_the_header_is_that_of_the_upright_photo(tmp_path: Path, suf
     exif[ORIENTATION] = turn
     path = tmp_path / f"one.{suffix}"
     Image.new("RGB", (40, 24)).save(path, exif=exif)
-    assert photo_size(path) == read_photo(path).size
+    assert image_size(path) == read_image(path).size

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from datasets import jpeg
-from datasets.image_io import MAX_PIXELS, BadPhotoError, _pillow_pixels, find_photos, read_photo, read_pixels
+from datasets.image_io import MAX_PIXELS, BadImageError, _pillow_pixels, find_images, read_image, read_pixels
 from datasets.jpeg import jpeg_pixels
 
 pytest.importorskip("simplejpeg")
@@ -71,7 +71,7 @@ def test_a_cut_off_jpeg_is_refused_wherever_it_ends(tmp_path: Path) -> None:
     data = encoded(picture((64, 64)))
     for length in [*range(2, len(data), 97), len(data) - 2, len(data) - 1]:
         (tmp_path / "a.jpg").write_bytes(data[:length])
-        with pytest.raises(BadPhotoError):
+        with pytest.raises(BadImageError):
             read_pixels(tmp_path / "a.jpg")
 
 
@@ -97,7 +97,7 @@ def test_without_simplejpeg_pillow_gives_the_same_pixels(
     monkeypatch.setattr(jpeg, "_decoder", lambda: None)
     assert jpeg_pixels(path.read_bytes(), 90, None, MAX_PIXELS) is None
     np.testing.assert_array_equal(read_pixels(path, min_side=90), fast)
-    np.testing.assert_array_equal(np.asarray(read_photo(path, min_side=90)), fast)
+    np.testing.assert_array_equal(np.asarray(read_image(path, min_side=90)), fast)
 
 
 def test_the_bytes_at_hand_are_read_and_not_the_file(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_bytes_at_hand_are_read_and_not_the_file(tmp_path: Path) -> None:
 def test_real_photos_come_the_short_way_with_pillows_pixels(imagewoof: Path, shared: Path) -> None:
     short = 0
     for folder in (imagewoof / "val", shared / "data" / "geo" / "photos"):
-        for path in [*find_photos([folder])][:20]:
+        for path in [*find_images([folder])][:20]:
             fast = jpeg_pixels(path.read_bytes(), 150, None, MAX_PIXELS)
             if fast is not None:
                 np.testing.assert_array_equal(fast, _pillow_pixels(path, None, 150, None))

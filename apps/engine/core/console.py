@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
@@ -27,11 +27,11 @@ from apps.engine.core.metrics import MetricTable
 Update = Callable[[int, str], None]
 
 
-class Screen:
+class Console:
     """Words and progress on stderr; a bar on a terminal, a line a stage elsewhere."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self.view: TrainingView | None = None
 
     def say(self, text: str) -> None:

@@ -32,4 +32,4 @@ def available_devices() -> list[str]:
         "mps": torch.backends.mps.is_available(), "xpu": torch.xpu.is_available(),
         "cuda": torch.cuda.is_available(),
     }
-    return ["cpu", *(name for name, found in there.items() if found)]
+    return ["cpu", *(name for name, value in there.items() if value)]

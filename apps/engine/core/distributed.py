@@ -87,9 +87,9 @@ def joined() -> Iterator[World]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # torchrun keeps one store through its restarts: under the old names stand addresses of the dead.
     store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
-    own = PrefixStore(f"restart {restarts} of {size}", store)
+    prefix_store = PrefixStore(f"restart {restarts} of {size}", store)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=PATIENCE)
+    dist.init_process_group(backend, store=prefix_store, rank=rank, world_size=size, timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), restarts)
     except RuntimeError as err:

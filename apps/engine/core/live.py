@@ -14,7 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -205,7 +206,7 @@ class TrainingView:
         self.width = console.width
         self.live.refresh()
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width - 2, WIDEST)  # two columns for the ^C that a terminal echoes
         lines = list(self._lines(width - 4, console.height, options.ascii_only))
         yield Panel(Group(*lines), title="training", width=width)
@@ -229,15 +230,15 @@ class TrainingView:
             self.stage_words or self.words, *(terms if len(terms) > 1 else []), f"ETA {clock(pace.left())}",
             f"elapsed {clock(self.now() - self.begun)}", memory(),
         ]
-        yield from (Text(line, no_wrap=True) for line in flow([one for one in parts if one], width))
+        yield from (Text(line, no_wrap=True) for line in flow([part for part in parts if part], width))
         if self.curve.means:
             value = written(self.loss)
             blocks = ASCII_BLOCKS if ascii_only else BLOCKS
             curve = self.curve.drawn(width - len(value) - 6, blocks)
             yield Text.assemble("loss ", (curve, "cyan"), f" {value}", no_wrap=True)
-        yield from self._judged(width, height)
+        yield from self._metrics_lines(width, height)
 
-    def _judged(self, width: int, height: int) -> Iterator[Text]:
+    def _metrics_lines(self, width: int, height: int) -> Iterator[Text]:
         """The last epochs, and the best so far."""
         if not self.rows:
             return
@@ -246,12 +247,12 @@ class TrainingView:
         heading, *lines = columns(shown, figure, width)
         yield Text(heading, style="bold", no_wrap=True)
         yield from (Text(line, no_wrap=True) for line in lines)
-        judged = [row for row in self.rows if isinstance(row.get(figure or ""), int | float)]
-        values = [float(row[figure or ""]) for row in judged]
+        results = [row for row in self.rows if isinstance(row.get(figure or ""), int | float)]
+        values = [float(row[figure or ""]) for row in results]
         higher = self.table.direction(figure) if self.table and figure else None
         if figure and higher is not None and not all(map(math.isnan, values)):
             at = best_of(values, figure, higher_is_better=higher)
-            best = f"best {figure} {written(values[at])} at epoch {judged[at].get('epoch', '?')}"
+            best = f"best {figure} {written(values[at])} at epoch {results[at].get('epoch', '?')}"
             yield Text(best, style="green", no_wrap=True)
 
 
@@ -272,7 +273,7 @@ def columns(rows: Sequence[Row], figure: str | None, width: int) -> list[str]:
     first = [name for name in ("epoch", figure, "train/loss", "val/loss") if name in names]
     rest = [name for row in rows[-1:] for name in row if name in names and name not in first]
     lines = [""] * (len(rows) + 1)
-    for name in dict.fromkeys([*(one for one in first if one), *rest]):
+    for name in dict.fromkeys([*(item for item in first if item), *rest]):
         cells = [name, *(written(row[name]) if name in row else "-" for row in rows)]
         wide = max(map(len, cells))
         if len(lines[0]) + wide + 2 > width:

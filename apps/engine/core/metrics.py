@@ -117,7 +117,9 @@ class MetricTable:
         if task in self.parts:
             return self.parts[task].find(rest)
         families = (metric for metric in self.metrics if "*" in metric.name)
-        return self._exact(name) or next((one for one in families if fnmatchcase(name, one.name)), None)
+        return self._exact(name) or next(
+            (family for family in families if fnmatchcase(name, family.name)), None
+        )
 
 
 def joint_table(parts: Mapping[str, MetricTable]) -> MetricTable:

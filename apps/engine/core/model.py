@@ -139,11 +139,11 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyT
     kind = load_app(config.app)
     fields = kind.Settings.__dataclass_fields__
     known = {key: value for key, value in config.settings.items() if key in fields}
-    one = kind(kind.Settings(**(known | changes)))
-    model = make_model(one, build(config.backbone), config.classes)
+    item = kind(kind.Settings(**(known | changes)))
+    model = make_model(item, build(config.backbone), config.classes)
     load_model_state(run, model)
     model.eval()
-    return one, model, config
+    return item, model, config
 
 
 def load_pretrained(
@@ -171,10 +171,10 @@ def load_pretrained(
     from datasets.classification.imagenet import imagenet_classes
 
     kind = load_app(app)
-    one, classes = kind(kind.Settings(weights=weights, **changes)), imagenet_classes()
+    item, classes = kind(kind.Settings(weights=weights, **changes)), imagenet_classes()
     network, info = make_backbone(loaded.info, loaded, loaded.info.preprocessing.resolution)
-    model = make_model(one, network, classes)
+    model = make_model(item, network, classes)
     head: Any = model.heads[app]
     head.linear.load_state_dict(loaded.classifier)
     model.eval()
-    return one, model, RunConfig(app, classes, one.settings.to_dict(), info, network.fingerprint())
+    return item, model, RunConfig(app, classes, item.settings.to_dict(), info, network.fingerprint())

@@ -31,9 +31,9 @@ def targets() -> dict[str, str]:
     return merge(APPS, tuple(entry_points(group=GROUP)))
 
 
-def merge(own: dict[str, str], others: tuple[EntryPoint, ...]) -> dict[str, str]:
+def merge(results: dict[str, str], others: tuple[EntryPoint, ...]) -> dict[str, str]:
     """Our applications and those of the entry points; a name that comes twice raises."""
-    merged = dict(own)
+    merged = dict(results)
     for point in others:
         if point.name in merged:
             raise ValueError(
@@ -52,5 +52,5 @@ def load_app(name: str) -> type[AnyTask]:
     if name not in targets():
         raise KeyError(f"there is no application {name!r}; there are: {', '.join(targets())}")
     module, _, attribute = targets()[name].partition(":")
-    found: type[AnyTask] = getattr(import_module(module), attribute)
-    return found
+    result: type[AnyTask] = getattr(import_module(module), attribute)
+    return result

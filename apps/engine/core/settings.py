@@ -87,9 +87,9 @@ class Settings:
     unfreeze_every: int | None = option(
         None, "gradual unfreezing: epochs after which one more stage of the backbone learns", low=1
     )
-    batch_norm: str = option(
-        "auto", "statistics: still (those of the weights) or learned; auto: still with weights",
-        choices=("auto", "still", "learn"),
+    bn: str = option(
+        "auto", "batch-norm statistics: frozen (those of the weights) or trained; auto: frozen with weights",
+        choices=("auto", "frozen", "train"),
     )
     jitter: float = option(0.2, "greatest change of brightness, contrast and colour", low=0, high=1)
     randaugment: str | None = option(None, "timm's RandAugment, as in m9-mstd0.5")
@@ -127,21 +127,21 @@ class Settings:
         for name in ("data", "cache"):  # a run is used from other folders than the one it was made in
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(getattr(self, name)).absolute())
-        for one in fields(self):
-            check_value(one, getattr(self, one.name))
+        for field_ in fields(self):
+            check_value(field_, getattr(self, field_.name))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written into ``config.json``."""
         return {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
 
 
-def check_value(one: Field[Any], value: Any) -> None:
+def check_value(item: Field[Any], value: Any) -> None:
     """Hold one value against the range and the choices of its field.
 
     Raises:
         ValueError: out of range, not finite or not among the choices; the message names the option.
     """
-    limits, name = one.metadata, flag_name(one.name)
+    limits, name = item.metadata, flag_name(item.name)
     if value is None:
         return
     if isinstance(value, float) and not math.isfinite(value):

@@ -105,7 +105,7 @@ class ModelSpec:
             values = json.loads(text)
             version = values.pop("version")
             if version == VERSION:
-                heads = tuple(HeadSpec.from_dict(one) for one in values["heads"])
+                heads = tuple(HeadSpec.from_dict(head) for head in values["heads"])
                 return cls(**{**values, "heads": heads})
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ValueError(f"{path}: what it says of itself is damaged; export it again") from err

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
     from backbone import Backbone
-    from datasets.base import LabelledPhotos
+    from datasets.base import ClassificationDataset
     from heads import Head, MultiHead
 
 Subject = Literal["images", "faces", "own"]  # what answers are of; own: in a way of its own
@@ -149,13 +149,13 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     def eval_crop(self) -> float | None:
         """Share of an image's side that evaluation sees, above 0 to 1; None for that of the weights."""
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> LabelledPhotos:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ClassificationDataset:
         """The images of ``train`` or ``val``; labels follow ``classes`` where they are given.
 
         It opens files and nothing else; what has to be computed first is :meth:`prepare`'s.
         """
 
-    def prepare(self, split: str, screen: Screen, *, classes: Sequence[str] | None = None) -> None:
+    def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Compute what :meth:`dataset` opens, such as a teacher's answers, where it is not there yet."""
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> H:
@@ -191,7 +191,7 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
         """The metrics that a line of ``metrics.jsonl`` has, as ``val/NAME``."""
 
-    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, screen: Screen) -> dict[str, str]:
+    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
         """What else is learned and written into a run once its weights are; returns facts for its report."""
 
     def report(self, folder: Path, inputs: ReportInputs[E]) -> list[Path]:
@@ -234,12 +234,12 @@ class TaskDefaults(Generic[S, H]):
         """That of the weights."""
         return None
 
-    def prepare(self, split: str, screen: Screen, *, classes: Sequence[str] | None = None) -> None:
+    def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Nothing has to be computed first."""
 
     def adopt(self, backbone: Backbone, head: H) -> None:
         """Nothing is taken from the backbone."""
 
-    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, screen: Screen) -> dict[str, str]:
+    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
         """Nothing else is learned."""
         return {}

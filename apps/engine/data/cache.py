@@ -40,7 +40,7 @@ LEFT_BEHIND_SECONDS = 30 * 86400.0
 Reader = Callable[[bytes | None], Pixels]
 
 
-class PhotoCache:
+class ImageCache:
     """A folder of decoded photos, bounded in size, shared by any number of processes and runs.
 
     When it is full or the disk fails, photos are read but no longer added, and :meth:`notes` says so.
@@ -87,7 +87,7 @@ class PhotoCache:
             returns: (H, W, 3) uint8, writable without effect on the cache.
 
         Raises:
-            BadPhotoError: the photo cannot be read; nothing is kept of it.
+            BadImageError: the photo cannot be read; nothing is kept of it.
         """
         view = f"{min_side} {box} {DECODER}"
         before = _identity(path)

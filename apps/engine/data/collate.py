@@ -21,9 +21,9 @@ def stacked(targets: Sequence[Any]) -> Any:
         return torch.empty(0, dtype=torch.int64)
     first = targets[0]
     if isinstance(first, dict):
-        return {key: stacked([one[key] for one in targets]) for key in first}
+        return {key: stacked([target[key] for target in targets]) for key in first}
     if isinstance(first, tuple):
-        return [tuple(torch.as_tensor(part) for part in one) for one in targets]
+        return [tuple(torch.as_tensor(part) for part in target) for target in targets]
     return torch.as_tensor(np.asarray(targets))
 
 
@@ -32,9 +32,9 @@ def mapped(function: Callable[[Tensor], Tensor], nested: Any) -> Any:
     if isinstance(nested, Tensor):
         return function(nested)
     if isinstance(nested, dict):
-        return {key: mapped(function, one) for key, one in nested.items()}
+        return {key: mapped(function, value) for key, value in nested.items()}
     if isinstance(nested, tuple | list):
-        return type(nested)(mapped(function, one) for one in nested)
+        return type(nested)(mapped(function, item) for item in nested)
     return nested
 
 
@@ -44,10 +44,10 @@ def joined(parts: Sequence[Any]) -> Any:
     if isinstance(first, Tensor):
         return torch.cat(list(parts))
     if isinstance(first, dict):
-        return {key: joined([one[key] for one in parts]) for key in first}
+        return {key: joined([part[key] for part in parts]) for key in first}
     if isinstance(first, tuple):
         return tuple(joined(places) for places in zip(*parts, strict=True))
-    return [one for part in parts for one in part]
+    return [item for part in parts for item in part]
 
 
 def taken(nested: Any, rows: Sequence[int]) -> Any:
@@ -55,9 +55,9 @@ def taken(nested: Any, rows: Sequence[int]) -> Any:
     if isinstance(nested, list):
         return [nested[row] for row in rows]
     if isinstance(nested, dict):
-        return {key: taken(one, rows) for key, one in nested.items()}
+        return {key: taken(value, rows) for key, value in nested.items()}
     if isinstance(nested, tuple):
-        return tuple(taken(one, rows) for one in nested)
+        return tuple(taken(item, rows) for item in nested)
     return nested[np.asarray(rows, np.int64)]
 
 
@@ -66,4 +66,4 @@ def all_finite(nested: Any) -> bool:
     if isinstance(nested, Tensor):
         return bool(torch.isfinite(nested).all())
     parts = nested.values() if isinstance(nested, dict) else nested
-    return not isinstance(nested, dict | tuple | list) or all(all_finite(one) for one in parts)
+    return not isinstance(nested, dict | tuple | list) or all(all_finite(part) for part in parts)

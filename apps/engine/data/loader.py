@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from apps.engine.core.distributed import World
-from apps.engine.data.cache import PhotoCache
+from apps.engine.data.cache import ImageCache
 from apps.engine.data.collate import stacked, taken
-from apps.engine.data.samplers import BadPhoto, Batch, BatchBuilder, EpochBatches, Key, Sampling
+from apps.engine.data.samplers import BadImage, Batch, BatchBuilder, EpochBatches, Key, Sampling
 from apps.engine.data.transforms import (
     decode_size,
     eval_transform,
@@ -25,11 +25,11 @@ from apps.engine.data.transforms import (
     train_transform,
 )
 from backbone import Preprocessing
-from datasets.base import LabelledPhotos, PairTransform
-from datasets.image_io import BadPhotoError, Pixels
+from datasets.base import ClassificationDataset, PairTransform
+from datasets.image_io import BadImageError, Pixels
 
 __all__ = [
-    "BadPhoto",
+    "BadImage",
     "Batch",
     "EpochBatches",
     "Loader",
@@ -46,11 +46,11 @@ BATCHES_AHEAD = 4
 EVAL_BATCH = 64  # images
 
 
-class SeededPhotos(Dataset[Batch]):
+class SeededImages(Dataset[Batch]):
     """A dataset under a transform whose random choices hang on (seed, epoch, index, repeat) alone."""
 
     def __init__(
-        self, photos: LabelledPhotos, transform: PairTransform, seed: int, cache: PhotoCache | None
+        self, photos: ClassificationDataset, transform: PairTransform, seed: int, cache: ImageCache | None
     ) -> None:
         self.photos, self.transform, self.seed, self.cache = photos, transform, seed, cache
 
@@ -61,8 +61,8 @@ class SeededPhotos(Dataset[Batch]):
             for epoch, index, repeat in keys:
                 try:
                     pixels, target = self._read(index), self.photos.target(index)
-                except BadPhotoError as err:
-                    builder.bad.append(BadPhoto(index, str(err)))
+                except BadImageError as err:
+                    builder.bad.append(BadImage(index, str(err)))
                     continue
                 generators.seed(self.seed, epoch, index, repeat)
                 builder.add(*self._seen(pixels, target), index)
@@ -107,9 +107,9 @@ class Loader:
     """
 
     def __init__(
-        self, photos: LabelledPhotos, transform: PairTransform, *, batch_size: int, seed: int = 0,
+        self, photos: ClassificationDataset, transform: PairTransform, *, batch_size: int, seed: int = 0,
         shuffle: bool = False, workers: int | None = None, min_side: int | None = None,
-        cache: PhotoCache | None = None, rank: int = 0, world: int = 1, sampling: Sampling = "all",
+        cache: ImageCache | None = None, rank: int = 0, world: int = 1, sampling: Sampling = "all",
     ) -> None:
         self.photos = photos
         reduced = copy.copy(photos)
@@ -119,7 +119,7 @@ class Loader:
             len(photos), batch_size, seed=seed, shuffle=shuffle, rank=rank, world=world, labels=labels
         )
         self.workers = worker_count(workers) if len(photos) > batch_size else 0
-        self.seeded = SeededPhotos(reduced, transform, seed, cache)
+        self.seeded = SeededImages(reduced, transform, seed, cache)
         self.loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
@@ -196,8 +196,8 @@ def _start_worker(_: int) -> None:
 
 
 def eval_loader(
-    photos: LabelledPhotos, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
-    cache: PhotoCache | None = None, rank: int = 0, world: int = 1,
+    photos: ClassificationDataset, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
+    cache: ImageCache | None = None, rank: int = 0, world: int = 1,
 ) -> Loader:
     """Photos in order as the weights want to see them: for judging and for answering."""
     size, crop = preprocessing.resolution, preprocessing.crop
@@ -220,9 +220,9 @@ class Reading:
 
     settings: Any
     world: World
-    cache: PhotoCache | None
+    cache: ImageCache | None
 
-    def augmented(self, photos: LabelledPhotos, *, shuffle: bool = True) -> Loader:
+    def augmented(self, photos: ClassificationDataset, *, shuffle: bool = True) -> Loader:
         """Photos as training shows them; in their own order without ``shuffle``."""
         s = self.settings
         transform = train_transform(
@@ -236,7 +236,7 @@ class Reading:
         )
 
     def plain(
-        self, photos: LabelledPhotos, preprocessing: Preprocessing, *, kept: bool = True
+        self, photos: ClassificationDataset, preprocessing: Preprocessing, *, kept: bool = True
     ) -> Loader:
         """Photos in order as the weights want to see them; ``kept`` in the cache where they come again."""
         return eval_loader(

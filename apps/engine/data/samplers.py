@@ -19,7 +19,7 @@ Key = tuple[int, int, int]  # epoch, index, how often this photo came before in 
 
 
 @dataclass(frozen=True)
-class BadPhoto:
+class BadImage:
     """A photo that could not be read, and why; both in one line."""
 
     index: int
@@ -40,7 +40,7 @@ class Batch:
     images: Tensor
     targets: Any
     indices: list[int]
-    bad: list[BadPhoto]
+    bad: list[BadImage]
 
     def floats(self) -> Tensor:
         """(B, 3, H, W) in [0, 1], channels-last in memory."""
@@ -66,7 +66,7 @@ class BatchBuilder:
         self.images: Tensor | None = None
         self.targets: list[Any] = []
         self.indices: list[int] = []
-        self.bad: list[BadPhoto] = []
+        self.bad: list[BadImage] = []
 
     def add(self, image: Tensor, target: Any, index: int) -> None:
         """Put the next photo, (3, H, W) uint8, into the batch."""

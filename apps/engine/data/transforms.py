@@ -181,16 +181,16 @@ def jitter_colours(image: Tensor, amount: float) -> Tensor:
     columns = planes.sum(1)  # whole numbers below 2^24: exact, in whatever order
     sums: list[float] = columns.double().sum(1).tolist()
     grey = sum(part * total for part, total in zip(LUMA, sums, strict=True)) / image[0].numel()
-    own, mixed, shift = 1.0, 0.0, 0.0  # a channel becomes own * channel + mixed * grey + shift
+    custom, mixed, shift = 1.0, 0.0, 0.0  # a channel becomes own * channel + mixed * grey + shift
     for kind in random.choice(_ORDERS):
         factor = random.uniform(1 - amount, 1 + amount)
         if kind == "saturation":
-            own, mixed = factor * own, mixed + (1 - factor) * own
+            custom, mixed = factor * custom, mixed + (1 - factor) * custom
         else:
-            mean = (own + mixed) * grey + shift
-            own, mixed, shift = factor * own, factor * mixed, factor * shift
+            mean = (custom + mixed) * grey + shift
+            custom, mixed, shift = factor * custom, factor * mixed, factor * shift
             shift += (1 - factor) * mean if kind == "contrast" else 0.0
-    matrix = [[_exact(mixed * part + own * (a == b)) for a, part in enumerate(LUMA)] for b in range(3)]
+    matrix = [[_exact(mixed * part + custom * (a == b)) for a, part in enumerate(LUMA)] for b in range(3)]
     weight, bias = torch.tensor(matrix)[:, :, None, None], torch.full((3,), _exact(shift + 0.5))
     planes = F.conv2d(planes[None], weight, bias)[0].clamp_(0, 255)
     changed = planes.numpy().astype(np.uint8)  # the cut to bytes rounds, with that 0.5

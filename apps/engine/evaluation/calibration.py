@@ -57,10 +57,10 @@ def fit_temperature(logits: NDArray[Any], targets: Ints) -> float:
 
 
 def _separated(logits: NDArray[Any], targets: Ints) -> bool:
-    own = logits[np.arange(len(targets)), targets]
+    custom = logits[np.arange(len(targets)), targets]
     others = logits.astype(np.float64)
     others[np.arange(len(targets)), targets] = -np.inf
-    return bool((own > others.max(axis=1)).all())
+    return bool((custom > others.max(axis=1)).all())
 
 
 def _succession_temperature(logits: NDArray[Any]) -> float:

@@ -138,9 +138,9 @@ def top_k_right(predictions: Predictions, k: int) -> int:
     logits, targets = predictions.logits, predictions.targets
     if not 1 <= k <= logits.shape[1]:
         raise ValueError(f"expected k from 1 to {logits.shape[1]} classes, got {k}")
-    own = logits[np.arange(len(targets)), targets][:, None]
+    custom = logits[np.arange(len(targets)), targets][:, None]
     earlier = np.arange(logits.shape[1]) < targets[:, None]
-    rank = (logits > own).sum(axis=1) + ((logits == own) & earlier).sum(axis=1)
+    rank = (logits > custom).sum(axis=1) + ((logits == custom) & earlier).sum(axis=1)
     return int((rank < k).sum())
 
 
@@ -214,10 +214,10 @@ def cross_entropy(logits: NDArray[Any], targets: Ints, temperature: float = 1.0)
 
 def classification_metrics(p: Predictions) -> dict[str, float]:
     """``top1``, ``top5`` (with more than 5 classes) and ``ece`` as fractions, ``cross_entropy`` in nats."""
-    found = {f"top{k}": top_k_accuracy(p, k) for k in _ranks(p)}
-    found["ece"] = reliability(p.confidence, p.right).error
-    found["cross_entropy"] = cross_entropy(p.logits, p.targets, p.temperature)
-    return found
+    results = {f"top{k}": top_k_accuracy(p, k) for k in _ranks(p)}
+    results["ece"] = reliability(p.confidence, p.right).error
+    results["cross_entropy"] = cross_entropy(p.logits, p.targets, p.temperature)
+    return results
 
 
 def intervals(p: Predictions) -> dict[str, list[float]]:
@@ -243,9 +243,9 @@ def per_class(p: Predictions) -> list[dict[str, Any]]:
     return [
         {
             "name": name, "n": int(n), "right": int(hit),
-            "precision": _share(hit, said), "recall": _share(hit, n), "f1": _share(2 * hit, n + said),
+            "precision": _share(hit, answer), "recall": _share(hit, n), "f1": _share(2 * hit, n + answer),
         }
-        for name, hit, n, said in rows
+        for name, hit, n, answer in rows
     ]
 
 

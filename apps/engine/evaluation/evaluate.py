@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from apps.engine.core import run_dir as runs
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
@@ -27,7 +27,7 @@ BATCH = 64
 def evaluate(
     name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
     split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
-    precision: str = "auto", screen: Screen,
+    precision: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a model on the photos of one split.
 
@@ -40,7 +40,7 @@ def evaluate(
         workers: reading processes; None decides by the cores.
         tta: views of a photo whose answers are averaged; None for those that the run was judged with.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Returns:
         ``{"app", "n", "metrics", "intervals"}``, and ``"skipped"``.
@@ -55,14 +55,14 @@ def evaluate(
     else:
         app, model, config = load_pretrained(weights or "", app=name, **changes)
     if app.settings.data is None:
-        raise ValueError("no photos to judge by; give --data DIR")
+        raise ValueError("no photos to evaluate; give --data DIR")
     if report is not None:
         writable_folder(report, "--report")
     forward, kind = answering(model, name, choose_precision(precision)), tta_of(config, tta)
     head = model.heads[name]
-    predictions, skipped = judge(
+    predictions, skipped = evaluate_split(
         app, lambda images: app.postprocess(head, tta_logits(forward, images, kind)), config, split, workers,
-        screen,
+        console,
     )
     if report is not None:
         app.report(report, ReportInputs(
@@ -75,21 +75,21 @@ def evaluate(
     }
 
 
-def judge(
+def evaluate_split(
     app: AnyTask, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
-    screen: Screen,
+    console: Console,
 ) -> tuple[Any, int]:
     """The answers on one split, and how many of its photos could not be read."""
-    app.prepare(split, screen, classes=config.classes)
+    app.prepare(split, console, classes=config.classes)
     photos = app.dataset(split, classes=config.classes)
     loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
-    with screen.track(split, len(loader)) as update:
+    with console.track(split, len(loader)) as update:
         outputs, targets, indices, bad = run_model(
             forward, loader.epoch(0), on_step=lambda n, totals: update(n, rate(totals))
         )
     for note in without_photos(photos, split):
-        screen.warn(note)
-    for one in bad:
-        screen.warn(f"skipped: {one.reason}")
+        console.warn(note)
+    for bad_image in bad:
+        console.warn(f"skipped: {bad_image.reason}")
     paths = tuple(str(photos.photos[index].path) for index in indices)
     return app.predictions(outputs, targets, paths, config.classes, config.calibration), len(bad)

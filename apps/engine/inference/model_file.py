@@ -17,7 +17,7 @@ from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.decode import decode_model
 from apps.engine.inference.predictions import FailedPrediction, Prediction
 from apps.engine.inference.preprocess import read_square
-from datasets.image_io import BadPhotoError, list_photos
+from datasets.image_io import BadImageError, list_photos
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 RANKED = ("classes", "cells", "boxes")  # kinds of answers that are lists, the likeliest first
@@ -40,7 +40,7 @@ class ModelFile:
         """(1, ...) the photo as the model wants it.
 
         Raises:
-            BadPhotoError: it cannot be read.
+            BadImageError: it cannot be read.
         """
         return self.laid_out(self.read(path)[0])
 
@@ -48,7 +48,7 @@ class ModelFile:
         """(R, R, 3) the photo on its square, and its (width, height).
 
         Raises:
-            BadPhotoError: it cannot be read.
+            BadImageError: it cannot be read.
         """
         spec = self.spec
         return read_square(path, spec.resolution, spec.crop, spec.resize)
@@ -63,7 +63,7 @@ class ModelFile:
         """The answer to one photo, or why there is none."""
         try:
             pixels, size = self.read(path)
-        except BadPhotoError as err:
+        except BadImageError as err:
             return FailedPrediction(err.reason)
         return decode_model(self.spec, self.run(self.laid_out(pixels)), [size], top=top)[0]
 
@@ -112,17 +112,17 @@ def load_onnx(content: Path | bytes, path: Path, *, threads: int = 1) -> ModelFi
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as err:  # its kinds of errors are its own and hang on the version
         raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
-    told = session.get_modelmeta().custom_metadata_map
-    if KEY not in told:
+    reported = session.get_modelmeta().custom_metadata_map
+    if KEY not in reported:
         raise ValueError(
             f"{path} is an ONNX model, but not one of ours: it does not say what it answers; {HOW}"
         )
-    spec = ModelSpec.from_json(told[KEY], path)
+    spec = ModelSpec.from_json(reported[KEY], path)
     names = list(spec.outputs)
 
     def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        found: list[NDArray[np.float32]] = session.run(names, {INPUT: images})
-        return found
+        arrays: list[NDArray[np.float32]] = session.run(names, {INPUT: images})
+        return arrays
 
     return ModelFile(spec, run)
 
@@ -145,16 +145,16 @@ def _load_openvino(path: Path, threads: int, calls: int) -> ModelFile:
     core = openvino.Core()
     try:
         model = core.read_model(path)
-        told = model.get_rt_info(KEY).astype(str)
+        reported = model.get_rt_info(KEY).astype(str)
     except Exception as err:  # one kind for a damaged file and for one without our note
         raise ValueError(f"{path} is not an OpenVINO model of ours, or is damaged; {HOW}") from err
-    spec = ModelSpec.from_json(told, path)
+    spec = ModelSpec.from_json(reported, path)
     compiled = core.compile_model(model, "CPU", openvino_settings(spec.precision, threads, calls))
     places = [compiled.output(name) for name in spec.outputs]
 
     def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        found = compiled.create_infer_request().infer({INPUT: images})
-        return [np.array(found[place]) for place in places]
+        result = compiled.create_infer_request().infer({INPUT: images})
+        return [np.array(result[place]) for place in places]
 
     return ModelFile(spec, run)
 
@@ -182,19 +182,19 @@ def predict(
             hold no photo.
     """
     threads = workers or usable_cores()
-    one = load_model(model, calls=threads)
-    if top is not None and not any(head.kind in RANKED for head in one.spec.heads):
+    item = load_model(model, calls=threads)
+    if top is not None and not any(head.kind in RANKED for head in item.spec.heads):
         why = "its answers are no list with the likeliest first"
         raise ValueError(f"--top is not for {model}: {why}; leave it out")
     best = top or 5
-    found = list_photos(paths)
-    if threads == 1 or len(found) == 1:
-        yield from (one.line(path, best) for path in found)
+    result = list_photos(paths)
+    if threads == 1 or len(result) == 1:
+        yield from (item.line(path, best) for path in result)
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[dict[str, Any]]] = deque()
-        for path in found:
-            waiting.append(pool.submit(one.line, path, best))
+        for path in result:
+            waiting.append(pool.submit(item.line, path, best))
             if len(waiting) > 4 * threads:
                 yield waiting.popleft().result()
         while waiting:

@@ -18,8 +18,8 @@ from apps.engine.data.loader import Batch
 from apps.engine.inference.answers import answers as answers_of
 from apps.engine.inference.batches import answer_loader
 from apps.engine.inference.tta import tta_logits
-from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import list_photos, photo_size
+from datasets.base import ClassificationDataset, Photo
+from datasets.image_io import image_size, list_photos
 
 TOP = 5  # classes, cells or objects a photo
 WHY_NOT = {
@@ -83,18 +83,18 @@ def predict(
         app, model, config = load_run(checkpoint)
     else:
         app, model, config = load_pretrained(weights or "")
-    found = list_photos(paths)
-    photos = LabelledPhotos([Photo(path, 0) for path in found], config.classes)
+    result = list_photos(paths)
+    photos = ClassificationDataset([Photo(path, 0) for path in result], config.classes)
     loader = answer_loader(photos, config.backbone.preprocessing, workers=workers)
     forward, views = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
 
     def answers(images: Tensor, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
         output = tta_logits(forward, images, views)
-        found = answers_of(app, model.heads[config.app], output, config, sizes, top=top or TOP)
-        return [answer.to_dict() for answer in found]
+        results = answers_of(app, model.heads[config.app], output, config, sizes, top=top or TOP)
+        return [answer.to_dict() for answer in results]
 
     for batch in loader.epoch(0):
-        yield from _lines(batch, answers, found)
+        yield from _lines(batch, answers, result)
 
 
 @torch.inference_mode()
@@ -104,7 +104,7 @@ def _lines(
 ) -> list[dict[str, Any]]:
     lines = batch.errors(paths)
     if batch.indices:
-        sizes = [photo_size(paths[index]) for index in batch.indices]
+        sizes = [image_size(paths[index]) for index in batch.indices]
         for index, line in zip(batch.indices, answers(batch.images, sizes), strict=True):
             lines[index] = {"path": str(paths[index]), **line}
     return [lines[index] for index in sorted(lines)]

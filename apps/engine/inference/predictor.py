@@ -20,7 +20,7 @@ from apps.engine.inference.decode import decode_model
 from apps.engine.inference.engines import Engine, load_engine
 from apps.engine.inference.predictions import FailedPrediction, Prediction
 from apps.engine.inference.preprocess import read_square, square
-from datasets.image_io import BadPhotoError, find_photos
+from datasets.image_io import BadImageError, find_images
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 AHEAD = 4  # images that wait for each thread
@@ -106,7 +106,7 @@ class Predictor:
             else:
                 whole = _pixels(image)
                 pixels, size = square(whole, *how), (whole.shape[1], whole.shape[0])
-        except BadPhotoError as err:
+        except BadImageError as err:
             return FailedPrediction(err.reason)
         batch = pixels[None] if spec.layout == "nhwc" else pixels.transpose(2, 0, 1)[None]
         return decode_model(spec, self.loaded.run(np.ascontiguousarray(batch)), [size], top=top)[0]
@@ -143,7 +143,7 @@ def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
         if not isinstance(image, str | Path):
             expanded.append(image)
             continue
-        paths = list(find_photos([Path(image)]))
+        paths = list(find_images([Path(image)]))
         if not paths:
             raise ValueError(f"no image in {image}; give images or folders that hold some")
         expanded += paths
@@ -154,10 +154,10 @@ def _pixels(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of an image in memory.
 
     Raises:
-        BadPhotoError: it is none.
+        BadImageError: it is none.
     """
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise BadPhotoError("array", f"expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+        raise BadImageError("array", f"expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
     return image

@@ -30,7 +30,7 @@ def read_square(
         returns: (resolution, resolution, 3) uint8 RGB, and (width, height).
 
     Raises:
-        BadPhotoError: it cannot be read.
+        BadImageError: it cannot be read.
     """
     whole = resize != "crop"
     pixels = read_pixels(path, min_side=None if whole else 2 * math.ceil(resolution / crop))

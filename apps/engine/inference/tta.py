@@ -44,9 +44,9 @@ def _views(images: Tensor, kind: str) -> Iterator[Tensor]:
         yield images
         return
     seen = {"mirror": lambda x: iter([x]), "ten": _crops, "scales": _scaled}[kind]
-    for one in seen(images):
-        yield one
-        yield one.flip(3)
+    for record in seen(images):
+        yield record
+        yield record.flip(3)
 
 
 def _crops(images: Tensor) -> Iterator[Tensor]:
@@ -99,8 +99,8 @@ def tta_logits(forward: Callable[[Tensor], Any], images: Tensor, kind: str) -> A
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"--tta averages class logits of shape (B, K), got {got}; leave --tta out")
-        one = F.log_softmax(logits, dim=1)
-        total = one if total is None else torch.logaddexp(total, one)
+        item = F.log_softmax(logits, dim=1)
+        total = item if total is None else torch.logaddexp(total, item)
         count += 1
     assert total is not None
     return total - math.log(count)

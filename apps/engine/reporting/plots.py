@@ -178,14 +178,14 @@ def reliability_figure(bins: Reliability, theme: Theme = LIGHT) -> Figure:
     n = len(bins.count)
     middle, filled = (np.arange(n) + 0.5) / n, bins.count > 0
     share = bins.right[filled] / bins.count[filled]
-    said = bins.confidence[filled] / bins.count[filled]
+    answer = bins.confidence[filled] / bins.count[filled]
     spread = [wilson_interval(int(r), int(c)) for r, c in zip(bins.right, bins.count, strict=True) if c]
     figure = blank(6, 5.6, theme)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], "--", color=theme.soft, linewidth=1.2, label="confidence kept")
     upper.bar(middle[filled], share, width=0.92 / n, color=theme.first, alpha=0.35)
-    upper.vlines(said, *zip(*spread, strict=True), color=theme.first, linewidth=1.5)
-    upper.plot(said, share, "o", color=theme.first, markersize=5, label="this network, 95 % interval")
+    upper.vlines(answer, *zip(*spread, strict=True), color=theme.first, linewidth=1.5)
+    upper.plot(answer, share, "o", color=theme.first, markersize=5, label="this network, 95 % interval")
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share right")
     upper.legend(
         frameon=False, labelcolor=theme.text, fontsize=10, ncols=2, loc="lower left", bbox_to_anchor=(0, 1)

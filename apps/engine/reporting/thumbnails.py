@@ -12,7 +12,7 @@ from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import eval_transform
 from apps.engine.evaluation.classification import Predictions
 from apps.engine.reporting.gradcam import grad_cam, overlay
-from datasets.image_io import BadPhotoError, read_photo
+from datasets.image_io import BadImageError, read_image
 from heads import MultiHead
 
 THUMBNAIL_PX = 160
@@ -20,8 +20,8 @@ LOOKS = 8
 
 
 def thumbnail(path: str) -> Image.Image:
-    """A photo small enough for a page; BadPhotoError, a ValueError, where it cannot be read."""
-    image = read_photo(Path(path), min_side=THUMBNAIL_PX)
+    """A photo small enough for a page; BadImageError, a ValueError, where it cannot be read."""
+    image = read_image(Path(path), min_side=THUMBNAIL_PX)
     image.thumbnail((2 * THUMBNAIL_PX, THUMBNAIL_PX))
     return image
 
@@ -32,22 +32,22 @@ def looks(
     """Where the network looked, for a handful of photos spread over right and wrong answers."""
     preprocessing = config.backbone.preprocessing
     look = eval_transform(preprocessing.resolution, preprocessing.crop)
-    wrong, right = ([int(i) for i in (predictions.right == told).nonzero()[0]] for told in (False, True))
+    wrong, right = ([int(i) for i in (predictions.right == value).nonzero()[0]] for value in (False, True))
     half = min(len(wrong), LOOKS // 2)
     chosen = _spread(right, LOOKS - half) + _spread(wrong, half)
     pictures: list[tuple[Image.Image, str]] = []
     for index in chosen:
         try:
-            pixels = torch.as_tensor(look(read_photo(Path(predictions.paths[index]))))
-        except BadPhotoError:
+            pixels = torch.as_tensor(look(read_image(Path(predictions.paths[index]))))
+        except BadImageError:
             continue
-        said = int(predictions.predicted[index])
+        answer = int(predictions.predicted[index])
         backbone: Any = model.backbone
-        cam = grad_cam(backbone, model.heads[name], pixels[None].float() / 255, [said])[0]
+        cam = grad_cam(backbone, model.heads[name], pixels[None].float() / 255, [answer])[0]
         image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
         truth = predictions.classes[int(predictions.targets[index])]
-        verdict = "right" if predictions.classes[said] == truth else f"it is {truth}"
-        pictures.append((overlay(image, cam), f"said {predictions.classes[said]}: {verdict}"))
+        verdict = "right" if predictions.classes[answer] == truth else f"it is {truth}"
+        pictures.append((overlay(image, cam), f"said {predictions.classes[answer]}: {verdict}"))
     return pictures
 
 

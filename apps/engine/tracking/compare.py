@@ -45,9 +45,9 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    told = [{name: getattr(run, name) for name in NOT_A_SETTING} | _told(run) for run in runs]
-    names = dict.fromkeys(name for one in told for name in one)
-    rows = {name: [one.get(name) for one in told] for name in names}
+    results = [{name: getattr(run, name) for name in NOT_A_SETTING} | _told(run) for run in runs]
+    names = dict.fromkeys(name for item in results for name in item)
+    rows = {name: [item.get(name) for item in results] for name in names}
     return {name: row for name, row in rows.items() if any(value != row[0] for value in row[1:])}
 
 

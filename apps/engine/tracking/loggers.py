@@ -67,8 +67,8 @@ def truncate_metrics(run: Path, epoch: int) -> list[str]:
 
 
 def _epoch(row: Row) -> Any:
-    found = row.get("epoch")
-    return found if isinstance(found, numbers.Real) else None
+    result = row.get("epoch")
+    return result if isinstance(result, numbers.Real) else None
 
 
 def write_table(run: Path) -> None:

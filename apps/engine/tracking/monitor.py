@@ -70,8 +70,8 @@ def watching(setup: TrainSetup, state: TrainState, task: Trainable) -> Iterator[
     judging_again = state.step == state.steps  # its point of the epoch may stand there already
     watch = Watch(setup.run, tensorboard=setup.settings.tensorboard) if setup.world.is_main else None
     for complaint in watch.resume(start - judging_again, state.epoch) if watch else ():
-        setup.screen.warn(complaint)
-    view = setup.screen.training(
+        setup.console.warn(complaint)
+    view = setup.console.training(
         setup.settings.epochs, state.steps, start, metric=f"val/{state.best.metric}",
         history=run_dir.read_metrics(setup.run), table=task.metrics,
     )

@@ -179,7 +179,7 @@ class Profiler:
                     "seconds": round(seconds / max(self.looked["layers"], 1), 6),
                     "share": round(seconds / max(sum(self.layers.seconds.values()), 1e-9), 6),
                     "calls": self.layers.calls[kind] / max(self.looked["layers"], 1),
-                } for kind, seconds in sorted(self.layers.seconds.items(), key=lambda one: -one[1])
+                } for kind, seconds in sorted(self.layers.seconds.items(), key=lambda item: -item[1])
             },
             "operator_steps": self.looked["operators"],
             "operators": self.operators, "operators_by_shape": self.shapes,
@@ -194,15 +194,19 @@ class Profiler:
 
 def _operators(done: Any, steps: int, *, by_shape: bool) -> list[dict[str, Any]]:
     """The dearest operators by their own CPU time, those of unlike shapes apart or together."""
-    events = [one for one in done.key_averages(group_by_input_shape=by_shape) if one.self_cpu_time_total > 0]
-    whole = sum(one.self_cpu_time_total for one in events)
-    events.sort(key=lambda one: -one.self_cpu_time_total)
+    events = [
+        average
+        for average in done.key_averages(group_by_input_shape=by_shape)
+        if average.self_cpu_time_total > 0
+    ]
+    whole = sum(item.self_cpu_time_total for item in events)
+    events.sort(key=lambda item: -item.self_cpu_time_total)
     rows = []
-    for one in events[:OPERATORS_SHOWN]:
+    for event in events[:OPERATORS_SHOWN]:
         row = {
-            "name": one.key, "seconds": round(one.self_cpu_time_total / 1e6 / steps, 6),
-            "share": round(one.self_cpu_time_total / whole, 6), "calls": round(one.count / steps, 2),
+            "name": event.key, "seconds": round(event.self_cpu_time_total / 1e6 / steps, 6),
+            "share": round(event.self_cpu_time_total / whole, 6), "calls": round(event.count / steps, 2),
         }
-        shapes = [shape for shape in one.input_shapes if shape][:2]
+        shapes = [shape for shape in event.input_shapes if shape][:2]
         rows.append(row | ({"shapes": shapes} if by_shape else {}))
     return rows

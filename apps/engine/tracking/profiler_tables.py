@@ -14,48 +14,63 @@ def profile_text(results: dict[str, Any]) -> str:
     Args:
         results: as in ``profile.json``.
     """
-    stages = sorted(results["stages"].items(), key=lambda one: -one[1]["seconds"])
+    stages = sorted(results["stages"].items(), key=lambda item: -item[1]["seconds"])
     parts = [
         f"torch {results['torch']}, {results['threads']} threads",
         _table(
             f"Stages: wall time of {results['steps']} steps and all between them, after the warm-up, without "
             "the steps looked at below",
             ("stage", "seconds", "share", "times"),
-            [(name, f"{one['seconds']:.3f}", _percent(one), str(one["count"] or "")) for name, one in stages],
+            [
+                (name, f"{item['seconds']:.3f}", _percent(item), str(item["count"] or ""))
+                for name, item in stages
+            ],
         ),
     ]
     if results["layers"]:
-        parts.append(_table(
-            f"Forward by kind of layer: a step, mean of {results['layer_steps']}; what is no module of its "
-            "own, such as ReLU6, is not in it",
-            ("kind", "ms", "share", "layers"),
-            [(kind, _ms(one), _percent(one), f"{one['calls']:g}") for kind, one in results["layers"].items()],
-        ))
+        parts.append(
+            _table(
+                f"Forward by kind of layer: a step, mean of {results['layer_steps']}; what is no module of "
+                "its own, such as ReLU6, is not in it",
+                ("kind", "ms", "share", "layers"),
+                [
+                    (kind, _ms(layer), _percent(layer), f"{layer['calls']:g}")
+                    for kind, layer in results["layers"].items()
+                ],
+            )
+        )
     if results["operators"]:
         for key, apart in (("operators", ""), ("operators_by_shape", ", told apart by shape")):
-            parts.append(_table(
-                f"Operators by their own CPU time{apart}: a step, mean of {results['operator_steps']}, on "
-                "the thread that calls them",
-                ("operator", "ms", "share", "calls"),
-                [(_operator(one), _ms(one), _percent(one), f"{one['calls']:g}") for one in results[key]],
-            ))
+            parts.append(
+                _table(
+                    f"Operators by their own CPU time{apart}: a step, mean of {results['operator_steps']}, "
+                    "on the thread that calls them",
+                    ("operator", "ms", "share", "calls"),
+                    [
+                        (_operator(result), _ms(result), _percent(result), f"{result['calls']:g}")
+                        for result in results[key]
+                    ],
+                )
+            )
     else:
         parts.append("The training was too short for a look at operators.")
     return "\n\n".join(parts) + "\n"
 
 
-def _operator(one: dict[str, Any]) -> str:
-    shapes = " ".join("x".join(map(str, shape)) for shape in one.get("shapes", ()) if isinstance(shape, list))
-    text = f"{one['name']} {shapes}".strip()
+def _operator(results: dict[str, Any]) -> str:
+    shapes = " ".join(
+        "x".join(map(str, shape)) for shape in results.get("shapes", ()) if isinstance(shape, list)
+    )
+    text = f"{results['name']} {shapes}".strip()
     return text if len(text) <= NAME_WIDTH else text[:NAME_WIDTH - 3] + "..."
 
 
-def _ms(one: dict[str, Any]) -> str:
-    return f"{1000 * one['seconds']:.2f}"
+def _ms(results: dict[str, Any]) -> str:
+    return f"{1000 * results['seconds']:.2f}"
 
 
-def _percent(one: dict[str, Any]) -> str:
-    return f"{100 * one['share']:.1f} %"
+def _percent(results: dict[str, Any]) -> str:
+    return f"{100 * results['share']:.1f} %"
 
 
 def _table(title: str, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -77,17 +77,17 @@ def find_runs(root: Path) -> list[Run]:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is no folder; give the folder that holds your runs")
-    found = [run for folder, names in _folders(root) if (run := read_run(folder, names)) is not None]
-    if not found:
+    results = [run for folder, names in _folders(root) if (run := read_run(folder, names)) is not None]
+    if not results:
         raise FileNotFoundError(f"there is no run in {root}; `finetune APP --out {root}/NAME` makes one")
-    return sorted(found, key=lambda one: one.run)
+    return sorted(results, key=lambda item: item.run)
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, set[str] | OSError]]:
     """Every folder with the names of its files; a folder that cannot be listed with the error."""
     failed: list[OSError] = []
     for folder, inside, names in os.walk(root, onerror=failed.append):
-        inside[:] = sorted(one for one in inside if one not in SKIPPED and not one.startswith("."))
+        inside[:] = sorted(item for item in inside if item not in SKIPPED and not item.startswith("."))
         yield Path(folder), set(names)
     yield from ((Path(error.filename), error) for error in failed)
 
@@ -100,7 +100,7 @@ def read_run(folder: Path, names: set[str] | OSError | None = None) -> Run | Non
         names: of the files in it, or why they cannot be listed; looked up where they are not given.
     """
     if names is None:
-        names = {one.name for one in folder.iterdir()} if folder.is_dir() else set()
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if isinstance(names, OSError):
         return Run(str(folder), DAMAGED, f"cannot be read: {names.strerror}")
     marks = names & {TRAINING, METRICS, PROGRESS}
@@ -139,10 +139,10 @@ def _described(folder: Path, names: set[str], config: dict[str, Any]) -> Run:
         raise ValueError(f"{MODEL} is missing beside {CONFIG}")
     if config:
         _check(config)
-    told = {"app": str, "backbone": str, "resolution": int, "photos": int}
+    results = {"app": str, "backbone": str, "resolution": int, "photos": int}
     run = Run(
         str(folder), *_state(folder, names, config, progress), date=_date(folder, names),
-        **{name: progress[name] for name, kind in told.items() if isinstance(progress.get(name), kind)},
+        **{name: progress[name] for name, kind in results.items() if isinstance(progress.get(name), kind)},
     )
     run = _with_epochs(run, config, progress, rows)
     notes = [run.note, f"{len(complaints)} damaged lines in {METRICS}" if complaints else ""]
@@ -223,17 +223,17 @@ def _state(
     folder: Path, names: set[str], config: dict[str, Any], progress: dict[str, Any]
 ) -> tuple[str, str]:
     """The state and a note on it; what the training itself has written goes before what can be guessed."""
-    said = progress.get("state")
+    answer = progress.get("state")
     resumable = "" if TRAINING in names or config else "no checkpoint to go on from"
-    if said == RUNNING:
+    if answer == RUNNING:
         return _process(progress, resumable)
-    if isinstance(said, str) and said and said != FINISHED:
-        return said, resumable
+    if isinstance(answer, str) and answer and answer != FINISHED:
+        return answer, resumable
     if config:
         return FINISHED, ""
-    if said == FINISHED and JOINT in names:
+    if answer == FINISHED and JOINT in names:
         return FINISHED, "a run a task in its folders"
-    if said == FINISHED:
+    if answer == FINISHED:
         raise ValueError(f"{PROGRESS} says finished, but {CONFIG} is missing")
     written = max((folder / name).stat().st_mtime for name in names & {TRAINING, METRICS})
     lately = datetime.now().timestamp() - written < FRESH_SECONDS
@@ -249,8 +249,8 @@ def _process(progress: dict[str, Any], resumable: str) -> tuple[str, str]:
         raise ValueError(f"{PROGRESS} says running, but its process id is {pid!r}")
     if sys.platform == "win32":
         return PERHAPS, f"process {pid}"
-    told = progress.get("time")
-    if is_alive(pid, told if is_number(told) else None):
+    reported = progress.get("time")
+    if is_alive(pid, reported if is_number(reported) else None):
         return RUNNING, f"process {pid}"
     return INTERRUPTED, "; ".join(filter(None, (f"process {pid} is gone", resumable)))
 
@@ -282,7 +282,7 @@ def ordered(runs: Sequence[Run], by: str) -> list[Run]:
     pick: Callable[[Run], Any] = lambda run: getattr(run, name) if name in COLUMNS else run.metrics.get(name)  # noqa: E731
     having = [run for run in runs if pick(run) not in (None, "")]
     if not having:
-        there = sorted({one for run in runs for one in run.metrics})
+        there = sorted({metric for run in runs for metric in run.metrics})
         raise ValueError(f"no run has {by!r} to sort by; there are {', '.join([*there, *COLUMNS])}")
     rest = [run for run in runs if pick(run) in (None, "")]
     down = name == "date" if name in COLUMNS else sorting_direction(name, map(metric_table, having))

@@ -62,23 +62,23 @@ def comparison_lines(values: dict[str, Any]) -> list[list[list[str]]]:
     names = [printable(run["run"]) for run in values["runs"]]
     settings = [[name, *(_or_dash(v) for v in row)] for name, row in values["settings"].items()]
     figures = []
-    for name, one in values["metrics"].items():
-        cells = [_figure(one["values"][0])]
+    for name, metric in values["metrics"].items():
+        cells = [_figure(metric["values"][0])]
         for at in range(1, len(names)):
-            cells.append(_against(one, at))
+            cells.append(_against(metric, at))
         figures.append([name, *cells])
     tables = [[["setting", *names], *settings]] if settings else []
     return [*tables, [["metric", *names], *figures]]
 
 
-def _against(one: dict[str, Any], at: int) -> str:
+def _against(results: dict[str, Any], at: int) -> str:
     """``0.874 (+0.021, better)``."""
-    value, difference = one["values"][at], one["differences"][at]
+    value, difference = results["values"][at], results["differences"][at]
     if difference is None:
         return _figure(value)
-    word = {None: "noise unknown", False: "within noise"}.get(one["beyond_chance"][at])
+    word = {None: "noise unknown", False: "within noise"}.get(results["beyond_chance"][at])
     if word is None:
-        word = {True: "better", False: "worse", None: "differs"}[one["better"][at]]
+        word = {True: "better", False: "worse", None: "differs"}[results["better"][at]]
     sign = "+" if difference >= 0 else ""
     return f"{_figure(value)} ({sign}{_figure(difference)}, {word})"
 
@@ -91,7 +91,7 @@ def is_figure(cell: str) -> bool:
 def printable(text: str) -> str:
     """Text that any terminal takes: control characters and what is no UTF-8 become question marks."""
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(one if one.isprintable() else "?" for one in text)
+    return "".join(item if item.isprintable() else "?" for item in text)
 
 
 def _wide(table: dict[str, list[str]], width: int) -> int:

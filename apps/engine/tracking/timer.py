@@ -52,10 +52,10 @@ class StageTimer:
         """The stage of that name, as a context."""
         if self.on_other_stage is not None and name not in IN_A_STEP:
             self.on_other_stage()
-        found = self.stages.get(name)
-        if found is None:
-            found = self.stages[name] = _Stage(self)
-        return found
+        result = self.stages.get(name)
+        if result is None:
+            result = self.stages[name] = _Stage(self)
+        return result
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """The items, with the wait for each counted to a stage."""
@@ -83,7 +83,7 @@ class StageTimer:
         """``seconds``, ``share`` of the wall time, and ``count`` of each stage; ``other`` is the rest."""
         paused = time.perf_counter() - self._paused_at if self.paused else 0.0
         wall = max(time.perf_counter() - self.began - self.left_out - paused, 1e-9)
-        rows = {name: (one.seconds, one.count) for name, one in self.stages.items() if one.count}
+        rows = {name: (stage.seconds, stage.count) for name, stage in self.stages.items() if stage.count}
         rows[OTHER] = (max(wall - sum(seconds for seconds, _ in rows.values()), 0.0), 0)
         return {
             name: {"seconds": round(seconds, 6), "share": round(seconds / wall, 6), "count": count}

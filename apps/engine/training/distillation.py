@@ -88,8 +88,8 @@ class Teacher:
             )
         self.network = network.eval().requires_grad_(False)
         self.resolution = resolution
-        places = {one: n for n, one in enumerate(classes)}
-        self.order = torch.tensor([places[one] for one in wanted])
+        places = {class_name: n for n, class_name in enumerate(classes)}
+        self.order = torch.tensor([places[item] for item in wanted])
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -150,5 +150,5 @@ class _OneHead(nn.Module):
 
 def _listed(classes: Sequence[str], others: Sequence[str]) -> str:
     """How many classes, and first those that the others lack."""
-    own = sorted(set(classes) - set(others)) or sorted(classes)
-    return f"{len(classes)} classes ({', '.join(own[:3])}{', ...' if len(own) > 3 else ''})"
+    custom = sorted(set(classes) - set(others)) or sorted(classes)
+    return f"{len(classes)} classes ({', '.join(custom[:3])}{', ...' if len(custom) > 3 else ''})"

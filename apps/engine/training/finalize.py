@@ -47,7 +47,7 @@ def finalize(
             f"--out {setup.run} writes it"
         ) from err
     run_dir.write_progress(setup.run, run_dir.read_progress(setup.run) | {"state": "finished"})
-    more = task.after_fit(setup.run, setup.model, config, setup.screen)
+    more = task.after_fit(setup.run, setup.model, config, setup.console)
     task.report(setup.run, ReportInputs(
         f"{setup.name}: {setup.info.name} at {setup.settings.resolution} px", predictions,
         facts(config) | {"seconds of training": f"{seconds:.0f}"} | more, run_dir.read_metrics(setup.run),
@@ -72,7 +72,7 @@ def versions() -> dict[str, str]:
 
 def facts(config: RunConfig) -> dict[str, str | float]:
     """Settings and provenance, for a report's table."""
-    told = {name: value for name, value in config.settings.items() if value is not None}
+    results = {name: value for name, value in config.settings.items() if value is not None}
     return {
         "weights": f"{config.backbone.name}: {config.backbone.source} ({config.backbone.licence})",
         "backbone": f"{config.backbone.arch} {dict(config.backbone.arguments)}",
@@ -82,6 +82,6 @@ def facts(config: RunConfig) -> dict[str, str | float]:
         "precision used": ", ".join(f"{part} {name}" for part, name in config.precision.items()),
         "temperature": round(config.calibration.get("temperature", 1.0), 4),
         **{name: value if isinstance(value, int | float | str) else str(value)
-           for name, value in told.items()},
+           for name, value in results.items()},
         **config.versions,
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core import run_dir
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.distributed import World, joined
 from apps.engine.core.files import only_process, remove_unused, writable_folder
 from apps.engine.core.registry import load_app
@@ -27,7 +27,7 @@ CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboa
 
 def finetune(
     name: str, given: dict[str, Any], *, out: Path, resume: bool = False, stop_after: int | None = None,
-    any_world: bool = False, screen: Screen,
+    any_world: bool = False, console: Console,
 ) -> dict[str, Any] | None:
     """Train an application and write its run.
 
@@ -38,7 +38,7 @@ def finetune(
         resume: go on with the run in ``out``.
         stop_after: end after that many of the planned epochs, to be resumed.
         any_world: let a run go on with another number of processes.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Returns:
         ``{"app", "run", "metrics", "seconds"}``, and ``"skipped"``, the number of unreadable photos;
@@ -52,12 +52,12 @@ def finetune(
     """
     start = time.perf_counter()
     with joined() as world:
-        screen = screen if world.is_main else Screen(quiet=True)
+        console = console if world.is_main else Console(quiet=True)
         resume = resume or (world.restarts > 0 and bool(run_dir.read_progress(out)))
-        saved, settings = _beginning(load_app(name).Settings, given, out, resume=resume, screen=screen)
+        saved, settings = _beginning(load_app(name).Settings, given, out, resume=resume, console=console)
         claim = only_process(claim_run(out, resume=resume)) if world.is_main else nullcontext()
         with claim:
-            setup, task = _prepared(name, settings, out, screen, world)
+            setup, task = _prepared(name, settings, out, console, world)
             if world.is_main:
                 discard_failed(out, resume=resume)
             raw, epochs = _trained(setup, task, saved, stop_after=stop_after, any_world=any_world)
@@ -79,7 +79,7 @@ def _trained(
     state = begin(setup, task, saved, any_world=any_world)
     if fit(setup, state, task, stop_after=stop_after):
         return state.evaluate(), state.epoch
-    setup.screen.say(
+    setup.console.say(
         f"stopped after {state.epoch} of {setup.settings.epochs} epochs; --resume --out {setup.run} goes on"
     )
     return None, state.epoch
@@ -90,11 +90,11 @@ def _since(start: float) -> float:
 
 
 def _prepared(
-    name: str, settings: Settings, out: Path, screen: Screen, world: World
+    name: str, settings: Settings, out: Path, console: Console, world: World
 ) -> tuple[TrainSetup, AnyTask]:
     """The setup; a run's folder in which nothing has begun is taken away again where that fails."""
     try:
-        return prepare(name, settings, out, screen, world)
+        return prepare(name, settings, out, console, world)
     except BaseException:
         if world.is_main and not run_dir.read_progress(out):
             remove_unused(out)
@@ -122,7 +122,7 @@ def _learned_nothing(out: Path) -> bool:
 
 
 def _beginning(
-    kind: type[Settings], given: dict[str, Any], out: Path, *, resume: bool, screen: Screen
+    kind: type[Settings], given: dict[str, Any], out: Path, *, resume: bool, console: Console
 ) -> tuple[dict[str, Any] | None, Settings]:
     """The state to go on from, if there is one, and the settings.
 
@@ -132,14 +132,14 @@ def _beginning(
         return None, kind(**given)
     begun = run_dir.read_progress(out).get("settings")
     if begun is not None and not (out / run_dir.TRAINING).exists():
-        screen.say(f"{out} has no checkpoint yet: the run starts from its beginning, with its settings")
-        return None, _resumed_settings(kind, begun, given, screen)
+        console.say(f"{out} has no checkpoint yet: the run starts from its beginning, with its settings")
+        return None, _resumed_settings(kind, begun, given, console)
     saved = run_dir.load_training_state(out)
-    return saved, _resumed_settings(kind, json.loads(saved["settings"]), given, screen)
+    return saved, _resumed_settings(kind, json.loads(saved["settings"]), given, console)
 
 
 def _resumed_settings(
-    kind: type[Settings], kept: dict[str, Any], given: dict[str, Any], screen: Screen
+    kind: type[Settings], kept: dict[str, Any], given: dict[str, Any], console: Console
 ) -> Settings:
     """The settings that the run was started with; flags that say something else are refused."""
     plain = kind(**given).to_dict()
@@ -149,10 +149,10 @@ def _resumed_settings(
                 f"the run was started with {flag_name(name)} {kept.get(name)}, not {plain[name]}; "
                 f"leave {flag_name(name)} out, or start another run with another --out"
             )
-    names = {one.name for one in fields(kind)}
+    names = {field.name for field in fields(kind)}
     changes = {name: value for name, value in given.items() if name in CHANGEABLE}
     if kept["epochs"] is not None and changes.get("epochs", kept["epochs"]) != kept["epochs"]:
-        screen.warn(
+        console.warn(
             f"planned for {kept['epochs']} epochs, now for {changes['epochs']}: the rate follows the new "
             "plan from here on, so the result is not that of a run planned so from its start"
         )

@@ -59,7 +59,7 @@ def fit(setup: TrainSetup, state: TrainState, task: Trainable, *, stop_after: in
     s = setup.settings
     last = s.epochs if stop_after is None else min(s.epochs, state.epoch + stop_after)
     if state.epoch >= s.epochs:
-        setup.screen.say(f"all {state.epoch} epochs are done: judging and reporting again")
+        setup.console.say(f"all {state.epoch} epochs are done: judging and reporting again")
     with setup.signals.listening(), reading_deaths(), watching(setup, state, task) as watch:
         save_state(setup, state, must=True)
         try:
@@ -156,7 +156,7 @@ def end_epoch(setup: TrainSetup, state: TrainState, task: Trainable, watch: Watc
     watched: float | None = metrics[state.best.metric]
     state.schedule.epoch_end(float("nan") if watched is None else watched)
     for note in setup.reading.cache.notes() if setup.reading.cache else ():
-        setup.screen.warn(note)
+        setup.console.warn(note)
     totals = state.totals
     row = {
         "epoch": state.epoch + 1, **{f"train/{k}": v for k, v in totals.means().items()},
@@ -197,7 +197,7 @@ def load_best(setup: TrainSetup, state: TrainState) -> None:
     if keeps_best(setup.settings):
         if setup.world.is_main:
             run_dir.load_best(setup.run, setup.model)
-        setup.screen.say(f"kept: epoch {state.best.epoch}, {state.best.metric} {state.best.value:.4f}")
+        setup.console.say(f"kept: epoch {state.best.epoch}, {state.best.metric} {state.best.value:.4f}")
     elif state.ema is not None:
         state.ema.copy_to(setup.model)
     setup.world.broadcast_state(setup.model)
@@ -219,7 +219,7 @@ def predict_val(setup: TrainSetup, task: AnyTask, features: FeatureLoader | None
     def forward(images: Tensor) -> Any:
         return task.postprocess(setup.head, tta_logits(network, images, task.tta))
 
-    with setup.screen.track("validation", len(source)) as update, setup.timer("validation"):
+    with setup.console.track("validation", len(source)) as update, setup.timer("validation"):
         outputs, targets, indices, bad = run_model(
             forward, source.epoch(0), world=setup.world, signals=setup.signals,
             on_step=lambda n, totals: update(n, rate(totals)),

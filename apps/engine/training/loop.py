@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.core.distributed import World
 from apps.engine.data.collate import joined, mapped, taken
-from apps.engine.data.loader import BadPhoto, Batch
+from apps.engine.data.loader import BadImage, Batch
 from apps.engine.training.attempt import Attempt, Before, Broken
 from apps.engine.training.signals import SignalHandler, Stopped
 
@@ -29,7 +29,7 @@ class MetricAccumulator:
 
     photos: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    bad: list[BadPhoto] = field(default_factory=list)
+    bad: list[BadImage] = field(default_factory=list)
     seconds: float = 0.0
     fp32_repeats: int = 0
 
@@ -216,7 +216,7 @@ def _gradients(train_step: TrainStep, batch: Batch, attempt: Attempt) -> None:
     batch = batch if count or train_step.empty is None else train_step.empty
     with train_step.timer("forward"):
         images = batch.images.to(world.device)
-        targets = mapped(lambda one: one.to(world.device), batch.targets)
+        targets = mapped(lambda item: item.to(world.device), batch.targets)
         terms = train_step.terms(images, train_step.model, targets)
         if not count:  # a mean over nothing is not a number, and its gradient is zero
             terms = {name: torch.nan_to_num(term) for name, term in terms.items()}
@@ -251,7 +251,7 @@ def _refuse(train_step: TrainStep, broken: Broken) -> None:
 def run_model(
     model: Callable[[Tensor], Any], batches: Iterable[Batch], *, world: World | None = None,
     signals: SignalHandler | None = None, on_step: StepHook = lambda _done, _totals: None,
-) -> tuple[Any, Any, list[int], list[BadPhoto]]:
+) -> tuple[Any, Any, list[int], list[BadImage]]:
     """Outputs, targets, dataset indices and unreadable photos over the batches of all processes.
 
     Args:
@@ -284,14 +284,14 @@ def run_model(
             raise Stopped(signals.number, "stopped while judging")
     mine = (joined(outputs), joined(targets), indices) if outputs else None
     parts = world.gather((mine, totals.bad))
-    bad = [one for _, theirs in parts for one in theirs]
-    found = [part for part, _ in parts if part is not None]
-    if not found:
+    bad = [their for _, theirs in parts for their in theirs]
+    results = [part for part, _ in parts if part is not None]
+    if not results:
         first = bad[0].reason if bad else "there are none"
         raise ValueError(f"none of the {len(bad)} photos could be read; the first: {first}")
-    order = [index for part in found for index in part[2]]
+    order = [index for part in results for index in part[2]]
     sort = sorted(range(len(order)), key=order.__getitem__)
-    outputs_all, targets_all = (taken(joined([part[n] for part in found]), sort) for n in (0, 1))
+    outputs_all, targets_all = (taken(joined([part[n] for part in results]), sort) for n in (0, 1))
     return outputs_all, targets_all, sorted(order), bad
 
 

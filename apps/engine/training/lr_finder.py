@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.files import writable_folder, write_json, write_whole
 from apps.engine.core.registry import load_app
@@ -143,17 +143,17 @@ def _readable_batches(setup: TrainSetup, state: TrainState) -> Iterator[Batch]:
                 useful += 1
                 yield batch
         if not useful:
-            raise ValueError(f"none of the {len(setup.photos)} photos to learn from can be read")
+            raise ValueError(f"none of the {len(setup.photos)} training photos can be read")
 
 
-def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, screen: Screen) -> dict[str, Any]:
+def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, console: Console) -> dict[str, Any]:
     """Try rising rates on the first updates of a training, and suggest one.
 
     Args:
         name: of the application.
         given: the settings that the user gave; ``lr`` is left aside.
         out: the folder for ``lr.png`` and ``lr.json``; made where it is missing.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Returns:
         ``{"app", "lr", "curve", "steps", "seconds"}``: the suggestion, None where the loss falls nowhere
@@ -168,7 +168,7 @@ def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, screen: Screen
         raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
     if settings.weights is not None:
         locate_weights(settings.weights)
-    setup, task = prepare(name, settings, writable_folder(out), screen, World())
+    setup, task = prepare(name, settings, writable_folder(out), console, World())
     state = begin(setup, task, None)
     setup.model.train()
     state.train_step.model = state.module
@@ -178,12 +178,12 @@ def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, screen: Screen
     write_json(out / NUMBERS, {"lrs": curve.lrs, "losses": curve.losses, "suggestion": curve.suggestion})
     fall = 1 - min(curve.losses) / curve.losses[0]
     if fall < CLEAR_FALL:
-        screen.warn(
+        console.warn(
             f"the loss fell by {max(fall, 0):.1%} only, so the curve says little: keep the default rate, or "
             f"look at {out / PICTURE}"
         )
     else:
-        screen.say(f"--lr {curve.suggestion:.2g}: a tenth of where the loss is lowest; see {out / PICTURE}")
+        console.say(f"--lr {curve.suggestion:.2g}: a tenth of where the loss is lowest; see {out / PICTURE}")
     return {
         "app": name, "lr": curve.suggestion if fall >= CLEAR_FALL else None, "curve": str(out / PICTURE),
         "steps": len(curve.lrs), "seconds": round(time.perf_counter() - start, 1),

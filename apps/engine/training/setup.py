@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.machine import choose_precision, training_precision
 from apps.engine.core.model import answering, describe, find_weights, make_backbone, make_model
@@ -17,8 +17,8 @@ from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
-from apps.engine.data.cache import PhotoCache
-from apps.engine.data.loader import BadPhoto, Batch, Loader, Reading
+from apps.engine.data.cache import ImageCache
+from apps.engine.data.loader import BadImage, Batch, Loader, Reading
 from apps.engine.tracking.loggers import require_tensorboard
 from apps.engine.tracking.timer import StageTimer
 from apps.engine.training.optim.optimizers import check_optimizer
@@ -26,7 +26,7 @@ from apps.engine.training.signals import SignalHandler
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
 from backbone import Backbone, WeightsInfo, optimize_for_training
 from backbone.small_maps import guard_small_maps
-from datasets.base import LabelledPhotos
+from datasets.base import ClassificationDataset
 from heads import MultiHead
 
 DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so usual values are smaller
@@ -58,15 +58,15 @@ class SkippedImages:
         reasons: a sentence an image.
     """
 
-    screen: Screen
+    console: Console
     reasons: list[str] = field(default_factory=list)
 
-    def note(self, bad: Iterable[BadPhoto]) -> None:
+    def note(self, bad: Iterable[BadImage]) -> None:
         """Name those that are new; the rest goes on."""
         for reason in (image.reason for image in bad):
             if reason not in self.reasons:
                 self.reasons.append(reason)
-                self.screen.warn(f"skipped: {reason}")
+                self.console.warn(f"skipped: {reason}")
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ class TrainSetup:
     name: str
     settings: Any
     run: Path
-    screen: Screen
+    console: Console
     model: MultiHead
     backbone: Backbone
     info: WeightsInfo
     classes: tuple[str, ...]
-    photos: LabelledPhotos
+    photos: ClassificationDataset
     train: BatchSource
     plain: Loader
     val: Loader
@@ -116,7 +116,7 @@ class TrainSetup:
 
 
 def prepare(
-    name: str, settings: Settings, run: Path, screen: Screen, world: World
+    name: str, settings: Settings, run: Path, console: Console, world: World
 ) -> tuple[TrainSetup, AnyTask]:
     """Data, weights, model and loaders, with every setting resolved, and the task with these settings."""
     kind = load_app(name)
@@ -124,19 +124,19 @@ def prepare(
     check_early(kind, settings)
     weights = find_weights(settings)
     if world.is_main:
-        settings = with_sample(kind, settings, screen)
+        settings = with_sample(kind, settings, console)
     settings = replace(settings, data=world.broadcast(settings.data))
-    train, val = (opened(kind(settings), split, screen) for split in ("train", "val"))
+    train, val = (opened(kind(settings), split, console) for split in ("train", "val"))
     for note in (*train.notes, *val.notes, *without_photos(val, "val")):
-        screen.warn(note)
+        console.warn(note)
     info = describe(settings, weights, sample=sample)
     for note in without_effect(settings, fit_head_distills=kind.fit_head_distills):
-        screen.warn(note)
+        console.warn(note)
     chosen: Any = resolve(
         settings, info, photos=len(train), pretrained=weights is not None, sample=sample
     )
-    screen.say(
-        f"{len(train)} photos to learn from, {len(val)} to judge by, {len(train.classes)} classes; "
+    console.say(
+        f"{len(train)} training photos, {len(val)} validation photos, {len(train.classes)} classes; "
         f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
     )
     torch.manual_seed(chosen.seed)
@@ -144,7 +144,7 @@ def prepare(
     backbone, info = make_backbone(info, weights, chosen.resolution, task.eval_crop)
     model = make_model(task, backbone, train.classes)
     optimize_for_training(model)
-    if chosen.batch_norm == "still" or (chosen.batch_norm == "auto" and weights is not None):
+    if chosen.bn == "frozen" or (chosen.bn == "auto" and weights is not None):
         backbone.freeze_bn_stats = True
     elif world.size > 1:
         synchronise_batch_norm(model)
@@ -154,21 +154,21 @@ def prepare(
     if model.backbone_dtype == torch.bfloat16:
         guard_small_maps(backbone)
     losses = task.losses(model.heads[name], train)
-    cache = None if chosen.cache is None else PhotoCache(chosen.cache, chosen.cache_gb)
+    cache = None if chosen.cache is None else ImageCache(chosen.cache, chosen.cache_gb)
     reading = Reading(chosen, world, cache)
     seen = info.preprocessing
     return TrainSetup(
-        name, chosen, run, screen, model.to(world.device), backbone, info, train.classes, train,
+        name, chosen, run, console, model.to(world.device), backbone, info, train.classes, train,
         train=reading.augmented(train), plain=reading.plain(train, seen, kept=False),
         val=reading.plain(val, seen), reading=reading, world=world, losses=losses,
-        precision=choose_precision(chosen.precision), skipped=SkippedImages(screen),
+        precision=choose_precision(chosen.precision), skipped=SkippedImages(console),
         fits_head=chosen.epochs is None,
     ), task
 
 
-def opened(task: AnyTask, split: str, screen: Screen) -> LabelledPhotos:
+def opened(task: AnyTask, split: str, console: Console) -> ClassificationDataset:
     """The images of a split, once what they need is computed."""
-    task.prepare(split, screen)
+    task.prepare(split, console)
     return task.dataset(split)
 
 
@@ -199,20 +199,20 @@ def without_effect(settings: Settings, *, fit_head_distills: bool = False) -> li
         fit_head_distills: the application's ``fit_head`` learns a teacher's answers, too.
     """
     s: Any = settings
-    taught = not s.freeze or s.epochs is not None
-    found = {
+    trained = not s.freeze or s.epochs is not None
+    results = {
         "--views": s.views > 0 and not (s.freeze and s.epochs is not None and s.cached_features),
         "--unfreeze-every": s.unfreeze_every is not None and s.freeze,
         "--layer-decay": s.layer_decay != 1.0 and s.freeze,
         "--step-epochs": s.step_epochs is not None and s.schedule != "step",
-        "--ema": s.ema > 0 and not taught,
-        "--patience": s.patience is not None and not taught,
-        "--teacher": s.teacher is not None and not taught and not fit_head_distills,
+        "--ema": s.ema > 0 and not trained,
+        "--patience": s.patience is not None and not trained,
+        "--teacher": s.teacher is not None and not trained and not fit_head_distills,
     }
-    return [f"{flag} has no effect with the other options given" for flag, vain in found.items() if vain]
+    return [f"{flag} has no effect with the other options given" for flag, vain in results.items() if vain]
 
 
-def with_sample(kind: type[AnyTask], settings: Settings, screen: Screen) -> Settings:
+def with_sample(kind: type[AnyTask], settings: Settings, console: Console) -> Settings:
     """The drawn sample where no ``--data`` is given; says so.
 
     Raises:
@@ -224,17 +224,17 @@ def with_sample(kind: type[AnyTask], settings: Settings, screen: Screen) -> Sett
         raise ValueError(f"{kind.name} has no built-in sample; give --data DIR")
     from datasets.synthetic.drawn_dogs import BREEDS, TRAIN_PER_BREED, VAL_PER_BREED, drawn_dogs_root
 
-    screen.say("no --data: using the built-in sample, which is drawn by code and shows no real dogs")
-    screen.say(
+    console.say("no --data: using the built-in sample, which is drawn by code and shows no real dogs")
+    console.say(
         "the real thing: python cli.py fetch stanford-dogs --root DIR, then finetune dogs --data DIR"
     )
     pictures = len(BREEDS) * (TRAIN_PER_BREED + VAL_PER_BREED)
-    with screen.track("drawing the sample", pictures) as update:
+    with console.track("drawing the sample", pictures) as update:
         root = drawn_dogs_root(on_progress=lambda done, _total: update(done, "pictures"))
     return replace(settings, data=root)
 
 
-def without_photos(photos: LabelledPhotos, split: str) -> list[str]:
+def without_photos(photos: ClassificationDataset, split: str) -> list[str]:
     """A sentence on the classes that a split has no photo of, if there are any."""
     if not photos.one_class:
         return []
@@ -277,7 +277,7 @@ def resolve(
         raise ValueError("--batch-size 1 gives batch-norm nothing to compare; give 2 or more")
     if settings.batch_size is not None and settings.batch_size > photos:
         raise ValueError(
-            f"--batch-size {settings.batch_size} is more than the {photos} photos to learn from; "
+            f"--batch-size {settings.batch_size} is more than the {photos} training photos; "
             f"give {photos} or less"
         )
     rated = info.preprocessing.resolution

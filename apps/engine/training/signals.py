@@ -34,12 +34,12 @@ class SignalHandler:
         if threading.current_thread() is not threading.main_thread():
             yield self  # only the main thread may listen; elsewhere signals do as they always do
             return
-        self._kept = {one: signal.signal(one, self._note) for one in SIGNALS}
+        self._kept = {item: signal.signal(item, self._note) for item in SIGNALS}
         try:
             yield self
         finally:
-            for one, handler in self._kept.items():
-                signal.signal(one, handler)
+            for name, handler in self._kept.items():
+                signal.signal(name, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.number:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.core import run_dir
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.task import Evaluation, Trainable
 from apps.engine.training.early_stopping import EarlyStopping
 from apps.engine.training.loop import MetricAccumulator, TrainStep
@@ -97,7 +97,7 @@ def start_state(
         name_photos=setup.name_photos, empty=train.empty(s.train_resolution), timer=setup.timer,
         world=setup.world, signals=setup.signals,
         in_fp32=setup.model.in_fp32 if _learns_in_bf16(setup, module) else None,
-        on_repeat=_say_once(setup.screen),
+        on_repeat=_say_once(setup.console),
     )
     return TrainState(
         train_step, schedule, ema, EarlyStopping(monitor, higher_is_better=higher), steps, module, train,
@@ -110,13 +110,13 @@ def _learns_in_bf16(setup: TrainSetup, module: nn.Module) -> bool:
     return setup.model.backbone_dtype == torch.bfloat16 and setup.backbone in module.modules()
 
 
-def _say_once(screen: Screen) -> Callable[[str], None]:
+def _say_once(console: Console) -> Callable[[str], None]:
     """Says the first time that an update is done again in float; ``metrics.jsonl`` counts them all."""
     names: list[str] = []
 
     def on_repeat(what: str) -> None:
         if not names:
-            screen.warn(
+            console.warn(
                 f"the {what} of an update is not finite in bf16: the update is done again in fp32, as later "
                 "ones are; metrics.jsonl counts them as fp32_repeats"
             )
@@ -180,7 +180,7 @@ def save_state(setup: TrainSetup, state: TrainState, *, must: bool) -> None:
                 f"--resume --out {setup.run} from the checkpoint before"
             ) from err
         if not state.told_full:
-            setup.screen.warn(
+            setup.console.warn(
                 f"cannot write a checkpoint into {setup.run} ({err.strerror}): the one before stays, "
                 "training goes on; make room before it ends"
             )
@@ -211,7 +211,7 @@ def restore_state(setup: TrainSetup, state: TrainState, saved: dict[str, Any], *
         )
     if saved["photos"] != len(setup.train.photos):
         raise ValueError(
-            f"the run was started with {saved['photos']} photos to learn from, --data now has "
+            f"the run was started with {saved['photos']} training photos, --data now has "
             f"{len(setup.train.photos)}; give the same --data, or another --out"
         )
     if saved["world"] != setup.world.size and not any_world:

@@ -35,7 +35,7 @@ def synchronise_batch_norm(model: nn.Module) -> nn.Module:
         if type(module) not in GLOBAL:
             raise ValueError(
                 f"batch-norm {name!r} is a {type(module).__name__}, which cannot be synchronised; "
-                f"only {', '.join(one.__name__ for one in GLOBAL)} can"
+                f"only {', '.join(item.__name__ for item in GLOBAL)} can"
             )
         module.__class__ = GLOBAL[type(module)]  # in place: hooks, parameters and names stay
     return model
@@ -49,9 +49,9 @@ class Processes:
 
         Source: Chan, Golub and LeVeque 1979, the pairwise update, here for all processes at once.
         """
-        own = torch.cat([mean, variance, mean.new_tensor([count])])
-        parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, own)
+        custom = torch.cat([mean, variance, mean.new_tensor([count])])
+        parts = [torch.empty_like(custom) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, custom)
         table, channels = torch.stack(parts).double(), len(mean)
         means, variances, counts = table[:, :channels], table[:, channels:-1], table[:, -1:]
         total = float(counts.sum())

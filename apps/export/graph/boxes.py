@@ -44,12 +44,12 @@ class DecodedSSD(nn.Module):
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
         """All default boxes, as they were moved, and their scores."""
-        found = self.head(*maps)
+        result = self.head(*maps)
         wx, wy, ww, wh = self.weights
-        moves, grows = found["bbox_regression"].split(2, dim=2)
+        moves, grows = result["bbox_regression"].split(2, dim=2)
         centre = moves / moves.new_tensor([wx, wy]) * self.sides + self.centres
         half = torch.exp((grows / grows.new_tensor([ww, wh])).clamp(max=self.max_growth)) * self.sides / 2
-        scores = found["cls_logits"].softmax(2)[:, :, 1:]
+        scores = result["cls_logits"].softmax(2)[:, :, 1:]
         return torch.cat([centre - half, centre + half], 2), scores
 
     def describe(self, spec: HeadSpec) -> HeadSpec:

@@ -46,5 +46,5 @@ def where_of(classes: Sequence[str]) -> dict[str, Any]:
     grid = grids_of(classes)[-1]
     places = gazetteer().places(grid.lat, grid.lon)
     spots = [coarse(lat, lon) for lat, lon in zip(grid.lat.tolist(), grid.lon.tolist(), strict=True)]
-    names = [", ".join(filter(None, (one.city, one.country_code))) or "at sea" for one in places]
+    names = [", ".join(filter(None, (place.city, place.country_code))) or "at sea" for place in places]
     return {"lat": [lat for lat, _ in spots], "lon": [lon for _, lon in spots], "places": names}

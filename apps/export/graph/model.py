@@ -95,11 +95,11 @@ class Plan:
         @torch.inference_mode()
         def answer(images: Tensor) -> list[Tensor]:
             images = images.permute(0, 3, 1, 2) if self.spec.layout == "nhwc" else images
-            found: list[Tensor] = []
+            tensors: list[Tensor] = []
             for (_, model, _), (name, head) in zip(self.parts, self.module.heads.items(), strict=True):
                 maps = model.backbone(images)
-                found += flat(head(*(maps[stride] for stride in self.module.strides[name])))
-            return found
+                tensors += flat(head(*(maps[stride] for stride in self.module.strides[name])))
+            return tensors
 
         return answer
 
@@ -130,11 +130,11 @@ def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
                 "one backbone; train the heads with --freeze on the same weights, or export them apart"
             )
         if config.backbone.preprocessing != first.backbone.preprocessing:
-            wanted = [one.backbone.preprocessing for one in (first, config)]
-            told = " and ".join(f"resolution {one.resolution}, crop {one.crop:g}" for one in wanted)
+            wanted = [item.backbone.preprocessing for item in (first, config)]
+            text = " and ".join(f"resolution {item.resolution}, crop {item.crop:g}" for item in wanted)
             raise ValueError(
-                f"{runs[0]} and {run} want different inputs ({told}); train the heads at one --resolution "
-                "and --judged-crop, or export them apart"
+                f"{runs[0]} and {run} want different inputs ({text}); train the heads at one --resolution "
+                "and --eval-crop, or export them apart"
             )
     return parts
 
@@ -158,7 +158,7 @@ def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: s
     seen = config.backbone.preprocessing
     spec = ModelSpec(
         config.fingerprint, seen.resolution, seen.crop, layout, precision, _backbone(config), tuple(specs),
-        {one: version(one) for one in LIBRARIES}, resize_of(specs),
+        {library: version(library) for library in LIBRARIES}, resize_of(specs),
     )
     return Plan(Deployed(model.backbone, heads, layout), spec, parts)
 
@@ -171,8 +171,8 @@ def resize_of(heads: Sequence[HeadSpec]) -> str:
     """
     wanted = {head.extra.get("resize", RESIZES[0]): head.name for head in heads}
     if len(wanted) > 1:
-        told = ", ".join(f"{name} wants {mode}" for mode, name in wanted.items())
-        raise ValueError(f"the heads want photos on the square differently ({told}); export them apart")
+        text = ", ".join(f"{name} wants {mode}" for mode, name in wanted.items())
+        raise ValueError(f"the heads want photos on the square differently ({text}); export them apart")
     (mode,) = wanted
     return str(mode)
 

@@ -16,10 +16,10 @@ def tail(graph: Any) -> list[str]:
         graph: an ``onnx.GraphProto`` of which every node has a name.
     """
     makers = {name: node for node in graph.node for name in node.output}
-    waiting, found = [value.name for value in graph.output], {}
+    waiting, result = [value.name for value in graph.output], {}
     while waiting:
         node = makers.get(waiting.pop())
-        if node is not None and node.op_type not in LAYERS and node.name not in found:
-            found[node.name] = node
+        if node is not None and node.op_type not in LAYERS and node.name not in result:
+            result[node.name] = node
             waiting += list(node.input)
-    return list(found)
+    return list(result)

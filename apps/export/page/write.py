@@ -62,8 +62,8 @@ def _version() -> str | None:
     path = ENGINE.parent / "package.json"
     if not path.is_file():
         return None
-    told: str = json.loads(path.read_text(encoding="utf-8"))["version"]
-    return told
+    name: str = json.loads(path.read_text(encoding="utf-8"))["version"]
+    return name
 
 
 def check_shown(spec: ModelSpec) -> None:
@@ -91,16 +91,16 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
     Raises:
         OSError: the engine cannot be fetched, or the folder not be written.
     """
-    source, told = engine(), json.loads(spec.to_json())
+    source, reported = engine(), json.loads(spec.to_json())
     finders: dict[str, bytes] = networks() if spec.of_faces else {}
     land = _land() if any(head.kind == "cells" for head in spec.heads) else None
     (out / "ort").mkdir(parents=True, exist_ok=True)
     files = [write_bytes(out / path.name, path.read_bytes()) for path in sorted(PAGE.iterdir())]
     files += [write_bytes(out / "ort" / name, (source / name).read_bytes()) for name in ENGINE_FILES]
     if spec.of_faces:
-        told["faces"] = usage()
+        reported["faces"] = usage()
         files += [write_bytes(out / name, content) for name, content in finders.items()]
-    write_text(out / "model.json", json.dumps(told))
+    write_text(out / "model.json", json.dumps(reported))
     files.append(out / "model.json")
     if land is not None:
         write_text(out / "land.json", json.dumps(land))

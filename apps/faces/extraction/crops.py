@@ -16,7 +16,7 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.inference.answers import answers
 from apps.faces import NO_FACE
-from apps.faces.extraction.extractor import Looked, Looker, in_order
+from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order
 from apps.faces.extraction.sources import Source, find_sources
 
 PHOTOS = 16  # looked at before their faces are answered for
@@ -45,14 +45,14 @@ def predict_faces(
         FileNotFoundError: a path or the run is missing.
         ValueError: the run is of another application, or the folders hold no photo.
     """
-    own, model, config = load_run(checkpoint, app=app)
+    custom, model, config = load_run(checkpoint, app=app)
     sources = find_sources(map(str, paths), sys.stdin)
     if not sources:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     forward, head = answering(model, app, choose_precision(precision)), model.heads[app]
 
     def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-        return [one.to_dict() for one in answers(own, head, forward(pixels), config, sizes)]
+        return [answer.to_dict() for answer in answers(custom, head, forward(pixels), config, sizes)]
 
     side = config.backbone.preprocessing.resolution
     for path, problem, faces in faces_of(sources, answer, side=side, crops=crops, workers=workers):
@@ -78,7 +78,7 @@ def faces_of(
         The problem is empty where faces were found, and :data:`NO_FACE` where there is none. A face is
         ``{"face": number, "box": [x1, y1, x2, y2]}`` with its answer.
     """
-    looker = Looker(side, align="none" if crops else "five-point")
+    looker = FaceExtractor(side, align="none" if crops else "five-point")
     looked = in_order(looker, sources, max(workers or 1, 1))
     while photos := list(islice(looked, PHOTOS)):
         yield from _answered(photos, answer)
@@ -86,18 +86,18 @@ def faces_of(
 
 @torch.inference_mode()
 def _answered(
-    photos: Sequence[Looked], answer: Answer
+    photos: Sequence[Extraction], answer: Answer
 ) -> list[tuple[str, str, list[dict[str, Any]]]]:
     images = [np.asarray(image) for photo in photos for image in photo.images]
-    said: Iterator[dict[str, Any]] = iter(())
+    results: Iterator[dict[str, Any]] = iter(())
     if images:
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(torch.float32).div_(255)
-        said = iter(answer(pixels, [(image.shape[1], image.shape[0]) for image in images]))
-    found = []
+        results = iter(answer(pixels, [(image.shape[1], image.shape[0]) for image in images]))
+    result = []
     for photo in photos:
         faces = [
-            {"face": number, "box": [round(float(v), 1) for v in crop.face.box]} | next(said)
+            {"face": number, "box": [round(float(v), 1) for v in crop.face.box]} | next(results)
             for number, crop in enumerate(photo.crops)
         ]
-        found.append((str(photo.source.path), "" if faces else photo.problem or NO_FACE, faces))
-    return found
+        result.append((str(photo.source.path), "" if faces else photo.problem or NO_FACE, faces))
+    return result

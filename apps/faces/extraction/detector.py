@@ -111,7 +111,7 @@ class Detector:
             raise DetectionError(f"the face detector failed on this photo ({type(err).__name__})") from err
         if boxes is None:
             return [], [], []
-        return tuple(np.asarray(one, dtype=np.float64) for one in (boxes, probabilities, points))
+        return tuple(np.asarray(item, dtype=np.float64) for item in (boxes, probabilities, points))
 
     def _network(self, least: int) -> Any:
         """The cascade for a least face size; its weights come with the package."""

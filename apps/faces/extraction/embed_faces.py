@@ -15,14 +15,14 @@ from typing import Any, TextIO
 import numpy as np
 from PIL import Image
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
-from apps.faces.extraction.extractor import Looked, Looker, Which, in_order
+from apps.faces.extraction.extractor import Extraction, FaceExtractor, Which, in_order
 from apps.faces.extraction.manifest import last_inputs, problems_path, read_ledger
-from apps.faces.extraction.resumable_job import POLL_SECONDS, Plan, Ranks, Workshop
+from apps.faces.extraction.resumable_job import POLL_SECONDS, Plan, Ranks, ResumableJob
 from apps.faces.extraction.sources import Source, Stamp, find_sources
-from apps.faces.extraction.table import About, Seen, face_rows, read_about, seen_rows
+from apps.faces.extraction.table import About, ImageRecord, face_rows, read_about, seen_rows
 
 FACES_AT_ONCE = 64  # crops in memory before they are embedded
 REFUSED = 20  # photos named in the answer; all are in the side file
@@ -53,7 +53,7 @@ class Order:
 
 
 def embed_faces(
-    paths: Sequence[str], order: Order, model: FaceModel, screen: Screen, *, stdin: TextIO | None = None
+    paths: Sequence[str], order: Order, model: FaceModel, console: Console, *, stdin: TextIO | None = None
 ) -> dict[str, Any] | None:
     """Make or extend a table of faces.
 
@@ -64,7 +64,7 @@ def embed_faces(
         paths: as for :func:`apps.faces.extraction.sources.find_sources`.
         order: what to make.
         model: to embed with.
-        screen: where words and progress go.
+        console: where words and progress go.
         stdin: where a path ``-`` is read from.
 
     Returns:
@@ -77,25 +77,25 @@ def embed_faces(
     """
     start, ranks = time.perf_counter(), Ranks.here()
     about = About(model.info, order.align)
-    sources = {one.name: one for one in find_sources(paths, stdin or sys.stdin)}
+    sources = {source.name: source for source in find_sources(paths, stdin or sys.stdin)}
     if not sources:
         raise ValueError(f"no photo in {', '.join(paths)}; give photos or folders that hold some")
     writable_folder(order.out.parent)
     refuse_other_model(order.out, about)
     digest = _digest(sources.values(), about, order)
-    workshop = Workshop(order.out)
+    workshop = ResumableJob(order.out)
     if ranks.rank:
         plan = _others_plan(workshop, digest)
-        _work(workshop, plan, sources, order, model, ranks, Screen(quiet=True))
+        _work(workshop, plan, sources, order, model, ranks, Console(quiet=True))
         return None
     with workshop.locked():
         plan = _plan(workshop, sources, about, order, digest)
-        _work(workshop, plan, sources, order, model, ranks, screen)
+        _work(workshop, plan, sources, order, model, ranks, console)
         if workshop.missing(plan):
-            screen.say(f"waiting for {len(workshop.missing(plan))} parts of other processes")
+            console.say(f"waiting for {len(workshop.missing(plan))} parts of other processes")
         workshop.await_parts(plan)
         seen = workshop.assemble(about, plan, shared=ranks.world > 1)
-    return _answer(seen, plan, order.out, start, screen)
+    return _answer(seen, plan, order.out, start, console)
 
 
 def refuse_other_model(table: Path, about: About) -> None:
@@ -127,7 +127,7 @@ def _digest(sources: Sequence[Source] | Any, about: About, order: Order) -> str:
     return digest.hexdigest()
 
 
-def _others_plan(workshop: Workshop, digest: str) -> Plan:
+def _others_plan(workshop: ResumableJob, digest: str) -> Plan:
     """The plan that the first process makes, waited for."""
     while True:
         plan = workshop.read_plan()
@@ -139,7 +139,7 @@ def _others_plan(workshop: Workshop, digest: str) -> Plan:
 
 
 def _plan(
-    workshop: Workshop, sources: dict[str, Source], about: About, order: Order, digest: str
+    workshop: ResumableJob, sources: dict[str, Source], about: About, order: Order, digest: str
 ) -> Plan:
     """The plan of a run that was broken off, or a new one; parts of another run are merged first."""
     left = workshop.read_plan()
@@ -165,7 +165,7 @@ def _plan(
     return plan
 
 
-def _is_known(source: Source, seen: Seen | None, order: Order, touched: dict[str, Stamp]) -> bool:
+def _is_known(source: Source, seen: ImageRecord | None, order: Order, touched: dict[str, Stamp]) -> bool:
     """Whether the table holds this photo as it is now; notes a new stamp on old content."""
     if seen is None:
         return False
@@ -184,8 +184,13 @@ def _is_known(source: Source, seen: Seen | None, order: Order, touched: dict[str
 
 
 def _work(
-    workshop: Workshop, plan: Plan, sources: dict[str, Source], order: Order, model: FaceModel, ranks: Ranks,
-    screen: Screen,
+    workshop: ResumableJob,
+    plan: Plan,
+    sources: dict[str, Source],
+    order: Order,
+    model: FaceModel,
+    ranks: Ranks,
+    console: Console,
 ) -> None:
     """Do the chunks of this process that are not done yet."""
     chunks = plan.chunks()
@@ -193,9 +198,9 @@ def _work(
     todo = [sources[name] for number in mine for name in chunks[number]]
     if not todo:
         return
-    looker = Looker(model.info.resolution, order.which, order.align)
+    looker = FaceExtractor(model.info.resolution, order.which, order.align)
     about, start, done = About(model.info, order.align), time.perf_counter(), 0
-    with screen.track("photos", len(todo)) as update:
+    with console.track("photos", len(todo)) as update:
 
         def on_photo() -> None:
             nonlocal done
@@ -210,10 +215,10 @@ def _work(
 
 
 def _embed(
-    looked: Iterator[Looked], model: FaceModel, on_photo: Callable[[], None]
-) -> tuple[list[Looked], Vectors]:
+    looked: Iterator[Extraction], model: FaceModel, on_photo: Callable[[], None]
+) -> tuple[list[Extraction], Vectors]:
     """The vectors of a chunk's faces; crops are let go as soon as they are embedded."""
-    looks: list[Looked] = []
+    looks: list[Extraction] = []
     waiting: list[Image.Image] = []
     vectors = [np.zeros((0, model.info.dim), dtype=np.float32)]
 
@@ -221,9 +226,9 @@ def _embed(
         vectors.append(model.vectors(waiting))
         waiting.clear()
 
-    for one in looked:
-        waiting += one.images
-        looks.append(replace(one, images=[]))
+    for item in looked:
+        waiting += item.images
+        looks.append(replace(item, images=[]))
         if len(waiting) >= FACES_AT_ONCE:
             flush()
         on_photo()
@@ -231,19 +236,24 @@ def _embed(
     return looks, np.concatenate(vectors)
 
 
-def _answer(seen: list[Seen], plan: Plan, out: Path, start: float, screen: Screen) -> dict[str, Any]:
+def _answer(seen: list[ImageRecord], plan: Plan, out: Path, start: float, console: Console) -> dict[str, Any]:
     seconds = time.perf_counter() - start
-    bad = [one for one in seen if one.problem]
+    bad = [record for record in seen if record.problem]
     if bad:
-        untouched = all(one.refused for one in seen)
+        untouched = all(record.refused for record in seen)
         why = f"{bad[0].path}: {bad[0].problem}" + (", ..." if len(bad) > 1 else "")
         where = f"{why}; nothing was written to {out}" if untouched else f"{problems_path(out)} says why"
-        screen.warn(f"{len(bad)} of {len(seen)} photos gave no face; {where}")
+        console.warn(f"{len(bad)} of {len(seen)} photos gave no face; {where}")
     if seen:
-        screen.say(f"{len(seen)} photos in {seconds:.1f} s, {len(seen) / seconds:.1f} photos/s")
-    unreadable = sum(not one.readable for one in seen)
+        console.say(f"{len(seen)} photos in {seconds:.1f} s, {len(seen) / seconds:.1f} photos/s")
+    unreadable = sum(not record.readable for record in seen)
     return {
-        "faces": sum(one.faces for one in seen), "photos": len(seen), "skipped": plan.skipped,
-        "without_face": len(bad) - unreadable, "unreadable": unreadable, "seconds": round(seconds, 3),
-        "refused": [{"path": one.path, "reason": one.problem} for one in bad[:REFUSED]], "out": str(out),
+        "faces": sum(record.faces for record in seen),
+        "photos": len(seen),
+        "skipped": plan.skipped,
+        "without_face": len(bad) - unreadable,
+        "unreadable": unreadable,
+        "seconds": round(seconds, 3),
+        "refused": [{"path": bad_image.path, "reason": bad_image.problem} for bad_image in bad[:REFUSED]],
+        "out": str(out),
     }

@@ -80,8 +80,8 @@ class FaceModel:
 
     def _some(self, crops: Sequence[Image.Image]) -> Vectors:
         pixels = torch.from_numpy(np.stack([np.asarray(crop) for crop in crops]))
-        found: Vectors = F.normalize(self.answer(pixels.permute(0, 3, 1, 2)), dim=1).numpy()
-        return found
+        vectors: Vectors = F.normalize(self.answer(pixels.permute(0, 3, 1, 2)), dim=1).numpy()
+        return vectors
 
 
 class _Mirrored(nn.Module):

@@ -16,7 +16,7 @@ from apps.faces.extraction.align import Quality, align_face, pose, sharpness, sq
 from apps.faces.extraction.detector import DetectionError, Detector, Face
 from apps.faces.extraction.embedder import Align
 from apps.faces.extraction.sources import Opened, Source, Stamp, open_source
-from datasets.image_io import BadPhotoError
+from datasets.image_io import BadImageError
 
 Which = Literal["all", "largest", "one"]
 WHICH: tuple[Which, ...] = get_args(Which)
@@ -39,7 +39,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Extraction:
     """What was found in a photo.
 
     Args:
@@ -62,7 +62,7 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Looker:
+class FaceExtractor:
     """How photos are looked at.
 
     Args:
@@ -77,24 +77,26 @@ class Looker:
     align: Align = "five-point"
     detector: Detector = field(default_factory=Detector)
 
-    def __call__(self, source: Source) -> Looked:
+    def __call__(self, source: Source) -> Extraction:
         """Look at one photo; whatever is wrong with it is told, not raised."""
         stamp = source.stamp()
         try:
             opened = open_source(source)
-        except BadPhotoError as err:
-            return Looked(source, source.sha256(), stamp, problem=err.reason, readable=False)
+        except BadImageError as err:
+            return Extraction(source, source.sha256(), stamp, problem=err.reason, readable=False)
         try:
-            found = self.cut(opened)
+            result = self.cut(opened)
         except DetectionError as err:
-            return Looked(source, opened.sha256, stamp, problem=str(err), readable=False)
-        if not found:
-            return Looked(source, opened.sha256, stamp, problem=NO_FACE)
-        if self.which == "one" and len(found) > 1:
-            problem = f"{len(found)} faces found, and exactly one was asked for"
-            return Looked(source, opened.sha256, stamp, problem=problem)
-        chosen = found if self.which == "all" else found[:1]
-        return Looked(source, opened.sha256, stamp, [one for one, _ in chosen], [one for _, one in chosen])
+            return Extraction(source, opened.sha256, stamp, problem=str(err), readable=False)
+        if not result:
+            return Extraction(source, opened.sha256, stamp, problem=NO_FACE)
+        if self.which == "one" and len(result) > 1:
+            problem = f"{len(result)} faces found, and exactly one was asked for"
+            return Extraction(source, opened.sha256, stamp, problem=problem)
+        chosen = result if self.which == "all" else result[:1]
+        return Extraction(
+            source, opened.sha256, stamp, [item for item, _ in chosen], [item for _, item in chosen]
+        )
 
     def cut(self, opened: Opened) -> list[tuple[Crop, Image.Image]]:
         """The faces of a photo, largest first, rated and cut out.

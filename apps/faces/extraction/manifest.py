@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apps.engine.core.files import write_text, write_whole
-from apps.faces.extraction.table import Seen, read_batches
+from apps.faces.extraction.table import ImageRecord, read_batches
 
 DIGEST = b"mobilenet_apps_inputs"
 _TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "bool": pa.bool_()}
-SCHEMA: Any = pa.schema([(one.name, _TYPES[str(one.type)]) for one in fields(Seen)])
+SCHEMA: Any = pa.schema([(field.name, _TYPES[str(field.type)]) for field in fields(ImageRecord)])
 
 
 def ledger_path(table: Path) -> Path:
@@ -29,7 +29,7 @@ def problems_path(table: Path) -> Path:
     return table.with_name(f"{table.stem}.problems.jsonl")
 
 
-def read_ledger(table: Path) -> dict[str, Seen]:
+def read_ledger(table: Path) -> dict[str, ImageRecord]:
     """The photos that a table knows, by path; from the table itself where the list is lost.
 
     Raises:
@@ -44,17 +44,17 @@ def read_ledger(table: Path) -> dict[str, Seen]:
         rows = pq.read_table(path, schema=SCHEMA).to_pylist()
     except (pa.ArrowException, OSError) as err:
         raise ValueError(f"{path} is damaged; remove it, and all photos are compared by content") from err
-    return {row["path"]: Seen(**row) for row in rows}
+    return {row["path"]: ImageRecord(**row) for row in rows}
 
 
-def _from_table(table: Path) -> dict[str, Seen]:
-    found: dict[str, Seen] = {}
+def _from_table(table: Path) -> dict[str, ImageRecord]:
+    results: dict[str, ImageRecord] = {}
     for rows in read_batches(table, ["path", "sha256", "face", "name"]):
         for row in rows.to_pylist():
-            known = found.get(row["path"])
+            known = results.get(row["path"])
             count = 1 + (known.faces if known else 0)
-            found[row["path"]] = Seen(row["path"], row["sha256"], -1, 0, 0, None, row["name"], count)
-    return found
+            results[row["path"]] = ImageRecord(row["path"], row["sha256"], -1, 0, 0, None, row["name"], count)
+    return results
 
 
 def last_inputs(table: Path) -> str:
@@ -67,7 +67,7 @@ def last_inputs(table: Path) -> str:
 
 
 def write_ledger(
-    table: Path, photos: Iterable[Seen], digest: str, refused: Iterable[Seen] = ()
+    table: Path, photos: Iterable[ImageRecord], digest: str, refused: Iterable[ImageRecord] = ()
 ) -> None:
     """The list of photos, and in words the ones that gave no face.
 

@@ -15,7 +15,7 @@ from typing import Any
 from apps.engine.core.files import exclusive, write_json, write_whole
 from apps.faces.extraction.manifest import read_ledger, write_ledger
 from apps.faces.extraction.sources import Stamp
-from apps.faces.extraction.table import About, Seen, merge, read_part, write_part
+from apps.faces.extraction.table import About, ImageRecord, merge, read_part, write_part
 
 CHUNK = 32  # photos a part: what is lost at most when a process is killed
 POLL_SECONDS = 0.2
@@ -58,17 +58,19 @@ class Ranks:
         Raises:
             ValueError: the two do not go together.
         """
-        told = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-        if not (told[0].isdigit() and told[1].isdigit() and int(told[0]) < int(told[1])):
-            raise ValueError(f"RANK={told[0]} and WORLD_SIZE={told[1]} do not go together; use torchrun")
-        return cls(int(told[0]), int(told[1]))
+        reported = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+        if not (reported[0].isdigit() and reported[1].isdigit() and int(reported[0]) < int(reported[1])):
+            raise ValueError(
+                f"RANK={reported[0]} and WORLD_SIZE={reported[1]} do not go together; use torchrun"
+            )
+        return cls(int(reported[0]), int(reported[1]))
 
     def mine(self, count: int) -> list[int]:
         """The chunks of ``count`` that fall to this process."""
         return list(range(self.rank, count, self.world))
 
 
-class Workshop:
+class ResumableJob:
     """The folder beside a table in which it is made."""
 
     def __init__(self, table: Path) -> None:
@@ -114,7 +116,7 @@ class Workshop:
         """Let the other processes begin."""
         write_json(self.plan_file, asdict(plan))
 
-    def put(self, number: int, rows: Any, seen: Sequence[Seen]) -> None:
+    def put(self, number: int, rows: Any, seen: Sequence[ImageRecord]) -> None:
         """Keep a finished chunk, whole or not at all."""
         write_whole(self.part(number), lambda path: write_part(path, rows, seen))
 
@@ -127,7 +129,7 @@ class Workshop:
         while self.missing(plan):
             time.sleep(POLL_SECONDS)
 
-    def assemble(self, about: About, plan: Plan, *, shared: bool = False) -> list[Seen]:
+    def assemble(self, about: About, plan: Plan, *, shared: bool = False) -> list[ImageRecord]:
         """Merge the parts into the table and clear up; may be broken off and done again.
 
         What the table knows of a photo that was refused stays. Where all were refused no file is touched.
@@ -141,8 +143,8 @@ class Workshop:
             The photos of the parts.
         """
         parts = self.parts()
-        seen = [one for part in parts for one in read_part(part)]
-        refused = [one for one in seen if one.refused]
+        seen = [item for part in parts for item in read_part(part)]
+        refused = [record for record in seen if record.refused]
         if refused and len(refused) == len(seen) and not shared:
             self.clear()
             return seen
@@ -154,8 +156,8 @@ class Workshop:
             write_whole(self.folder / "table.parquet", lambda to: merge(self.table, parts, about, to))
             (self.folder / "table.parquet").replace(self.table)
         # nameless: a refused photo is nobody's, so that embed-faces looks at it
-        known = {one.path: replace(one, name=None) for one in refused} | known
-        known |= {one.path: one for one in seen if not one.refused}
+        known = {item.path: replace(item, name=None) for item in refused} | known
+        known |= {record.path: record for record in seen if not record.refused}
         write_ledger(self.table, known.values(), plan.digest, refused)
         self.clear()
         return seen
@@ -169,6 +171,6 @@ class Workshop:
         shutil.rmtree(waste, ignore_errors=True)
 
 
-def _restamped(seen: Seen, stamp: Stamp) -> Seen:
+def _restamped(seen: ImageRecord, stamp: Stamp) -> ImageRecord:
     size, modified, changed = stamp
-    return Seen(**asdict(seen) | {"bytes": size, "modified_ns": modified, "changed_ns": changed})
+    return ImageRecord(**asdict(seen) | {"bytes": size, "modified_ns": modified, "changed_ns": changed})

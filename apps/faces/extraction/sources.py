@@ -17,7 +17,7 @@ from typing import TextIO
 
 from PIL import Image
 
-from datasets.image_io import PHOTO_SUFFIXES, BadPhotoError, find_photos, read_photo
+from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, read_image
 
 STDIN = "-"
 IN_TAR = "::"  # shard.tar::folder/photo.jpg
@@ -58,7 +58,7 @@ class Source:
         try:
             with self.file() as path:
                 return hash_file(path)
-        except BadPhotoError:
+        except BadImageError:
             return ""
 
     @contextmanager
@@ -66,7 +66,7 @@ class Source:
         """A path to the photo's bytes; what lies in a tar shard is copied out for the time being.
 
         Raises:
-            BadPhotoError: the shard cannot be read.
+            BadImageError: the shard cannot be read.
         """
         if self.start is None or self.length is None:
             yield self.path
@@ -77,7 +77,7 @@ class Source:
                     shard.seek(self.start)
                     copy.write(shard.read(self.length))
             except OSError as err:
-                raise BadPhotoError(self.name, f"cannot be read: {err.strerror}") from err
+                raise BadImageError(self.name, f"cannot be read: {err.strerror}") from err
             copy.flush()
             yield Path(copy.name)
 
@@ -109,15 +109,15 @@ def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
         FileNotFoundError: a path does not exist, or a pattern matches nothing.
         ValueError: a shard is compressed or damaged, or a name is no UTF-8.
     """
-    found: dict[str, Source] = {}
+    results: dict[str, Source] = {}
     for path in _expanded(paths, stdin):
         for source in _tar_members(path) if path.suffix.lower() == ".tar" else _below(path):
             try:
                 source.name.encode()
             except UnicodeEncodeError as err:
                 raise ValueError(f"{source.name!r} is a file name in no UTF-8; rename the file") from err
-            found[source.name] = source
-    return [found[name] for name in sorted(found)]
+            results[source.name] = source
+    return [results[name] for name in sorted(results)]
 
 
 def _expanded(paths: Iterable[str], stdin: TextIO) -> Iterator[Path]:
@@ -137,7 +137,7 @@ def _expanded(paths: Iterable[str], stdin: TextIO) -> Iterator[Path]:
 
 
 def _below(path: Path) -> Iterator[Source]:
-    for photo in find_photos([path]):
+    for photo in find_images([path]):
         place = Path(os.path.abspath(photo))  # noqa: PTH100 - links are kept as the user names them
         yield Source(str(place), place)
 
@@ -150,7 +150,7 @@ def _tar_members(path: Path) -> Iterator[Source]:
     try:
         with tarfile.open(place, "r:") as shard:
             for member in shard:
-                if member.isreg() and Path(member.name).suffix.lower() in PHOTO_SUFFIXES:
+                if member.isreg() and Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
                     name = f"{place}{IN_TAR}{member.name}"
                     yield Source(name, place, member.offset_data, member.size)
     except tarfile.TarError as err:
@@ -161,15 +161,15 @@ def open_source(source: Source) -> Opened:
     """Read a photo and hash its bytes.
 
     Raises:
-        BadPhotoError: it is missing, damaged, too large or no photo; names the photo, not a copy of it.
+        BadImageError: it is missing, damaged, too large or no photo; names the photo, not a copy of it.
     """
     with source.file() as path:
         try:
             digest = hash_file(path)
             longer = _longer_side(path)
-            image = read_photo(path, min_side=DECODED_PX)
-        except BadPhotoError as err:
-            raise BadPhotoError(source.name, err.reason) from err
+            image = read_image(path, min_side=DECODED_PX)
+        except BadImageError as err:
+            raise BadImageError(source.name, err.reason) from err
     if max(image.size) > LONGEST_PX:
         image.thumbnail((LONGEST_PX, LONGEST_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return Opened(image, longer / max(image.size), digest)
@@ -194,7 +194,7 @@ def _longer_side(path: Path) -> int:
     try:
         with Image.open(path) as header:
             return max(header.size)
-    except Exception:  # whatever is wrong with it, read_photo says it in one line
+    except Exception:  # whatever is wrong with it, read_image says it in one line
         return 0
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from apps.faces import NO_FACE
 from apps.faces.extraction.embedder import Align, ModelInfo, Vectors
-from apps.faces.extraction.extractor import Looked
+from apps.faces.extraction.extractor import Extraction
 
 ABOUT, PHOTOS = b"mobilenet_apps_faces", b"mobilenet_apps_photos"
 ROWS = 8192  # a row group: 32 MB of vectors of 1024
@@ -45,7 +45,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ImageRecord:
     """One photo that was looked at, whether or not it shows a face.
 
     Args:
@@ -93,7 +93,7 @@ def face_schema(about: About) -> Any:
     return pa.schema(columns, metadata={ABOUT: about.to_json()})
 
 
-def face_rows(looks: Sequence[Looked], vectors: Vectors, about: About, name: str | None) -> Any:
+def face_rows(looks: Sequence[Extraction], vectors: Vectors, about: About, name: str | None) -> Any:
     """Rows for the faces of some photos, in their order.
 
     Args:
@@ -102,43 +102,46 @@ def face_rows(looks: Sequence[Looked], vectors: Vectors, about: About, name: str
         about: the table that the rows are for.
         name: of the person whom all of them show, or None.
     """
-    found = [(look, number, crop) for look in looks for number, crop in enumerate(look.crops)]
-    points = [None if c.face.landmarks is None else c.face.landmarks.ravel().tolist() for _, _, c in found]
+    results = [(look, number, crop) for look in looks for number, crop in enumerate(look.crops)]
+    points = [None if c.face.landmarks is None else c.face.landmarks.ravel().tolist() for _, _, c in results]
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
     columns = {
-        "path": [look.source.name for look, _, _ in found], "sha256": [look.sha256 for look, _, _ in found],
-        "face": [number for _, number, _ in found], "name": [name] * len(found),
-        "box": [list(c.face.box) for _, _, c in found], "landmarks": points,
-        "probability": [c.face.probability for _, _, c in found],
-        "size_px": [c.quality.size_px for _, _, c in found],
-        "sharpness": [c.quality.sharpness for _, _, c in found],
-        "pose": [c.quality.pose for _, _, c in found],
+        "path": [look.source.name for look, _, _ in results],
+        "sha256": [look.sha256 for look, _, _ in results],
+        "face": [number for _, number, _ in results],
+        "name": [name] * len(results),
+        "box": [list(c.face.box) for _, _, c in results],
+        "landmarks": points,
+        "probability": [c.face.probability for _, _, c in results],
+        "size_px": [c.quality.size_px for _, _, c in results],
+        "sharpness": [c.quality.sharpness for _, _, c in results],
+        "pose": [c.quality.pose for _, _, c in results],
         "vector": pa.FixedSizeListArray.from_arrays(flat, about.model.dim),
-        "model": [about.model.fingerprint] * len(found),
+        "model": [about.model.fingerprint] * len(results),
     }
     schema = face_schema(about)
     return pa.table({key: pa.array(v, schema.field(key).type) if isinstance(v, list) else v
                      for key, v in columns.items()}, schema=schema)
 
 
-def seen_rows(looks: Iterable[Looked], which: str, name: str | None) -> list[Seen]:
+def seen_rows(looks: Iterable[Extraction], which: str, name: str | None) -> list[ImageRecord]:
     """What is kept of the photos themselves."""
     return [
-        Seen(look.source.name, look.sha256, *look.stamp, which, name, len(look.crops), look.problem,
+        ImageRecord(look.source.name, look.sha256, *look.stamp, which, name, len(look.crops), look.problem,
              look.readable)
         for look in looks
     ]
 
 
-def write_part(path: Path, rows: Any, seen: Sequence[Seen]) -> None:
+def write_part(path: Path, rows: Any, seen: Sequence[ImageRecord]) -> None:
     """One chunk's rows with its photos in one file; the caller puts it in its place."""
-    photos = json.dumps([asdict(one) for one in seen])
+    photos = json.dumps([asdict(record) for record in seen])
     pq.write_table(rows.replace_schema_metadata({**rows.schema.metadata, PHOTOS: photos}), path)
 
 
-def read_part(path: Path) -> list[Seen]:
+def read_part(path: Path) -> list[ImageRecord]:
     """The photos of a part."""
-    return [Seen(**one) for one in json.loads(pq.read_schema(path).metadata[PHOTOS])]
+    return [ImageRecord(**load) for load in json.loads(pq.read_schema(path).metadata[PHOTOS])]
 
 
 def read_about(path: Path) -> About:
@@ -227,7 +230,7 @@ def _regrouped(tables: Iterable[Any]) -> Iterator[Any]:
     kept: list[Any] = []
     for rows in tables:
         kept.append(rows)
-        if sum(one.num_rows for one in kept) >= ROWS:
+        if sum(item.num_rows for item in kept) >= ROWS:
             whole = pa.concat_tables(kept)
             full = whole.num_rows // ROWS * ROWS
             yield whole.slice(0, full)

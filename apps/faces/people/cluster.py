@@ -33,9 +33,9 @@ def cluster_gallery(gallery: Gallery, threshold: float, *, min_size: int = 2) ->
     labels = np.full(len(gallery), NOBODY, dtype=np.int64)
     offset = 0
     for members in _portions(gallery, threshold):
-        found = cluster_vectors(gallery.vectors(members), threshold, min_size=min_size)
-        labels[members] = np.where(found >= 0, found + offset, NOBODY)
-        offset += int(found.max(initial=NOBODY)) + 1
+        result = cluster_vectors(gallery.vectors(members), threshold, min_size=min_size)
+        labels[members] = np.where(result >= 0, result + offset, NOBODY)
+        offset += int(result.max(initial=NOBODY)) + 1
     return by_size(labels)
 
 
@@ -173,9 +173,9 @@ def _neighbours(gallery: Gallery) -> coo_array:
     rows, columns, values = [], [], []
     for start in range(0, len(gallery), WHOLE):
         asked = np.arange(start, min(start + WHOLE, len(gallery)))
-        similarities, found = gallery.search(gallery.vectors(asked), NEIGHBOURS)
-        rows.append(np.repeat(asked, found.shape[1]))
-        columns.append(found.ravel())
+        similarities, result = gallery.search(gallery.vectors(asked), NEIGHBOURS)
+        rows.append(np.repeat(asked, result.shape[1]))
+        columns.append(result.ravel())
         values.append(similarities.ravel())
     shape = (len(gallery), len(gallery))
     return coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)

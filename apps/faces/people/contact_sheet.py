@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder, write_text
 from apps.engine.reporting.html import render, thumbnail_or_grey
 from apps.faces.extraction.sources import open_by_name
@@ -44,7 +44,7 @@ class Cluster:
 
 def cluster_faces(
     table: Path, out: Path, *, far: float | None = None, threshold: float | None = None, min_size: int = 2,
-    screen: Screen,
+    console: Console,
 ) -> dict[str, Any]:
     """Sort the faces of a table by person.
 
@@ -54,7 +54,7 @@ def cluster_faces(
         far: accepted rate of false accepts a comparison; None for the usual one.
         threshold: least average cosine of one person's faces, instead of ``far``.
         min_size: faces of the smallest cluster, 2 or more.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Returns:
         ``{"faces", "clusters", "alone", "largest", "cohesion", "threshold", "sheet", "list", ...}``; the
@@ -75,7 +75,7 @@ def cluster_faces(
          "faces": [{"path": face.path, "face": face.face} for face in gallery.rows(c.rows)]}
         for c in clusters
     )
-    listing, page = "".join(f"{json.dumps(line)}\n" for line in lines), _page(gallery, clusters, screen)
+    listing, page = "".join(f"{json.dumps(line)}\n" for line in lines), _page(gallery, clusters, console)
     write_text(out / "clusters.jsonl", listing)
     write_text(out / "index.html", page)
     return {
@@ -100,10 +100,10 @@ def _clusters(gallery: Gallery, labels: Labels) -> Iterator[Cluster]:
         yield Cluster(number, rows[typical], cohesion(vectors), name)
 
 
-def _page(gallery: Gallery, clusters: list[Cluster], screen: Screen) -> str:
+def _page(gallery: Gallery, clusters: list[Cluster], console: Console) -> str:
     shown = clusters[:CLUSTERS_SHOWN]
     people = []
-    with screen.track("contact sheet", len(shown)) as update:
+    with console.track("contact sheet", len(shown)) as update:
         for done, cluster in enumerate(shown, 1):
             people.append((cluster, [_tile(face) for face in gallery.rows(cluster.rows[:FACES_SHOWN])]))
             update(done, "clusters")

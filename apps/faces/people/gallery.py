@@ -99,12 +99,12 @@ class Gallery:
         Raises:
             ValueError: it is another; the message names both.
         """
-        own = self.about.model
-        if own.fingerprint != model.fingerprint:
+        custom = self.about.model
+        if custom.fingerprint != model.fingerprint:
             raise ValueError(
-                f"the gallery {self.path} was made by model {own.fingerprint} ({own.name}), the query by "
-                f"{model.fingerprint} ({model.name}): their vectors cannot be compared; use the gallery's "
-                f"weights {own.weights or own.checkpoint}, or embed the gallery again"
+                f"the gallery {self.path} was made by model {custom.fingerprint} ({custom.name}), the query "
+                f"by {model.fingerprint} ({model.name}): their vectors cannot be compared; use the gallery's "
+                f"weights {custom.weights or custom.checkpoint}, or embed the gallery again"
             )
 
     def search(self, queries: Vectors, top: int) -> tuple[Vectors, Any]:
@@ -159,20 +159,20 @@ class Gallery:
             vectors = _tensor(batch)
             here = ((flat >= first) & (flat < first + -(-len(vectors) // GROUP))).nonzero().squeeze(1)
             inside = (flat[here] - first).unsqueeze(1) * GROUP + torch.arange(GROUP)
-            found = vectors[inside.clamp(max=len(vectors) - 1)]
-            products = torch.bmm(found, queries[asked[here]].unsqueeze(2)).squeeze(2)
+            result = vectors[inside.clamp(max=len(vectors) - 1)]
+            products = torch.bmm(result, queries[asked[here]].unsqueeze(2)).squeeze(2)
             values[here] = products.masked_fill(inside >= len(vectors), -torch.inf)
             rows[here] = inside + int(start)
         return values.view(len(queries), -1), rows.view(len(queries), -1)
 
     def vectors(self, rows: Any) -> Vectors:
         """The vectors of some rows, copied: (len(rows), D)."""
-        found = np.empty((len(rows), self.about.model.dim), dtype=np.float32)
+        result = np.empty((len(rows), self.about.model.dim), dtype=np.float32)
         for start, end, batch in zip(self.starts[:-1], self.starts[1:], self.batches, strict=True):
             here = (rows >= start) & (rows < end)
             if here.any():
-                found[here] = _tensor(batch)[torch.from_numpy(rows[here] - start)].numpy()
-        return found
+                result[here] = _tensor(batch)[torch.from_numpy(rows[here] - start)].numpy()
+        return result
 
     def rows(self, rows: Any) -> list[Match]:
         """What is known of some faces; as nobody asked, their similarity is 1."""
@@ -185,8 +185,8 @@ class Gallery:
     def _match(self, row: int, similarity: float) -> Match:
         number = int(np.searchsorted(self.starts, row, side="right")) - 1
         values = self.batches[number].slice(row - int(self.starts[number]), 1).drop_columns(["vector"])
-        (one,) = values.to_pylist()
-        return Match(one["path"], one["face"], one["name"], tuple(one["box"]), similarity)
+        (item,) = values.to_pylist()
+        return Match(item["path"], item["face"], item["name"], tuple(item["box"]), similarity)
 
 
 def group_maxima(vectors: Tensor, turned: Tensor) -> Tensor:
@@ -253,7 +253,7 @@ def _lay_out(table: Path, to: Path, source: str) -> None:
         for rows in read_batches(table, COLUMNS):
             _check(rows, table)
             waiting.append(rows.select(COLUMNS).cast(schema))
-            if sum(len(one) for one in waiting) >= BATCH_ROWS:
+            if sum(len(item) for item in waiting) >= BATCH_ROWS:
                 _write(writer, waiting)
         _write(writer, waiting)
 

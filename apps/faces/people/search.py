@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.faces.extraction.embed_faces import Order, embed_faces
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors, load_face_model
-from apps.faces.extraction.extractor import Looked, Looker
+from apps.faces.extraction.extractor import Extraction, FaceExtractor
 from apps.faces.extraction.sources import Source
 from apps.faces.extraction.table import read_about
 from apps.faces.people.gallery import Gallery, Match
@@ -26,7 +26,7 @@ class Query:
         vectors: (N, D), one for each face, largest first.
     """
 
-    looked: Looked
+    looked: Extraction
     vectors: Vectors
 
 
@@ -39,7 +39,7 @@ def embed_photo(path: Path, model: FaceModel, align: Align) -> Query:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a photo")
-    looked = Looker(model.info.resolution, "all", align)(Source(str(path), path))
+    looked = FaceExtractor(model.info.resolution, "all", align)(Source(str(path), path))
     if looked.problem:
         hint = "" if not looked.readable else "; give a photo of a face, or a crop with --align none"
         raise ValueError(f"{path}: {looked.problem}{hint}")
@@ -101,22 +101,22 @@ def search(
     gallery.check_model(model.info)
     align: Any = gallery.about.align
     limit = find_threshold(model.info, align, far=far, threshold=threshold)
-    found = embed_photo(query, model, align)
-    similarities, rows = gallery.search(found.vectors, top)
+    result = embed_photo(query, model, align)
+    similarities, rows = gallery.search(result.vectors, top)
     faces = []
-    for number in range(len(found.vectors)):
+    for number in range(len(result.vectors)):
         near = gallery.matches(similarities[number], rows[number])
         known = [match for match in near if match.similarity >= limit.similarity]
         faces.append({
-            **_place(found, number), "unknown": not known, "best_similarity": round(near[0].similarity, 6),
-            "matches": [_rounded(one) for one in known],
+            **_place(result, number), "unknown": not known, "best_similarity": round(near[0].similarity, 6),
+            "matches": [_rounded(item) for item in known],
         })
     return {"query": str(query), "faces": faces, **_limit(limit, len(gallery)), "gallery_faces": len(gallery)}
 
 
 def enroll(
     name: str, paths: Sequence[str], table: Path, *, weights: str | None, checkpoint: Path | None,
-    align: Align | None, workers: int | None, screen: Screen, stdin: TextIO | None = None,
+    align: Align | None, workers: int | None, console: Console, stdin: TextIO | None = None,
 ) -> dict[str, Any]:
     """Put the faces of one person into a gallery, new or there already, under a name.
 
@@ -128,7 +128,7 @@ def enroll(
         checkpoint: of a new gallery, instead of weights.
         align: of a new gallery; None takes that of the gallery, or five points.
         workers: threads that read and detect.
-        screen: where words and progress go.
+        console: where words and progress go.
         stdin: where a path ``-`` is read from.
 
     Returns:
@@ -148,7 +148,7 @@ def enroll(
             checkpoint = None if there.model.checkpoint is None else Path(there.model.checkpoint)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
     order = Order(table, "one", align or "five-point", name.strip(), workers)
-    done = embed_faces(paths, order, model, screen, stdin=stdin)
+    done = embed_faces(paths, order, model, console, stdin=stdin)
     if done is None:
         raise ValueError("enroll is not shared between processes; start it without torchrun")
     return {

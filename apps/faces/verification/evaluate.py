@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors, load_face_model
@@ -24,9 +24,13 @@ from apps.faces.verification.protocol import (
     pair_figures,
     rank1,
 )
-from apps.faces.verification.results import Judged
+from apps.faces.verification.results import VerificationResult
 from apps.faces.verification.thresholds import write_thresholds
-from apps.faces.verification.verification_set import Trial, embed_trial, load_trial
+from apps.faces.verification.verification_set import (
+    VerificationSet,
+    embed_verification_set,
+    load_verification_set,
+)
 from backbone.weights import locate_weights
 
 
@@ -34,12 +38,12 @@ def evaluate_faces(
     data: Path, *, checkpoints: Sequence[Path] = (), weights: Sequence[str] = (),
     predictions: Sequence[Path] = (), teacher: Path | None = None, pairs: Path | None = None,
     folds: Sequence[int] | None = None, align: Align = "none", mirror: bool = False,
-    keep_thresholds: bool = False, report: Path | None = None, workers: int | None = None, screen: Screen,
+    keep_thresholds: bool = False, report: Path | None = None, workers: int | None = None, console: Console,
 ) -> list[dict[str, Any]]:
     """The figures of some models on the same photos, in the order: runs, weights, files of vectors, teacher.
 
     Args:
-        data: photos to judge by; see :func:`apps.faces.verification.verification_set.load_trial`.
+        data: validation photos; see :func:`apps.faces.verification.verification_set.load_verification_set`.
         checkpoints: runs of ``finetune faces``.
         weights: face weights.
         predictions: ``.npz`` files with ``name`` and ``vector``, such as a teacher's.
@@ -51,7 +55,7 @@ def evaluate_faces(
         keep_thresholds: write the thresholds found into the runs, for ``verify-faces`` and the like.
         report: folder for ``report.html`` and its plots.
         workers: threads that read and detect; None takes the cores.
-        screen: where words and progress go.
+        console: where words and progress go.
 
     Returns:
         ``{"app", "model", "n", "metrics", "intervals", "cost", "skipped"}`` a model.
@@ -67,29 +71,29 @@ def evaluate_faces(
     if report is not None:
         writable_folder(report, "--report")
     _check_models(checkpoints, weights)
-    trial = load_trial(data, pairs=pairs, folds=folds)
+    trial = load_verification_set(data, pairs=pairs, folds=folds)
     for note in trial.notes:
-        screen.warn(note)
-    threads, judged = workers or os.cpu_count() or 1, list[Judged]()
+        console.warn(note)
+    threads, evaluated = workers or os.cpu_count() or 1, list[VerificationResult]()
     for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
         model = load_face_model(weights=spec, checkpoint=run)
-        screen.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
+        console.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
         if run is not None:
-            warn_of_learned(run, data, folds, screen)
+            warn_of_learned(run, data, folds, console)
         model = model.mirrored() if mirror else model
-        vectors, gone = embed_trial(trial, model, align=align, workers=threads, screen=screen)
-        judged.append(judge(str(run or model.info.name), trial, vectors, gone, cost_of(model)))
+        vectors, gone = embed_verification_set(trial, model, align=align, workers=threads, console=console)
+        evaluated.append(evaluate_model(str(run or model.info.name), trial, vectors, gone, cost_of(model)))
     for file in [*predictions, *([] if teacher is None else [teacher])]:
-        judged.append(judge(file.stem, trial, *read_vectors(file, trial.names), {}))
-    judged = judged if teacher is None else [beside(one, judged[-1]) for one in judged]
+        evaluated.append(evaluate_model(file.stem, trial, *read_vectors(file, trial.names), {}))
+    evaluated = evaluated if teacher is None else [beside(result, evaluated[-1]) for result in evaluated]
     if report is not None:
         from apps.faces.verification.report import write_report
 
-        write_report(report, judged, data)
+        write_report(report, evaluated, data)
     if keep_thresholds:  # last: a model that is refused leaves every run as it was
-        for run, figures in zip(checkpoints, judged, strict=False):
+        for run, figures in zip(checkpoints, evaluated, strict=False):
             write_thresholds(run, align, figures.points, _source(figures, data, folds))
-    return [_line(one) for one in judged]
+    return [_line(result) for result in evaluated]
 
 
 def _check_models(checkpoints: Sequence[Path], weights: Sequence[str]) -> None:
@@ -100,38 +104,40 @@ def _check_models(checkpoints: Sequence[Path], weights: Sequence[str]) -> None:
         locate_weights(name)
 
 
-def _line(one: Judged) -> dict[str, Any]:
+def _line(result: VerificationResult) -> dict[str, Any]:
     return {
-        "app": "faces", "model": one.name, "n": len(one.vectors), "metrics": one.metrics(),
-        "intervals": one.intervals, "cost": one.cost, "skipped": one.left_out,
+        "app": "faces", "model": result.name, "n": len(result.vectors), "metrics": result.metrics(),
+        "intervals": result.intervals, "cost": result.cost, "skipped": result.left_out,
     }
 
 
-def warn_of_learned(run: Path, data: Path, folds: Sequence[int] | None, screen: Screen) -> None:
+def warn_of_learned(run: Path, data: Path, folds: Sequence[int] | None, console: Console) -> None:
     """Say so where a run is judged on the folder that it learned from, other than by the folds kept apart."""
     settings = read_config(run, app="faces").settings
     apart = settings.get("val_folds")
     same = settings.get("data") == str(data.absolute())
     if same and (apart is None or ",".join(map(str, sorted(folds or ()))) != apart.replace(" ", "")):
         better = f"--folds {apart}" if apart else "other faces by --data"
-        screen.warn(f"{run} learned from people in {data}, so these figures flatter it; judge by {better}")
+        console.warn(f"{run} learned from people in {data}, so these figures flatter it; judge by {better}")
 
 
-def beside(one: Judged, teacher: Judged) -> Judged:
+def beside(result: VerificationResult, teacher: VerificationResult) -> VerificationResult:
     """The same with its TAR as a share of the teacher's, at the rates that both have."""
     theirs = {point.far: point.tar for point in teacher.points}
-    shares = {p.far: p.tar / theirs[p.far] for p in one.points if theirs.get(p.far)}
-    return replace(one, shares=shares)
+    shares = {p.far: p.tar / theirs[p.far] for p in result.points if theirs.get(p.far)}
+    return replace(result, shares=shares)
 
 
-def _source(one: Judged, data: Path, folds: Sequence[int] | None) -> str:
+def _source(result: VerificationResult, data: Path, folds: Sequence[int] | None) -> str:
     """On which faces thresholds were measured."""
-    told = "" if folds is None else f", folds {', '.join(map(str, folds))}"
-    compared = "the pairs of a list" if one.trial.people is None else "all against all"
-    return f"{len(one.vectors)} photos of {data.name}{told}, {compared}"
+    reported = "" if folds is None else f", folds {', '.join(map(str, folds))}"
+    compared = "the pairs of a list" if result.trial.people is None else "all against all"
+    return f"{len(result.vectors)} photos of {data.name}{reported}, {compared}"
 
 
-def judge(name: str, trial: Trial, vectors: Vectors, gone: Bools, cost: dict[str, int]) -> Judged:
+def evaluate_model(
+    name: str, trial: VerificationSet, vectors: Vectors, gone: Bools, cost: dict[str, int]
+) -> VerificationResult:
     """The figures of vectors, less the photos that gave none.
 
     Raises:
@@ -146,12 +152,12 @@ def judge(name: str, trial: Trial, vectors: Vectors, gone: Bools, cost: dict[str
     intervals = {"accuracy": [pairs.accuracy - half, min(1.0, pairs.accuracy + half)]}
     if left.people is None:
         points = listed_pairs(similarities, left.same, FARS)
-        return Judged(name, left, vectors, pairs, points, None, intervals, cost, skipped)
+        return VerificationResult(name, left, vectors, pairs, points, None, intervals, cost, skipped)
     points = all_against_all(vectors, left.people)
     spread = tar_intervals(vectors, left.people, points)
     intervals |= {f"tar@far={far_name(far)}": between for far, between in spread.items()}
-    found = rank1(vectors, left.people)
-    return Judged(name, left, vectors, pairs, points, found, intervals, cost, skipped)
+    result = rank1(vectors, left.people)
+    return VerificationResult(name, left, vectors, pairs, points, result, intervals, cost, skipped)
 
 
 def cost_of(model: FaceModel) -> dict[str, int]:
@@ -184,7 +190,7 @@ def read_vectors(file: Path, names: Sequence[str]) -> tuple[Vectors, Bools]:
     except (ValueError, OSError, EOFError) as err:  # numpy's own words speak of options that there are not
         raise ValueError(f"{file} is no .npz file with the arrays name and vector") from err
     rows = {str(Path(name).with_suffix("")): row for row, name in enumerate(known)}
-    found = np.array([rows.get(name, -1) for name in names])
-    if len(known) != len(vectors) or (found < 0).all():
+    result = np.array([rows.get(name, -1) for name in names])
+    if len(known) != len(vectors) or (result < 0).all():
         raise ValueError(f"{file} has a vector for none of the photos, such as {names[0]}")
-    return (vectors / np.maximum(lengths, 1e-12))[found], found < 0
+    return (vectors / np.maximum(lengths, 1e-12))[result], result < 0

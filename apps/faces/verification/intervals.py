@@ -60,12 +60,12 @@ def tar_intervals(
         return {}
     tail = _tail(vectors, labels, points)
     rng, count = np.random.default_rng(seed), len(tail.photos)
-    found: dict[float, list[float]] = {point.far: [] for point in points}
+    results: dict[float, list[float]] = {point.far: [] for point in points}
     for _ in range(draws):
         drawn = np.bincount(rng.integers(0, count, count), minlength=count)
         for point in points:
-            found[point.far].append(_tar(tail, drawn, point.far))
-    return {far: [float(v) for v in np.nanquantile(tars, (0.025, 0.975))] for far, tars in found.items()}
+            results[point.far].append(_tar(tail, drawn, point.far))
+    return {far: [float(v) for v in np.nanquantile(tars, (0.025, 0.975))] for far, tars in results.items()}
 
 
 def _tail(vectors: Vectors, labels: Ints, points: Sequence[Operating]) -> Tail:
@@ -89,7 +89,7 @@ def _collect(vectors: Vectors, labels: Ints, floor: float) -> tuple[Floats, Ints
         people.append(np.column_stack([labels[first[near]], labels[second[near]]]))
         genuine.append(similarities[same])
         owners.append(labels[first[same]])
-    return tuple(np.concatenate(one) for one in (impostors, people, genuine, owners))  # type: ignore[return-value]
+    return tuple(np.concatenate(item) for item in (impostors, people, genuine, owners))  # type: ignore[return-value]
 
 
 def _tar(tail: Tail, drawn: Ints, far: float) -> float:

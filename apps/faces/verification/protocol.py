@@ -102,8 +102,8 @@ def best_threshold(similarities: Floats, same: Bools) -> float:
 
 def equal_error_rate(similarities: Floats, same: Bools) -> float:
     """Where the rates of false accepts and false rejects meet, by linear interpolation between them."""
-    accepted, found, _ = roc_curve(same, similarities, drop_intermediate=False)
-    gap = accepted - (1 - found)
+    accepted, result, _ = roc_curve(same, similarities, drop_intermediate=False)
+    gap = accepted - (1 - result)
     behind = int(np.argmax(gap >= 0))
     if behind == 0 or gap[behind] == gap[behind - 1]:
         return float(accepted[behind])
@@ -151,14 +151,14 @@ def all_against_all(vectors: Vectors, labels: Ints, fars: Sequence[float] = FARS
     behind = np.cumsum(impostors[::-1])[::-1]  # impostors in this bin or above
     bins = {far: int(np.flatnonzero(behind > count).max(initial=0)) for far, count in allowed.items()}
     inside = _values_in(vectors, labels, set(bins.values()))
-    found = []
+    results = []
     for far, count in allowed.items():
         chosen = bins[far]
         above = int(behind[chosen] - impostors[chosen])
         limit = _limit(inside[chosen, False], count - above)
         accepted = int(genuine[chosen + 1 :].sum() + (inside[chosen, True] >= limit).sum())
-        found.append(Operating(far, limit, accepted / int(genuine.sum())))
-    return found
+        results.append(Operating(far, limit, accepted / int(genuine.sum())))
+    return results
 
 
 def _limit(values: Floats, more: int) -> float:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from apps.faces.extraction.embedder import Vectors
 from apps.faces.verification.protocol import Operating, PairFigures, far_name
-from apps.faces.verification.verification_set import Trial
+from apps.faces.verification.verification_set import VerificationSet
 
 
 @dataclass(frozen=True)
-class Judged:
+class VerificationResult:
     """One model's figures.
 
     Args:
@@ -19,7 +19,7 @@ class Judged:
         vectors: (N, D) of these photos.
         pairs: figures of the pairs.
         points: TAR at each FAR.
-        found: rank-1, where people are known.
+        rank1: rank-1, where people are known.
         intervals: 95 % intervals by the names of the figures.
         cost: mult-adds and parameters; empty where no network was run.
         left_out: photos that gave no vector.
@@ -27,11 +27,11 @@ class Judged:
     """
 
     name: str
-    trial: Trial
+    trial: VerificationSet
     vectors: Vectors
     pairs: PairFigures
     points: list[Operating]
-    found: float | None
+    rank1: float | None
     intervals: dict[str, list[float]]
     cost: dict[str, int]
     left_out: int
@@ -46,4 +46,4 @@ class Judged:
         values |= {f"tar@far={far_name(p.far)}": p.tar for p in self.points}
         values |= {f"threshold@far={far_name(p.far)}": p.threshold for p in self.points}
         values |= {f"teacher_share@far={far_name(far)}": share for far, share in self.shares.items()}
-        return values | ({} if self.found is None else {"rank1": self.found})
+        return values | ({} if self.rank1 is None else {"rank1": self.rank1})

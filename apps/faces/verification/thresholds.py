@@ -69,8 +69,8 @@ def _measured(model: ModelInfo, align: str) -> dict[str, Any]:
     """What is known of a model: from the run itself, or from the file beside this one."""
     if model.checkpoint is not None and (Path(model.checkpoint) / CONFIG).is_file():
         config = json.loads((Path(model.checkpoint) / CONFIG).read_text(encoding="utf-8"))
-        found = config.get("calibration", {}).get("faces", {}).get(align, {})
-        return dict(found)
+        result = config.get("calibration", {}).get("faces", {}).get(align, {})
+        return dict(result)
     known = json.loads(FILE.read_text(encoding="utf-8"))
     return dict(known.get(model.fingerprint, {}).get(align, {}))
 

@@ -8,28 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.faces.extraction.align import Quality, square_crop
 from apps.faces.extraction.detector import Face
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
-from apps.faces.extraction.extractor import Crop, Looked, Looker, in_order
+from apps.faces.extraction.extractor import Crop, Extraction, FaceExtractor, in_order
 from apps.faces.extraction.sources import Source
 from apps.faces.verification.protocol import Bools, Ints
 from datasets.faces.identities import Identities, draw_pairs
 from datasets.faces.insightface_bin import VerificationBin
 from datasets.faces.lfw import LFW, is_lfw
-from datasets.image_io import BadPhotoError
+from datasets.image_io import BadImageError
 
 FOLDS, PAIRS_A_FOLD = 10, 300
 
 
 @dataclass(frozen=True)
-class Trial:
+class VerificationSet:
     """Photos and the pairs of them that are compared.
 
     Args:
         names: one a photo, without its suffix: ``PERSON/PERSON_0001``.
-        look: the face of a photo by its number, cut out by a :class:`Looker`.
+        look: the face of a photo by its number, cut out by a :class:`FaceExtractor`.
         people: (N,) the person on each, 0 upwards; None where only pairs are known.
         first: (P,) photos.
         second: (P,) photos.
@@ -39,7 +39,7 @@ class Trial:
     """
 
     names: tuple[str, ...]
-    look: Callable[[Looker, int], Looked]
+    look: Callable[[FaceExtractor, int], Extraction]
     people: Ints | None
     first: Ints
     second: Ints
@@ -47,7 +47,7 @@ class Trial:
     folds: Ints
     notes: list[str] = field(default_factory=list)
 
-    def without(self, gone: Bools) -> Trial:
+    def without(self, gone: Bools) -> VerificationSet:
         """The trial less some photos, and less the pairs that they are in."""
         if not gone.any():
             return self
@@ -62,9 +62,9 @@ class Trial:
         )
 
 
-def load_trial(
+def load_verification_set(
     data: Path, *, pairs: Path | None = None, folds: Sequence[int] | None = None, seed: int = 0
-) -> Trial:
+) -> VerificationSet:
     """Photos to judge by.
 
     Args:
@@ -87,7 +87,7 @@ def load_trial(
     return _of_people(Identities(data), data, seed)
 
 
-def _of_lfw(lfw: LFW) -> Trial:
+def _of_lfw(lfw: LFW) -> VerificationSet:
     names = sorted(lfw.paths)
     numbers = {name: number for number, name in enumerate(names)}
     people = np.unique([name.split("/")[0] for name in names], return_inverse=True)[1]
@@ -95,51 +95,51 @@ def _of_lfw(lfw: LFW) -> Trial:
         np.array([numbers[getattr(p, side)] for p in lfw.pairs]) for side in ("first", "second")
     )
     sources = [Source(str(lfw.paths[name]), lfw.paths[name]) for name in names]
-    return Trial(
+    return VerificationSet(
         tuple(names), lambda looker, i: looker(sources[i]), people, first, second,
         np.array([p.same for p in lfw.pairs]), np.array([p.fold for p in lfw.pairs]), lfw.notes,
     )
 
 
-def _of_people(photos: Identities, root: Path, seed: int) -> Trial:
+def _of_people(photos: Identities, root: Path, seed: int) -> VerificationSet:
     labels = [photo.label for photo in photos.photos]
     folds = min(FOLDS, len(photos.classes) // 2)
     drawn = draw_pairs(labels, folds=folds, each=PAIRS_A_FOLD, seed=seed)
     first, second, same, fold = (np.array(column) for column in zip(*drawn, strict=True))
     names = tuple(str(p.path.relative_to(root).with_suffix("")) for p in photos.photos)
     sources = [Source(str(p.path), p.path) for p in photos.photos]
-    return Trial(
+    return VerificationSet(
         names, lambda looker, i: looker(sources[i]), np.array(labels), first, second, same.astype(bool), fold,
         photos.notes,
     )
 
 
-def _of_bin(crops: VerificationBin) -> Trial:
+def _of_bin(crops: VerificationBin) -> VerificationSet:
     """The crops are aligned already, and only pairs are known."""
     count = len(crops.same)
     folds = np.concatenate([np.full(len(part), number) for number, part in
                             enumerate(np.array_split(np.arange(count), min(FOLDS, count)), 1)])
 
-    def look(looker: Looker, index: int) -> Looked:
+    def look(looker: FaceExtractor, index: int) -> Extraction:
         name = f"{crops.path}#{index}"
         source = Source(name, crops.path)
         try:
             image = crops[index]
-        except BadPhotoError as err:
-            return Looked(source, "", (-1, 0, 0), problem=err.reason, readable=False)
+        except BadImageError as err:
+            return Extraction(source, "", (-1, 0, 0), problem=err.reason, readable=False)
         side = float(image.width)
         crop = Crop(Face((0.0, 0.0, side, float(image.height)), None, None), Quality(side, 0.0, 0.0))
-        return Looked(source, "", (-1, 0, 0), [crop], [square_crop(image, looker.resolution)])
+        return Extraction(source, "", (-1, 0, 0), [crop], [square_crop(image, looker.resolution)])
 
     pair = np.arange(count)
-    return Trial(
+    return VerificationSet(
         tuple(f"{crops.path.stem}/{i}" for i in range(2 * count)), look, None, 2 * pair, 2 * pair + 1,
         np.array(crops.same), folds,
     )
 
 
-def embed_trial(
-    trial: Trial, model: FaceModel, *, align: Align, workers: int, screen: Screen
+def embed_verification_set(
+    trial: VerificationSet, model: FaceModel, *, align: Align, workers: int, console: Console
 ) -> tuple[Vectors, Bools]:
     """A vector a photo, of its largest face, and which photos gave none.
 
@@ -148,19 +148,19 @@ def embed_trial(
         model: to embed with.
         align: how faces are cut out; ready crops with ``none``.
         workers: threads that read and detect.
-        screen: where words and progress go.
+        console: where words and progress go.
     """
-    looker = Looker(model.info.resolution, "largest", align)
+    looker = FaceExtractor(model.info.resolution, "largest", align)
     vectors = np.zeros((len(trial.names), model.info.dim), dtype=np.float32)
     gone, numbers, images = np.ones(len(trial.names), dtype=bool), [], []
-    with screen.track("photos", len(trial.names)) as update:
+    with console.track("photos", len(trial.names)) as update:
         looked = in_order(lambda i: trial.look(looker, i), range(len(trial.names)), workers)
-        for number, one in enumerate(looked):
-            if one.problem:
-                screen.warn(f"left out: {one.source.name}: {one.problem}")
+        for number, item in enumerate(looked):
+            if item.problem:
+                console.warn(f"left out: {item.source.name}: {item.problem}")
             else:
                 numbers.append(number)
-                images.append(one.images[0])
+                images.append(item.images[0])
             if len(images) >= 64 or number == len(trial.names) - 1:
                 vectors[numbers], gone[numbers] = model.vectors(images), False
                 numbers, images = [], []

@@ -11,7 +11,7 @@ import numpy as np
 
 from apps.places.cells import s2, s2_shapes
 from apps.places.cells.files import check_suffix, read_cells, write_cells
-from apps.places.cells.partition import Grid, Limits, build
+from apps.places.cells.partition import CellPartition, Limits, build
 from apps.places.cells.sphere import EARTH_AREA_KM2, EARTH_RADIUS_KM, distance_km
 from apps.places.geo_metrics import DISTANCES_KM
 from apps.places.maps.world import load_world
@@ -20,7 +20,7 @@ from datasets.geo.position_tables import read_positions
 from datasets.geo.positions import Positions
 
 if TYPE_CHECKING:
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
 
 LAND_SAMPLE = 500  # positions that are looked up on the map
 LITTLE_LAND, MUCH_LAND = 0.4, 0.8
@@ -58,13 +58,13 @@ def swapped_by_land(positions: Positions) -> str | None:
     )
 
 
-def build_cells(source: Path, out: Path, limits: Sequence[Limits], screen: Screen) -> dict[str, Any]:
+def build_cells(source: Path, out: Path, limits: Sequence[Limits], console: Console) -> dict[str, Any]:
     """Build a partition from positions and write it; returns what it is like."""
     start = time.monotonic()
     check_suffix(out)
-    positions = _read(source, screen)
+    positions = _read(source, console)
     if positions.weights is not None:
-        screen.say(f"{source} has weights: they count instead of photos")
+        console.say(f"{source} has weights: they count instead of photos")
     grids = build(positions.lat, positions.lon, limits, positions.weights)
     write_cells(out, grids)
     return {
@@ -73,25 +73,25 @@ def build_cells(source: Path, out: Path, limits: Sequence[Limits], screen: Scree
     }
 
 
-def report_cells(cells: Path, points: Path | None, screen: Screen) -> dict[str, Any]:
+def report_cells(cells: Path, points: Path | None, console: Console) -> dict[str, Any]:
     """What a partition is like and, with test points, the best that any classifier over it could reach."""
     grids = read_cells(cells)
-    found = summary(grids)
+    result = summary(grids)
     if points is None:
-        return found
-    positions = _read(points, screen)
-    for grid, one in zip(grids, [*found.get("coarser", []), found], strict=True):
-        one.update(judged(grid, positions))
+        return result
+    positions = _read(points, console)
+    for grid, item in zip(grids, [*result.get("coarser", []), result], strict=True):
+        item.update(report_of(grid, positions))
     counted = {"points": len(positions), "skipped": positions.skipped}
-    return {**found, **counted, "earth_radius_km": EARTH_RADIUS_KM}
+    return {**result, **counted, "earth_radius_km": EARTH_RADIUS_KM}
 
 
-def _read(source: Path, screen: Screen) -> Positions:
+def _read(source: Path, console: Console) -> Positions:
     """Positions, after everything that a user should know of them has been said."""
     positions = positions_from(source)
     doubt = None if source.is_dir() else swapped_by_land(positions)
     for line in (*positions.remarks(), *([doubt] if doubt else [])):
-        screen.warn(line)
+        console.warn(line)
     return positions
 
 
@@ -103,13 +103,13 @@ def convert_cells(cells: Path, out: Path) -> dict[str, Any]:
     return {**summary(grids), "out": str(out)}
 
 
-def summary(grids: Sequence[Grid]) -> dict[str, Any]:
+def summary(grids: Sequence[CellPartition]) -> dict[str, Any]:
     """Number, levels, coverage, area and balance of the finest grid; ``coarser`` has the others."""
     *coarser, finest = [_summary(grid) for grid in grids]
     return {**finest, "coarser": coarser} if coarser else finest
 
 
-def _summary(grid: Grid) -> dict[str, Any]:
+def _summary(grid: CellPartition) -> dict[str, Any]:
     levels, counts = np.unique(s2.levels(grid.ids), return_counts=True)
     areas = s2_shapes.areas_km2(grid.ids)
     shares = grid.weights / grid.weights.sum()
@@ -129,7 +129,7 @@ def _spread(values: s2.Floats) -> dict[str, float]:
     return {"min": float(values.min()), "median": float(np.median(values)), "max": float(values.max())}
 
 
-def judged(grid: Grid, positions: Positions) -> dict[str, Any]:
+def report_of(grid: CellPartition, positions: Positions) -> dict[str, Any]:
     """Coverage of test points, and what classifiers could reach on them, as shares within the distances.
 
     ``ceiling`` is the best that any classifier over these cells could reach: for every photo the nearest
@@ -137,11 +137,11 @@ def judged(grid: Grid, positions: Positions) -> dict[str, Any]:
     """
     index, inside = grid.assign(positions.lat, positions.lon)
     nearest = grid.nearest(positions.lat, positions.lon)[1]
-    own = distance_km(positions.lat, positions.lon, grid.lat[index], grid.lon[index])
+    custom = distance_km(positions.lat, positions.lon, grid.lat[index], grid.lon[index])
     return {
         "coverage": float(inside.mean()), "outside": int((~inside).sum()),
-        "ceiling": within(nearest), "right_cell": within(own),
-        "ceiling_median_km": float(np.median(nearest)), "right_cell_median_km": float(np.median(own)),
+        "ceiling": within(nearest), "right_cell": within(custom),
+        "ceiling_median_km": float(np.median(nearest)), "right_cell_median_km": float(np.median(custom)),
     }
 
 

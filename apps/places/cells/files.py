@@ -14,7 +14,7 @@ import numpy as np
 
 from apps.engine.core.files import write_text, write_whole
 from apps.places.cells import s2, s2_shapes
-from apps.places.cells.partition import Grid, Limits, find
+from apps.places.cells.partition import CellPartition, Limits, find
 
 COLUMNS = (
     "partition", "token", "level", "weight", "lat", "lon", "area_km2", "parent",
@@ -32,7 +32,7 @@ _LIMITS = ("t_max", "t_min", "min_level", "max_level")
 Row = dict[str, Any]
 
 
-def fingerprint(grids: Sequence[Grid]) -> str:
+def fingerprint(grids: Sequence[CellPartition]) -> str:
     """16 hex digits over the cells of all grids: equal for files in any format with the same classes."""
     digest = hashlib.sha256()
     for grid in grids:
@@ -40,7 +40,7 @@ def fingerprint(grids: Sequence[Grid]) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_same_cells(grids: Sequence[Grid], expected: str, what: str) -> None:
+def check_same_cells(grids: Sequence[CellPartition], expected: str, what: str) -> None:
     """Refuse cells that are not those of a checkpoint: its classes would be other places.
 
     Args:
@@ -50,11 +50,11 @@ def check_same_cells(grids: Sequence[Grid], expected: str, what: str) -> None:
     Raises:
         ValueError: the fingerprints differ; both are named.
     """
-    own = fingerprint(grids)
-    if own != expected:
+    custom = fingerprint(grids)
+    if custom != expected:
         sizes = " + ".join(str(len(grid)) for grid in grids)
         raise ValueError(
-            f"{what} was trained on other cells (fingerprint {expected}) than the {sizes} given ({own}); "
+            f"{what} was trained on other cells (fingerprint {expected}) than the {sizes} given ({custom}); "
             "give the cells that it was trained on"
         )
 
@@ -67,12 +67,12 @@ def check_suffix(path: Path) -> str:
     """
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
-        known = ", ".join(one for one in SUFFIXES if one)
+        known = ", ".join(suffix for suffix in SUFFIXES if suffix)
         raise ValueError(f"{path} has the suffix {path.suffix}; cells are written as {known}")
     return kind
 
 
-def write_cells(path: Path, grids: Sequence[Grid]) -> None:
+def write_cells(path: Path, grids: Sequence[CellPartition]) -> None:
     """Write grids, coarsest first, into one file; its suffix tells the format."""
     kind = check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,27 +89,27 @@ def write_cells(path: Path, grids: Sequence[Grid]) -> None:
         write_text(path, json.dumps(geojson(grids, rows)))
 
 
-def rows_of(grids: Sequence[Grid], number: int) -> list[Row]:
+def rows_of(grids: Sequence[CellPartition], number: int) -> list[Row]:
     """One row a cell of a grid, with the columns of :data:`COLUMNS`."""
     grid = grids[number]
     areas, levels = s2_shapes.areas_km2(grid.ids).tolist(), s2.levels(grid.ids).tolist()
     above = s2.tokens(grids[number - 1].ids) if number else []
-    parents = [above[one] if one >= 0 else "" for one in grid.parents.tolist()]
+    parents = [above[item] if item >= 0 else "" for item in grid.parents.tolist()]
     common = {name: getattr(grid.limits, name, None) for name in _LIMITS} | {"total": grid.total}
     columns = zip(
         s2.tokens(grid.ids), levels, grid.weights.tolist(), grid.lat.tolist(), grid.lon.tolist(), areas,
         parents, strict=True,
     )
     names = COLUMNS[1:8]
-    return [{"partition": number, **dict(zip(names, one, strict=True)), **common} for one in columns]
+    return [{"partition": number, **dict(zip(names, column, strict=True)), **common} for column in columns]
 
 
-def geojson(grids: Sequence[Grid], rows: list[Row]) -> dict[str, Any]:
+def geojson(grids: Sequence[CellPartition], rows: list[Row]) -> dict[str, Any]:
     """A FeatureCollection after RFC 7946: a polygon a cell, none across the antimeridian."""
-    ids = [one for grid in grids for one in grid.ids.tolist()]
+    ids = [number for grid in grids for number in grid.ids.tolist()]
     features = [
-        {"type": "Feature", "geometry": polygon(one), "properties": row}
-        for one, row in zip(ids, rows, strict=True)
+        {"type": "Feature", "geometry": polygon(item), "properties": row}
+        for item, row in zip(ids, rows, strict=True)
     ]
     return {"type": "FeatureCollection", "features": features}
 
@@ -122,7 +122,7 @@ def polygon(cell: int) -> dict[str, Any]:
     return {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
 
 
-def read_cells(path: Path) -> tuple[Grid, ...]:
+def read_cells(path: Path) -> tuple[CellPartition, ...]:
     """The grids of a file in one of the three formats, known by its content; coarsest first.
 
     Only a column of S2 tokens is needed (also called hex_id). Missing weights are 1, missing
@@ -162,17 +162,19 @@ def _write_csv(path: Path, rows: list[Row]) -> None:
         writer.writerows(rows)
 
 
-def _grids(rows: list[Row]) -> tuple[Grid, ...]:
+def _grids(rows: list[Row]) -> tuple[CellPartition, ...]:
     if not rows:
         raise ValueError("it has no row")
-    names = {key: next((one for one in aliases if one in rows[0]), None) for key, aliases in ALIASES.items()}
+    names = {
+        key: next((alias for alias in aliases if alias in rows[0]), None) for key, aliases in ALIASES.items()
+    }
     if names["token"] is None:
         raise ValueError(f"it has no column token, only {', '.join(map(str, rows[0]))}")
     parts: dict[int, list[Row]] = {}
     for row in rows:
         named = {key: row[name] for key, name in names.items() if name}
         parts.setdefault(int(row.get("partition") or 0), []).append({**row, **named})
-    grids: list[Grid] = []
+    grids: list[CellPartition] = []
     for number in sorted(parts):
         grid = _grid(parts[number])
         parents = find(grids[-1].ids, s2.ranges(grid.ids)[0]) if grids else grid.parents
@@ -180,7 +182,7 @@ def _grids(rows: list[Row]) -> tuple[Grid, ...]:
     return tuple(grids)
 
 
-def _grid(rows: list[Row]) -> Grid:
+def _grid(rows: list[Row]) -> CellPartition:
     ids = s2.from_tokens([str(row["token"]) for row in rows])
     order = np.argsort(ids)
     ids = ids[order]
@@ -197,7 +199,7 @@ def _grid(rows: list[Row]) -> Grid:
     )
     weights = np.where(np.isnan(columns["weight"]), 1.0, columns["weight"])
     total = _first(rows[0], "total") or 0.0
-    return Grid(ids, weights, lat, lon, np.full(len(ids), -1), _limits(rows[0]), total)
+    return CellPartition(ids, weights, lat, lon, np.full(len(ids), -1), _limits(rows[0]), total)
 
 
 def _column(rows: Iterable[Row], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -48,7 +48,7 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class CellPartition:
     """Cells that do not overlap, in the order of the curve.
 
     Args:
@@ -104,7 +104,7 @@ def find(ids: Ids, leaves: Ids) -> Ints:
 def build(
     lat_deg: ArrayLike, lon_deg: ArrayLike, limits: Limits | Sequence[Limits],
     weights: ArrayLike | None = None,
-) -> tuple[Grid, ...]:
+) -> tuple[CellPartition, ...]:
     """One grid for each of ``limits``; every further grid splits the cells of the one before it.
 
     Args:
@@ -118,13 +118,13 @@ def build(
     """
     wanted = (limits,) if isinstance(limits, Limits) else tuple(limits)
     if any(fine.t_max > coarse.t_max for coarse, fine in pairwise(wanted)):
-        raise ValueError(f"expected t_max from the coarsest down, got {[one.t_max for one in wanted]}")
+        raise ValueError(f"expected t_max from the coarsest down, got {[entry.t_max for entry in wanted]}")
     photos = _Photos(lat_deg, lon_deg, weights)
-    grids: list[Grid] = []
-    for one in wanted:
-        start = grids[-1].ids if grids else s2.faces(one.min_level)
-        ids = _split(photos, start, one)
-        grid = photos.grid(ids, one)
+    grids: list[CellPartition] = []
+    for item in wanted:
+        start = grids[-1].ids if grids else s2.faces(item.min_level)
+        ids = _split(photos, start, item)
+        grid = photos.grid(ids, item)
         grids.append(replace(grid, parents=find(start, s2.ranges(ids)[0])) if grids else grid)
     return tuple(grids)
 
@@ -153,12 +153,12 @@ class _Photos:
         start, end = self.runs(ids)
         return (end - start).astype(np.float64) if self.sums is None else self.sums[end] - self.sums[start]
 
-    def grid(self, ids: Ids, limits: Limits) -> Grid:
+    def grid(self, ids: Ids, limits: Limits) -> CellPartition:
         """Cells with what their photos say of them; ``ids`` ascend and none is empty."""
         lat, lon = self._means(ids)
         total = float(len(self.leaves)) if self.sums is None else float(self.sums[-1])
         parents = np.full(len(ids), -1, np.int64)
-        return Grid(ids, self.weigh(ids), lat, lon, parents, limits, total)
+        return CellPartition(ids, self.weigh(ids), lat, lon, parents, limits, total)
 
     def _means(self, ids: Ids) -> tuple[Floats, Floats]:
         start, end = self.runs(ids)
@@ -192,10 +192,10 @@ def _split(photos: _Photos, ids: Ids, limits: Limits) -> Ids:
         split = (weight > limits.t_max) & (s2.levels(ids) < limits.max_level)
         done.append(ids[~split])
         ids = s2.children(ids[split]).ravel()
-    found = np.sort(np.concatenate(done)) if done else ids
-    if len(found) == 0:
+    result = np.sort(np.concatenate(done)) if done else ids
+    if len(result) == 0:
         raise ValueError(
             f"no cell has more than {limits.t_min:g} photos (t_min): the fullest has {fullest:g}; "
             "lower t_min, raise t_max or give more photos"
         )
-    return found
+    return result

@@ -66,7 +66,7 @@ def checked_positions(lat_deg: ArrayLike, lon_deg: ArrayLike) -> tuple[Floats, F
     Raises:
         ValueError: the shapes differ, or a position is not a number or out of range; the message names it.
     """
-    lat, lon = (np.atleast_1d(np.asarray(one, np.float64)) for one in (lat_deg, lon_deg))
+    lat, lon = (np.atleast_1d(np.asarray(item, np.float64)) for item in (lat_deg, lon_deg))
     if lat.shape != lon.shape or lat.ndim != 1:
         raise ValueError(f"expected as many latitudes as longitudes, got shapes {lat.shape} and {lon.shape}")
     wrong = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180))
@@ -149,15 +149,15 @@ def ranges(ids: Ids) -> tuple[Ids, Ids]:
 
 def faces(level: int = 0) -> Ids:
     """All cells of a level in the order of the curve: 6 * 4 ** level of them."""
-    found: Ids = np.arange(FACES, dtype=np.uint64) << _POSITION_BITS | _bit_of_level(0)
+    ids: Ids = np.arange(FACES, dtype=np.uint64) << _POSITION_BITS | _bit_of_level(0)
     for _ in range(level):
-        found = children(found).ravel()
-    return found
+        ids = children(ids).ravel()
+    return ids
 
 
 def tokens(ids: Ids) -> list[str]:
     """The short names of cells: hexadecimal without the zeros at the end."""
-    return [f"{one:016x}".rstrip("0") or "X" for one in ids.tolist()]
+    return [f"{number:016x}".rstrip("0") or "X" for number in ids.tolist()]
 
 
 def from_tokens(names: list[str]) -> Ids:
@@ -188,7 +188,7 @@ def _bit_of_level(level: int | Ints) -> Ids:
 
 
 def _vectors(lat: Floats, lon: Floats) -> tuple[Floats, Floats, Floats]:
-    (north, across), (east, ahead) = (sin_cos(one * (pi / 180)) for one in (lat, lon))
+    (north, across), (east, ahead) = (sin_cos(item * (pi / 180)) for item in (lat, lon))
     return ahead * across, east * across, north
 
 
@@ -198,16 +198,16 @@ def _cube(x: Floats, y: Floats, z: Floats) -> tuple[Ints, Floats, Floats]:
     axis = np.where(ax > ay, np.where(ax > az, 0, 2), np.where(ay > az, 1, 2))
     longest = np.choose(axis, (x, y, z))
     behind = longest < 0
-    one, other = np.where(axis == 0, y, -x), np.where(axis == 2, -y, z)
-    u, v = np.where(behind, other, one), np.where(behind, one, other)
+    item, other = np.where(axis == 0, y, -x), np.where(axis == 2, -y, z)
+    u, v = np.where(behind, other, item), np.where(behind, item, other)
     return axis + 3 * behind, u / longest, v / longest
 
 
 def _leaf_number(u: Floats) -> Ints:
     root = 0.5 * np.sqrt(1 + 3 * np.abs(u))
     s = np.where(u >= 0, root, 1 - root)
-    found: Ints = np.minimum((_SIDE * s).astype(np.int64), _SIDE - 1)  # s is never below 0
-    return found
+    numbers: Ints = np.minimum((_SIDE * s).astype(np.int64), _SIDE - 1)  # s is never below 0
+    return numbers
 
 
 @cache
@@ -217,9 +217,9 @@ def _curve_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     i, j, turned = np.zeros((1, 4), np.int64), np.zeros((1, 4), np.int64), o[None].copy()
     for _ in range(_STEP):
         bits = _QUARTER[turned]  # (positions so far, orientation at the start, quarter)
-        i, j = ((one[..., None] << 1 | part) for one, part in ((i, bits >> 1), (j, bits & 1)))
+        i, j = ((item[..., None] << 1 | part) for item, part in ((i, bits >> 1), (j, bits & 1)))
         turned = turned[..., None] ^ _TURN
-        i, j, turned = (one.swapaxes(1, 2).reshape(-1, 4) for one in (i, j, turned))
+        i, j, turned = (item.swapaxes(1, 2).reshape(-1, 4) for item in (i, j, turned))
     position = np.arange(len(i))[:, None]
     forth, back = np.empty(4 << 2 * _STEP, np.int64), np.empty(4 << 2 * _STEP, np.int64)
     there = i << (_STEP + 2) | j << 2 | o
@@ -235,9 +235,9 @@ def _from_face_ij(face: Ints, i: Ints, j: Ints) -> Ids:
     position = face
     for shift in range(MAX_LEVEL - _STEP, -1, -_STEP):
         at = (i >> shift & _STEP_MASK) << (_STEP + 2) | (j >> shift & _STEP_MASK) << 2 | turned
-        found = forth[at]
-        position = position << 2 * _STEP | found >> 2
-        turned = found & 3
+        result = forth[at]
+        position = position << 2 * _STEP | result >> 2
+        turned = result & 3
     return position.astype(np.uint64) << _ONE | _ONE
 
 
@@ -253,8 +253,8 @@ def face_ij(ids: Ids) -> tuple[Ints, Ints, Ints]:
     turned = face & 1
     i, j = np.zeros_like(face), np.zeros_like(face)
     for shift in range(2 * (MAX_LEVEL - _STEP), -1, -2 * _STEP):
-        found = back[(position >> shift & (1 << 2 * _STEP) - 1) << 2 | turned]
-        i = i << _STEP | found >> (_STEP + 2)
-        j = j << _STEP | found >> 2 & _STEP_MASK
-        turned = found & 3
+        result = back[(position >> shift & (1 << 2 * _STEP) - 1) << 2 | turned]
+        i = i << _STEP | result >> (_STEP + 2)
+        j = j << _STEP | result >> 2 & _STEP_MASK
+        turned = result & 3
     return face, i, j

@@ -113,10 +113,10 @@ def _projected(s: NDArray[np.floating[Any]]) -> Floats:
 
 
 def _on_cube(face: Ints, u: Floats, v: Floats) -> Floats:
-    one = np.ones_like(u)
-    x = np.choose(face, (one, -u, -u, -one, v, v))
-    y = np.choose(face, (u, one, -v, -v, -one, u))
-    z = np.choose(face, (v, v, one, -u, -u, -one))
+    item = np.ones_like(u)
+    x = np.choose(face, (item, -u, -u, -item, v, v))
+    y = np.choose(face, (u, item, -v, -v, -item, u))
+    z = np.choose(face, (v, v, item, -u, -u, -item))
     return np.stack((x, y, z), axis=-1)
 
 
@@ -127,8 +127,8 @@ def _normalised(points: Floats) -> Floats:
 
 def _triangle(product: Floats, a: Floats, b: Floats, c: Floats) -> Floats:
     """Solid angle of a triangle, 0 to 2 pi, from the triple product of its corners and the corners."""
-    la, lb, lc = (np.linalg.norm(one, axis=-1) for one in (a, b, c))
-    ab, bc, ca = ((one * two).sum(axis=-1) for one, two in ((a, b), (b, c), (c, a)))
+    la, lb, lc = (np.linalg.norm(item, axis=-1) for item in (a, b, c))
+    ab, bc, ca = ((item * two).sum(axis=-1) for item, two in ((a, b), (b, c), (c, a)))
     out: Floats = 2 * np.arctan2(product, la * lb * lc + ab * lc + bc * la + ca * lb)
     return out
 
@@ -146,7 +146,7 @@ def outline(cell: int) -> list[NDArray[np.float64]]:
     ids = np.array([cell], np.uint64)
     if s2.levels(ids)[0] == 0:
         return [ring for quarter in s2.children(ids)[0].tolist() for ring in outline(quarter)]
-    lat, lon = (one[0] for one in s2.degrees(_edge_points(ids)))
+    lat, lon = (degree[0] for degree in s2.degrees(_edge_points(ids)))
     middle = centres_deg(ids)[1][0]
     lon = np.clip(middle + ((lon - middle + 180) % 360 - 180), -180, 180)
     ring = np.stack([lon, lat], axis=1)
@@ -166,7 +166,7 @@ def _edge_points(ids: Ids) -> Floats:
     on = np.linspace(0, 1, pieces, endpoint=False)
     u, v = (lo[:, None] + (hi - lo)[:, None] * on for lo, hi in ((u0, u1), (v0, v1)))
     back_u, back_v = (hi[:, None] - (hi - lo)[:, None] * on for lo, hi in ((u0, u1), (v0, v1)))
-    bottom, right, top, left = (one[:, None] + 0 * on for one in (v0, u1, v1, u0))
+    bottom, right, top, left = (item[:, None] + 0 * on for item in (v0, u1, v1, u0))
     across = np.concatenate([u, right, back_u, left], axis=1)
     up = np.concatenate([bottom, v, top, back_v], axis=1)
     return _on_cube(np.broadcast_to(face[:, None], across.shape), across, up)

@@ -30,7 +30,7 @@ def distance_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLi
         ValueError: a latitude is outside -90 to 90, or something is not finite.
     Source: Sinnott 1984, Virtues of the haversine.
     """
-    a, b = (np.asarray(one, np.float64) for one in (lat1, lat2))
+    a, b = (np.asarray(item, np.float64) for item in (lat1, lat2))
     turn = np.asarray(lon2, np.float64) - np.asarray(lon1, np.float64)
     for lat in (a, b):
         if not (np.abs(lat) <= 90).all():
@@ -63,6 +63,6 @@ class Nearest:
     def __call__(self, lat: Floats, lon: Floats) -> tuple[Ints, Floats]:
         """Index and distance in km of the nearest position to each of (N,) others."""
         tree: object = self._tree
-        _, found = tree.query(s2.unit_vectors(lat, lon))  # type: ignore[attr-defined]
-        index = np.asarray(found, np.int64)
+        _, result = tree.query(s2.unit_vectors(lat, lon))  # type: ignore[attr-defined]
+        index = np.asarray(result, np.int64)
         return index, distance_km(lat, lon, self.lat[index], self.lon[index])

@@ -48,17 +48,17 @@ class Gazetteer:
         self.lat = np.array([float(city["latitude"]) for city in cities])
         self.lon = np.array([float(city["longitude"]) for city in cities])
         self.codes: NDArray[np.str_] = np.array([city["countrycode"] for city in cities])
-        self.countries = {code: one["name"] for code, one in names.get_countries().items()}
+        self.countries = {code: country["name"] for code, country in names.get_countries().items()}
         self._undrawn = ~np.isin(self.codes, sorted(set(load_world().countries)))
         self._all = Nearest(self.lat, self.lon)
 
     @cache  # noqa: B019 - there is one gazetteer a process
     def _of_country(self, code: str) -> tuple[Ints, Nearest] | None:
         """The cities of a country, and of all territories that have no outline of their own."""
-        own = self.codes == code
-        if not own.any():
+        custom = self.codes == code
+        if not custom.any():
             return None
-        index = np.flatnonzero(own | self._undrawn)
+        index = np.flatnonzero(custom | self._undrawn)
         return index, Nearest(self.lat[index], self.lon[index])
 
     def places(self, lat_deg: ArrayLike, lon_deg: ArrayLike) -> list[Place]:
@@ -70,8 +70,8 @@ class Gazetteer:
         lat, lon = checked_positions(lat_deg, lon_deg)
         codes, city, km = self._lookup(lat, lon)
         return [
-            Place(code, self.countries.get(code, ""), self.names[one], far)
-            for code, one, far in zip(codes.tolist(), city.tolist(), km.tolist(), strict=True)
+            Place(code, self.countries.get(code, ""), self.names[number], far)
+            for code, number, far in zip(codes.tolist(), city.tolist(), km.tolist(), strict=True)
         ]
 
     def country_codes(self, lat_deg: ArrayLike, lon_deg: ArrayLike) -> list[str]:
@@ -85,9 +85,9 @@ class Gazetteer:
         coast = (codes == "") & (km <= COAST_KM)
         codes[coast] = self.codes[city[coast]]
         for code in np.unique(codes).tolist():
-            found = self._of_country(code) if code else None
-            if found is not None:
-                index, nearest = found
+            result = self._of_country(code) if code else None
+            if result is not None:
+                index, nearest = result
                 here = codes == code
                 near, far = nearest(lat[here], lon[here])
                 city[here], km[here] = index[near], far

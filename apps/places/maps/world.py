@@ -47,15 +47,15 @@ class World:
         for ring, code, (west, south, east, north) in zip(
             self.rings, self.countries, self.boxes, strict=True
         ):
-            own = inside.setdefault(code, np.zeros(len(lat), np.bool_))
+            value = inside.setdefault(code, np.zeros(len(lat), np.bool_))
             for turn in (-360, 0, 360):
                 x = lon + turn
                 near = np.flatnonzero((x >= west) & (x <= east) & (lat >= south) & (lat <= north))
                 if len(near):  # a hole is a ring within a ring
-                    own[near] ^= Outline(ring).contains_points(np.stack([x[near], lat[near]], axis=1))
+                    value[near] ^= Outline(ring).contains_points(np.stack([x[near], lat[near]], axis=1))
         codes = np.full(len(lat), "", "<U2")
-        for code, own in inside.items():
-            codes[own] = code
+        for code, value in inside.items():
+            codes[value] = code
         return codes
 
 
@@ -73,7 +73,7 @@ def load_world(path: Path = FILE) -> World:
     groups = np.split(data["ring_arcs"], np.cumsum(data["ring_lengths"].astype(int))[:-1])
     joined = ((_joined(arcs, group.tolist()), code)
               for group, code in zip(groups, data["ring_countries"].tolist(), strict=True))
-    rings, countries = zip(*(one for one in joined if np.ptp(one[0][:, 1]) > _EDGE_OF_MAP), strict=True)
+    rings, countries = zip(*(item for item in joined if np.ptp(item[0][:, 1]) > _EDGE_OF_MAP), strict=True)
     boxes = np.array([[*ring.min(axis=0), *ring.max(axis=0)] for ring in rings])
     lines = tuple(line for arc in arcs for line in _cut(arc))
     return World(lines, rings, countries, boxes)
@@ -81,7 +81,7 @@ def load_world(path: Path = FILE) -> World:
 
 def _joined(arcs: list[Floats], numbers: list[int]) -> Floats:
     """A ring of arcs end to end; ~n is arc n backwards. Around a pole it is closed along the map's edge."""
-    parts = [arcs[one] if one >= 0 else arcs[~one][::-1] for one in numbers]
+    parts = [arcs[number] if number >= 0 else arcs[~number][::-1] for number in numbers]
     ring = np.concatenate([parts[0][:1], *(part[1:] for part in parts)])
     ring[:, 0] = np.unwrap(ring[:, 0], period=360)
     first, last = ring[0, 0], ring[-1, 0]

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.files import sha256_of, writable_folder, write_whole
 from apps.engine.data.loader import eval_loader
 from apps.zoo.convert import parity
@@ -26,8 +26,8 @@ from backbone.mobilenet import BATCH_NORM_EPS
 from backbone.pretrained import IMAGENET_INPUT, REGISTRY
 from backbone.weights import INPUTS, licence_in, weights_from
 from backbone.weights_files import foreign_kind
-from datasets.base import LabelledPhotos, Photo
-from datasets.image_io import find_photos
+from datasets.base import ClassificationDataset, Photo
+from datasets.image_io import find_images
 
 BATCH = 32
 FEW_PHOTOS = 100
@@ -96,14 +96,14 @@ def _reader(path: Path) -> Callable[[Path], Source] | None:
     return None
 
 
-def import_weights(path: Path, out: Path, options: ImportOptions, screen: Screen) -> dict[str, Any]:
+def import_weights(path: Path, out: Path, options: ImportOptions, console: Console) -> dict[str, Any]:
     """Read a file, un-fold its batch-norm, check it against its source, and write it whole or not at all.
 
     Args:
         path: the file.
         out: the ``.safetensors`` file to write.
         options: what the user says about it.
-        screen: where words go.
+        console: where words go.
 
     Returns:
         ``{"file", "out", "kind", "width", "resolution", "classes", "parameters", "calibrated",
@@ -118,11 +118,11 @@ def import_weights(path: Path, out: Path, options: ImportOptions, screen: Screen
     source = _with_options(source, options)
     _check_out(path, out)
     for note in source.notes:
-        screen.warn(note)
+        console.warn(note)
     resolution = source.resolution or 224
-    pixels = _photos(options, resolution, screen) if options.calibrate else None
+    pixels = _photos(options, resolution, console) if options.calibrate else None
     if pixels is None and source.folded:
-        screen.warn(
+        console.warn(
             f"{path} has its batch-norm folded and no --calibrate DIR was given: the network answers as the "
             "file does, but batch-norm that trains would collapse; keep it frozen, or import with photos"
         )
@@ -141,21 +141,21 @@ def import_weights(path: Path, out: Path, options: ImportOptions, screen: Screen
 
 def _with_options(source: Source, options: ImportOptions) -> Source:
     """What the user says goes before what the file says."""
-    told = INPUT_NAMES[options.input] if options.input else source.input
-    if told not in INPUTS:
+    reported = INPUT_NAMES[options.input] if options.input else source.input
+    if reported not in INPUTS:
         raise RefusedError(
-            f"{source.path} wants an unknown input {told!r}; say which it is with --input "
+            f"{source.path} wants an unknown input {reported!r}; say which it is with --input "
             f"{'/'.join(INPUT_NAMES)}"
         )
     notes = source.notes
-    if source.kind == "pytorch" and told == IMAGENET_INPUT and options.input is None:
+    if source.kind == "pytorch" and reported == IMAGENET_INPUT and options.input is None:
         notes = (*notes, "the file does not say how its input is normalised: taken as torchvision's mean and "
                          "standard deviation of ImageNet; else give --input half")  # fmt: skip
     if source.assumed and (options.resolution is None or options.padding is None):
         notes = (*notes, source.assumed)
     padding = options.padding or source.padding
     resolution = options.resolution or source.resolution
-    return replace(source, input=told, padding=padding, resolution=resolution, notes=notes)
+    return replace(source, input=reported, padding=padding, resolution=resolution, notes=notes)
 
 
 def _check_out(path: Path, out: Path) -> None:
@@ -168,32 +168,32 @@ def _check_out(path: Path, out: Path) -> None:
     writable_folder(out.parent)
 
 
-def _photos(options: ImportOptions, resolution: int, screen: Screen) -> Tensor:
+def _photos(options: ImportOptions, resolution: int, console: Console) -> Tensor:
     """(B, 3, H, W) uint8: some photos of the folder, as ``evaluate`` would show them to the network."""
     assert options.calibrate is not None
-    found = list(find_photos([options.calibrate]))
-    if len(found) < 2:
+    results = list(find_images([options.calibrate]))
+    if len(results) < 2:
         raise ValueError(
-            f"--calibrate {options.calibrate} holds {len(found)} photos; give a folder with two or more, "
+            f"--calibrate {options.calibrate} holds {len(results)} photos; give a folder with two or more, "
             "best a few hundred like those that the network will see"
         )
-    step = max(len(found) / options.photos, 1)
-    chosen = [Photo(found[int(n * step)], 0) for n in range(min(len(found), options.photos))]
-    listing = LabelledPhotos(chosen, ("photo",))
+    step = max(len(results) / options.photos, 1)
+    chosen = [Photo(results[int(n * step)], 0) for n in range(min(len(results), options.photos))]
+    listing = ClassificationDataset(chosen, ("photo",))
     preprocessing = Preprocessing(resolution=resolution)
     loader = eval_loader(listing, preprocessing, batch_size=BATCH, workers=None)
     batches = []
-    with screen.track("reading photos", len(loader)) as update:
+    with console.track("reading photos", len(loader)) as update:
         for number, batch in enumerate(loader.epoch(0), start=1):
             batches.append(batch.images)
-            for one in batch.bad:
-                screen.warn(f"skipped: {one.reason}")
+            for bad_image in batch.bad:
+                console.warn(f"skipped: {bad_image.reason}")
             update(number, "")
-    good = torch.cat([one for one in batches if len(one)] or [torch.empty(0, 3, 1, 1, dtype=torch.uint8)])
+    good = torch.cat([item for item in batches if len(item)] or [torch.empty(0, 3, 1, 1, dtype=torch.uint8)])
     if len(good) < 2:
         raise ValueError(f"--calibrate {options.calibrate}: fewer than two of its photos can be read")
     if len(good) < FEW_PHOTOS:
-        screen.warn(f"batch-norm is measured on {len(good)} photos only; a few hundred are better")
+        console.warn(f"batch-norm is measured on {len(good)} photos only; a few hundred are better")
     return good
 
 
@@ -209,14 +209,14 @@ def _metadata(
 ) -> dict[str, str]:
     """What travels with the weights; every value is text."""
     digest = sha256_of(source.path)
-    known = next((one for one in REGISTRY.values() if one.sha256 == digest), None)
-    told = dict(source.told)
-    own = f"{source.path.name} (sha256 {digest[:16]}), {source.kind}"
-    origin = f"{known.url}, {source.kind}" if known else told.get("source", own)
-    licence = known.licence if known else told.get("licence", licence_in(origin))
+    known = next((value for value in REGISTRY.values() if value.sha256 == digest), None)
+    results = dict(source.declared)
+    text = f"{source.path.name} (sha256 {digest[:16]}), {source.kind}"
+    origin = f"{known.url}, {source.kind}" if known else results.get("source", text)
+    licence = known.licence if known else results.get("licence", licence_in(origin))
     count = 0 if source.classifier is None else len(source.classifier[1])
     batch_norm = "original" if not source.folded else "measured" if measured else "identity"
-    values = told | {
+    values = results | {
         "input": str(source.input), "width": repr(float(width)),
         "padding": source.padding, "resolution": str(resolution), "act": "relu6",
         "classes": CLASSES_1000 if count == 1000 else f"{count} classes without names",

@@ -81,10 +81,10 @@ def _source(path: Path, weights: Weights) -> Source:
     layers = tuple(_layer(path, weights, name) for name in names)
     left_out = sorted(name for name in weights if not _OF_MOBILENET.fullmatch(name))
     notes = (f"left out, as no part of MobileNet: {', '.join(left_out)}",) if left_out else ()
-    found = re.search(r"_(\d{2,3})_tf", path.name)
+    result = re.search(r"_(\d{2,3})_tf", path.name)
     return Source(
         path, "keras-h5", layers, _classifier(weights), "same",
-        resolution=int(found[1]) if found else None, input=HALF_INPUT, notes=notes,
+        resolution=int(result[1]) if result else None, input=HALF_INPUT, notes=notes,
     )
 
 

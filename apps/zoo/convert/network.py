@@ -31,12 +31,12 @@ def slots(width: float) -> tuple[Slot, ...]:
     for name, _ in network.blocks.named_modules(prefix="blocks"):
         if name.count(".") == 2:
             pairs += [(f"{name}.conv_dw", f"{name}.bn1"), (f"{name}.conv_pw", f"{name}.bn2")]
-    found = []
+    results = []
     for conv, norm in pairs:
         module = network.get_submodule(conv)
         assert isinstance(module, nn.Conv2d)
-        found.append(Slot(conv, norm, tuple(module.weight.shape), module.stride[0]))
-    return tuple(found)
+        results.append(Slot(conv, norm, tuple(module.weight.shape), module.stride[0]))
+    return tuple(results)
 
 
 def recognise(source: Source, width: float | None = None) -> tuple[float, tuple[Slot, ...]]:
@@ -88,15 +88,15 @@ def check_numbers(source: Source) -> None:
     for layer in source.layers:
         n = layer.norm
         tensors = (layer.weight, layer.bias, *((n.scale, n.shift, n.mean, n.var) if n else ()))
-        for one in tensors:
-            if one is None:
+        for tensor in tensors:
+            if tensor is None:
                 continue
-            if not torch.isfinite(one).all():
+            if not torch.isfinite(tensor).all():
                 raise RefusedError(f"{source.path}: {layer.name} has numbers that are not finite")
-            if one.ndim == 1 and one.shape[0] != layer.weight.shape[0]:
+            if tensor.ndim == 1 and tensor.shape[0] != layer.weight.shape[0]:
                 raise RefusedError(
                     f"{source.path}: {layer.name} has {layer.weight.shape[0]} channels, "
-                    f"but {one.shape[0]} numbers beside them"
+                    f"but {tensor.shape[0]} numbers beside them"
                 )
     if source.classifier is not None:
         _check_classifier(source, *source.classifier)

@@ -103,7 +103,7 @@ def check_interpreter(source: Source, imported: Imported, pixels: Tensor) -> dic
         interpreter.allocate_tensors()
     except (ImportError, ValueError, RuntimeError):
         return None
-    theirs = np.stack([_run(interpreter, one, imported) for one in pixels])
+    theirs = np.stack([_run(interpreter, pixel, imported) for pixel in pixels])
     ours = imported.answer(pixels.float() / 255).argmax(dim=1).numpy()
     theirs = theirs[:, theirs.shape[1] - len(imported.classifier["bias"]) :]
     same = theirs[np.arange(len(ours)), ours] == theirs.max(axis=1)  # integers tie

@@ -35,19 +35,19 @@ def read_pytorch(path: Path) -> Source:
         ValueError: it is cut off, or a pickle that wants to run code.
     """
     if is_safetensors(path):
-        state, told = read_safetensors(path)
+        state, reported = read_safetensors(path)
     else:
-        state, told = read_state_dict(path), {}
+        state, reported = read_state_dict(path), {}
     modules: Modules = {}
     for name, value in state.items():
         prefix, _, leaf = name.rpartition(".")
         if leaf != "num_batches_tracked":
             modules.setdefault(prefix, {})[leaf] = value.to(torch.float32)
     if "conv_stem" in modules:
-        return _from_timm_names(path, modules, told)
+        return _from_timm_names(path, modules, reported)
     if is_safetensors(path):  # the file keeps its tensors by name, not in the network's order
         modules = dict(sorted(modules.items(), key=lambda item: _natural(item[0])))
-    return _from_order(path, modules, told)
+    return _from_order(path, modules, reported)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -56,18 +56,18 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _from_timm_names(path: Path, modules: Modules, told: dict[str, str]) -> Source:
-    eps = _number(path, told, "eps", BATCH_NORM_EPS)
+def _from_timm_names(path: Path, modules: Modules, results: dict[str, str]) -> Source:
+    eps = _number(path, results, "eps", BATCH_NORM_EPS)
     layers = []
     for slot in slots(1.0):
         weight = modules.get(slot.conv, {}).get("weight")
         if weight is None or weight.ndim != 4:
             raise RefusedError(f"{path} is no MobileNetV1: {slot.conv}.weight is missing or no convolution")
         layers.append(_layer(path, slot.conv, modules[slot.conv], modules.get(slot.norm), eps))
-    return _assemble(path, "timm", layers, modules.get("classifier"), told)
+    return _assemble(path, "timm", layers, modules.get("classifier"), results)
 
 
-def _from_order(path: Path, modules: Modules, told: dict[str, str]) -> Source:
+def _from_order(path: Path, modules: Modules, results: dict[str, str]) -> Source:
     """Each convolution is followed by its batch-norm; a last linear layer, or one of 1 x 1, classifies."""
     layers: list[Layer] = []
     waiting: str | None = None
@@ -90,8 +90,8 @@ def _from_order(path: Path, modules: Modules, told: dict[str, str]) -> Source:
         classifier, waiting = modules[waiting], None  # a classifier stored as a convolution
     if waiting is not None:
         raise RefusedError(f"{path}: no whole batch-norm belongs to {waiting}")
-    told = {"input": IMAGENET_INPUT} | told
-    return _assemble(path, "pytorch", layers, classifier, told)
+    results = {"input": IMAGENET_INPUT} | results
+    return _assemble(path, "pytorch", layers, classifier, results)
 
 
 def _layer(
@@ -107,25 +107,25 @@ def _layer(
 
 
 def _assemble(
-    path: Path, kind: str, layers: list[Layer], top: dict[str, Tensor] | None, told: dict[str, str]
+    path: Path, kind: str, layers: list[Layer], top: dict[str, Tensor] | None, results: dict[str, str]
 ) -> Source:
     classifier = None
     if top is not None and "weight" in top:
         classifier = plain_classifier(top["weight"], top.get("bias", torch.zeros(len(top["weight"]))))
-    told, assumed = completed(path, told)
-    padding: Padding = "same" if told.get("padding") == "same" else "symmetric"
-    if told.get("act", "relu6") != "relu6":
-        raise RefusedError(f"{path} was trained with {told['act']}; the network here has relu6")
-    resolution = int(_number(path, told, "resolution", 0)) or None
-    kept = tuple((key, value) for key, value in told.items() if key not in KNOWN)
+    results, assumed = completed(path, results)
+    padding: Padding = "same" if results.get("padding") == "same" else "symmetric"
+    if results.get("act", "relu6") != "relu6":
+        raise RefusedError(f"{path} was trained with {results['act']}; the network here has relu6")
+    resolution = int(_number(path, results, "resolution", 0)) or None
+    kept = tuple((key, value) for key, value in results.items() if key not in KNOWN)
     return Source(
         path, kind, tuple(layers), classifier, padding, resolution=resolution,
-        input=told.get("input", HALF_INPUT), told=kept, assumed=assumed,
+        input=results.get("input", HALF_INPUT), declared=kept, assumed=assumed,
     )
 
 
-def _number(path: Path, told: dict[str, str], key: str, default: float) -> float:
+def _number(path: Path, results: dict[str, str], key: str, default: float) -> float:
     try:
-        return float(told.get(key, default))
+        return float(results.get(key, default))
     except ValueError as err:
-        raise RefusedError(f"{path}: its metadata say {key}={told[key]!r}, which is no number") from err
+        raise RefusedError(f"{path}: its metadata say {key}={results[key]!r}, which is no number") from err

@@ -63,7 +63,7 @@ class Source:
         padding: of the stride-2 layers.
         resolution: pixels, where the file tells.
         input: a key of ``backbone.weights.INPUTS``, where the file tells or its kind fixes it.
-        told: further metadata of the file, such as ``source`` and ``licence``.
+        declared: further metadata of the file, such as ``source`` and ``licence``.
         notes: sentences that the user should read.
         assumed: one on what was assumed of resolution and padding, where the file tells nothing.
     """
@@ -75,7 +75,7 @@ class Source:
     padding: Padding
     resolution: int | None = None
     input: str | None = None
-    told: tuple[tuple[str, str], ...] = ()
+    declared: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     assumed: str | None = None
 
@@ -137,7 +137,7 @@ def run_directly(
     pooled = x.mean(dim=(2, 3))
     if source.classifier is None:
         return pooled
-    weight, bias = (one.to(x.dtype) for one in source.classifier)
+    weight, bias = (item.to(x.dtype) for item in source.classifier)
     return pooled @ weight.T + bias
 
 

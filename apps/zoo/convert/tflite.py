@@ -209,10 +209,10 @@ class _Walk:
         raise RefusedError(f"{self.path}: {name} is padded by {pad}, which no MobileNetV1 here is")
 
     def _padding(self) -> Padding:
-        found = {layer.padding for layer in self.layers if layer.padding}
-        if len(found) > 1:
+        results = {layer.padding for layer in self.layers if layer.padding}
+        if len(results) > 1:
             raise RefusedError(f"{self.path} pads some layers as TensorFlow and some as PyTorch do")
-        return found.pop() if found else "same"
+        return results.pop() if results else "same"
 
     def _labels(self) -> Any:
         if self.classifier is None:
@@ -265,11 +265,15 @@ class _Walk:
 
     def _quantisation(self, index: int) -> tuple[Array, Array, int]:
         """(scales, zero points, axis); empty without quantisation."""
-        told = self.graph.Tensors(index).Quantization()
-        if told is None or not told.ScaleLength():
+        quantization = self.graph.Tensors(index).Quantization()
+        if quantization is None or not quantization.ScaleLength():
             return np.empty(0, np.float32), np.empty(0, np.int64), 0
-        zero = told.ZeroPointAsNumpy() if told.ZeroPointLength() else np.zeros(told.ScaleLength(), np.int64)
-        return told.ScaleAsNumpy(), zero, int(told.QuantizedDimension())
+        zero = (
+            quantization.ZeroPointAsNumpy()
+            if quantization.ZeroPointLength()
+            else np.zeros(quantization.ScaleLength(), np.int64)
+        )
+        return quantization.ScaleAsNumpy(), zero, int(quantization.QuantizedDimension())
 
     def _options(self, operator: Any, kind: Any) -> Any:
         table, options = operator.BuiltinOptions(), kind()

@@ -53,11 +53,11 @@ def measure(source: Source, slots: tuple[Slot, ...], batches: Iterable[Tensor]) 
         slots: of its layers.
         batches: (B, 3, H, W) each, normalised.
     """
-    found = [Moments() for _ in slots]
+    results = [Moments() for _ in slots]
     strides = tuple(slot.stride for slot in slots)
     for images in batches:
-        run_directly(source, strides, images, lambda number, maps: found[number].add(maps))
-    return found
+        run_directly(source, strides, images, lambda number, maps: results[number].add(maps))
+    return results
 
 
 def to_state(source: Source, slots: tuple[Slot, ...], measured: list[Moments] | None) -> State:

@@ -62,7 +62,7 @@ def test_an_attribute_that_was_asked_for_and_is_constant_is_an_error(
         "--out", tmp_path / "run",
     )
     assert answer.code == 1
-    assert "attribute Bald is 0 on all 12 photos to learn from: nothing can be learned" in answer.last_error
+    assert "attribute Bald is 0 on all 12 training photos: nothing can be learned" in answer.last_error
     assert not (tmp_path / "run" / "config.json").exists()
 
 

@@ -10,12 +10,12 @@ import pytest
 from support import Cli, save_colour
 
 from apps.attributes.data import attribute_split
-from apps.attributes.evaluator import Judged
+from apps.attributes.evaluator import AttributeEvaluation
 from apps.attributes.names import Layout, weights_of
 from apps.attributes.task import AttributesSettings
 from apps.attributes.teachers import load_oracle
 from datasets.faces.attribute_tables import photos_of_table, read_attribute_table
-from datasets.faces.attributes import AttributePhotos
+from datasets.faces.attributes import AttributeDataset
 
 PEOPLE = 16
 
@@ -112,7 +112,7 @@ def test_a_blank_person_is_nobody_in_particular(folder, tmp_path):
         lambda n, image: f"{image},{_red(n)},{'Ann' if n < 8 else ''}",
     )
     read = read_attribute_table(table)
-    photos: AttributePhotos = photos_of_table(folder, read, table)
+    photos: AttributeDataset = photos_of_table(folder, read, table)
     assert photos.people is not None
     assert len(set(photos.people)) == 1 + PEOPLE - 4
     assert any("does not say who is on 24 photos" in note for note in photos.notes)
@@ -122,7 +122,7 @@ def test_an_attribute_with_no_negative_has_no_average_precision():
     """Precision is 1 whatever is said: a mean over attributes would be praised for it."""
     labels = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     said = np.array([[0.1, 0.9], [0.2, 0.1], [0.3, 0.2]])
-    found = Judged(said, labels, ("All", "Some"), ("a", "b", "c")).metrics()
+    found = AttributeEvaluation(said, labels, ("All", "Some"), ("a", "b", "c")).metrics()
     assert found["ap/All"] is None
     assert found["mean_ap"] == found["ap/Some"] == 1
 

@@ -7,18 +7,18 @@ import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
 from apps.attributes.evaluator import (
-    Judged,
+    AttributeEvaluation,
     average_precision,
     balanced_accuracy,
     best_threshold,
 )
 
 
-def _judged(probabilities, labels, **more) -> Judged:
+def _judged(probabilities, labels, **more) -> AttributeEvaluation:
     values, truth = np.array(probabilities, float), np.array(labels, float)
     names = tuple("abcdef"[: values.shape[1]])
     paths = more.pop("paths", [f"p{n // 2}/{n}.jpg" for n in range(len(values))])
-    return Judged(values, truth, names, tuple(paths), **more)
+    return AttributeEvaluation(values, truth, names, tuple(paths), **more)
 
 
 @pytest.mark.parametrize("levels", [2, 5, 1000])

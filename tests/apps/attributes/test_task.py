@@ -16,8 +16,8 @@ from apps.attributes.emulation import emulation
 from apps.attributes.names import Layout, weights_of
 from apps.attributes.task import Attributes, AttributesSettings
 from apps.attributes.teachers import as_probabilities, load_oracle, teacher_columns
-from apps.engine.core.console import Screen
-from datasets.image_io import find_photos
+from apps.engine.core.console import Console
+from datasets.image_io import find_images
 
 PEOPLE, EACH = 20, 2
 
@@ -83,7 +83,7 @@ def test_evaluate_says_what_the_training_said_and_adds_groups(cli, run, tmp_path
 
 
 def test_predict_on_crops_gives_probability_threshold_and_decision(cli, run, squares):
-    photo = next(find_photos([squares / "images"]))
+    photo = next(find_images([squares / "images"]))
     answer = cli("predict", photo, "--checkpoint", run, "--crops")
     assert answer.code == 0, answer.err
     (line,) = answer.lines
@@ -94,7 +94,7 @@ def test_predict_on_crops_gives_probability_threshold_and_decision(cli, run, squ
 
 
 def test_predict_on_photos_says_where_there_is_no_face(cli, run, squares):
-    photo = next(find_photos([squares / "images"]))
+    photo = next(find_images([squares / "images"]))
     answer = cli("predict", photo, "--checkpoint", run)
     assert answer.code == 0
     assert answer.lines == [{"path": str(photo), "error": "no face found"}]
@@ -165,7 +165,7 @@ def test_an_attribute_that_is_constant_is_refused(cli, squares, tmp_path):
     table.write_text("\n".join([lines[0], *(line.rpartition(",")[0] + ",0" for line in lines[1:])]) + "\n")
     answer = _finetune(cli, squares, tmp_path / "run", "--table", table)
     assert answer.code == 1
-    assert "attribute Old is 0 on all 32 photos to learn from" in answer.last_error
+    assert "attribute Old is 0 on all 32 training photos" in answer.last_error
 
 
 def test_another_table_than_the_checkpoint_knows_is_refused(cli, run, squares, tmp_path):
@@ -191,8 +191,8 @@ def test_an_attribute_without_a_positive_is_null(cli, run, squares, tmp_path):
 def test_a_teacher_that_knows_nothing_of_it_is_refused(run, squares):
     with pytest.raises(ValueError, match="knows Red, Bright, age:5, and none of Smiling"):
         teacher_columns(
-            str(run), Layout(("Smiling",)), list(find_photos([squares / "images" / "p0"])), ["a", "b"],
-            folder=squares.parent / "kept", screen=Screen(quiet=True), workers=0,
+            str(run), Layout(("Smiling",)), list(find_images([squares / "images" / "p0"])), ["a", "b"],
+            folder=squares.parent / "kept", console=Console(quiet=True), workers=0,
         )
 
 
@@ -219,9 +219,15 @@ def test_an_onnx_teacher_that_gives_nan_names_the_photo(squares, tmp_path):
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
         return path
 
-    paths = list(find_photos([squares / "images" / "p0"]))
+    paths = list(find_images([squares / "images" / "p0"]))
     layout, kept = Layout(("Red", "Bright")), tmp_path / "kept"
-    asked = {"paths": paths, "images": ["a", "b"], "folder": kept, "screen": Screen(quiet=True), "workers": 0}
+    asked = {
+        "paths": paths,
+        "images": ["a", "b"],
+        "folder": kept,
+        "screen": Console(quiet=True),
+        "workers": 0,
+    }
     means = teacher_columns(str(model("s")), layout, **asked)
     red_first = means[0]
     assert red_first[0] > red_first[1], "it is red"
@@ -356,6 +362,6 @@ def test_a_dataset_asks_no_network_and_the_preparation_does(run, squares, tmp_pa
     task = Attributes(AttributesSettings(data=squares, teacher=str(run), names="Red,Bright", workers=0))
     with pytest.raises(FileNotFoundError, match="are not computed for these"):
         task.dataset("train")
-    task.prepare("train", Screen(quiet=True))
+    task.prepare("train", Console(quiet=True))
     columns = task.dataset("train").columns
     assert ((columns > 0) & (columns < 1)).all()

@@ -198,14 +198,14 @@ def test_a_photo_that_an_older_version_lost_is_embedded_again(
     cli: Cli, outputs: Path, tmp_path: Path
 ) -> None:
     from apps.faces.extraction.manifest import read_ledger, write_ledger
-    from apps.faces.extraction.table import Seen
+    from apps.faces.extraction.table import ImageRecord
 
     save_colour(tmp_path / "lost.png", COLOURS["blue"])
     table = tmp_path / "faces.parquet"
     embed(cli, outputs / "tiny.safetensors", table, outputs / "crops" / "a.png")
     known = read_ledger(table)
     stat = (tmp_path / "lost.png").stat()
-    lost = Seen(
+    lost = ImageRecord(
         str(tmp_path / "lost.png"), "0" * 64, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, "one", "Ada",
         0, "6 faces found, and exactly one was asked for",
     )

@@ -16,7 +16,7 @@ from support import Cli
 from apps.engine.core.spec import HeadSpec, ModelSpec
 from apps.export.page.detector import OUTPUTS, networks, usage
 from apps.faces.extraction.embedder import load_face_model
-from apps.faces.extraction.extractor import Looked, Looker
+from apps.faces.extraction.extractor import Extraction, FaceExtractor
 from apps.faces.extraction.sources import find_sources
 from apps.faces.verification.protocol import Operating
 from apps.faces.verification.thresholds import write_thresholds
@@ -61,8 +61,8 @@ def test_the_networks_answer_as_facenet_pytorchs_do() -> None:
             np.testing.assert_allclose(one, wanted, atol=1e-5)
 
 
-def _looked(photos: list[Path], student: Path) -> list[Looked]:
-    looker = Looker(load_face_model(checkpoint=student).info.resolution)
+def _looked(photos: list[Path], student: Path) -> list[Extraction]:
+    looker = FaceExtractor(load_face_model(checkpoint=student).info.resolution)
     return [looker(source) for source in find_sources(map(str, photos), sys.stdin)]
 
 

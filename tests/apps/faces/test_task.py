@@ -11,7 +11,7 @@ import torch
 from faces_support import DIM, EACH, FAST, PEOPLE, config_of, names_of
 from support import Cli
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.faces.extraction.embedder import load_face_model
 from apps.faces.task import Faces, FacesSettings, centred
 from apps.faces.teachers import teacher_vectors
@@ -109,18 +109,18 @@ def test_a_run_teaches_another_and_its_vectors_are_kept(
 ) -> None:
     names = names_of(people)
     paths = [people / f"{name}.png" for name in names]
-    first, gone = teacher_vectors(str(student), paths, names, folder=tmp_path, screen=Screen())
+    first, gone = teacher_vectors(str(student), paths, names, folder=tmp_path, console=Console())
     assert not gone.any()
     (kept,) = tmp_path.glob("vectors-*.npz")
     stamp = kept.stat().st_mtime_ns
-    again, _ = teacher_vectors(str(student), paths, names, folder=tmp_path, screen=Screen())
+    again, _ = teacher_vectors(str(student), paths, names, folder=tmp_path, console=Console())
     np.testing.assert_allclose(first, again, atol=1e-6)
     assert kept.stat().st_mtime_ns == stamp
     model = load_face_model(checkpoint=student)
     from apps.faces.extraction.align import square_crop
-    from datasets.image_io import read_photo
+    from datasets.image_io import read_image
 
-    own = model.vectors([square_crop(read_photo(paths[0]), 32)])[0]
+    own = model.vectors([square_crop(read_image(paths[0]), 32)])[0]
     np.testing.assert_allclose(first[0], own, atol=1e-5)
 
 
@@ -140,12 +140,12 @@ def test_an_onnx_file_teaches(people: Path, tmp_path: Path, raw: bool) -> None:
     )
     names = names_of(people)[:3]
     paths = [people / f"{name}.png" for name in names]
-    vectors, gone = teacher_vectors(str(file), paths, names, folder=tmp_path / "kept", screen=Screen())
+    vectors, gone = teacher_vectors(str(file), paths, names, folder=tmp_path / "kept", console=Console())
     assert not gone.any()
     from apps.faces.extraction.align import square_crop
-    from datasets.image_io import read_photo
+    from datasets.image_io import read_image
 
-    pixels = np.asarray(square_crop(read_photo(paths[0]), 16), np.float32).transpose(2, 0, 1)
+    pixels = np.asarray(square_crop(read_image(paths[0]), 16), np.float32).transpose(2, 0, 1)
     wanted = pixels.reshape(3, 2, 8, 2, 8).mean(axis=(2, 4)).ravel()
     wanted = wanted if raw else (wanted - 127.5) / 127.5
     np.testing.assert_allclose(vectors[0], wanted / np.linalg.norm(wanted), atol=1e-4)
@@ -166,7 +166,7 @@ def test_facenet_teaches_with_the_weights_that_its_package_keeps(
     names = names_of(people)[:2]
     paths = [people / f"{name}.png" for name in names]
     vectors, gone = teacher_vectors(
-        "facenet:vggface2", paths, names, folder=tmp_path / "kept", screen=Screen()
+        "facenet:vggface2", paths, names, folder=tmp_path / "kept", console=Console()
     )
     assert vectors.shape == (2, 512)
     assert not gone.any()
@@ -251,12 +251,12 @@ def test_a_dataset_runs_no_network_and_the_preparation_does_so_once(
     task = Faces(FacesSettings(data=people, teacher=str(student), val_share=0.5))
     with pytest.raises(FileNotFoundError, match="are not computed for these"):
         task.dataset("train")
-    task.prepare("train", Screen(quiet=True))
+    task.prepare("train", Console(quiet=True))
     (kept,) = tmp_path.rglob("vectors-*.npz")
     photos = task.dataset("train")
     assert photos.vectors is not None and photos.vectors.shape == (len(photos), DIM)
     stamp = kept.stat().st_mtime_ns
-    task.prepare("train", Screen(quiet=True))
+    task.prepare("train", Console(quiet=True))
     assert kept.stat().st_mtime_ns == stamp
-    task.prepare("val", Screen(quiet=True))
+    task.prepare("val", Console(quiet=True))
     assert len(list(tmp_path.rglob("vectors-*.npz"))) == 1, "evaluation needs no teacher"

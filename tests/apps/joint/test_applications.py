@@ -62,7 +62,7 @@ def test_boxes_and_attributes_are_taught_on_one_backbone(
     cli: Cli, boxes: Path, faces: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    answer = cli(*words(boxes, faces), "--epochs", 2, "--batch-norm", "learn", "--out", run)
+    answer = cli(*words(boxes, faces), "--epochs", 2, "--bn", "train", "--out", run)
     assert answer.code == 0, answer.err
     assert {"objects/ap50", "attributes/mean_ap"} <= set(answer.lines[0]["metrics"])
     prints = {run_dir.read_config(run / name).fingerprint for name in ("objects", "attributes")}
@@ -109,7 +109,7 @@ def test_a_joint_training_that_is_killed_ends_as_if_it_had_not_been(
     cli: Cli, boxes: Path, faces: Path, tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of an epoch leaves no time to tidy up; the state of seconds before goes on."""
-    more = ("--epochs", 6, "--batch-norm", "learn", "--save-every", 0.05)
+    more = ("--epochs", 6, "--bn", "train", "--save-every", 0.05)
     common = [str(word) for word in (*words(boxes, faces), *more)]
     assert cli(*common, "--out", tmp_path / "whole").code == 0
     run = tmp_path / "run"

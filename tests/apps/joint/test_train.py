@@ -47,7 +47,7 @@ def joint_run(
 ) -> Path:
     """A finished joint training from scratch with statistics of all tasks together."""
     run = tmp_path_factory.mktemp("joint") / "run"
-    answer = cli(*words(colours, lights), "--epochs", 4, "--batch-norm", "learn", "--out", run)
+    answer = cli(*words(colours, lights), "--epochs", 4, "--bn", "train", "--out", run)
     assert answer.code == 0, answer.err
     return run
 
@@ -119,8 +119,8 @@ def test_one_run_twice_gets_a_number_and_a_bad_photo_is_an_error_line(
 
 
 @pytest.mark.parametrize("extra", [
-    ("--batch-norm", "apart", "--loss-weights", "learned", "--task-sampling", "size"),
-    ("--batch-norm", "learn", "--ema", 0.9, "--task-sampling", "weighted", "--share", "lights=3"),
+    ("--bn", "apart", "--loss-weights", "learned", "--task-sampling", "size"),
+    ("--bn", "train", "--ema", 0.9, "--task-sampling", "weighted", "--share", "lights=3"),
 ])
 def test_a_joint_training_that_is_broken_off_goes_on_bit_for_bit(
     cli: Cli, colours: Path, lights: Path, tmp_path: Path, extra: tuple[object, ...]
@@ -182,7 +182,7 @@ def test_batch_norm_apart_gives_each_task_its_own_statistics_and_says_that_no_pa
     cli: Cli, colours: Path, lights: Path, tmp_path: Path
 ) -> None:
     answer = cli(
-        *words(colours, lights), "--batch-norm", "apart", "--epochs", 1, "--loss-weights", "learned",
+        *words(colours, lights), "--bn", "apart", "--epochs", 1, "--loss-weights", "learned",
         "--out", tmp_path / "run",
     )
     assert answer.code == 0, answer.err
@@ -225,7 +225,7 @@ def test_bad_usage_is_refused_in_one_line(cli: Cli, colours: Path, tmp_path: Pat
         ("joint", "dogs", "imagenet", "--data", "cats=x"): "there is no such task",
         ("joint", "dogs", "imagenet", "--share", "dogs=0"): "must be above 0",
         ("joint", "dogs", "imagenet", "--set", "dogs.nothing=1"): "no option 'nothing'",
-        ("joint", "dogs", "imagenet", "--batch-norm", "apart", "--ema", "0.9"): "give one",
+        ("joint", "dogs", "imagenet", "--bn", "apart", "--ema", "0.9"): "give one",
     }
     for given, words_of in cases.items():
         answer = cli(*given, *out)
@@ -326,9 +326,9 @@ def test_a_task_gets_the_options_that_it_knows_and_its_own_win() -> None:
         ["a=dogs", "b=imagenet"], data={"a": Path("x"), "b": Path("y")}, share={}, weight={"b": 2.0},
         given={"a": {"smoothing": 0.3}},
     )
-    common = {"smoothing": 0.2, "batch_norm": "apart", "monitor": "mean", "task_sampling": "size"}
+    common = {"smoothing": 0.2, "bn": "apart", "monitor": "mean", "task_sampling": "size"}
     assert first.settings(common) == {
-        "smoothing": 0.3, "batch_norm": "learn", "data": Path("x").absolute(),
+        "smoothing": 0.3, "bn": "train", "data": Path("x").absolute(),
     }
     assert second.settings(common)["smoothing"] == 0.2
     assert second.weight == 2.0

@@ -13,7 +13,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from apps.objects.coco_metrics import FIGURES, Judged, check_results, evaluate_coco
+from apps.objects.coco_metrics import FIGURES, DetectionEvaluation, check_results, evaluate_coco
 
 KINDS = ["perfect", "random", "crowd", "one photo's results only"]
 
@@ -88,20 +88,20 @@ def test_real_annotations_give_the_figures_of_pycocotools(shared: Path) -> None:
 
 
 def test_no_detection_at_all_is_an_ap_of_zero() -> None:
-    figures = Judged(scene(3), [], ("",) * 8).figures
+    figures = DetectionEvaluation(scene(3), [], ("",) * 8).figures
     assert figures["ap"] == figures["ap50"] == 0 and figures["errors/missed"] == 40
 
 
 def test_figures_have_names_and_undefined_ones_are_left_out() -> None:
     """No object of the scene is small, and of that nothing can be said."""
     truth = scene(3)
-    figures = Judged(truth, perfect(truth), ("",) * 8).figures
+    figures = DetectionEvaluation(truth, perfect(truth), ("",) * 8).figures
     assert set(FIGURES) - figures.keys() == {"ap_small", "ar_small"}
     assert figures["ap/cat"] == figures["ap/dog"] == figures["ap"] == pytest.approx(1)
 
 
 def test_intervals_hold_the_figure_and_are_the_same_each_time() -> None:
-    judged = Judged(*case("random"), ("",) * 8)
+    judged = DetectionEvaluation(*case("random"), ("",) * 8)
     once, again = judged.bootstrap(draws=30), judged.bootstrap(draws=30)
     assert once == again and once["ap50"][0] < judged.figures["ap50"] < once["ap50"][1]
 

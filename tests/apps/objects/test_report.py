@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.objects.coco_metrics import Judged
+from apps.objects.coco_metrics import DetectionEvaluation
 from apps.objects.errors import KINDS, confusion, matched
 from apps.objects.plots import FOUND, drawn
 from apps.objects.report import write_objects_report
@@ -91,7 +91,7 @@ def test_classes_that_occur_least_are_one_row_and_no_object_is_lost() -> None:
     assert np.diag(part.matrix).tolist() == [5, 4, 3, 3, 0] and part.matrix.sum() == len(marks)
 
 
-def judged(folder: Path) -> Judged:
+def judged(folder: Path) -> DetectionEvaluation:
     truth = scene(
         mark(1, [10, 20, 200, 300]), mark(5, [300, 100, 200, 200], image=2), photos=3
     )
@@ -101,7 +101,7 @@ def judged(folder: Path) -> Judged:
     for n in (1, 2, 3):
         paths.append(str(folder / f"<b>{n}.jpg"))
         Image.new("RGB", (640, 480), (80, 90, 160)).save(paths[-1])
-    return Judged(truth, results, tuple(paths))
+    return DetectionEvaluation(truth, results, tuple(paths))
 
 
 def test_the_page_has_history_matrix_curves_and_the_best_and_worst_photos(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_results_without_a_training_or_a_photo_have_a_page_too(tmp_path: Path) -
     found = judged(tmp_path)
     for path in found.paths:
         Path(path).unlink()
-    nothing = Judged(found.truth, [], found.paths)
+    nothing = DetectionEvaluation(found.truth, [], found.paths)
     files = write_objects_report(tmp_path / "out", "t", nothing, {})
     assert [one.name for one in files] == ["report.html", "precision-recall.png", "confusion.png"]
     page = files[0].read_text()
@@ -132,7 +132,7 @@ def test_classes_of_any_name_are_drawn_and_written(tmp_path: Path) -> None:
     """Mathematics, markup, line breaks and broken letters; a page must come whatever a class is called."""
     found = judged(tmp_path)
     names = [{"id": n, "name": name} for n, name in zip((1, 5), HOSTILE, strict=True)]
-    hostile = Judged(found.truth | {"categories": names}, found.results, found.paths)
+    hostile = DetectionEvaluation(found.truth | {"categories": names}, found.results, found.paths)
     page = write_objects_report(tmp_path / "out", "t", hostile, {})[0].read_text(errors="replace")
     assert "<script" not in page and "$\\frac{$ &lt;script&gt;" in page
 

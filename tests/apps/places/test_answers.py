@@ -11,14 +11,14 @@ import torch
 from apps.places.answers import (
     abstains,
     album_log_probabilities,
+    confidence,
     coverage_of_credible_areas,
     credible_area_km2,
     credible_cells,
     describe,
-    sureness,
 )
 from apps.places.cells import s2, s2_shapes
-from apps.places.cells.partition import Grid, Limits, build
+from apps.places.cells.partition import CellPartition, Limits, build
 from apps.places.cells.sphere import distance_km
 from apps.places.targets import frequency_order, move, neighbour_weights, offset_targets, radii_km
 from heads import GeoCells
@@ -34,7 +34,7 @@ def photos() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def grid(photos: tuple[np.ndarray, np.ndarray]) -> Grid:
+def grid(photos: tuple[np.ndarray, np.ndarray]) -> CellPartition:
     return build(*photos, Limits(60, 5))[0]
 
 
@@ -72,19 +72,19 @@ def test_an_album_is_the_mean_of_its_log_probabilities() -> None:
         album_log_probabilities(np.zeros((0, 3)))
 
 
-def test_a_model_abstains_where_its_probability_lies_in_no_region(grid: Grid) -> None:
+def test_a_model_abstains_where_its_probability_lies_in_no_region(grid: CellPartition) -> None:
     one, even = np.zeros(len(grid)), np.full(len(grid), 1 / len(grid))
     one[3] = 1
     both = np.stack([one, even])
     near = distance_km(grid.lat[0], grid.lon[0], grid.lat, grid.lon) <= 200
-    assert sureness(both, grid) == pytest.approx([1, near.mean()])
+    assert confidence(both, grid) == pytest.approx([1, near.mean()])
     assert abstains(both, grid, 0.9).tolist() == [False, True]
     assert abstains(both, grid, 0.0).tolist() == [False, False]
-    with pytest.raises(ValueError, match="least sureness from 0 to 1, got 2"):
+    with pytest.raises(ValueError, match="least confidence from 0 to 1, got 2"):
         abstains(both, grid, 2)
 
 
-def test_an_answer_is_coarse_unless_it_is_asked_to_be_precise(grid: Grid) -> None:
+def test_an_answer_is_coarse_unless_it_is_asked_to_be_precise(grid: CellPartition) -> None:
     paris = int(grid.nearest(np.array([48.8]), np.array([2.3]))[0][0])
     probabilities = np.full(len(grid), 0.1 / (len(grid) - 1))
     probabilities[paris] = 0.9
@@ -104,7 +104,7 @@ def test_an_answer_is_coarse_unless_it_is_asked_to_be_precise(grid: Grid) -> Non
     assert (unsure["abstains"], unsure["lat"], unsure["country"], unsure["city"]) == (True, None, None, None)
 
 
-def test_targets_are_shared_by_distance_and_add_up_to_one(grid: Grid) -> None:
+def test_targets_are_shared_by_distance_and_add_up_to_one(grid: CellPartition) -> None:
     index, weights = neighbour_weights(grid, 65, count=8)
     assert index.shape == weights.shape == (len(grid), 8)
     assert (index[:, 0] == np.arange(len(grid))).all()
@@ -125,20 +125,22 @@ def test_targets_are_shared_by_distance_and_add_up_to_one(grid: Grid) -> None:
 
 def test_cells_that_share_a_representative_still_have_themselves_first() -> None:
     ids = s2.children(s2.faces(3)[:1])[0]
-    twins = Grid(ids, np.ones(4), np.full(4, 1.0), np.full(4, 2.0), np.full(4, -1))
+    twins = CellPartition(ids, np.ones(4), np.full(4, 1.0), np.full(4, 2.0), np.full(4, -1))
     index, weights = neighbour_weights(twins, 10, count=3)
     assert (index[:, 0] == np.arange(4)).all()
     assert all(len(set(row)) == 3 for row in index.tolist())
     assert weights == pytest.approx(np.full((4, 3), 1 / 3))
 
 
-def test_cells_are_ordered_by_their_photos(grid: Grid) -> None:
+def test_cells_are_ordered_by_their_photos(grid: CellPartition) -> None:
     order = frequency_order(grid)
     assert sorted(order) == list(range(len(grid)))
     assert (np.diff(grid.weights[order]) <= 0).all()
 
 
-def test_an_offset_leads_back_to_the_photo(photos: tuple[np.ndarray, np.ndarray], grid: Grid) -> None:
+def test_an_offset_leads_back_to_the_photo(
+    photos: tuple[np.ndarray, np.ndarray], grid: CellPartition
+) -> None:
     lat, lon = photos
     index = grid.locate(lat, lon)
     known = index >= 0

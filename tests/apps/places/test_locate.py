@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from support import Cli, save_colour
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.places import locate as module
 from apps.places.cells import s2, s2_shapes
-from apps.places.cells.partition import Grid, Limits, build
+from apps.places.cells.partition import CellPartition, Limits, build
 from apps.places.cells.sphere import distance_km
 from apps.places.locate import moved
 from apps.places.targets import offset_targets
@@ -117,7 +117,7 @@ def test_the_map_says_what_the_lines_say(
     for number in range(photos):
         save_colour(tmp_path / "in" / f"{number}.png", (9, 9, 9))
     ids = np.sort(s2.parents(s2.leaf_ids([55.68, 50.94, 50.96], [12.57, 6.96, 6.96]), 13))
-    grid = Grid(ids, np.ones(3), *s2_shapes.centres_deg(ids), np.full(3, -1))
+    grid = CellPartition(ids, np.ones(3), *s2_shapes.centres_deg(ids), np.full(3, -1))
     logs = np.log(np.where(grid.lat > 53, 0.36, 0.32))
     config = SimpleNamespace(classes=())
 
@@ -131,7 +131,7 @@ def test_the_map_says_what_the_lines_say(
     drawn: list[Any] = []
     monkeypatch.setattr(module, "write_map", lambda *given, **_: drawn.append(given))
     asked = module.Asked(album=album, map=tmp_path / "map.html")
-    lines = list(module.locate([tmp_path / "in"], tmp_path, asked, Screen(quiet=True)))
+    lines = list(module.locate([tmp_path / "in"], tmp_path, asked, Console(quiet=True)))
     (path, _, probabilities, answer), = drawn
     assert path == tmp_path / "map.html" and probabilities.sum() == pytest.approx(1)
     assert answer["country"] == "DK"

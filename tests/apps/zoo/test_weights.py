@@ -194,9 +194,9 @@ FETCH = """
 from pathlib import Path
 import sys
 from apps.zoo.convert.importer import ImportOptions
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.zoo.weights import fetch_weights
-told = fetch_weights(sys.argv[1], Path(sys.argv[2]), options=ImportOptions(), screen=Screen(),
+told = fetch_weights(sys.argv[1], Path(sys.argv[2]), options=ImportOptions(), screen=Console(),
                      on_progress=lambda *_: None)
 print(told["kind"])
 """

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from apps.objects.layouts import read_boxes
-from datasets.detection.base import BoxedPhotos
+from datasets.detection.base import DetectionDataset
 
 SIZE = (80, 60)
 BOXES = {"a": [("cat", 10, 10, 30, 40), ("dog", 40, 20, 70, 50)], "b": [("dog", 0, 0, 20, 20)], "c": []}
@@ -89,7 +89,7 @@ WRITERS = {"coco": write_coco, "voc": write_voc, "yolo": write_yolo, "csv": writ
 @pytest.mark.parametrize("layout", WRITERS)
 def test_each_layout_gives_the_same_boxes_and_keeps_empty_photos(layout: str, tmp_path: Path) -> None:
     WRITERS[layout](tmp_path)
-    found = BoxedPhotos(read_boxes(tmp_path, "train"))
+    found = DetectionDataset(read_boxes(tmp_path, "train"))
     assert found.classes == ("cat", "dog") and len(found) == 3
     for index, marks in enumerate(BOXES.values()):
         boxes, labels, ignored, size, _ = found.target(index)
@@ -134,19 +134,19 @@ def spoil(data: dict[str, Any], change: str) -> Any:
 def test_broken_coco_files_are_refused_in_one_line(change: str, said: str, tmp_path: Path) -> None:
     write_coco(tmp_path, spoil(coco_data(), change))
     with pytest.raises((ValueError, FileNotFoundError), match=said) as caught:
-        BoxedPhotos(read_boxes(tmp_path, "train"))
+        DetectionDataset(read_boxes(tmp_path, "train"))
     assert "\n" not in str(caught.value)
 
 
 def test_a_class_that_the_model_does_not_know_is_named(tmp_path: Path) -> None:
     write_coco(tmp_path)
     with pytest.raises(ValueError, match="class 'cat', which the model does not know; it knows dog"):
-        BoxedPhotos(read_boxes(tmp_path, "train"), ["dog"])
+        DetectionDataset(read_boxes(tmp_path, "train"), ["dog"])
 
 
 def test_labels_follow_the_order_of_the_model(tmp_path: Path) -> None:
     write_coco(tmp_path)
-    found = BoxedPhotos(read_boxes(tmp_path, "train"), ["dog", "bus", "cat"])
+    found = DetectionDataset(read_boxes(tmp_path, "train"), ["dog", "bus", "cat"])
     assert found.target(0)[1].tolist() == [2, 0]
 
 

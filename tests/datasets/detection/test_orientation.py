@@ -14,7 +14,7 @@ from support import Cli
 from apps.objects.coco_metrics import Judged
 from apps.objects.evaluate import numbered
 from apps.objects.layouts import read_boxes
-from datasets.detection.base import BoxedPhotos
+from datasets.detection.base import DetectionDataset
 from datasets.image_io import read_pixels
 
 STORED, BOX = (120, 80), (10, 20, 40, 70)  # width and height; the red thing on the pixels as stored
@@ -81,7 +81,7 @@ def test_boxes_of_the_pixels_as_stored_are_turned_with_the_photo(
 ) -> None:
     """The annotated size is the stored one, so the boxes lie there as well."""
     write(tmp_path, turn, STORED, BOX)
-    found = BoxedPhotos(read_boxes(tmp_path, "val"))
+    found = DetectionDataset(read_boxes(tmp_path, "val"))
     boxes, _, _, size, _ = found.target(0)
     assert np.abs(boxes[0] - red(found.pixels(0))).max() <= 1
     assert size.tolist() == [80, 120] and found.pixels(0).shape == (120, 80, 3)
@@ -94,7 +94,7 @@ def test_boxes_of_the_photo_as_shown_stay_as_they_are(write: Any, turn: int, tmp
     box = red(read_pixels(tmp_path / "shown.jpg"))
     size = (80, 120) if turn in SIDEWAYS else STORED
     write(tmp_path / "data", turn, size, tuple(box))
-    found = BoxedPhotos(read_boxes(tmp_path / "data", "val"))
+    found = DetectionDataset(read_boxes(tmp_path / "data", "val"))
     boxes, _, _, told, _ = found.target(0)
     assert boxes[0].tolist() == pytest.approx(box, abs=1e-3) and told.tolist() == list(size)
 
@@ -109,7 +109,7 @@ def test_result_files_have_boxes_where_the_annotations_have_them(
     (tmp_path / "found.json").write_text(json.dumps([one]))
     answer = cli("evaluate", "objects", "--predictions", tmp_path / "found.json", "--data", tmp_path)
     assert answer.code == 0 and json.loads(answer.out)["metrics"]["ap"] == pytest.approx(1), answer.err
-    photos = BoxedPhotos(read_boxes(tmp_path, "val"))
+    photos = DetectionDataset(read_boxes(tmp_path, "val"))
     x1, y1, x2, y2 = photos.target(0)[0][0].tolist()
     ours = {"image_id": 1, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": 0.9}
     judged = Judged({}, [ours], (str(photos.photos[0].path),))

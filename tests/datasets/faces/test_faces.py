@@ -13,7 +13,7 @@ from PIL import Image
 from datasets.faces.identities import Identities, draw_pairs
 from datasets.faces.insightface_bin import VerificationBin
 from datasets.faces.lfw import LFW, Pair, is_lfw, read_pairs
-from datasets.image_io import BadPhotoError
+from datasets.image_io import BadImageError
 
 
 def photo(path: Path) -> Path:
@@ -91,7 +91,7 @@ def test_people_are_folders_and_photos_are_read_when_asked_for(tmp_path: Path) -
     assert people.classes == ("n000002", "n000009")
     assert [one.label for one in people.photos] == [0, 0, 1, 1]
     assert people[0][0].mode == "RGB"
-    with pytest.raises(BadPhotoError):
+    with pytest.raises(BadImageError):
         people[3]
 
 
@@ -210,7 +210,7 @@ def test_broken_verification_files_are_refused_in_one_line(
 
 def test_a_broken_picture_in_a_verification_file_is_named_by_its_number(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(pickle.dumps(([encoded(1), b"no picture"], [True])))
-    with pytest.raises(BadPhotoError, match=r"a\.bin#1: damaged"):
+    with pytest.raises(BadImageError, match=r"a\.bin#1: damaged"):
         VerificationBin(tmp_path / "a.bin")[1]
     with pytest.raises(FileNotFoundError, match=r"such as lfw\.bin"):
         VerificationBin(tmp_path / "no.bin")

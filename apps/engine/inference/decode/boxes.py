@@ -16,27 +16,27 @@ Floats = NDArray[np.float32]
 Found = tuple[Floats, Floats, NDArray[np.int64]]  # boxes on the square, scores, labels
 
 
-def suppressed(boxes: Floats, scores: Floats, told: Mapping[str, Any]) -> Found:
+def suppressed(boxes: Floats, scores: Floats, results: Mapping[str, Any]) -> Found:
     """The best boxes of one photo, class by class; what ``heads.detections.suppressed`` gives.
 
     Args:
         boxes: (A, 4) pixels of the square.
         scores: (A, K), 0 to 1.
-        told: ``size``, ``threshold``, ``overlap``, ``candidates`` and ``most`` of the head.
+        results: ``size``, ``threshold``, ``overlap``, ``candidates`` and ``most`` of the head.
 
     Returns:
         Boxes (N, 4) cut to the square, scores (N,) and labels (N,), best first.
     """
-    rows, labels = np.nonzero(scores > told["threshold"])
-    found = scores[rows, labels]
-    order = np.argsort(-found, kind="stable")[: told["candidates"]]
-    cut, found, labels = boxes[rows[order]].clip(0, told["size"]), found[order], labels[order]
-    kept = np.ones(len(found), bool)
+    rows, labels = np.nonzero(scores > results["threshold"])
+    result = scores[rows, labels]
+    order = np.argsort(-result, kind="stable")[: results["candidates"]]
+    cut, result, labels = boxes[rows[order]].clip(0, results["size"]), result[order], labels[order]
+    kept = np.ones(len(result), bool)
     for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        kept[own] = _best(cut[own], told["overlap"])
-    best = np.flatnonzero(kept)[: told["most"]]
-    return cut[best], found[best], labels[best]
+        custom = np.flatnonzero(labels == label)
+        kept[custom] = _best(cut[custom], results["overlap"])
+    best = np.flatnonzero(kept)[: results["most"]]
+    return cut[best], result[best], labels[best]
 
 
 def _best(boxes: Floats, overlap: float) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from apps.engine.data.samplers import EpochBatches
 from apps.engine.training.frozen.features import cached_features, data_key, pooled_features
 from apps.engine.training.loop import rate
 from apps.engine.training.setup import TrainSetup
-from datasets.base import LabelledPhotos
+from datasets.base import ClassificationDataset
 
 
 def pools(setup: TrainSetup) -> bool:
@@ -27,7 +27,7 @@ def pools(setup: TrainSetup) -> bool:
 def fit_head(setup: TrainSetup, task: AnyTask) -> None:
     """Fit the task's head to the features of the photos as they are; the first process fits."""
     setup.backbone.freeze()
-    with setup.screen.track("features", len(setup.plain)) as update:
+    with setup.console.track("features", len(setup.plain)) as update:
         features, targets, _, bad = pooled_features(
             setup.backbone, setup.plain, stride=setup.head.strides[0], world=setup.world,
             dtype=setup.precision,
@@ -35,7 +35,7 @@ def fit_head(setup: TrainSetup, task: AnyTask) -> None:
         )
     setup.skipped.note(bad)
     if setup.world.is_main:
-        setup.screen.say(task.fit_head(setup.head, features, as_tensors(targets)))
+        setup.console.say(task.fit_head(setup.head, features, as_tensors(targets)))
     setup.world.broadcast_state(setup.head)
 
 
@@ -59,7 +59,7 @@ class FeatureLoader:
     """
 
     def __init__(
-        self, photos: LabelledPhotos, features: NDArray[np.float32], targets: Any,
+        self, photos: ClassificationDataset, features: NDArray[np.float32], targets: Any,
         indices: list[int], batches: EpochBatches, seed: int,
     ) -> None:
         self.photos, self.batches, self.seed, self.indices = photos, batches, seed, indices
@@ -87,7 +87,7 @@ class FeatureLoader:
 
 
 def with_cached_features(setup: TrainSetup) -> tuple[FeatureLoader, FeatureLoader]:
-    """The features of the photos to learn from, plain and augmented, and of those to judge by."""
+    """The features of the training photos, plain and augmented, and of those to judge by."""
     s = setup.settings
     if not pools(setup):
         raise ValueError(
@@ -98,13 +98,13 @@ def with_cached_features(setup: TrainSetup) -> tuple[FeatureLoader, FeatureLoade
     def loader(view: int) -> Loader:
         return setup.plain if view == 0 else setup.reading.augmented(setup.photos, shuffle=False)
 
-    with setup.screen.track("features", (s.views + 1) * len(setup.plain)) as update:
+    with setup.console.track("features", (s.views + 1) * len(setup.plain)) as update:
         key = None if s.cache is None else data_key(*(loader(view) for view in range(min(s.views, 1) + 1)))
         features, targets, indices, bad = cached_features(
             setup.backbone, loader, views=s.views, stride=setup.head.strides[0], folder=s.cache,
             key=key or "",
             world=setup.world, dtype=setup.precision, on_step=lambda n, totals: update(n, rate(totals)),
-            on_note=setup.screen.warn,
+            on_note=setup.console.warn,
         )
     setup.skipped.note(bad)
     labels = [int(target) for target in targets] if s.sampling == "balanced" else None
@@ -113,12 +113,12 @@ def with_cached_features(setup: TrainSetup) -> tuple[FeatureLoader, FeatureLoade
         labels=labels,
     )
     train = FeatureLoader(setup.photos, features, targets, indices, order, s.seed)
-    return train, _judged(setup, setup.head.strides[0])
+    return train, _val_features(setup, setup.head.strides[0])
 
 
-def _judged(setup: TrainSetup, stride: int) -> FeatureLoader:
-    """The features of the photos to judge by, in their order."""
-    with setup.screen.track("validation features", len(setup.val)) as update:
+def _val_features(setup: TrainSetup, stride: int) -> FeatureLoader:
+    """The features of the validation photos, in their order."""
+    with setup.console.track("validation features", len(setup.val)) as update:
         features, targets, indices, bad = pooled_features(
             setup.backbone, setup.val, stride=stride, world=setup.world, dtype=setup.precision,
             on_step=lambda n, totals: update(n, rate(totals)),

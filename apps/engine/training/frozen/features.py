@@ -18,14 +18,14 @@ from torch import Tensor
 from apps.engine.core.distributed import World
 from apps.engine.core.files import write_whole
 from apps.engine.data.collate import taken
-from apps.engine.data.loader import BadPhoto, Loader
+from apps.engine.data.loader import BadImage, Loader
 from apps.engine.training.loop import StepHook, run_model
 from backbone import Backbone, inference_model
 from datasets.image_io import DECODER
 
 _TARGETS = "targets"
 
-Pooled = tuple[NDArray[np.float32], Any, list[int], list[BadPhoto]]
+Pooled = tuple[NDArray[np.float32], Any, list[int], list[BadImage]]
 
 
 def pooled_features(
@@ -69,7 +69,7 @@ class Views(NamedTuple):
     features: NDArray[np.float32]
     targets: Any
     indices: list[int]
-    bad: list[BadPhoto]
+    bad: list[BadImage]
 
 
 def cached_features(
@@ -101,9 +101,9 @@ def cached_features(
     world = world or World()
     name = _digest([network.fingerprint(), str(stride), str(views), str(dtype), key])
     path = None if folder is None else folder / f"features-{name}.safetensors"
-    found: Views | None = world.broadcast(None if path is None or not world.is_main else _load(path))
-    if found is not None:
-        return found
+    results: Views | None = world.broadcast(None if path is None or not world.is_main else _load(path))
+    if results is not None:
+        return results
     computed = [
         pooled_features(
             network, loader_for_view(view), stride=stride, world=world, dtype=dtype, on_step=on_step,
@@ -153,7 +153,7 @@ def _stacked(computed: list[Pooled]) -> Views:
         view[[row[index] for index in common]] for (view, _, _, _), row in zip(computed, rows, strict=True)
     ]
     targets = taken(computed[0][1], [rows[0][index] for index in common])
-    bad = {one.index: one for _, _, _, more in computed for one in more}
+    bad = {item.index: item for _, _, _, more in computed for item in more}
     return Views(np.stack(features), targets, common, [bad[index] for index in sorted(bad)])
 
 
@@ -163,21 +163,23 @@ def _save(path: Path, views: Views) -> None:
         "indices": torch.tensor(views.indices, dtype=torch.int64),
     }
     if isinstance(views.targets, dict):
-        tensors |= {f"{_TARGETS}.{key}": one.contiguous() for key, one in views.targets.items()}
+        tensors |= {f"{_TARGETS}.{key}": target.contiguous() for key, target in views.targets.items()}
     else:
         tensors[_TARGETS] = torch.from_numpy(views.targets)
-    save_file(tensors, path, {"bad": json.dumps([[one.index, one.reason] for one in views.bad])})
+    save_file(
+        tensors, path, {"bad": json.dumps([[bad_image.index, bad_image.reason] for bad_image in views.bad])}
+    )
 
 
 def _load(path: Path) -> Views | None:
     """What the file holds; None if there is none, or none that is whole."""
     try:
         with safe_open(path, "pt") as file:
-            bad = [BadPhoto(index, reason) for index, reason in json.loads(file.metadata()["bad"])]
+            bad = [BadImage(index, reason) for index, reason in json.loads(file.metadata()["bad"])]
             features, indices = (file.get_tensor(name) for name in ("features", "indices"))
-            found = {name: file.get_tensor(name) for name in file.keys() if name.startswith(_TARGETS)}  # noqa: SIM118
+            results = {name: file.get_tensor(name) for name in file.keys() if name.startswith(_TARGETS)}  # noqa: SIM118
     except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    plain = found.pop(_TARGETS, None)
-    targets = {key.removeprefix(f"{_TARGETS}."): one for key, one in found.items()}
+    plain = results.pop(_TARGETS, None)
+    targets = {key.removeprefix(f"{_TARGETS}."): value for key, value in results.items()}
     return Views(features.numpy(), targets if plain is None else plain.numpy(), indices.tolist(), bad)

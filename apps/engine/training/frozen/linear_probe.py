@@ -73,8 +73,8 @@ def _cross_validate(scaled: Array, targets: NDArray[np.int64], folds: int, seed:
     for learn, test in splitter.split(scaled, targets):
         model = _regression(STRENGTHS[0]).set_params(warm_start=True)
         for strength in STRENGTHS:  # each starts from the one before
-            said = model.set_params(C=strength).fit(scaled[learn], targets[learn]).predict(scaled[test])
-            right[strength] += int((said == targets[test]).sum())
+            answer = model.set_params(C=strength).fit(scaled[learn], targets[learn]).predict(scaled[test])
+            right[strength] += int((answer == targets[test]).sum())
     return {strength: count / len(targets) for strength, count in right.items()}
 
 

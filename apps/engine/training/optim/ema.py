@@ -56,9 +56,9 @@ class EMA:
     @contextmanager
     def swapped(self, model: nn.Module) -> Iterator[None]:
         """The averaged weights in the model for the length of a ``with``; then its own, bit for bit."""
-        own = {name: value.clone() for name, value in model.state_dict().items()}
+        results = {name: value.clone() for name, value in model.state_dict().items()}
         try:
             model.load_state_dict(self.ema.module.state_dict())
             yield
         finally:
-            model.load_state_dict(own)
+            model.load_state_dict(results)

@@ -66,7 +66,7 @@ def _by_name(named: dict[str, nn.Parameter], coarse: bool) -> Layers:
             merged[-1] += members
         else:
             waiting += members
-    return tuple(tuple(one) for one in [*merged, waiting] if one)
+    return tuple(tuple(item) for item in [*merged, waiting] if item)
 
 
 def _block(parts: Sequence[str], coarse: bool) -> str:
@@ -85,7 +85,7 @@ def _block(parts: Sequence[str], coarse: bool) -> str:
 def learning_layers(backbone: nn.Module, *, coarse: bool = False) -> Layers:
     """The layers without those that are retired (``Backbone.retire``), which lie below no head."""
     unused: frozenset[str] = getattr(backbone, "unused_parameters", frozenset())
-    return tuple(one for one in backbone_layers(backbone, coarse=coarse) if not unused.issuperset(one))
+    return tuple(layer for layer in backbone_layers(backbone, coarse=coarse) if not unused.issuperset(layer))
 
 
 def unfrozen_at(epoch: int, *, every: int, stages: Layers) -> Layers:
@@ -143,5 +143,5 @@ def apply_unfreezing(backbone: nn.Module, learning: Layers) -> None:
     backbone.train()
     for module in backbone.modules():
         members = list(module.parameters())
-        if members and not any(one.requires_grad for one in members):
+        if members and not any(member.requires_grad for member in members):
             module.eval()

@@ -22,21 +22,21 @@ import pytest
 from support import ROOT
 
 from apps.classification.task import METRICS
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.core.live import BLOCKS, Curve, Pace, clock, columns, epoch_line, flow, main_figure
 
 PRELUDE = """
 import fcntl, math, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that the key Ctrl-C reaches this process
 from apps.classification.task import METRICS
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 
 def gate():
     "Tell the test that there is something to see, and wait until it has looked."
     os.write(int(os.environ["READY"]), b".")
     os.read(int(os.environ["GO"]), 1)
 
-screen = Screen()
+screen = Console()
 def row(epoch): return {"epoch": epoch, "train/loss": 2 / epoch, "val/loss": 3 / epoch,
                         "val/top1": 0.9 - abs(epoch - 2) / 10, "lr": 1e-4, "seconds": 2.5}
 def steps(view, first, last):
@@ -72,18 +72,18 @@ class Terminal:
     """A pseudo-terminal with a process on it, and a screen that shows what a person would see."""
 
     def __init__(self, columns: int, rows: int) -> None:
-        self.screen = pyte.Screen(columns, rows)
-        self.stream = pyte.ByteStream(self.screen)
+        self.console = pyte.Console(columns, rows)
+        self.stream = pyte.ByteStream(self.console)
         self.master, self.slave = pty.openpty()
         self.seen = Seen()
         self.resize(columns, rows)
 
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.screen.resize(rows, columns)
+        self.console.resize(rows, columns)
 
     def lines(self) -> list[str]:
-        return [line.rstrip() for line in self.screen.display]
+        return [line.rstrip() for line in self.console.display]
 
     def wait_for(self, ready: int) -> bool:
         """Read until the process is at a gate; False where it has ended instead."""
@@ -127,7 +127,7 @@ def look(
     seen = terminal.seen
     seen.stdout, _ = process.communicate(timeout=20)
     seen.code, seen.end = process.returncode, terminal.lines()
-    seen.cursor_hidden = terminal.screen.cursor.hidden
+    seen.cursor_hidden = terminal.console.cursor.hidden
     for one in (terminal.master, ready, go):
         os.close(one)
     return seen
@@ -268,11 +268,11 @@ def test_a_file_gets_a_line_an_epoch_and_no_escape_codes(force: str, monkeypatch
     monkeypatch.setenv("FORCE_COLOR", force)
     err, out = io.StringIO(), io.StringIO()
     with contextlib.redirect_stderr(err), contextlib.redirect_stdout(out):
-        screen = Screen()
-        with screen.training(2, 3) as view:
+        console = Console()
+        with console.training(2, 3) as view:
             for done in range(1, 4):
                 view.step(done, "36 photos/s, loss 1.2", {"loss": 1.2})
-            with screen.track("validation", 2) as update:
+            with console.track("validation", 2) as update:
                 update(1, "")
             view.epoch({"epoch": 1, "train/loss": 1.2, "val/top1": 0.5})
     assert err.getvalue() == "epoch 1/2: loss 1.200, val top1 0.500, 36 photos/s\n"
@@ -280,9 +280,9 @@ def test_a_file_gets_a_line_an_epoch_and_no_escape_codes(force: str, monkeypatch
 
 
 @pytest.fixture
-def screen() -> Iterator[Screen]:
+def console() -> Iterator[Console]:
     with contextlib.redirect_stderr(io.StringIO()):
-        yield Screen()
+        yield Console()
 
 
 def test_a_bar_shows_steps_and_words_and_is_gone_at_the_end() -> None:
@@ -306,20 +306,20 @@ screen.say("the end")
 
 
 def test_a_bar_writes_nothing_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen()
-    with screen.track("reading", 4) as update:
+    console = Console()
+    with console.track("reading", 4) as update:
         update(3, "photos")
-    with screen.downloads() as update_download:
+    with console.downloads() as update_download:
         update_download("a.bin", 2, None)
         update_download("a.bin", 4, 4)
     assert capsys.readouterr() == ("", "")
 
 
-def test_an_error_in_a_training_comes_through_and_the_screen_goes_on(screen: Screen) -> None:
-    with pytest.raises(FloatingPointError), screen.training(1, 1):
+def test_an_error_in_a_training_comes_through_and_the_screen_goes_on(console: Console) -> None:
+    with pytest.raises(FloatingPointError), console.training(1, 1):
         raise FloatingPointError
-    assert screen.view is None
-    with screen.track("after", 1) as update:
+    assert console.view is None
+    with console.track("after", 1) as update:
         update(1, "")
 
 
@@ -334,9 +334,9 @@ with screen.training(1, 10) as view:
     assert seen.code == 0, seen.end
 
 
-def test_a_resumed_training_shows_the_epochs_before(screen: Screen) -> None:
+def test_a_resumed_training_shows_the_epochs_before(console: Console) -> None:
     history = [{"epoch": 1, "val/top1": 0.7}, {"epoch": 2, "val/top1": 0.6}]
-    with screen.training(4, 10, 20, history=history, table=METRICS) as view:
+    with console.training(4, 10, 20, history=history, table=METRICS) as view:
         drawn = [str(one) for one in view._judged(60, 24)]
         assert view.pace.done == 20
     assert [one.split() for one in drawn] == [
@@ -345,10 +345,10 @@ def test_a_resumed_training_shows_the_epochs_before(screen: Screen) -> None:
     ]
 
 
-def test_a_figure_that_is_no_number_is_never_the_best(screen: Screen) -> None:
+def test_a_figure_that_is_no_number_is_never_the_best(console: Console) -> None:
     nan = float("nan")
     history = [{"epoch": 1, "val/loss": nan}]
-    with screen.training(4, 10, metric="val/loss", history=history, table=METRICS) as view:
+    with console.training(4, 10, metric="val/loss", history=history, table=METRICS) as view:
         assert not [one for one in view._judged(60, 24) if "best" in str(one)]
         view.epoch({"epoch": 2, "val/loss": 0.5})
         view.epoch({"epoch": 3, "val/loss": 0.9})

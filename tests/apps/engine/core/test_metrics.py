@@ -22,7 +22,7 @@ from apps.objects.coco_metrics import FIGURES
 from apps.objects.coco_metrics import Judged as JudgedObjects
 from apps.objects.errors import KINDS
 from apps.places.cells.partition import Limits, build
-from apps.places.evaluator import PlaceAnswers
+from apps.places.evaluator import PlaceEvaluation
 
 TABLE = MetricTable("birds", (
     Metric("songs", True, "count", (0, inf)), Metric("noise", False), Metric("share/*", True),
@@ -66,7 +66,7 @@ def places() -> dict[str, Any]:
     lat, lon = (towns[rng.integers(0, 3, 300)] + rng.normal(0, 0.5, (300, 2))).T
     grid = build(lat, lon, Limits(60, 1))[0]
     logs = np.log(rng.dirichlet(np.ones(len(grid)), 30)).astype(np.float32)
-    return PlaceAnswers(logs, None, lat[:30], lon[:30], ("x",) * 30, grid).metrics()
+    return PlaceEvaluation(logs, None, lat[:30], lon[:30], ("x",) * 30, grid).metrics()
 
 
 def objects() -> dict[str, Any]:

@@ -13,9 +13,9 @@ from cache_support import Reading, clock, photo, records, settle, stored
 from PIL import Image
 
 from apps.engine.data import cache as module
-from apps.engine.data.cache import PhotoCache, reduced
+from apps.engine.data.cache import ImageCache, reduced
 from apps.engine.data.pixel_store import INDEX, PIXELS, RECORD
-from datasets.image_io import BadPhotoError, read_pixels
+from datasets.image_io import BadImageError, read_pixels
 
 
 @pytest.fixture(autouse=True)
@@ -26,19 +26,19 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_second_time_nothing_is_decoded_and_the_pixels_are_the_same(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.bmp")
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     first, second = read(path), read(path)
     assert read.decoded == 1
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(second, read_pixels(path))
-    another_run = Reading(PhotoCache(tmp_path / "cache", 1))
+    another_run = Reading(ImageCache(tmp_path / "cache", 1))
     np.testing.assert_array_equal(another_run(path), first)
     assert another_run.decoded == 0
 
 
 def test_writing_into_what_was_read_changes_nothing_in_the_cache(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.bmp")
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     read(path)
     read(path)[...] = 0
     assert read(path).any()
@@ -47,7 +47,7 @@ def test_writing_into_what_was_read_changes_nothing_in_the_cache(tmp_path: Path)
 
 def test_another_side_or_box_is_another_entry(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.bmp")
-    cache = PhotoCache(tmp_path / "cache", 1)
+    cache = ImageCache(tmp_path / "cache", 1)
     assert Reading(cache)(path, 10).shape == (10, 13, 3)
     assert Reading(cache)(path, 12).shape == (12, 16, 3)
     assert Reading(cache)(path, 20).shape == (30, 40, 3)
@@ -78,7 +78,7 @@ def test_a_changed_photo_is_never_served_stale_even_with_its_old_date_and_size(
 ) -> None:
     path = photo(tmp_path / "a.bmp", settled=settled)
     other = photo(tmp_path / "b.bmp", seed=1, settled=settled)
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     for _ in range(2):
         read(path)
     before = path.stat()
@@ -91,7 +91,7 @@ def test_a_changed_photo_is_never_served_stale_even_with_its_old_date_and_size(
 def test_a_change_in_the_same_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
     """A file system's clock stands still for milliseconds: no date tells the two contents apart."""
     path = tmp_path / "a.bmp"
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     for seed in range(40):
         photo(path, seed=seed % 2, settled=False)
         np.testing.assert_array_equal(read(path), read_pixels(path))
@@ -100,7 +100,7 @@ def test_a_change_in_the_same_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
 
 def test_a_touched_or_copied_photo_is_found_again_by_its_bytes(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.bmp")
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     read(path)
     path.touch()
     read(path)
@@ -112,11 +112,11 @@ def test_a_touched_or_copied_photo_is_found_again_by_its_bytes(tmp_path: Path) -
 def test_a_bad_photo_is_told_each_time_and_not_kept(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.bmp")
     path.write_bytes(path.read_bytes()[:200])
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     for _ in range(2):
-        with pytest.raises(BadPhotoError, match=r"a\.bmp"):
+        with pytest.raises(BadImageError, match=r"a\.bmp"):
             read(path)
-    with pytest.raises(BadPhotoError, match="file not found"):
+    with pytest.raises(BadImageError, match="file not found"):
         read(tmp_path / "missing.bmp")
     assert stored(tmp_path / "cache") == []
 
@@ -126,7 +126,7 @@ def test_a_photo_too_large_to_hash_is_read_without_the_cache(
 ) -> None:
     monkeypatch.setattr("datasets.image_io._WHOLE_BYTES", 100)
     path = photo(tmp_path / "a.bmp")
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     assert read(path).shape == read(path).shape == (30, 40, 3)
     assert read.decoded == 2
 
@@ -160,12 +160,12 @@ def damages() -> dict[str, tuple[str, Callable[[bytes], bytes], int]]:
 @pytest.mark.parametrize("damage", damages())
 def test_a_damaged_entry_is_never_served_and_is_mended(tmp_path: Path, damage: str) -> None:
     paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(2)]
-    Reading(PhotoCache(tmp_path / "cache", 1))(paths[0])
+    Reading(ImageCache(tmp_path / "cache", 1))(paths[0])
     name, change, decoded = damages()[damage]
     file = tmp_path / "cache" / name
     file.write_bytes(change(file.read_bytes()))
     for expected in (decoded + 1, 0):  # the second photo is new the first time
-        read = Reading(PhotoCache(tmp_path / "cache", 1))
+        read = Reading(ImageCache(tmp_path / "cache", 1))
         for path in paths * 2:
             np.testing.assert_array_equal(read(path), read_pixels(path))
         assert read.decoded == expected
@@ -188,7 +188,7 @@ def test_a_jpeg_has_the_pixels_that_it_has_without_a_cache(tmp_path: Path, size:
     path = tmp_path / "a.jpg"
     Image.fromarray(noise).save(path)
     settle()
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     for side in (31, 64, 121, 128, 241, 300, 480):
         plain = read_pixels(path, min_side=side)
         for _ in range(2):

@@ -15,10 +15,10 @@ import pytest
 import torch
 from support import save_colour
 
-from apps.engine.data.cache import PhotoCache
+from apps.engine.data.cache import ImageCache
 from apps.engine.data.loader import Loader, eval_transform, reading_deaths, train_transform, worker_count
 from apps.engine.data.samplers import Batch, EpochBatches
-from datasets.base import LabelledPhotos
+from datasets.base import ClassificationDataset
 from datasets.classification.folders import ImageFolders
 
 
@@ -57,10 +57,10 @@ def test_a_start_within_an_epoch_gives_the_rest_of_it_and_reads_nothing_before(
     assert same(list(ours.epoch(3)), whole)
 
 
-class Counting(LabelledPhotos):
+class Counting(ClassificationDataset):
     """Notes which photos are read."""
 
-    def __init__(self, other: LabelledPhotos) -> None:
+    def __init__(self, other: ClassificationDataset) -> None:
         super().__init__(other.photos, other.classes)
         self.read: list[int] = []
 
@@ -213,11 +213,11 @@ def test_with_a_cache_the_batches_are_the_same_and_the_second_epoch_decodes_noth
     colours: Path, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = loader(colours, min_side=48)
-    ours = loader(colours, min_side=48, workers=workers, cache=PhotoCache(tmp_path / "cache", 1))
+    ours = loader(colours, min_side=48, workers=workers, cache=ImageCache(tmp_path / "cache", 1))
     assert same(list(ours.epoch(0)), list(plain.epoch(0)))
     expected = list(plain.epoch(1))
-    monkeypatch.setattr(LabelledPhotos, "pixels", None)  # forked workers get this too
-    again = loader(colours, min_side=48, workers=workers, cache=PhotoCache(tmp_path / "cache", 1))
+    monkeypatch.setattr(ClassificationDataset, "pixels", None)  # forked workers get this too
+    again = loader(colours, min_side=48, workers=workers, cache=ImageCache(tmp_path / "cache", 1))
     assert same(list(again.epoch(1)), expected)
 
 
@@ -227,7 +227,7 @@ def test_a_bad_photo_is_told_through_a_cache_too(tmp_path: Path) -> None:
     broken = tmp_path / "train" / "a" / "1.png"
     broken.write_bytes(broken.read_bytes()[:150])
     ours = loader(tmp_path, transform=eval_transform(32, 1.0), shuffle=False,
-                  cache=PhotoCache(tmp_path / "cache", 1))
+                  cache=ImageCache(tmp_path / "cache", 1))
     for _ in range(2):
         (batch,) = ours.epoch(0)
         assert batch.indices == [0, 2]
@@ -246,7 +246,7 @@ def test_a_batch_of_bad_photos_only_is_empty_and_tells_them(tmp_path: Path) -> N
 def test_what_a_worker_gets_can_be_pickled_and_reads_the_same(colours: Path, tmp_path: Path) -> None:
     """Where processes are spawned and not forked, everything travels as a pickle."""
     transform = train_transform(32, randaugment="m9", erase=0.5)
-    ours = loader(colours, transform=transform, cache=PhotoCache(tmp_path / "cache", 1))
+    ours = loader(colours, transform=transform, cache=ImageCache(tmp_path / "cache", 1))
     keys = [(0, index, 0) for index in range(5)]
     here = ours.seeded.__getitems__(keys)
     there = pickle.loads(pickle.dumps(ours.seeded)).__getitems__(keys)  # noqa: S301

@@ -19,7 +19,7 @@ from support import ROOT
 
 from apps.engine.data import cache as module
 from apps.engine.data import pixel_store
-from apps.engine.data.cache import PhotoCache
+from apps.engine.data.cache import ImageCache
 from datasets.image_io import read_pixels
 
 
@@ -48,7 +48,7 @@ def room_for(photos: int) -> float:
 
 def test_a_full_cache_takes_no_more_says_so_once_and_goes_on(tmp_path: Path) -> None:
     paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(4)]
-    cache = PhotoCache(tmp_path / "cache", room_for(2))
+    cache = ImageCache(tmp_path / "cache", room_for(2))
     read = Reading(cache)
     assert cache.notes() == []
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_a_full_cache_takes_no_more_says_so_once_and_goes_on(tmp_path: Path) -> 
     assert "--cache-gb" in note
     assert cache.notes() == []
     assert (tmp_path / "cache" / pixel_store.PIXELS).stat().st_size <= room_for(2) * 1e9
-    other_run = Reading(PhotoCache(tmp_path / "cache", room_for(4)))  # a larger bound: it goes on
+    other_run = Reading(ImageCache(tmp_path / "cache", room_for(4)))  # a larger bound: it goes on
     for path in paths * 2:
         other_run(path)
     assert other_run.decoded == 2
@@ -68,7 +68,7 @@ def test_a_full_cache_takes_no_more_says_so_once_and_goes_on(tmp_path: Path) -> 
 
 def test_a_workers_trouble_is_told_by_the_process_that_opened_the_cache(tmp_path: Path) -> None:
     path = photo(tmp_path / "a.bmp")
-    cache = PhotoCache(tmp_path / "cache", room_for(0))
+    cache = ImageCache(tmp_path / "cache", room_for(0))
     worker = pickle.loads(pickle.dumps(cache))  # noqa: S301
     Reading(worker)(path)
     assert ["is full" in note for note in cache.notes()] == [True]
@@ -78,9 +78,9 @@ IN_A_PROCESS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from apps.engine.data.cache import PhotoCache
+from apps.engine.data.cache import ImageCache
 from datasets.image_io import read_pixels
-cache = PhotoCache({cache!r}, {limit})
+cache = ImageCache({cache!r}, {limit})
 for name in sys.argv[1:]:
     cache.pixels(Path(name), None, lambda data: read_pixels(Path(name), data=data))
     print("kept", flush=True)
@@ -100,7 +100,7 @@ def process(cache: Path, limit: float, *paths: Path) -> subprocess.Popen[str]:
 def test_two_trainings_at_once_fill_one_folder_and_use_each_others_photos(tmp_path: Path) -> None:
     paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(40)]
     running = [process(tmp_path / "cache", 1, *part) for part in (paths[:30], paths[10:])]
-    mine = Reading(PhotoCache(tmp_path / "cache", 1))
+    mine = Reading(ImageCache(tmp_path / "cache", 1))
     for path in reversed(paths):
         np.testing.assert_array_equal(mine(path), read_pixels(path))
     for other in running:
@@ -123,7 +123,7 @@ def test_a_killed_run_leaves_nothing_that_matters(tmp_path: Path) -> None:
     running.kill()
     running.wait()
     assert kept == ["kept\n"] * 20
-    read = Reading(PhotoCache(tmp_path / "cache", 1))
+    read = Reading(ImageCache(tmp_path / "cache", 1))
     for path in paths:
         np.testing.assert_array_equal(read(path), read_pixels(path))
     assert read.decoded <= 180
@@ -131,7 +131,7 @@ def test_a_killed_run_leaves_nothing_that_matters(tmp_path: Path) -> None:
 
 
 def test_a_forked_worker_that_ends_leaves_the_runs_file_and_an_ended_run_none(tmp_path: Path) -> None:
-    cache = PhotoCache(tmp_path / "cache", room_for(0))
+    cache = ImageCache(tmp_path / "cache", room_for(0))
     worker = os.fork()
     if worker == 0:
         del cache
@@ -145,7 +145,7 @@ def test_a_forked_worker_that_ends_leaves_the_runs_file_and_an_ended_run_none(tm
 
 def test_many_threads_and_two_rooms_fill_one_folder_with_whole_entries(tmp_path: Path) -> None:
     paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(12)]
-    caches = [PhotoCache(tmp_path / "cache", 1) for _ in range(2)]
+    caches = [ImageCache(tmp_path / "cache", 1) for _ in range(2)]
     work = [(cache, path) for path in paths for cache in caches * 3]
     with ThreadPoolExecutor(6) as pool:
         results = list(pool.map(lambda one: Reading(one[0])(one[1]), work))
@@ -159,7 +159,7 @@ def test_a_disk_that_fills_up_ends_the_adding_and_not_the_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(3)]
-    cache = PhotoCache(tmp_path / "cache", 1)
+    cache = ImageCache(tmp_path / "cache", 1)
     read = Reading(cache)
     read(paths[0])
 
@@ -181,10 +181,10 @@ def test_a_folder_that_cannot_be_written_is_one_line_with_the_mend(tmp_path: Pat
     tmp_path.chmod(0o755)
     line = r"cannot write to .*; give another folder with --cache"
     with unprivileged(), pytest.raises(OSError, match=line):
-        PhotoCache(tmp_path / "locked", 1)
+        ImageCache(tmp_path / "locked", 1)
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"cannot write to .*file .*; give another folder with --cache"):
-        PhotoCache(tmp_path / "file", 1)
+        ImageCache(tmp_path / "file", 1)
 
 
 @contextmanager
@@ -206,14 +206,14 @@ def test_a_full_disk_is_noticed_before_anything_is_trained(tmp_path: Path) -> No
         small_disk(tmp_path / "small", "16k") as disk,
         pytest.raises(OSError, match=r"No space left on device.*--cache"),
     ):
-        PhotoCache(disk, 1)
+        ImageCache(disk, 1)
 
 
 def test_a_disk_that_is_truly_full_costs_no_photo_and_takes_more_once_there_is_room(tmp_path: Path) -> None:
     paths = [photo(tmp_path / f"{n}.bmp", seed=n) for n in range(60)]
     with small_disk(tmp_path / "small", "240k") as disk:
         ballast = disk / ".ballast"
-        read = Reading(PhotoCache(disk / "cache", 1))
+        read = Reading(ImageCache(disk / "cache", 1))
         ballast.write_bytes(bytes(100_000))
         for path in paths * 2:
             np.testing.assert_array_equal(read(path), read_pixels(path))
@@ -221,7 +221,7 @@ def test_a_disk_that_is_truly_full_costs_no_photo_and_takes_more_once_there_is_r
         assert ["No space left" in note for note in read.cache.notes()] == [True]
         ballast.unlink()
         kept = len(stored(disk / "cache"))
-        again = Reading(PhotoCache(disk / "cache", 1))
+        again = Reading(ImageCache(disk / "cache", 1))
         for path in paths:
             np.testing.assert_array_equal(again(path), read_pixels(path))
         assert again.decoded == 60 - kept
@@ -237,21 +237,21 @@ def test_a_disk_that_is_truly_full_costs_no_photo_and_takes_more_once_there_is_r
 def test_a_cache_of_another_version_is_refused_with_the_mend(
     tmp_path: Path, content: str, message: str
 ) -> None:
-    PhotoCache(tmp_path / "cache", 1)
+    ImageCache(tmp_path / "cache", 1)
     (tmp_path / "cache" / "cache.json").write_text(content)
     with pytest.raises(ValueError, match=message):
-        PhotoCache(tmp_path / "cache", 1)
+        ImageCache(tmp_path / "cache", 1)
 
 
 def test_a_folder_with_other_files_is_not_taken_for_a_cache(tmp_path: Path) -> None:
     """Somebody's photos would be among what is evicted."""
     photo(tmp_path / "holiday.bmp")
     with pytest.raises(ValueError, match=r"holds other files \(holiday.bmp, \.\.\.\) and no cache"):
-        PhotoCache(tmp_path, 1)
+        ImageCache(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.bmp"]
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_limit_out_of_range_is_named(tmp_path: Path, limit: float) -> None:
     with pytest.raises(ValueError, match="--cache-gb must be above 0"):
-        PhotoCache(tmp_path / "cache", limit)
+        ImageCache(tmp_path / "cache", limit)

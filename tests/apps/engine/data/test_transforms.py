@@ -24,7 +24,7 @@ from apps.engine.data.transforms import (
     tame,
     train_transform,
 )
-from datasets.image_io import find_photos, read_pixels
+from datasets.image_io import find_images, read_pixels
 
 
 def scene(size: tuple[int, int], seed: int = 0) -> Image.Image:
@@ -55,7 +55,7 @@ def test_looking_gives_pillows_pixels_to_within_one_level(
 def test_looking_at_real_photos_gives_pillows_pixels(imagewoof: Path) -> None:
     reference = create_transform(224, is_training=False, use_prefetcher=True, normalize=False, crop_pct=0.875,
                                  interpolation="bilinear")
-    for path in [*find_photos([imagewoof / "val"])][::60]:
+    for path in [*find_images([imagewoof / "val"])][::60]:
         pixels = read_pixels(path)
         ours = eval_transform(224, 0.875)(pixels).numpy().astype(int)
         difference = np.abs(ours - np.asarray(reference(Image.fromarray(pixels))))

@@ -40,7 +40,7 @@ def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
     ("--optimizer", "sgd"), ("--optimizer", "rmsproptf"), ("--schedule", "step"), ("--accumulate", 2),
     ("--ema", 0.5), ("--mixup", 0.4), ("--cutmix", 1.0), ("--erase", 1.0), ("--jitter", 0.0),
     ("--randaugment", "m9-mstd0.5"), ("--sampling", "balanced"), ("--layer-decay", 0.5),
-    ("--dropout", 0.5), ("--precision", "bf16"), ("--batch-norm", "still"),
+    ("--dropout", 0.5), ("--precision", "bf16"), ("--bn", "frozen"),
 ], ids=lambda more: more[0] + "=" + str(more[1]))
 def test_an_option_changes_what_is_learned(
     cli: Cli, colours: Path, tmp_path: Path, plain: dict[str, Any], more: tuple[object, ...]

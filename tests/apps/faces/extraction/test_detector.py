@@ -59,7 +59,7 @@ def test_landmarks_lie_in_the_face_with_the_eyes_above_the_mouth(colour: Path) -
 
 
 def test_boxes_of_a_large_photo_are_in_its_own_pixels(group: Path) -> None:
-    """Looked for in a copy half as large."""
+    """Extraction for in a copy half as large."""
     photo = Image.open(group / "data_test_images_kate_siegel_1.jpg")
     (face,) = Detector().detect(photo)
     (small,) = Detector().detect(photo.resize((photo.width // 2, photo.height // 2)))

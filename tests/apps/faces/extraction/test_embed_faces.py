@@ -219,7 +219,7 @@ def test_another_model_or_alignment_is_refused_and_both_are_named(
 
 
 def test_a_second_run_on_the_same_table_is_kept_off(cli: Cli, weights: Path, crops: Path, out: Path) -> None:
-    with workshop_module.Workshop(out).locked():
+    with workshop_module.ResumableJob(out).locked():
         answer = cli("embed-faces", crops, "--out", out, "--weights", weights, "--align", "none")
     assert answer.last_error == f"error: another process is at work on {out}; wait for it, or stop it"
     assert embed(cli, weights, out, crops)["faces"] == 12

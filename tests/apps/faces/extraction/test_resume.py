@@ -30,17 +30,17 @@ def test_a_run_broken_off_goes_on_and_ends_with_the_same_bytes(
     embed(cli, weights, out, crops)
     whole = out.read_bytes()
     broken = out.with_name("broken.parquet")
-    put, assembled = workshop_module.Workshop.put, workshop_module.write_ledger
+    put, assembled = workshop_module.ResumableJob.put, workshop_module.write_ledger
 
-    def dies_after_one(self: workshop_module.Workshop, *rest: object) -> None:
+    def dies_after_one(self: workshop_module.ResumableJob, *rest: object) -> None:
         put(self, *rest)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     command = ("embed-faces", crops, "--out", broken, "--weights", weights, "--align", "none")
-    monkeypatch.setattr(workshop_module.Workshop, "put", dies_after_one)
+    monkeypatch.setattr(workshop_module.ResumableJob, "put", dies_after_one)
     assert [cli(*command).code for _ in range(3)] == [130] * 3
     assert len(list(broken.with_name(".broken.parquet.parts").glob("0*.parquet"))) == 3
-    monkeypatch.setattr(workshop_module.Workshop, "put", put)
+    monkeypatch.setattr(workshop_module.ResumableJob, "put", put)
 
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
@@ -61,15 +61,15 @@ def test_parts_of_another_run_are_kept_when_the_photos_have_changed_since(
     cli: Cli, weights: Path, crops: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workshop_module, "CHUNK", 4)
-    put = workshop_module.Workshop.put
+    put = workshop_module.ResumableJob.put
 
-    def dies_after_one(self: workshop_module.Workshop, *rest: object) -> None:
+    def dies_after_one(self: workshop_module.ResumableJob, *rest: object) -> None:
         put(self, *rest)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workshop_module.Workshop, "put", dies_after_one)
+    monkeypatch.setattr(workshop_module.ResumableJob, "put", dies_after_one)
     assert cli("embed-faces", crops, "--out", out, "--weights", weights, "--align", "none").code == 130
-    monkeypatch.setattr(workshop_module.Workshop, "put", put)
+    monkeypatch.setattr(workshop_module.ResumableJob, "put", put)
     shutil.rmtree(crops / "PERSON_3")
     answer = embed(cli, weights, out, crops)
     assert (answer["photos"], answer["skipped"]) == (5, 4)

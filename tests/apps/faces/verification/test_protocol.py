@@ -187,12 +187,12 @@ def test_files_of_vectors_are_read_by_name_and_bad_ones_refused(tmp_path: Path) 
 
 def test_the_teachers_figures_are_those_known_for_it(shared: Path) -> None:
     """1,461 photos of the folds 7 and 8: TAR 95.7, 87.0, 72.3 and 51.6 % all against all, accuracy 97.8 %."""
-    from apps.engine.core.console import Screen
+    from apps.engine.core.console import Console
     from apps.faces.verification.evaluate import evaluate_faces
 
     root = shared / "data" / "lfw_grey"
     (line,) = evaluate_faces(
-        root, predictions=[root / "teacher.npz"], folds=[7, 8], screen=Screen(quiet=True)
+        root, predictions=[root / "teacher.npz"], folds=[7, 8], console=Console(quiet=True)
     )
     assert line["n"] == 1461
     tars = [line["metrics"][f"tar@far=1e-{k}"] for k in (2, 3, 4, 5)]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from apps.places.answers import describe
 from apps.places.cells import s2, s2_shapes
-from apps.places.cells.partition import Grid
+from apps.places.cells.partition import CellPartition
 from apps.places.cells.sphere import distance_km
 from apps.places.maps.render import write_map
 from apps.places.maps.view import WORLD, View, close_view, rings_of, shown_cells
@@ -21,12 +21,12 @@ from apps.places.maps.view import WORLD, View, close_view, rings_of, shown_cells
 ANSWER = {"lat": None, "lon": None, "cells": []}
 
 
-def around(lat: float, lon: float, tau_km: float, level: int = 5) -> tuple[Grid, np.ndarray]:
+def around(lat: float, lon: float, tau_km: float, level: int = 5) -> tuple[CellPartition, np.ndarray]:
     """All cells of a level with a probability that falls off from a place."""
     ids = s2.faces(level)
     middle_lat, middle_lon = s2_shapes.centres_deg(ids)
     count = len(ids)
-    grid = Grid(ids, np.ones(count), middle_lat, middle_lon, np.full(count, -1))
+    grid = CellPartition(ids, np.ones(count), middle_lat, middle_lon, np.full(count, -1))
     mass = np.exp(-distance_km(lat, lon, middle_lat, middle_lon) / tau_km)
     return grid, mass / mass.sum()
 
@@ -46,7 +46,7 @@ def test_the_smallest_area_of_99_percent_is_shown_and_its_tones_are_credible_are
 def test_small_cells_are_gathered_unless_the_map_is_to_be_precise() -> None:
     leaves = s2.leaf_ids([48.2, 48.2001, 40], [16.3, 16.3001, -3])
     ids = np.sort(s2.parents(leaves, 18))
-    grid = Grid(ids, np.ones(3), *s2_shapes.centres_deg(ids), np.full(3, -1))
+    grid = CellPartition(ids, np.ones(3), *s2_shapes.centres_deg(ids), np.full(3, -1))
     third = np.full(3, 1 / 3)
     coarse, precise = shown_cells(grid, third), shown_cells(grid, third, precise=True)
     assert s2.levels(coarse.ids).tolist() == [9, 9]
@@ -142,11 +142,11 @@ def test_a_map_in_another_format_or_of_other_cells_is_refused(tmp_path: Path) ->
         write_map(tmp_path / "map.png", grid, probabilities * 2, ANSWER)
 
 
-def two_cities() -> tuple[Grid, np.ndarray]:
+def two_cities() -> tuple[CellPartition, np.ndarray]:
     """Copenhagen has the likeliest cell, Cologne two cells below one of level 9 that together have more."""
     ids = np.sort(s2.parents(s2.leaf_ids([55.68, 50.94, 50.96], [12.57, 6.96, 6.96]), 13))
     lat, lon = s2_shapes.centres_deg(ids)
-    grid = Grid(ids, np.ones(3), lat, lon, np.full(3, -1))
+    grid = CellPartition(ids, np.ones(3), lat, lon, np.full(3, -1))
     return grid, np.where(lat > 53, 0.36, 0.32)
 
 

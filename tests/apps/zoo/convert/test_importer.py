@@ -12,13 +12,13 @@ from importing_support import SIZE, answer, folded, pairs, trained, write_float,
 from PIL import Image
 from safetensors.torch import save_file
 
-from apps.engine.core.console import Screen
+from apps.engine.core.console import Console
 from apps.engine.data.loader import eval_loader
 from apps.zoo.convert.importer import ImportOptions, import_weights, read_source
 from apps.zoo.convert.parity import Imported, drawn_images
 from apps.zoo.convert.unfold import Moments
 from backbone import load_weights
-from datasets.base import LabelledPhotos, Photo
+from datasets.base import ClassificationDataset, Photo
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
 
 def bring(path: Path, **options: Any) -> tuple[Imported, dict[str, Any]]:
     out = path.with_name("out.safetensors")
-    told = import_weights(path, out, ImportOptions(**options), Screen(quiet=True))
+    told = import_weights(path, out, ImportOptions(**options), Console(quiet=True))
     return Imported.of(load_weights(out)), told
 
 
@@ -55,7 +55,7 @@ def test_measured_batch_norm_changes_no_answer_and_training_sees_what_evaluation
     """With the identity for statistics, the first training step would see quite another network."""
     state = trained()
     path, images = write_float(tmp_path / "m.tflite", state), drawn_images(SIZE)
-    listing = LabelledPhotos([Photo(one, 0) for one in sorted(photos.iterdir())], ("photo",))
+    listing = ClassificationDataset([Photo(one, 0) for one in sorted(photos.iterdir())], ("photo",))
     apart = {}
     for folder in (photos, None):
         imported, told = bring(path, calibrate=folder)
@@ -143,7 +143,7 @@ def test_the_real_uint8_file_equals_its_dequantised_run_and_the_weights_made_bef
     out = tmp_path / "x.safetensors"
     file = shared / "weights" / "mobilenet_v1_0.25_128_quant.tflite"
     options = ImportOptions(calibrate=imagewoof / "val", photos=64)
-    told = import_weights(file, out, options, Screen(quiet=True))
+    told = import_weights(file, out, options, Console(quiet=True))
     assert told["parity"]["direct"]["max_difference"] <= 1e-3
     assert (told["width"], told["resolution"], told["classes"]) == (0.25, 128, 1000)
     assert told["licence"] == "Apache-2.0"
