@@ -37,6 +37,8 @@ def evaluate_run(
     app, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
     if report is not None:
         writable_folder(report, "--report")
+    if results is not None:
+        writable_folder(results.parent, "--write-predictions")
     forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
     evaluated, skipped = evaluate_split(
         app, lambda images: app.postprocess(head, forward(images)), config, split, workers, console

@@ -67,6 +67,8 @@ def evaluate_run(
         check_same_cells(read_cells(cells), fingerprint(grids_of(config.classes)), str(run))
     if report is not None:
         writable_folder(report, "--report")
+    if predictions_to is not None:
+        writable_folder(predictions_to.parent, "--write-predictions")
     split = split or ("all" if other else "val")
     head: Any = model.heads["places"]
     forward = answering(model, "places", choose_precision(precision))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from apps.engine.core.console import Console
+from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.core.run_dir import RunConfig
@@ -80,12 +81,15 @@ def locate(
 
     Raises:
         FileNotFoundError: a path or the run is missing.
+        OSError: the folder of the map cannot be written; told before any photo is read.
         ValueError: the run is damaged, or the folders hold no photo.
     """
     app, model, config = load_run(run, app="places")
-    result = list_photos(paths)
+    images = list_photos(paths)
+    if asked.map is not None:
+        writable_folder(asked.map.parent, "--map")
     if asked.album:
-        result.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
+        images.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
     grid = grids_of(config.classes)[-1]
     refiner = _Refiner(app, model, config, grid, asked, console) if asked.refine else None
     network = load_sequence(run, config) if asked.album else None
@@ -93,7 +97,7 @@ def locate(
     albums: dict[Path, list[tuple[Floats, Any]]] = {}
     good, line = 0, dict[str, Any]()
     pooled = asked.refine or network is not None
-    for path, log_probabilities, features, reported in _answers(result, model, config, asked, pooled=pooled):
+    for path, log_probabilities, features, reported in _answers(images, model, config, asked, pooled=pooled):
         if log_probabilities is None:
             yield {"path": str(path), "error": reported}
             continue

@@ -67,7 +67,7 @@ def test_two_stage_heads_train_on_the_same_engine(head: str, data: Path, cli: Cl
 def test_results_written_by_evaluate_score_the_same_when_read_again(
     run: Path, data: Path, cli: Cli, tmp_path: Path
 ) -> None:
-    results = tmp_path / "found.json"
+    results = tmp_path / "new" / "found.json"
     first = cli("evaluate", "objects", "--checkpoint", run, "--write-predictions", results)
     again = cli("evaluate", "objects", "--predictions", results, "--data", data)
     assert first.code == again.code == 0, first.err + again.err

@@ -160,6 +160,24 @@ def test_a_map_is_drawn_of_all_photos_together(
     assert file.stat().st_size > 500
 
 
+@pytest.mark.parametrize(
+    ("command", "flag", "name"),
+    [("locate", "--map", "map.html"), ("evaluate", "--write-predictions", "answers.csv")],
+)
+def test_the_folder_of_an_output_is_made_or_refused_before_the_answers(
+    cli: Cli, run: Path, photos: Path, tmp_path: Path, command: str, flag: str, name: str
+) -> None:
+    asked = ("locate", next((photos / "red").iterdir())) if command == "locate" else ("evaluate", "places")
+    file = tmp_path / "new" / "deeper" / name
+    answer = cli(*asked, "--checkpoint", run, flag, file)
+    assert answer.code == 0, answer.err
+    assert file.stat().st_size > 0
+    (tmp_path / "taken").write_text("a file, no folder")
+    answer = cli(*asked, "--checkpoint", run, flag, tmp_path / "taken" / name)
+    assert (answer.code, answer.out) == (1, "")
+    assert f"give another folder with {flag}" in answer.err
+
+
 def test_refining_takes_the_place_of_a_training_photo(cli: Cli, run: Path, photos: Path) -> None:
     photo = next((photos / "red").iterdir())
     answer = cli("locate", photo, "--checkpoint", run, "--refine", "--precise")
