@@ -10,7 +10,7 @@ from apps.classification.task import ClassificationSettings, ClassificationTask
 from apps.engine.core.settings import Settings, option
 
 if TYPE_CHECKING:
-    from datasets.base import ClassificationDataset
+    from datasets.base import ImageDataset
 
 VAL_SHARE = 0.2  # of each class, where a folder has no val/
 
@@ -29,7 +29,7 @@ class Dogs(ClassificationTask[DogsSettings]):
     has_sample: ClassVar[bool] = True
     Settings: ClassVar[type[Settings]] = DogsSettings
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ClassificationDataset:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ImageDataset:
         """Stanford Dogs where its lists or Images/ are seen, class folders otherwise."""
         from datasets.classification.folders import ImageFolders, has_split
         from datasets.classification.stanford_dogs import StanfordDogs, is_stanford_dogs

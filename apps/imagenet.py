@@ -11,7 +11,7 @@ from apps.classification.task import ClassificationSettings, ClassificationTask
 from apps.engine.core.settings import Settings
 
 if TYPE_CHECKING:
-    from datasets.base import ClassificationDataset
+    from datasets.base import ImageDataset
 
 NEEDS = "--data DIR with train/WNID/*.JPEG and val/WNID/*.JPEG"
 
@@ -27,7 +27,7 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
     name: ClassVar[str] = "imagenet"
     Settings: ClassVar[type[Settings]] = ImageNetSettings
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ClassificationDataset:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ImageDataset:
         """Photos whose labels are numbers of the 1000 classes.
 
         Args:

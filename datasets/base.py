@@ -41,7 +41,7 @@ class PairTransform(Protocol):
         """The image so, and its target, with the boxes in it moved as the image is."""
 
 
-class ClassificationDataset(Dataset[tuple[Image.Image, Any]]):
+class ImageDataset(Dataset[tuple[Image.Image, Any]]):
     """Photos with labels; reads them upright in RGB, resizes and normalises nothing.
 
     A dataset with other targets than one class a photo derives from it, overrides :meth:`target` and sets

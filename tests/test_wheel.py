@@ -21,7 +21,8 @@ def run(*command: object, cwd: Path) -> str:
 
 def readme_example() -> str:
     """The Python block of the README that shows the heads as a library."""
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    (block,) = (block for block in blocks if "from heads import" in block)
     return str(block)
 
 

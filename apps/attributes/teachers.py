@@ -20,7 +20,7 @@ from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing, build, load_state, load_weights
 from backbone.weights import locate_weights
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.faces.attribute_tables import IMAGE, read_attribute_table
 
 FACE_NETWORK = "face-network:"
@@ -188,7 +188,7 @@ def asked(
         FloatingPointError: an answer is not finite; the photo is named.
     """
     result = np.full((len(paths), oracle.layout.width), np.nan, np.float32)
-    photos = ClassificationDataset([Photo(path, 0) for path in paths], ["photo"])
+    photos = ImageDataset([Photo(path, 0) for path in paths], ["photo"])
     loader = eval_loader(photos, oracle.seen, batch_size=BATCH, workers=workers)
     for done, batch in enumerate(loader.epoch(0), 1):
         if batch.indices:

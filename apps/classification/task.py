@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Losses, ReportInputs
     from apps.engine.evaluation.classification import Predictions
-    from datasets.base import ClassificationDataset
+    from datasets.base import ImageDataset
     from heads import Classifier
 
 
@@ -90,7 +90,7 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         best = probe.accuracy_by_strength[probe.strength]
         return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
 
-    def losses(self, head: Classifier, photos: ClassificationDataset) -> Losses[Tensor]:
+    def losses(self, head: Classifier, photos: ImageDataset) -> Losses[Tensor]:
         """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
         from apps.engine.core.machine import choose_precision
         from apps.engine.data.class_weights import class_weights

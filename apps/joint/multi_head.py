@@ -21,7 +21,7 @@ from apps.engine.inference.batches import answer_loader
 from apps.engine.inference.predict import TOP, check_options
 from apps.engine.inference.tta import tta_logits
 from backbone import Preprocessing, inference_model
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.image_io import image_size, list_photos
 from heads import MultiHead
 
@@ -261,7 +261,7 @@ def _shared_lines(
     """The lines of the runs that one pass serves."""
     apps, forward, heads = _loaded(group, precision)
     kinds = {item.name: tta_of(item.config, tta) for item in group}
-    photos = ClassificationDataset([Photo(path, 0) for path in paths], ["any"])
+    photos = ImageDataset([Photo(path, 0) for path in paths], ["any"])
     loader = answer_loader(photos, group[0].seen, workers=workers)
     for batch in loader.epoch(0):
         outputs = _outputs(forward, batch, kinds)

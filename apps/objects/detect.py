@@ -16,7 +16,7 @@ from apps.engine.data.loader import Loader
 from apps.engine.inference.answers import arrays
 from apps.engine.inference.decode import decode
 from apps.objects.plots import drawn
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.image_io import image_size, list_photos, read_image
 
 BATCH = 16
@@ -53,7 +53,7 @@ def detect(
         raise ValueError(f"the model does not know {', '.join(strange)}; it knows {known}")
     hits = list_photos(paths)
     value: Any = app
-    photos = ClassificationDataset([Photo(path, 0) for path in hits], config.classes)
+    photos = ImageDataset([Photo(path, 0) for path in hits], config.classes)
     loader = Loader(photos, value.square(), batch_size=BATCH, workers=workers)
     forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
     plain = app.head_spec(head, config)

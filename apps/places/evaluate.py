@@ -65,10 +65,7 @@ def evaluate_run(
     app, model, config = load_run(run, app="places", **({} if data is None else {"data": data}))
     if cells is not None:
         check_same_cells(read_cells(cells), fingerprint(grids_of(config.classes)), str(run))
-    if report is not None:
-        writable_folder(report, "--report")
-    if predictions_to is not None:
-        writable_folder(predictions_to.parent, "--write-predictions")
+    _check_outputs(report, predictions_to)
     split = split or ("all" if other else "val")
     head: Any = model.heads["places"]
     forward = answering(model, "places", choose_precision(precision))
@@ -94,6 +91,14 @@ def evaluate_run(
             history=runs.read_metrics(run), answers=answers, baselines=beside,
         )
     return _answer(answers.geo, answers.metrics(), beside, skipped)
+
+
+def _check_outputs(report: Path | None, predictions_to: Path | None) -> None:
+    """Make the folders of what will be written, or refuse them, before any image is read."""
+    if report is not None:
+        writable_folder(report, "--report")
+    if predictions_to is not None:
+        writable_folder(predictions_to.parent, "--write-predictions")
 
 
 def evaluate_predictions(

@@ -27,7 +27,7 @@ from apps.places.maps.gazetteer import gazetteer
 from apps.places.maps.render import check_map, write_map
 from apps.places.sequence import AlbumNetwork, in_album, load_sequence
 from apps.places.targets import move
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.geo.geotags import taken_at
 from datasets.image_io import list_photos
 from heads import MultiHead
@@ -159,7 +159,7 @@ def _answers(
     paths: Sequence[Path], model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool
 ) -> Iterator[tuple[Path, Floats | None, Any, Any]]:
     """Each photo with log-probabilities (K,), features (C,) and offset (2,); or with why it is bad."""
-    photos = ClassificationDataset([Photo(path, 0) for path in paths], ["place"])
+    photos = ImageDataset([Photo(path, 0) for path in paths], ["place"])
     loader = eval_loader(
         photos, config.backbone.preprocessing, batch_size=BATCH, workers=asked.workers
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.classification.wordnet import class_names, folder_ids, match_classes
 from datasets.image_io import IMAGE_SUFFIXES, find_images
 
@@ -18,7 +18,7 @@ def has_split(root: Path | str, split: str) -> bool:
     return _split_folder(Path(root), split) is not None
 
 
-class ImageFolders(ClassificationDataset):
+class ImageFolders(ImageDataset):
     """Photos in one folder a class, below one folder a split.
 
     Classes are the folders of ``train`` in the order of their names, also for ``val``. A folder
@@ -28,7 +28,7 @@ class ImageFolders(ClassificationDataset):
         root: folder with ``train`` and ``val``; ``valid`` or ``test`` is taken where ``val`` is missing.
         split: ``train`` or ``val``.
         classes: names or folder names from a checkpoint; labels follow them.
-        min_side: as for :class:`ClassificationDataset`.
+        min_side: as for :class:`ImageDataset`.
 
     Attributes:
         class_ids: the folder names, one a class; a class that has no folder here gives its name.

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.classification.wordnet import class_names
 from datasets.image_io import IMAGE_SUFFIXES, find_images
 
@@ -40,12 +40,12 @@ def imagenet_classes() -> tuple[str, ...]:
     return class_names(imagenet_wnids())
 
 
-class ImageNetTrain(ClassificationDataset):
+class ImageNetTrain(ImageDataset):
     """Photos to learn from, in ``train/WNID/*.JPEG``; some of the 1000 classes are enough.
 
     Args:
         root: folder with ``train``.
-        min_side: as for :class:`ClassificationDataset`.
+        min_side: as for :class:`ImageDataset`.
 
     Raises:
         FileNotFoundError: there is no ``train``.
@@ -63,7 +63,7 @@ class ImageNetTrain(ClassificationDataset):
         self.notes += _notes(self, folder)
 
 
-class ImageNetVal(ClassificationDataset):
+class ImageNetVal(ImageDataset):
     """Photos to judge by; labels are 0 to 999 in the order of the WordNet numbers.
 
     The photos lie in ``val/WNID/``, in ``WNID/``, or without folders as published (in ``val/`` or the root);
@@ -73,7 +73,7 @@ class ImageNetVal(ClassificationDataset):
 
     Args:
         root: folder of one of these layouts.
-        min_side: as for :class:`ClassificationDataset`.
+        min_side: as for :class:`ImageDataset`.
 
     Raises:
         FileNotFoundError: the root, the list or ``meta.mat`` is missing.
@@ -263,7 +263,7 @@ def _read_meta(path: Path) -> dict[int, int]:
     return {number: _label(wnid, str(path)) for number, wnid in named if number <= len(imagenet_wnids())}
 
 
-def _notes(data: ClassificationDataset, folder: Path) -> Sequence[str]:
+def _notes(data: ImageDataset, folder: Path) -> Sequence[str]:
     """What looks odd but stops nothing."""
     counts = data.counts()
     notes = []

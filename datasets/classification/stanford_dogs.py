@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.classification.wordnet import class_names, folder_ids, match_classes
 from datasets.image_io import Box
 
@@ -28,7 +28,7 @@ def is_stanford_dogs(root: Path | str) -> bool:
     return images.is_dir() and any(re.fullmatch(r"n\d{8}-.+", entry.name) for entry in images.iterdir())
 
 
-class StanfordDogs(ClassificationDataset):
+class StanfordDogs(ImageDataset):
     """Stanford Dogs as published: ``Images/``, ``Annotation/`` and the official split in ``lists/``.
 
     The lists may also lie in the root or beside it, as people unpack them. A photo with several
@@ -39,7 +39,7 @@ class StanfordDogs(ClassificationDataset):
         split: ``train`` or ``val``; ``test`` is another word for ``val``, the official test list.
         crop: cut each photo to its box (needs ``Annotation``); False leaves the boxes unread.
         classes: names or folder names from a checkpoint; labels follow them.
-        min_side: as for :class:`ClassificationDataset`.
+        min_side: as for :class:`ImageDataset`.
 
     Attributes:
         class_ids: folder names such as ``n02085620-Chihuahua``, one a class.

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.image_io import SIDEWAYS, BadImageError, image_size, stored_size
 
 BoxTarget = tuple[
@@ -74,7 +74,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-class DetectionDataset(ClassificationDataset):
+class DetectionDataset(ImageDataset):
     """Photos with any number of boxes; a target is (boxes, labels, ignored, (width, height), areas).
 
     Args:

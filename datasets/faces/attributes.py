@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 
 Values = NDArray[np.float32]
 
 
-class AttributeDataset(ClassificationDataset):
+class AttributeDataset(ImageDataset):
     """Photos, a row of values each.
 
     Args:

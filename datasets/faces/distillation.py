@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 
 
-class FaceDistillationDataset(ClassificationDataset):
+class FaceDistillationDataset(ImageDataset):
     """Photos of faces; the target is ``{"person": number}``, and ``"vector"`` where there is a teacher.
 
     Args:

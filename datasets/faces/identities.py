@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.image_io import find_images
 
 
-class Identities(ClassificationDataset):
+class Identities(ImageDataset):
     """Photos of people, read lazily; a class is a person.
 
     Args:

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.geo.positions import Floats, Ints, Positions
 
 
-class GeoDataset(ClassificationDataset):
+class GeoDataset(ImageDataset):
     """Photos with positions.
 
     The target of a photo is ``{"cells": (P,) int64, "position": (2,) float64 degrees north and east}``, and

@@ -20,7 +20,7 @@ from benchmarks.inference import difference
 from benchmarks.machine import facts, peak_memory
 from benchmarks.ours import answerer, settings_of
 from benchmarks.peers import CLASSES, seeded_network
-from benchmarks.performance_page import judge, page, peak_share, records_of
+from benchmarks.performance_page import page, peak_share, records_of, verdict_of
 from benchmarks.pictures import photo_count, photos_for
 from benchmarks.processes import command, last_error, last_seconds
 from benchmarks.rounds import Record, Side, Slice
@@ -57,16 +57,16 @@ def hand_made() -> dict[str, Any]:
 
 
 def test_a_target_is_judged_by_the_median_of_the_ratios_on_the_cpu_clock() -> None:
-    assert judge(hand_made(), TWICE) == (pytest.approx((2.5, 2.0, 3.0)), cases.MET)
+    assert verdict_of(hand_made(), TWICE) == (pytest.approx((2.5, 2.0, 3.0)), cases.MET)
     harder = Target("train-1.0-224", FIRST, TIMM, 2.6, "harder")
-    assert judge(hand_made(), harder)[1] == cases.MISSED
+    assert verdict_of(hand_made(), harder)[1] == cases.MISSED
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     bf16 = Target("train-1.0-224", FIRST_BF16, TIMM, 3.5, "bf16")
-    assert judge(hand_made(), bf16) == (None, "cannot be measured here: no units")
+    assert verdict_of(hand_made(), bf16) == (None, "cannot be measured here: no units")
     other = Target("inference", cases.OURS, TIMM, 1.6, "inference")
-    assert judge(hand_made(), other) == (None, "not measured: `--only inference`")
+    assert verdict_of(hand_made(), other) == (None, "not measured: `--only inference`")
 
 
 def test_the_share_of_the_peak_counts_two_flops_a_mult_add_and_three_passes_a_step() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
     from backbone import Backbone
-    from datasets.base import ClassificationDataset
+    from datasets.base import ImageDataset
     from heads import Head, MultiHead
 
 Subject = Literal["images", "faces", "own"]  # what answers are of; own: in a way of its own
@@ -149,7 +149,7 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     def eval_crop(self) -> float | None:
         """Share of an image's side that evaluation sees, above 0 to 1; None for that of the weights."""
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ClassificationDataset:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ImageDataset:
         """The images of ``train`` or ``val``; labels follow ``classes`` where they are given.
 
         It opens files and nothing else; what has to be computed first is :meth:`prepare`'s.

@@ -25,7 +25,7 @@ from apps.engine.data.transforms import (
     train_transform,
 )
 from backbone import Preprocessing
-from datasets.base import ClassificationDataset, PairTransform
+from datasets.base import ImageDataset, PairTransform
 from datasets.image_io import BadImageError, Pixels
 
 __all__ = [
@@ -50,7 +50,7 @@ class SeededImages(Dataset[Batch]):
     """A dataset under a transform whose random choices hang on (seed, epoch, index, repeat) alone."""
 
     def __init__(
-        self, photos: ClassificationDataset, transform: PairTransform, seed: int, cache: ImageCache | None
+        self, photos: ImageDataset, transform: PairTransform, seed: int, cache: ImageCache | None
     ) -> None:
         self.photos, self.transform, self.seed, self.cache = photos, transform, seed, cache
 
@@ -107,7 +107,7 @@ class Loader:
     """
 
     def __init__(
-        self, photos: ClassificationDataset, transform: PairTransform, *, batch_size: int, seed: int = 0,
+        self, photos: ImageDataset, transform: PairTransform, *, batch_size: int, seed: int = 0,
         shuffle: bool = False, workers: int | None = None, min_side: int | None = None,
         cache: ImageCache | None = None, rank: int = 0, world: int = 1, sampling: Sampling = "all",
     ) -> None:
@@ -196,7 +196,7 @@ def _start_worker(_: int) -> None:
 
 
 def eval_loader(
-    photos: ClassificationDataset, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
+    photos: ImageDataset, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
     cache: ImageCache | None = None, rank: int = 0, world: int = 1,
 ) -> Loader:
     """Photos in order as the weights want to see them: for judging and for answering."""
@@ -222,7 +222,7 @@ class Reading:
     world: World
     cache: ImageCache | None
 
-    def augmented(self, photos: ClassificationDataset, *, shuffle: bool = True) -> Loader:
+    def augmented(self, photos: ImageDataset, *, shuffle: bool = True) -> Loader:
         """Photos as training shows them; in their own order without ``shuffle``."""
         s = self.settings
         transform = train_transform(
@@ -236,7 +236,7 @@ class Reading:
         )
 
     def plain(
-        self, photos: ClassificationDataset, preprocessing: Preprocessing, *, kept: bool = True
+        self, photos: ImageDataset, preprocessing: Preprocessing, *, kept: bool = True
     ) -> Loader:
         """Photos in order as the weights want to see them; ``kept`` in the cache where they come again."""
         return eval_loader(

@@ -16,6 +16,7 @@ from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, ReportInputs
 from apps.engine.data.loader import eval_loader
+from apps.engine.inference.predict import check_options
 from apps.engine.inference.tta import tta_logits
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
@@ -56,6 +57,7 @@ def evaluate(
         app, model, config = load_pretrained(weights or "", app=name, **changes)
     if app.settings.data is None:
         raise ValueError("no photos to evaluate; give --data DIR")
+    check_options([type(app)], top=None, tta=tta)
     if report is not None:
         writable_folder(report, "--report")
     forward, kind = answering(model, name, choose_precision(precision)), tta_of(config, tta)

@@ -14,7 +14,7 @@ from apps.engine.data.loader import Loader
 from apps.engine.data.transforms import ImageTransform
 from apps.engine.inference.preprocess import square
 from backbone import Preprocessing
-from datasets.base import ClassificationDataset
+from datasets.base import ImageDataset
 from datasets.image_io import Pixels
 
 BATCH = 32
@@ -38,7 +38,7 @@ class AnswerTransform(ImageTransform):
         return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
 
 
-def answer_loader(photos: ClassificationDataset, seen: Preprocessing, *, workers: int | None) -> Loader:
+def answer_loader(photos: ImageDataset, seen: Preprocessing, *, workers: int | None) -> Loader:
     """Images in order, read as :func:`apps.engine.inference.preprocess.read_square` reads them.
 
     Args:

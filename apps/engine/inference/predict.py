@@ -18,7 +18,7 @@ from apps.engine.data.loader import Batch
 from apps.engine.inference.answers import answers as answers_of
 from apps.engine.inference.batches import answer_loader
 from apps.engine.inference.tta import tta_logits
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.image_io import image_size, list_photos
 
 TOP = 5  # classes, cells or objects a photo
@@ -84,7 +84,7 @@ def predict(
     else:
         app, model, config = load_pretrained(weights or "")
     result = list_photos(paths)
-    photos = ClassificationDataset([Photo(path, 0) for path in result], config.classes)
+    photos = ImageDataset([Photo(path, 0) for path in result], config.classes)
     loader = answer_loader(photos, config.backbone.preprocessing, workers=workers)
     forward, views = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
 

@@ -26,7 +26,7 @@ from apps.engine.training.signals import SignalHandler
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
 from backbone import Backbone, WeightsInfo, optimize_for_training
 from backbone.small_maps import guard_small_maps
-from datasets.base import ClassificationDataset
+from datasets.base import ImageDataset
 from heads import MultiHead
 
 DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so usual values are smaller
@@ -86,7 +86,7 @@ class TrainSetup:
     backbone: Backbone
     info: WeightsInfo
     classes: tuple[str, ...]
-    photos: ClassificationDataset
+    photos: ImageDataset
     train: BatchSource
     plain: Loader
     val: Loader
@@ -166,7 +166,7 @@ def prepare(
     ), task
 
 
-def opened(task: AnyTask, split: str, console: Console) -> ClassificationDataset:
+def opened(task: AnyTask, split: str, console: Console) -> ImageDataset:
     """The images of a split, once what they need is computed."""
     task.prepare(split, console)
     return task.dataset(split)
@@ -234,7 +234,7 @@ def with_sample(kind: type[AnyTask], settings: Settings, console: Console) -> Se
     return replace(settings, data=root)
 
 
-def without_photos(photos: ClassificationDataset, split: str) -> list[str]:
+def without_photos(photos: ImageDataset, split: str) -> list[str]:
     """A sentence on the classes that a split has no photo of, if there are any."""
     if not photos.one_class:
         return []

@@ -26,7 +26,7 @@ from backbone.mobilenet import BATCH_NORM_EPS
 from backbone.pretrained import IMAGENET_INPUT, REGISTRY
 from backbone.weights import INPUTS, licence_in, weights_from
 from backbone.weights_files import foreign_kind
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 from datasets.image_io import find_images
 
 BATCH = 32
@@ -179,7 +179,7 @@ def _photos(options: ImportOptions, resolution: int, console: Console) -> Tensor
         )
     step = max(len(results) / options.photos, 1)
     chosen = [Photo(results[int(n * step)], 0) for n in range(min(len(results), options.photos))]
-    listing = ClassificationDataset(chosen, ("photo",))
+    listing = ImageDataset(chosen, ("photo",))
     preprocessing = Preprocessing(resolution=resolution)
     loader = eval_loader(listing, preprocessing, batch_size=BATCH, workers=None)
     batches = []

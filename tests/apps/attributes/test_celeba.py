@@ -62,19 +62,19 @@ def test_an_attribute_that_was_asked_for_and_is_constant_is_an_error(
         "--out", tmp_path / "run",
     )
     assert answer.code == 1
-    assert "attribute Bald is 0 on all 12 training photos: nothing can be learned" in answer.last_error
+    assert "attribute Bald is 0 on all 12 photos to learn from: nothing can be learned" in answer.last_error
     assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_intervals_draw_the_people_that_celeba_names(celeba_root: Path) -> None:
     """All photos lie in one folder: without the list of identities each would be a person of its own."""
-    from apps.attributes.data import attribute_split, judged
+    from apps.attributes.data import attribute_split, evaluation_of
     from apps.attributes.names import Layout
     from apps.attributes.task import AttributesSettings
 
     photos = attribute_split(AttributesSettings(data=celeba_root), "val", classes=("Red", "Bright"))
     paths = [str(photo.path) for photo in photos.photos]
-    found = judged(photos.columns, photos.columns, Layout(("Red", "Bright")), paths, owners=photos.owners)
+    found = evaluation_of(photos.columns, photos.columns, Layout(("Red", "Bright")), paths, owners=photos.owners)
     assert sorted(set(found.people.tolist())) == [0, 1, 2]
-    unknown = judged(photos.columns, photos.columns, Layout(("Red", "Bright")), paths)
+    unknown = evaluation_of(photos.columns, photos.columns, Layout(("Red", "Bright")), paths)
     assert len(set(unknown.people.tolist())) == 12

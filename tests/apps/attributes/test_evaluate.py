@@ -138,8 +138,8 @@ def test_what_a_teacher_judged_says_so(cli: Cli, folder, tmp_path):
     judged = cli("evaluate", "attributes", "--checkpoint", run, "--workers", 0, "--report", tmp_path / "page")
     assert judged.code == 0, judged.err
     assert judged.lines[0]["judged_by"] == "teacher"
-    assert "judged by how well it repeats the teacher's decisions" in judged.err
-    assert "judged by its teacher&#39;s decisions" in (tmp_path / "page" / "report.html").read_text()
+    assert "evaluated by how well it repeats the teacher's decisions" in judged.err
+    assert "evaluated by its teacher&#39;s decisions" in (tmp_path / "page" / "report.html").read_text()
 
 
 def test_the_probe_is_taught_and_nothing_else_is_claimed(cli: Cli, folder, tmp_path, weights_025):

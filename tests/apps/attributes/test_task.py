@@ -122,7 +122,7 @@ def test_a_folder_without_labels_is_learned_from_the_teacher(cli, run, squares, 
     shutil.copytree(squares / "images", tmp_path / "faces")
     answer = _finetune(cli, tmp_path / "faces", tmp_path / "student", "--teacher", run)
     assert answer.code == 0, answer.err
-    assert "judged by how well it repeats the teacher" in answer.err
+    assert "evaluated by how well it repeats the teacher" in answer.err
     config = json.loads((tmp_path / "student" / "config.json").read_text())
     assert config["classes"] == ["Red", "Bright", "age:5"]
 
@@ -165,7 +165,7 @@ def test_an_attribute_that_is_constant_is_refused(cli, squares, tmp_path):
     table.write_text("\n".join([lines[0], *(line.rpartition(",")[0] + ",0" for line in lines[1:])]) + "\n")
     answer = _finetune(cli, squares, tmp_path / "run", "--table", table)
     assert answer.code == 1
-    assert "attribute Old is 0 on all 32 training photos" in answer.last_error
+    assert "attribute Old is 0 on all 32 photos to learn from" in answer.last_error
 
 
 def test_another_table_than_the_checkpoint_knows_is_refused(cli, run, squares, tmp_path):
@@ -225,7 +225,7 @@ def test_an_onnx_teacher_that_gives_nan_names_the_photo(squares, tmp_path):
         "paths": paths,
         "images": ["a", "b"],
         "folder": kept,
-        "screen": Console(quiet=True),
+        "console": Console(quiet=True),
         "workers": 0,
     }
     means = teacher_columns(str(model("s")), layout, **asked)

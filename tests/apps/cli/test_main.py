@@ -193,7 +193,7 @@ def test_a_class_with_one_photo_is_named_and_training_goes_on(cli: Cli, tmp_path
     (["--data", "{colours}", "--epochs", "two"], 2, "two"),
     (["--data", "{colours}", "--width", "0"], 2, "--width must be above 0"),
     (["--data", "{colours}", "--resolution", "8"], 2, "--resolution must be 32 or more"),
-    (["--data", "{colours}", "--batch-size", "25"], 1, "more than the 24 photos"),
+    (["--data", "{colours}", "--batch-size", "25"], 1, "more than the 24 training photos"),
     (["--data", "{colours}", "--weights", "{tmp}/narrow.safetensors", "--width", "0.5"], 1, "of width 0.25"),
     (["--data", "{colours}", "--weights", "{tmp}/cut.safetensors"], 1, "not a whole safetensors file"),
     (["--data", "{colours}", "--weights", "nosuch"], 1, "neither a file nor a known name"),

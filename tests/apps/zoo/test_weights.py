@@ -196,7 +196,7 @@ import sys
 from apps.zoo.convert.importer import ImportOptions
 from apps.engine.core.console import Console
 from apps.zoo.weights import fetch_weights
-told = fetch_weights(sys.argv[1], Path(sys.argv[2]), options=ImportOptions(), screen=Console(),
+told = fetch_weights(sys.argv[1], Path(sys.argv[2]), options=ImportOptions(), console=Console(),
                      on_progress=lambda *_: None)
 print(told["kind"])
 """

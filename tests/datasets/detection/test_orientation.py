@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 from support import Cli
 
-from apps.objects.coco_metrics import Judged
+from apps.objects.coco_metrics import DetectionEvaluation
 from apps.objects.evaluate import numbered
 from apps.objects.layouts import read_boxes
 from datasets.detection.base import DetectionDataset
@@ -112,5 +112,5 @@ def test_result_files_have_boxes_where_the_annotations_have_them(
     photos = DetectionDataset(read_boxes(tmp_path, "val"))
     x1, y1, x2, y2 = photos.target(0)[0][0].tolist()
     ours = {"image_id": 1, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": 0.9}
-    judged = Judged({}, [ours], (str(photos.photos[0].path),))
+    judged = DetectionEvaluation({}, [ours], (str(photos.photos[0].path),))
     assert numbered(judged, photos) == [one]

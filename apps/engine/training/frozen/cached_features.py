@@ -16,7 +16,7 @@ from apps.engine.data.samplers import EpochBatches
 from apps.engine.training.frozen.features import cached_features, data_key, pooled_features
 from apps.engine.training.loop import rate
 from apps.engine.training.setup import TrainSetup
-from datasets.base import ClassificationDataset
+from datasets.base import ImageDataset
 
 
 def pools(setup: TrainSetup) -> bool:
@@ -59,7 +59,7 @@ class FeatureLoader:
     """
 
     def __init__(
-        self, photos: ClassificationDataset, features: NDArray[np.float32], targets: Any,
+        self, photos: ImageDataset, features: NDArray[np.float32], targets: Any,
         indices: list[int], batches: EpochBatches, seed: int,
     ) -> None:
         self.photos, self.batches, self.seed, self.indices = photos, batches, seed, indices

@@ -72,7 +72,7 @@ class Terminal:
     """A pseudo-terminal with a process on it, and a screen that shows what a person would see."""
 
     def __init__(self, columns: int, rows: int) -> None:
-        self.console = pyte.Console(columns, rows)
+        self.console = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.console)
         self.master, self.slave = pty.openpty()
         self.seen = Seen()
@@ -337,7 +337,7 @@ with screen.training(1, 10) as view:
 def test_a_resumed_training_shows_the_epochs_before(console: Console) -> None:
     history = [{"epoch": 1, "val/top1": 0.7}, {"epoch": 2, "val/top1": 0.6}]
     with console.training(4, 10, 20, history=history, table=METRICS) as view:
-        drawn = [str(one) for one in view._judged(60, 24)]
+        drawn = [str(one) for one in view._metrics_lines(60, 24)]
         assert view.pace.done == 20
     assert [one.split() for one in drawn] == [
         ["epoch", "val/top1"], ["1", "0.700"], ["2", "0.600"],
@@ -349,10 +349,10 @@ def test_a_figure_that_is_no_number_is_never_the_best(console: Console) -> None:
     nan = float("nan")
     history = [{"epoch": 1, "val/loss": nan}]
     with console.training(4, 10, metric="val/loss", history=history, table=METRICS) as view:
-        assert not [one for one in view._judged(60, 24) if "best" in str(one)]
+        assert not [one for one in view._metrics_lines(60, 24) if "best" in str(one)]
         view.epoch({"epoch": 2, "val/loss": 0.5})
         view.epoch({"epoch": 3, "val/loss": 0.9})
-        assert "best val/loss 0.500 at epoch 2" in [str(one) for one in view._judged(60, 24)]
+        assert "best val/loss 0.500 at epoch 2" in [str(one) for one in view._metrics_lines(60, 24)]
 
 
 def test_a_curve_stays_small_and_keeps_its_shape() -> None:

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.attributes.evaluator import Judged as JudgedAttributes
+from apps.attributes.evaluator import AttributeEvaluation
 from apps.engine.core.metrics import Metric, MetricTable, UnknownMetricError, joint_table
 from apps.engine.core.registry import APPS, load_app
 from apps.engine.evaluation.classification import Predictions, classification_metrics
-from apps.faces.evaluator import Embedded
+from apps.faces.evaluator import FaceEvaluation
 from apps.faces.verification.evaluate import beside
-from apps.objects.coco_metrics import FIGURES
-from apps.objects.coco_metrics import Judged as JudgedObjects
+from apps.objects.coco_metrics import FIGURES, DetectionEvaluation
 from apps.objects.errors import KINDS
 from apps.places.cells.partition import Limits, build
 from apps.places.evaluator import PlaceEvaluation
@@ -40,7 +39,7 @@ def one_label() -> dict[str, Any]:
 def attributes() -> dict[str, Any]:
     """With chosen thresholds, a group such as an age, and what calibration adds."""
     rng = np.random.default_rng(0)
-    judged = JudgedAttributes(
+    judged = AttributeEvaluation(
         rng.random((40, 2)), rng.integers(0, 2, (40, 2)).astype(float), ("Smiling", "a/b"),
         tuple(f"p{n // 4}/{n}.jpg" for n in range(40)),
         values={"age": (rng.random(40) * 9, rng.integers(0, 9, 40).astype(float))},
@@ -55,8 +54,8 @@ def faces() -> dict[str, Any]:
     people = np.repeat(np.arange(12), 4)
     vectors = rng.normal(size=(12, 16))[people] + 0.3 * rng.normal(size=(48, 16))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    embedded = Embedded(vectors, people, tuple(map(str, range(48))))
-    one = embedded.judged("student")
+    embedded = FaceEvaluation(vectors, people, tuple(map(str, range(48))))
+    one = embedded.verification("student")
     return embedded.metrics() | beside(one, one).metrics()
 
 
@@ -84,7 +83,7 @@ def objects() -> dict[str, Any]:
         {"image_id": 1, "category_id": 1 + n % 2, "bbox": box, "score": 0.9}
         for n, box in enumerate(boxes, start=1)
     ]
-    return JudgedObjects(truth, results, ("x",)).figures
+    return DetectionEvaluation(truth, results, ("x",)).figures
 
 
 EVALUATIONS: dict[str, Callable[[], dict[str, Any]]] = {

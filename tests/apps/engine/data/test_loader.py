@@ -18,7 +18,7 @@ from support import save_colour
 from apps.engine.data.cache import ImageCache
 from apps.engine.data.loader import Loader, eval_transform, reading_deaths, train_transform, worker_count
 from apps.engine.data.samplers import Batch, EpochBatches
-from datasets.base import ClassificationDataset
+from datasets.base import ImageDataset
 from datasets.classification.folders import ImageFolders
 
 
@@ -57,10 +57,10 @@ def test_a_start_within_an_epoch_gives_the_rest_of_it_and_reads_nothing_before(
     assert same(list(ours.epoch(3)), whole)
 
 
-class Counting(ClassificationDataset):
+class Counting(ImageDataset):
     """Notes which photos are read."""
 
-    def __init__(self, other: ClassificationDataset) -> None:
+    def __init__(self, other: ImageDataset) -> None:
         super().__init__(other.photos, other.classes)
         self.read: list[int] = []
 
@@ -216,7 +216,7 @@ def test_with_a_cache_the_batches_are_the_same_and_the_second_epoch_decodes_noth
     ours = loader(colours, min_side=48, workers=workers, cache=ImageCache(tmp_path / "cache", 1))
     assert same(list(ours.epoch(0)), list(plain.epoch(0)))
     expected = list(plain.epoch(1))
-    monkeypatch.setattr(ClassificationDataset, "pixels", None)  # forked workers get this too
+    monkeypatch.setattr(ImageDataset, "pixels", None)  # forked workers get this too
     again = loader(colours, min_side=48, workers=workers, cache=ImageCache(tmp_path / "cache", 1))
     assert same(list(again.epoch(1)), expected)
 

@@ -212,7 +212,7 @@ def test_photos_or_classes_that_changed_are_told(cli: Cli, colours: Path, tmp_pa
     cli("finetune", "dogs", "--data", data, *COMMON, "--epochs", 2, "--stop-after", 1, "--out", run)
     save_colour(data / "train" / "a" / "9.png", (50, 60, 70))
     answer = cli("finetune", "dogs", "--resume", "--out", run)
-    assert (answer.code, "started with 8 photos" in answer.last_error) == (1, True), answer.err
+    assert (answer.code, "started with 8 training photos" in answer.last_error) == (1, True), answer.err
     (data / "train" / "a").rename(data / "train" / "c")
     (data / "val" / "a").rename(data / "val" / "c")
     answer = cli("finetune", "dogs", "--resume", "--out", run)

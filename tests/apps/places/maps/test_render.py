@@ -167,7 +167,7 @@ def test_json_table_and_cross_name_one_place_also_where_small_cells_are_drawn_to
     answer = describe(probabilities, grid, top=3)
     write_map(tmp_path / "map.html", grid, probabilities, answer)
     page = (tmp_path / "map.html").read_text()
-    rows = re.findall(r"<tr><td>(.*?)</td><td[^>]*>(.*?)</td></tr>", page)
+    rows = re.findall(r"<th scope=\"row\"[^>]*>(.*?)</th><td[^>]*>(.*?)</td></tr>", page)
     assert rows == [
         (f"{cell['city']}, {cell['country']}", f"{cell['probability']:.1%}") for cell in answer["cells"]
     ]

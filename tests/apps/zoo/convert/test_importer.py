@@ -18,7 +18,7 @@ from apps.zoo.convert.importer import ImportOptions, import_weights, read_source
 from apps.zoo.convert.parity import Imported, drawn_images
 from apps.zoo.convert.unfold import Moments
 from backbone import load_weights
-from datasets.base import ClassificationDataset, Photo
+from datasets.base import ImageDataset, Photo
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_measured_batch_norm_changes_no_answer_and_training_sees_what_evaluation
     """With the identity for statistics, the first training step would see quite another network."""
     state = trained()
     path, images = write_float(tmp_path / "m.tflite", state), drawn_images(SIZE)
-    listing = ClassificationDataset([Photo(one, 0) for one in sorted(photos.iterdir())], ("photo",))
+    listing = ImageDataset([Photo(one, 0) for one in sorted(photos.iterdir())], ("photo",))
     apart = {}
     for folder in (photos, None):
         imported, told = bring(path, calibrate=folder)
