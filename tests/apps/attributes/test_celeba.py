@@ -74,7 +74,9 @@ def test_intervals_draw_the_people_that_celeba_names(celeba_root: Path) -> None:
 
     photos = attribute_split(AttributesSettings(data=celeba_root), "val", classes=("Red", "Bright"))
     paths = [str(photo.path) for photo in photos.photos]
-    found = evaluation_of(photos.columns, photos.columns, Layout(("Red", "Bright")), paths, owners=photos.owners)
+    found = evaluation_of(
+        photos.columns, photos.columns, Layout(("Red", "Bright")), paths, owners=photos.owners
+    )
     assert sorted(set(found.people.tolist())) == [0, 1, 2]
     unknown = evaluation_of(photos.columns, photos.columns, Layout(("Red", "Bright")), paths)
     assert len(set(unknown.people.tolist())) == 12
