@@ -13,7 +13,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-processors: $(STAMP)
-	$(BIN)/python tests/processors.py
+	$(BIN)/python tests/processors.py $(SETTINGS)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
