@@ -46,6 +46,11 @@ def with_precision(arguments: tuple[object, ...]) -> list[str]:
     return words
 
 
+def same_precision() -> tuple[str, str]:
+    """What ``evaluate`` needs to say what a training said: the precision under test, if any is."""
+    return "--precision", os.environ.get(PRECISION, "auto")
+
+
 def save_colour(path: Path, colour: tuple[int, int, int], size: int = 48, *, seed: int = 0) -> None:
     """A photo of one colour with a little noise."""
     noise = np.random.default_rng(seed).integers(-20, 20, (size, size, 3))

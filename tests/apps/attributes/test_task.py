@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import Answer, Cli, save_colour
+from support import Answer, Cli, same_precision, save_colour
 
 from apps.attributes.data import attribute_split, mixed
 from apps.attributes.emulation import emulation
@@ -72,7 +72,8 @@ def test_a_run_keeps_names_groups_thresholds_and_figures(run):
 
 @pytest.mark.computes
 def test_evaluate_says_what_the_training_said_and_adds_groups(cli, run, tmp_path):
-    answer = cli("evaluate", "attributes", "--checkpoint", run, "--report", tmp_path / "page", "--workers", 0)
+    asked = "evaluate", "attributes", "--checkpoint", run, "--report", tmp_path / "page", "--workers", 0
+    answer = cli(*asked, *same_precision())
     assert answer.code == 0, answer.err
     (line,) = answer.lines
     kept = json.loads((run / "config.json").read_text())["metrics"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import Cli, save_colour
+from support import Cli, same_precision, save_colour
 from torch import nn
 
 from apps.classification.task import METRICS
@@ -60,7 +60,7 @@ def test_a_joint_training_writes_a_run_a_task_with_one_backbone(
     configs = {name: run_dir.read_config(joint_run / name, app="dogs") for name in ("colours", "lights")}
     assert {one.fingerprint for one in configs.values()} == {told["fingerprint"]}
     assert configs["lights"].classes == ("dark", "light")
-    judged = cli("evaluate", "dogs", "--checkpoint", joint_run / "colours", "--workers", 0)
+    judged = cli("evaluate", "dogs", "--checkpoint", joint_run / "colours", "--workers", 0, *same_precision())
     assert judged.code == 0, judged.err
     figures = judged.lines[0]["metrics"]
     assert figures["top1"] == pytest.approx(told["metrics"]["colours/top1"])
