@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -31,16 +32,16 @@ _ORDERS = list(permutations(("brightness", "contrast", "saturation")))
 _RANDAUGMENT = re.compile(r"(m\d+|n\d+|p[\d.]+|mstd[\d.]+|mmax\d+|inc[01]|tweights|t3aw?)(-|$)")
 
 
-class ImageTransform:
+class ImageTransform(ABC):
     """A transform that leaves targets as they are."""
 
     def both(self, pixels: Pixels, target: Any) -> tuple[Tensor, Any]:
         """The photo as the network sees it, and its target."""
         return self(pixels), target
 
+    @abstractmethod
     def __call__(self, photo: Pixels | Image.Image) -> Tensor:
         """The photo as the network sees it."""
-        raise NotImplementedError
 
 
 def train_transform(
