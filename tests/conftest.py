@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from faces_support import EACH, FAST, PEOPLE, draw_crops, names_of, write_face_weights, write_teacher
@@ -22,6 +24,24 @@ from apps.cli.main import main
 
 # Tensors are small here, and threads that spin for a busy core cost minutes.
 torch.set_num_threads(int(os.environ.get(THREADS, "1")))
+
+
+def _seed() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  what libraries draw from
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _seeded_module() -> None:
+    """What a file's own fixtures draw is the same alone, in the whole suite, and in any worker."""
+    _seed()
+
+
+@pytest.fixture(autouse=True)
+def _seeded(_seeded_module: None) -> None:
+    """What a test draws does not depend on the tests before it."""
+    _seed()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -25,9 +25,10 @@ WNIDS = ("n02086240", "n02087394")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small networks under the names of large ones."""
     folder = tmp_path_factory.mktemp("mirror")
-    heads = {
-        "feats.weight": torch.randn(8, 256), "feats.bias": torch.zeros(8),
-        "gender_pred.weight": torch.randn(1, 8), "gender_pred.bias": torch.zeros(1),
+    drawn = torch.Generator().manual_seed(0)
+    heads = {  # a small gender layer: its answers must differ from photo to photo, not all be 1 to the last bit
+        "feats.weight": torch.randn(8, 256, generator=drawn), "feats.bias": torch.zeros(8),
+        "gender_pred.weight": 0.01 * torch.randn(1, 8, generator=drawn), "gender_pred.bias": torch.zeros(1),
         "age_pred.weight": torch.zeros(100, 8), "age_pred.bias": torch.zeros(100),
     }
     told = {"padding": "same", "resolution": "64", "width": "0.25", "input": "(x-0.5)/0.5 of RGB in [0,1]"}
