@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import PRECISION, WORKERS, emit, emit_images, refuse_vain
+from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_images, refuse_vain
 
 _LEAST = click.option(
     "--min-confidence", "least", type=float, default=0.0, show_default=True,
@@ -67,6 +67,8 @@ def evaluate_places(
 @_LEAST
 @WORKERS
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path, **rest: Any) -> None:
     """Tell where photos may have been taken: one JSON line each.

@@ -13,8 +13,8 @@ from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.data.loader import Loader
-from apps.engine.inference.answers import arrays
 from apps.engine.inference.decode import decode
+from apps.engine.inference.torch_engine import arrays
 from apps.objects.plots import drawn
 from datasets.base import ImageDataset, Photo
 from datasets.image_io import image_size, list_photos, read_image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -82,11 +82,14 @@ class ObjectsSettings(Settings):
 
 def predict_boxes(
     paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
-    crops: bool = False,  # noqa: ARG001
+    engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
+    say: Callable[[str], None] = lambda _: None,  # noqa: ARG001
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
     from apps.objects.detect import detect
 
+    if engine not in ("auto", "torch") or device not in ("auto", "cpu"):
+        raise ValueError("objects are answered by PyTorch on the processor; leave engine and device out")
     return detect(paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision)
 
 

@@ -1,4 +1,4 @@
-"""The end of a training: calibrate, judge, and write what a person wants to open."""
+"""The end of a training: calibrate, evaluate, and write what a person wants to open and what answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from apps.engine.core import run_dir
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, Evaluation, ReportInputs
+from apps.engine.inference.graph.run_model import write_run_model
 from apps.engine.training.setup import TrainSetup
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
@@ -53,6 +54,8 @@ def finalize(
         facts(config) | {"seconds of training": f"{seconds:.0f}"} | more, run_dir.read_metrics(setup.run),
         setup.model, config, cross_validated,
     ))
+    if setup.settings.export:
+        write_run_model(setup.run, setup.console)
     return metrics
 
 

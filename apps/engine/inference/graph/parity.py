@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Plan
-from apps.engine.inference.model_file import ModelFile
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # greatest distance over the greatest output
 BATCHES = (1, 3)
 
 
-def parity(plan: Plan, model: ModelFile) -> float:
+def parity(plan: Plan, model: Engine) -> float:
     """How far the file's outputs are from the trained network's, over the greatest of them.
 
     Scores of boxes are held against 1: where nothing is found all of them are small.
