@@ -125,6 +125,10 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
             counts[photo.label] += 1
         return counts
 
+    def paths(self, indices: Iterable[int]) -> tuple[str, ...]:
+        """The files of some images, in the order given."""
+        return tuple(str(self.photos[index].path) for index in indices)
+
     def subset(self, indices: Iterable[int]) -> Self:
         """The same dataset with some of its photos, in the order given."""
         part = copy.copy(self)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metrics import POSITIVE, SHARE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
 from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from apps.attributes.evaluator import AttributeEvaluation
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from datasets.faces.attributes import AttributeDataset
     from heads.multilabel import Attributes as AttributesHead
 
@@ -111,10 +111,6 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
     file_predictor: ClassVar[FilePredictor | None] = predict_attributes
     fit_head_distills: ClassVar[bool] = True
 
-    def __init__(self, settings: AttributesSettings) -> None:
-        super().__init__(settings)
-        self._owners: dict[str, str] = {}  # who is on the photos that were asked for, for the intervals
-
     @property
     def eval_crop(self) -> float | None:
         """As the settings say."""
@@ -124,9 +120,7 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
         """The photos of a split; in ``train`` with the teacher's answers where there is one."""
         from apps.attributes.data import attribute_split
 
-        result = attribute_split(self.settings, split, classes=classes)
-        self._owners |= result.owners
-        return result
+        return attribute_split(self.settings, split, classes=classes)
 
     def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Ask the teacher for what it says of the images, unless its answers are kept already."""
@@ -153,7 +147,7 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
 
         return fit_logistic(head, features, targets.numpy(), seed=self.settings.seed)
 
-    def losses(self, head: AttributesHead, photos: AttributeDataset) -> Losses[Tensor]:
+    def losses(self, head: AttributesHead, images: AttributeDataset) -> Losses[Tensor]:
         """The head's masked loss; a teacher's answers are in the targets already."""
         from apps.engine.training.losses import plain_terms
 
@@ -163,20 +157,20 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
         """The logits, as they are."""
         return output
 
-    def predictions(
-        self, outputs: Tensor, targets: Tensor, paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> AttributeEvaluation:
+    def evaluator(
+        self, images: AttributeDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[Tensor, Tensor, AttributeEvaluation]:
         """Probabilities beside the labels, with the thresholds of the calibration."""
         from apps.attributes.data import evaluation_of
         from apps.attributes.names import Layout
+        from apps.engine.evaluation.collecting import CollectingEvaluator
 
         layout, thresholds = Layout.of(classes), (calibration or {}).get("thresholds", {})
         head = self.head({32: 1}, classes)
-        return evaluation_of(
-            head.probabilities(outputs).numpy(), targets.numpy(), layout, paths, thresholds,
-            owners=self._owners,
-        )
+        return CollectingEvaluator(lambda logits, targets, indices: evaluation_of(
+            head.probabilities(logits).numpy(), targets.numpy(), layout, images.paths(indices), thresholds,
+            owners=images.owners,
+        ))
 
     def head_spec(self, head: AttributesHead, config: RunConfig) -> HeadSpec:
         """Logits, which the names among the classes say how to read."""
@@ -186,23 +180,20 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
 
     def calibrate(
         self, raw: AttributeEvaluation
-    ) -> tuple[AttributeEvaluation, dict[str, Any], dict[str, float]]:
+    ) -> tuple[AttributeEvaluation, Calibration, dict[str, float]]:
         """The threshold of each attribute that gives the best balanced accuracy.
 
         The honest figures, ``balanced_accuracy@chosen/NAME``, use for each half of the people the
         thresholds chosen on the other.
         """
         thresholds = raw.chosen_thresholds()
-        kept = {"thresholds": thresholds, "fitted_on": "val", "photos": len(raw.paths)}
+        kept: Calibration = {"thresholds": thresholds, "fitted_on": "val", "photos": len(raw.paths)}
         return replace(raw, thresholds=thresholds), kept, raw.crossed()
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        results = {
-            name: value for name, value in metrics.items() if name == "mean_ap" or name.startswith("ap/")
-        }
-        results["loss"] = metrics["cross_entropy"]
-        return {f"val/{name}": value for name, value in results.items() if value is not None}
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
+        """Loss and average precision, the mean and each attribute's."""
+        shown = [name for name in metrics if name == "mean_ap" or name.startswith("ap/")]
+        return logged(metrics, {name: name for name in shown} | {"cross_entropy": "loss"})
 
     def report(self, folder: Path, inputs: ReportInputs[AttributeEvaluation]) -> list[Path]:
         """Metrics, precision over recall, calibration, groups and the worst mistakes."""

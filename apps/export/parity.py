@@ -118,10 +118,10 @@ def _figure(
         placed = head.kind == "cells"  # whose outputs are log-probabilities already
         value = {"log_probabilities": output} if placed else app.postprocess(model.heads[config.app], output)
     targets = stacked([photos.target(index) for index in kept])
-    paths = tuple(str(photos.photos[index].path) for index in kept)
-    predictions = app.predictions(value, targets, paths, config.classes, config.calibration)
+    evaluator = app.evaluator(photos, config.classes, config.calibration)
+    evaluator.update(value, targets, kept)
     name = app.primary_metric.name
-    result = predictions.metrics()[name]
+    result = evaluator.compute().metrics()[name]
     if result is None:
         raise ValueError(
             f"{name} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
 from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.faces.evaluator import FaceEvaluation
     from datasets.base import Photo
     from datasets.faces.distillation import FaceDistillationDataset
@@ -221,11 +221,11 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             head.linear.bias.copy_(torch.as_tensor(fitted.intercept_))
         return f"head fitted to the teacher's vectors by ridge regression, strength {fitted.alpha_:g}"
 
-    def losses(self, head: Embedding, photos: FaceDistillationDataset) -> Losses[dict[str, Tensor]]:
+    def losses(self, head: Embedding, images: FaceDistillationDataset) -> Losses[dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
         from apps.engine.training.losses import plain_terms
 
-        vectors = photos.vectors
+        vectors = images.vectors
         if vectors is not None and vectors.shape[1] != self.settings.dim:
             raise ValueError(
                 f"the teacher's vectors have {vectors.shape[1]} dimensions; give --dim {vectors.shape[1]}"
@@ -237,14 +237,16 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         """The vectors, as they are."""
         return output
 
-    def predictions(
-        self, outputs: Tensor, targets: dict[str, Tensor], paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> FaceEvaluation:
+    def evaluator(
+        self, images: FaceDistillationDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[Tensor, dict[str, Tensor], FaceEvaluation]:
         """Vectors with the person of each."""
+        from apps.engine.evaluation.collecting import CollectingEvaluator
         from apps.faces.evaluator import FaceEvaluation
 
-        return FaceEvaluation(outputs.numpy(), targets["person"].numpy(), paths)
+        return CollectingEvaluator(lambda vectors, targets, indices: FaceEvaluation(
+            vectors.numpy(), targets["person"].numpy(), images.paths(indices)
+        ))
 
     def head_spec(self, head: Embedding, config: RunConfig) -> HeadSpec:
         """Vectors."""
@@ -252,7 +254,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
 
         return HeadSpec.of("embedding", config, ("embedding",))
 
-    def calibrate(self, raw: FaceEvaluation) -> tuple[FaceEvaluation, dict[str, Any], dict[str, float]]:
+    def calibrate(self, raw: FaceEvaluation) -> tuple[FaceEvaluation, Calibration, dict[str, float]]:
         """The thresholds at some rates of false accepts, for crops as they were judged."""
         from apps.faces.verification.protocol import far_name
 
@@ -262,10 +264,9 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         source = f"{len(raw.people)} photos of {self.data.name}, {people}, all against all"
         return raw, {"faces": {"none": {"source": source, "thresholds": thresholds}}}, {}
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        reported = ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1")
-        return {f"val/{name}": metrics[name] for name in reported if name in metrics}
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
+        """Accuracy of pairs, rates of true accepts, and rank 1."""
+        return logged(metrics, ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1"))
 
     def report(self, folder: Path, inputs: ReportInputs[FaceEvaluation]) -> list[Path]:
         """The report of ``evaluate faces``."""

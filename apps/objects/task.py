@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
 from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.objects.coco_metrics import DetectionEvaluation
     from apps.objects.transforms import ToSquare
     from backbone import Backbone
@@ -150,7 +150,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         """Detectors have no closed-form start."""
         return "a detector's head is taught, not fitted"
 
-    def losses(self, head: Head, photos: DetectionDataset) -> Losses[BoxTargets]:
+    def losses(self, head: Head, images: DetectionDataset) -> Losses[BoxTargets]:
         """The head's own loss terms."""
         from apps.engine.training.losses import plain_terms
 
@@ -160,14 +160,16 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         """Boxes on the square, scores and labels a photo."""
         return [(item.boxes, item.scores, item.labels) for item in head.decode(output)]
 
-    def predictions(
-        self, outputs: Detected, targets: BoxTargets, paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> DetectionEvaluation:
-        """Detections beside the truth, in pixels of the photos."""
+    def evaluator(
+        self, images: DetectionDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[Detected, BoxTargets, DetectionEvaluation]:
+        """Detections beside the truth, in pixels of the images."""
+        from apps.engine.evaluation.collecting import CollectingEvaluator
         from apps.objects.evaluator import as_evaluation
 
-        return as_evaluation(outputs, targets, paths, classes, self.square())
+        return CollectingEvaluator(lambda outputs, targets, indices: as_evaluation(
+            outputs, targets, images.paths(indices), classes, self.square()
+        ))
 
     def head_spec(self, head: Head, config: RunConfig) -> HeadSpec:
         """Boxes on the square, scores and labels, suppressed already."""
@@ -181,13 +183,13 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
 
     def calibrate(
         self, raw: DetectionEvaluation
-    ) -> tuple[DetectionEvaluation, dict[str, Any], dict[str, float]]:
+    ) -> tuple[DetectionEvaluation, Calibration, dict[str, float]]:
         """Nothing is calibrated."""
         return raw, {}, {}
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        return {f"val/{name}": metrics[name] for name in LOGGED if name in metrics}
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
+        """Average precision."""
+        return logged(metrics, LOGGED)
 
     def report(self, folder: Path, inputs: ReportInputs[DetectionEvaluation]) -> list[Path]:
         """``report.html``: metrics, precision against recall, errors, best and worst images."""

@@ -197,4 +197,4 @@ def features_of(
             console.warn(f"skipped: {bad_image.reason}")
     features = features / np.linalg.norm(features, axis=1, keepdims=True)
     where = targets["position"].numpy()
-    return features, where[:, 0], where[:, 1], tuple(str(photos.photos[i].path) for i in indices)
+    return features, where[:, 0], where[:, 1], photos.paths(indices)

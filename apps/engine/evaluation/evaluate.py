@@ -85,13 +85,13 @@ def evaluate_split(
     app.prepare(split, console, classes=config.classes)
     photos = app.dataset(split, classes=config.classes)
     loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    evaluator = app.evaluator(photos, config.classes, config.calibration)
     with console.track(split, len(loader)) as update:
-        outputs, targets, indices, bad = run_model(
-            forward, loader.epoch(0), on_step=lambda n, totals: update(n, rate(totals))
+        bad = run_model(
+            forward, loader.epoch(0), evaluator, on_step=lambda n, totals: update(n, rate(totals))
         )
     for note in without_photos(photos, split):
         console.warn(note)
     for bad_image in bad:
         console.warn(f"skipped: {bad_image.reason}")
-    paths = tuple(str(photos.photos[index].path) for index in indices)
-    return app.predictions(outputs, targets, paths, config.classes, config.calibration), len(bad)
+    return evaluator.compute(), len(bad)

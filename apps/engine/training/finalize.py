@@ -18,7 +18,7 @@ LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
 
 def finalize(
     setup: TrainSetup, task: AnyTask, raw: Evaluation, *, seconds: float
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Write the checkpoint and the report of a trained model; returns its metrics.
 
     Args:
@@ -31,7 +31,7 @@ def finalize(
     if not setup.world.is_main:
         return {}
     predictions, calibration, cross_validated = task.calibrate(raw)
-    metrics: dict[str, float] = predictions.metrics() | cross_validated
+    metrics: dict[str, float | None] = {**predictions.metrics(), **cross_validated}
     config = RunConfig(
         app=setup.name, classes=setup.classes, settings=setup.settings.to_dict(), backbone=setup.info,
         fingerprint=setup.backbone.fingerprint(), metrics=metrics, versions=versions(),

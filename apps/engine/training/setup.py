@@ -169,7 +169,8 @@ def prepare(
 def opened(task: AnyTask, split: str, console: Console) -> ImageDataset:
     """The images of a split, once what they need is computed."""
     task.prepare(split, console)
-    return task.dataset(split)
+    images: ImageDataset = task.dataset(split)
+    return images
 
 
 def check_early(kind: type[AnyTask], settings: Settings) -> None:
