@@ -14,6 +14,7 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import answering, load_run
 from apps.engine.core.run_dir import read_metrics
 from apps.engine.evaluation.evaluate import evaluate_split
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
@@ -47,10 +48,10 @@ def evaluate_run(
         photos: Any = app.dataset(split, classes=config.classes)
         write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
     if report is not None:
-        write_objects_report(
-            report, f"objects: {run.name} on {app.settings.data}", evaluated, facts(config),
-            history=read_metrics(run),
-        )
+        title = f"objects: {run.name} on {app.settings.data}"
+        try_report(lambda: write_objects_report(
+            report, title, evaluated, facts(config), history=read_metrics(run)
+        ), console, METRICS_COMPLETE)
     return answer(evaluated) | {"skipped": skipped}
 
 
@@ -74,7 +75,10 @@ def evaluate_predictions(
     evaluation = DetectionEvaluation(truth, results, tuple(str(image.path) for image in photos.photos))
     if report is not None:
         writable_folder(report, "--report")
-        write_objects_report(report, f"objects: {path.name} on {data}", evaluation, {"results": str(path)})
+        title = f"objects: {path.name} on {data}"
+        try_report(lambda: write_objects_report(
+            report, title, evaluation, {"results": str(path)}
+        ), console, METRICS_COMPLETE)
     return answer(evaluation) | {"skipped": len(damaged)}
 
 

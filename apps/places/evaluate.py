@@ -18,6 +18,7 @@ from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import Loader, eval_loader
 from apps.engine.evaluation.evaluate import BATCH, evaluate_split
 from apps.engine.inference.tta import tta_logits
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.places.cells.files import check_same_cells, fingerprint, read_cells
 from apps.places.cells.names import grids_of
@@ -86,10 +87,10 @@ def evaluate_run(
     if report is not None:
         from apps.places.report import write_places_report
 
-        write_places_report(
+        try_report(lambda: write_places_report(
             report, f"Places: {config.backbone.name}, {split}", answers.geo, facts(config),
             history=runs.read_metrics(run), answers=answers, baselines=beside,
-        )
+        ), console, METRICS_COMPLETE)
     return _answer(answers.geo, answers.metrics(), beside, skipped)
 
 
@@ -117,8 +118,10 @@ def evaluate_predictions(
     if report is not None:
         from apps.places.report import write_places_report
 
-        write_places_report(writable_folder(report, "--report"), f"Places: {file.name}", geo,
-                            {"predictions": str(file)})
+        folder = writable_folder(report, "--report")
+        try_report(lambda: write_places_report(
+            folder, f"Places: {file.name}", geo, {"predictions": str(file)}
+        ), console, METRICS_COMPLETE)
     metrics = geo_metrics(geo) | {"country_accuracy": country_figure(geo)}
     return _answer(geo, metrics, {}, read.skipped) | {"without_prediction": int((~geo.answered).sum())}
 

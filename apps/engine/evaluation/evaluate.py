@@ -18,6 +18,7 @@ from apps.engine.core.task import AnyTask, ReportInputs
 from apps.engine.data.loader import eval_loader
 from apps.engine.inference.predict import check_options
 from apps.engine.inference.tta import tta_logits
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
 from apps.engine.training.setup import without_photos
@@ -67,10 +68,11 @@ def evaluate(
         console,
     )
     if report is not None:
-        app.report(report, ReportInputs(
+        inputs = ReportInputs(
             f"{name}: {config.backbone.name} on {app.settings.data}", predictions, facts(config),
             runs.read_metrics(checkpoint) if checkpoint else [], model, config,
-        ))
+        )
+        try_report(lambda: app.report(report, inputs), console, METRICS_COMPLETE)
     return {
         "app": name, "n": len(predictions), "metrics": predictions.metrics(),
         "intervals": predictions.intervals(), "skipped": skipped,

@@ -10,6 +10,7 @@ import torch
 from apps.engine.core import run_dir
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, Evaluation, ReportInputs
+from apps.engine.reporting.tolerant import try_report
 from apps.engine.training.setup import TrainSetup
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
@@ -48,11 +49,13 @@ def finalize(
         ) from err
     run_dir.write_progress(setup.run, run_dir.read_progress(setup.run) | {"state": "finished"})
     more = task.after_fit(setup.run, setup.model, config, setup.console)
-    task.report(setup.run, ReportInputs(
+    inputs = ReportInputs(
         f"{setup.name}: {setup.info.name} at {setup.settings.resolution} px", predictions,
         facts(config) | {"seconds of training": f"{seconds:.0f}"} | more, run_dir.read_metrics(setup.run),
         setup.model, config, cross_validated,
-    ))
+    )
+    again = f"the run is complete: evaluate {setup.name} --checkpoint {setup.run} --report DIR writes one"
+    try_report(lambda: task.report(setup.run, inputs), setup.console, again)
     return metrics
 
 
