@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
+from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Evaluator, Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, ReportInputs
     from datasets.faces.attributes import AttributeDataset
     from heads.multilabel import Attributes as AttributesHead
 
@@ -43,6 +44,10 @@ class AttributesSettings(Settings):
     """Options of a student of attributes."""
 
     finer_evaluation: ClassVar[bool] = False  # crops of faces are of one scale
+    refused: ClassVar[Mapping[str, str]] = {
+        "sampling": "balanced needs one class a photo; give --weights-of NAME=WEIGHT"
+    }
+    fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "CelebA, or a folder of face crops, with a table of attributes in it")
     table: Path | None = option(
@@ -78,8 +83,6 @@ class AttributesSettings(Settings):
                 )
             object.__setattr__(self, "weight_decay", 0.0)
         super().__post_init__()
-        if self.sampling == "balanced":
-            raise ValueError("--sampling balanced needs one class a photo; give --weights-of NAME=WEIGHT")
         if self.teacher is None and self.teacher_weight != 1:
             raise ValueError("--teacher-weight is a teacher's share: give --teacher, or leave it out")
         if self.table is not None:
@@ -105,7 +108,6 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
     name: ClassVar[str] = "attributes"
     Settings: ClassVar[type[Settings]] = AttributesSettings
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_attributes
@@ -146,16 +148,6 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
         from apps.attributes.probe import fit_logistic
 
         return fit_logistic(head, features, targets.numpy(), seed=self.settings.seed)
-
-    def losses(self, head: AttributesHead, images: AttributeDataset) -> Losses[Tensor]:
-        """The head's masked loss; a teacher's answers are in the targets already."""
-        from apps.engine.training.losses import plain_terms
-
-        return plain_terms(head)
-
-    def postprocess(self, head: AttributesHead, output: Tensor) -> Tensor:
-        """The logits, as they are."""
-        return output
 
     def evaluator(
         self, images: AttributeDataset, classes: Sequence[str], calibration: Calibration | None = None

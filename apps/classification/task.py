@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import TaskDefaults
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,9 @@ METRICS = MetricTable("an application of one class a photo", (
 @dataclass(frozen=True)
 class ClassificationSettings(Settings):
     """Options of the head and its loss."""
+
+    refused: ClassVar[Mapping[str, str]] = {}
+    fits_head: ClassVar[bool] = True
 
     smoothing: float = option(0.1, "label smoothing, 0 to 1", low=0, high=0.99)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
@@ -62,7 +65,6 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
 
     name: ClassVar[str]
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
 
     @property
@@ -119,10 +121,6 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
             )
 
         return losses
-
-    def postprocess(self, head: Classifier, output: Tensor) -> Tensor:
-        """The logits, as they are."""
-        return output
 
     def evaluator(
         self, images: ImageDataset, classes: Sequence[str], calibration: Calibration | None = None

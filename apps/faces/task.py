@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
-from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
+from apps.engine.core.settings import REFUSED, Settings, option
+from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,8 @@ class FacesSettings(Settings):
     """Options of a student of faces."""
 
     finer_evaluation: ClassVar[bool] = False  # crops are of one scale
+    refused: ClassVar[Mapping[str, str]] = {"sampling": REFUSED["sampling"]}
+    fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "folder with a folder a person in it, or LFW's layout; face crops")
     listing: Path | None = option(None, "file that lists the photos of --data, a line each; default: all")
@@ -101,10 +104,10 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     name: ClassVar[str] = "faces"
     Settings: ClassVar[type[Settings]] = FacesSettings
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_vectors
+    fit_head_distills: ClassVar[bool] = True
 
     @property
     def eval_crop(self) -> float | None:
@@ -223,7 +226,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
 
     def losses(self, head: Embedding, images: FaceDistillationDataset) -> Losses[dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
-        from apps.engine.training.losses import plain_terms
+        from apps.engine.training.losses import plain_losses
 
         vectors = images.vectors
         if vectors is not None and vectors.shape[1] != self.settings.dim:
@@ -231,11 +234,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
                 f"the teacher's vectors have {vectors.shape[1]} dimensions; give --dim {vectors.shape[1]}"
             )
 
-        return plain_terms(head)
-
-    def postprocess(self, head: Embedding, output: Tensor) -> Tensor:
-        """The vectors, as they are."""
-        return output
+        return plain_losses(head)
 
     def evaluator(
         self, images: FaceDistillationDataset, classes: Sequence[str], calibration: Calibration | None = None

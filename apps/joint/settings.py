@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from apps.engine.core.registry import load_app
 from apps.engine.core.settings import Settings, flag_name, option
@@ -20,6 +20,9 @@ OF_ONE = ("data", "teacher")  # never all tasks'
 @dataclass(frozen=True)
 class JointSettings(Settings):
     """The options of ``joint`` that hold for all tasks; those of :class:`Settings` reach every task."""
+
+    refused: ClassVar[Mapping[str, str]] = {}  # each task refuses what it must
+    fits_head: ClassVar[bool] = True
 
     accumulate: int = option(0, "batches whose gradients make one update; 0: one a task", low=0)
     bn: str = option(

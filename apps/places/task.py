@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import TaskDefaults
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,8 @@ METRICS = MetricTable("places", (
 @dataclass(frozen=True)
 class PlacesSettings(Settings):
     """Options of ``finetune places``."""
+
+    fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "photos with GPS in their EXIF, or a table with path, lat and lon")
     photos: Path | None = option(None, "the same as --data")
@@ -88,7 +90,6 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
     name: ClassVar[str] = "places"
     Settings: ClassVar[type[Settings]] = PlacesSettings
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> GeoDataset:
@@ -145,14 +146,14 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
 
     def losses(self, head: GeoCells, images: GeoDataset) -> Losses[dict[str, Tensor]]:
         """A cross-entropy for each partition, and the offset's distance."""
-        from apps.engine.training.losses import plain_terms
+        from apps.engine.training.losses import plain_losses
 
         if self.settings.sequence:
             from apps.places.sequence import check_albums
 
             check_albums(images)
 
-        return plain_terms(head)
+        return plain_losses(head)
 
     def postprocess(self, head: GeoCells, output: Tensor) -> dict[str, Tensor]:
         """Log-probabilities of the finest cells, and the offset."""

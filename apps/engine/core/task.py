@@ -127,8 +127,8 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
 
     It is generic in its settings, head, dataset, the output of its head, the targets of a batch (a tensor, or
     a dict of tensors), what is kept of an output, and its evaluation. An instance holds its settings.
-    :class:`TaskDefaults` has the parts that most tasks leave as they are. A command of its own, such as
-    another ``evaluate NAME``, is added in ``apps/cli/main.py``.
+    ``TaskDefaults`` (``apps/engine/defaults.py``) has the parts that most leave as they are. A command of its
+    own, such as another ``evaluate NAME``, is added in ``apps/cli/main.py``.
 
     Attributes:
         Settings: its options.
@@ -215,47 +215,3 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
 
 
 AnyTask: TypeAlias = Task[Any, Any, Any, Any, Any, Any, Any]
-
-
-class TaskDefaults(Generic[S, H]):
-    """The parts of :class:`Task` that most tasks leave as they are."""
-
-    name: ClassVar[str]
-    has_sample: ClassVar[bool] = False
-    subject: ClassVar[Subject] = "images"
-    file_predictor: ClassVar[FilePredictor | None] = None
-    fit_head_distills: ClassVar[bool] = False
-
-    def __init__(self, settings: S) -> None:
-        self.settings = settings
-
-    @property
-    def data(self) -> Path:
-        """The folder of its images.
-
-        Raises:
-            ValueError: the settings name none.
-        """
-        if self.settings.data is None:
-            raise ValueError(f"{self.name} has no images to read; give --data DIR")
-        return self.settings.data
-
-    @property
-    def tta(self) -> str:
-        """One view, the image itself."""
-        return "none"
-
-    @property
-    def eval_crop(self) -> float | None:
-        """That of the weights."""
-        return None
-
-    def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
-        """Nothing has to be computed first."""
-
-    def adopt(self, backbone: Backbone, head: H) -> None:
-        """Nothing is taken from the backbone."""
-
-    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
-        """Nothing else is learned."""
-        return {}
