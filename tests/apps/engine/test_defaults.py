@@ -1,4 +1,4 @@
-"""A task on the contract's defaults is trained and evaluated by the real commands; what cannot work is refused."""
+"""A task on the defaults of the contract, by the real commands; what cannot work is refused."""
 
 from __future__ import annotations
 
