@@ -30,7 +30,7 @@ def _registered(app: str | None) -> MetricTable | None:
         return None
     try:
         return load_app(app).metrics
-    except (ImportError, AttributeError):  # of a package that was removed, or is of an older contract
+    except (ImportError, AttributeError, ValueError):  # its package was removed, or has an older contract
         return None
 
 
