@@ -24,11 +24,10 @@ from apps.places.evaluator import PlaceEvaluation
 from apps.places.task import Places, PlacesSettings
 from datasets.base import ImageDataset
 from datasets.detection.base import DetectionDataset
-from datasets.faces.attributes import AttributeDataset
 from datasets.faces.distillation import FaceDistillationDataset
 from datasets.geo.geotagged import GeoDataset
-from heads import Classifier, Embedding, GeoCells, Head
-from heads.multilabel import Attributes as AttributesHead
+from datasets.multilabel import MultiLabelDataset
+from heads import Classifier, Embedding, GeoCells, Head, MultiLabelClassifier
 
 Tensors = dict[str, Tensor]
 Boxes = list[tuple[Any, ...]]
@@ -38,7 +37,10 @@ imagenet: type[
     Task[ImageNetSettings, Classifier, ImageDataset, Tensor, Tensor, Tensor, Predictions]
 ] = ImageNet
 attributes: type[
-    Task[AttributesSettings, AttributesHead, AttributeDataset, Tensor, Tensor, Tensor, AttributeEvaluation]
+    Task[
+        AttributesSettings, MultiLabelClassifier, MultiLabelDataset, Tensor, Tensor, Tensor,
+        AttributeEvaluation,
+    ]
 ] = Attributes
 faces: type[
     Task[FacesSettings, Embedding, FaceDistillationDataset, Tensor, Tensors, Tensor, FaceEvaluation]
@@ -50,7 +52,7 @@ objects: type[
     Task[ObjectsSettings, Head, DetectionDataset, Any, Boxes, Detected, DetectionEvaluation]
 ] = Objects
 
-TASKS: dict[str, type[AnyTask]] = {
+TYPED_TASKS: dict[str, type[AnyTask]] = {
     "dogs": dogs, "imagenet": imagenet, "attributes": attributes, "faces": faces, "places": places,
     "objects": objects,
 }

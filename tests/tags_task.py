@@ -17,13 +17,13 @@ from apps.engine.core.settings import Settings
 from apps.engine.defaults import TaskDefaults
 from apps.engine.evaluation.collecting import CollectingEvaluator
 from datasets.base import ImageDataset, Photo
-from heads import Attributes
+from heads import MultiLabelClassifier
 
 
 class Tagged(ImageDataset):
     """Images with a row of 0 and 1, one a tag."""
 
-    one_class = False
+    single_label = False
     rows: tuple[Any, ...] = ()
 
     def target(self, index: int) -> Any:
@@ -54,7 +54,7 @@ class TagsSettings(Settings):
     """Those of every task."""
 
 
-class Tags(TaskDefaults[TagsSettings, Attributes]):
+class Tags(TaskDefaults[TagsSettings, MultiLabelClassifier]):
     """Images to tags."""
 
     name: ClassVar[str] = "tags"
@@ -70,8 +70,8 @@ class Tags(TaskDefaults[TagsSettings, Attributes]):
         images.rows = tuple(np.array([float(line[tag]) for tag in tags], np.float32) for line in lines)
         return images
 
-    def head(self, channels: dict[int, int], classes: Sequence[str]) -> Attributes:
-        return Attributes(channels[max(channels)], tuple(classes), stride=max(channels))
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> MultiLabelClassifier:
+        return MultiLabelClassifier(channels[max(channels)], tuple(classes), stride=max(channels))
 
     def evaluator(
         self, images: Tagged, classes: Sequence[str], calibration: Calibration | None = None

@@ -23,7 +23,7 @@ from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from datasets.faces.attribute_tables import attribute_names, read_attribute_table
-from datasets.faces.attributes import AttributeDataset
+from datasets.multilabel import MultiLabelDataset
 
 ALL = "all"
 
@@ -148,7 +148,7 @@ def _key(path: Path, rows: dict[str, int]) -> str | None:
 
 def _photos(
     settings: Any, split: str, classes: tuple[str, ...], console: Console, *, lenient: bool = False
-) -> AttributeDataset:
+) -> MultiLabelDataset:
     result = attribute_split(settings, split, classes=classes, lenient=lenient, console=console)
     for note in result.notes:
         console.warn(note)
@@ -159,7 +159,7 @@ def _photos(
 
 def _evaluate(
     oracle: Oracle,
-    photos: AttributeDataset,
+    photos: MultiLabelDataset,
     thresholds: dict[str, float],
     workers: int | None,
     console: Console,

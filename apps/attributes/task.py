@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Evaluator, ReportInputs
-    from datasets.faces.attributes import AttributeDataset
-    from heads.multilabel import Attributes as AttributesHead
+    from datasets.multilabel import MultiLabelDataset
+    from heads import MultiLabelClassifier
 
 
 METRICS = MetricTable("attributes", (
@@ -102,7 +102,7 @@ def predict_attributes(
     )
 
 
-class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
+class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     """Photos of faces to the probabilities of their attributes."""
 
     name: ClassVar[str] = "attributes"
@@ -118,7 +118,7 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
         """As the settings say."""
         return self.settings.eval_crop
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> AttributeDataset:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> MultiLabelDataset:
         """The photos of a split; in ``train`` with the teacher's answers where there is one."""
         from apps.attributes.data import attribute_split
 
@@ -132,25 +132,25 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
         if self.settings.teacher is not None and not is_table(self.settings.teacher):
             attribute_split(self.settings, split, classes=classes, console=console)
 
-    def head(self, channels: dict[int, int], classes: Sequence[str]) -> AttributesHead:
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> MultiLabelClassifier:
         """Logits of the deepest map."""
         from apps.attributes.names import Layout, weights_of
-        from heads.multilabel import Attributes as AttributesHead
+        from heads import MultiLabelClassifier
 
         layout, stride = Layout.of(classes), max(channels)
-        return AttributesHead(
+        return MultiLabelClassifier(
             channels[stride], layout.names, groups=layout.groups, dropout=self.settings.dropout,
             weights=weights_of(self.settings.weights_of, layout.names), stride=stride,
         )
 
-    def fit_head(self, head: AttributesHead, features: NDArray[np.float32], targets: Tensor) -> str:
+    def fit_head(self, head: MultiLabelClassifier, features: NDArray[np.float32], targets: Tensor) -> str:
         """Logistic regression on pooled features, hard or soft targets, put into the head."""
         from apps.attributes.probe import fit_logistic
 
         return fit_logistic(head, features, targets.numpy(), seed=self.settings.seed)
 
     def evaluator(
-        self, images: AttributeDataset, classes: Sequence[str], calibration: Calibration | None = None
+        self, images: MultiLabelDataset, classes: Sequence[str], calibration: Calibration | None = None
     ) -> Evaluator[Tensor, Tensor, AttributeEvaluation]:
         """Probabilities beside the labels, with the thresholds of the calibration."""
         from apps.attributes.data import evaluation_of
@@ -164,7 +164,7 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
             owners=images.owners,
         ))
 
-    def head_spec(self, head: AttributesHead, config: RunConfig) -> HeadSpec:
+    def head_spec(self, head: MultiLabelClassifier, config: RunConfig) -> HeadSpec:
         """Logits, which the names among the classes say how to read."""
         from apps.engine.core.spec import HeadSpec
 

@@ -70,7 +70,7 @@ class TaskDefaults(Generic[S, H]):
     def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Nothing has to be computed first."""
 
-    def adopt(self, backbone: Backbone, head: H) -> None:
+    def init_head(self, backbone: Backbone, head: H) -> None:
         """Nothing is taken from the backbone."""
 
     def fit_head(self, head: H, features: NDArray[np.float32], targets: Any) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.metrics import Intervals, Metric, Metrics, MetricTable, joint_table, logged
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.task import AnyTask, Evaluation
 from apps.engine.training.fit import OneHead, predict_val
 from apps.engine.training.frozen.cached_features import fit_head, pools
@@ -152,7 +152,7 @@ def prepare_joint(
     prepared: dict[str, Part] = {}
     for spec in tasks:
         console.say(f"{spec.name}:")
-        settings = load_app(spec.app).Settings(**spec.settings(given))
+        settings = load_task(spec.app).Settings(**spec.settings(given))
         prepared[spec.name] = Part(*prepare(spec.app, settings, run / spec.name, console, world))
     first = next(iter(prepared.values())).setup
     chosen = _resolved(joint, first.settings, len(prepared), pretrained=joint.weights is not None)

@@ -11,7 +11,7 @@ import numpy as np
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder, write_bytes
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
+from apps.engine.core.model import inference_forward, load_run
 from apps.engine.core.run_dir import read_metrics
 from apps.engine.evaluation.evaluate import evaluate_split
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
@@ -35,20 +35,20 @@ def evaluate_run(
         OSError: data or run are missing, or a file cannot be written.
         ValueError: the run is damaged, or the classes do not fit.
     """
-    app, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
+    task, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
     if report is not None:
         writable_folder(report, "--report")
     if results is not None:
         writable_folder(results.parent, "--write-predictions")
-    forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
+    forward, head = inference_forward(model, "objects", choose_precision(precision)), model.heads["objects"]
     evaluated, skipped = evaluate_split(
-        app, lambda images: app.postprocess(head, forward(images)), config, split, workers, console
+        task, lambda images: task.postprocess(head, forward(images)), config, split, workers, console
     )
     if results is not None:
-        photos: Any = app.dataset(split, classes=config.classes)
+        photos: Any = task.dataset(split, classes=config.classes)
         write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
     if report is not None:
-        title = f"objects: {run.name} on {app.settings.data}"
+        title = f"objects: {run.name} on {task.settings.data}"
         try_report(lambda: write_objects_report(
             report, title, evaluated, facts(config), history=read_metrics(run)
         ), console, METRICS_COMPLETE)

@@ -122,7 +122,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         made: Head = kind(widths, len(classes), size=self.settings.resolution)
         return made
 
-    def adopt(self, backbone: Backbone, head: Head) -> None:
+    def init_head(self, backbone: Backbone, head: Head) -> None:
         """C4: the box head starts as the backbone's last stage, which itself is then not learned."""
         from backbone import MobileNetV1
         from heads import FasterRCNN

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from apps.engine.core.task import AnyTask
 
 GROUP = "mobilenet_apps.apps"
-APPS = {
+TASKS = {
     "attributes": "apps.attributes.task:Attributes",
     "dogs": "apps.dogs:Dogs",
     "faces": "apps.faces.task:Faces",
@@ -28,7 +28,7 @@ def targets() -> dict[str, str]:
     Raises:
         ValueError: another package registers a name that is taken.
     """
-    return merge(APPS, tuple(entry_points(group=GROUP)))
+    return merge(TASKS, tuple(entry_points(group=GROUP)))
 
 
 def merge(results: dict[str, str], others: tuple[EntryPoint, ...]) -> dict[str, str]:
@@ -43,7 +43,7 @@ def merge(results: dict[str, str], others: tuple[EntryPoint, ...]) -> dict[str, 
     return merged
 
 
-def load_app(name: str) -> type[AnyTask]:
+def load_task(name: str) -> type[AnyTask]:
     """The class of an application.
 
     Raises:

@@ -181,7 +181,7 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> H:
         """A new head for a backbone with these channels by stride."""
 
-    def adopt(self, backbone: Backbone, head: H) -> None:
+    def init_head(self, backbone: Backbone, head: H) -> None:
         """Give a new head what it takes from its backbone, if anything."""
 
     def fit_head(self, head: H, features: NDArray[np.float32], targets: T_contra) -> str:

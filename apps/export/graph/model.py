@@ -15,7 +15,7 @@ from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.spec import RESIZES, HeadSpec, ModelSpec
 from backbone import Backbone, inference_model
-from heads import SSD, Attributes, Classifier, Embedding, FasterRCNN, FasterRCNNPyramid, GeoCells
+from heads import SSD, Classifier, Embedding, FasterRCNN, FasterRCNNPyramid, GeoCells, MultiLabelClassifier
 
 LIBRARIES = ("torch", "onnx", "onnxruntime")
 Loaded = tuple[Any, Any, RunConfig]
@@ -149,11 +149,11 @@ def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: s
     parts = load_parts(runs, weights)
     heads: dict[str, Any] = {}
     specs: list[HeadSpec] = []
-    for app, model, config in parts:
+    for task, model, config in parts:
         name = free_name(config.app, heads)
         trained = model.heads[config.app]
         heads[name] = ready(trained)
-        specs.append(describe(name, app, trained, heads[name], config))
+        specs.append(describe(name, task, trained, heads[name], config))
     _, model, config = parts[0]
     seen = config.backbone.preprocessing
     spec = ModelSpec(
@@ -212,12 +212,12 @@ def ready(head: Any) -> Any:
             "objects of --head frcnn300, frcnn600 and frcnn-fpn cannot be exported, those of ssd300 can: "
             "leave this run out, or finetune objects with --head ssd300"
         )
-    if not isinstance(head, Classifier | Embedding | Attributes):
+    if not isinstance(head, Classifier | Embedding | MultiLabelClassifier):
         raise ValueError(f"heads of {type(head).__name__} cannot be exported yet; leave this run out")
     return head
 
 
-def describe(name: str, app: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
+def describe(name: str, task: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
     """What the outputs of a head mean, as it stands in the graph.
 
     Args:
@@ -227,7 +227,7 @@ def describe(name: str, app: Any, head: Any, graph_head: Any, config: RunConfig)
         graph_head: as :func:`ready` made it.
         config: of its run.
     """
-    spec: HeadSpec = app.head_spec(head, config)
+    spec: HeadSpec = task.head_spec(head, config)
     if isinstance(graph_head, GraphHead):
         spec = graph_head.describe(spec)
     parts = spec.outputs if len(spec.outputs) > 1 else ("",)

@@ -12,7 +12,7 @@ from support import COLOURS, ROOT, Cli, save_colour
 from tags_task import Tags
 
 from apps.engine.core import registry
-from apps.engine.core.registry import check_members, load_app
+from apps.engine.core.registry import check_members, load_task
 from apps.engine.core.settings import Settings
 
 FAST = ("--width", 0.25, "--resolution", 32, "--epochs", 1, "--batch-size", 4, "--workers", 0)
@@ -70,7 +70,7 @@ def test_options_that_a_task_does_not_support_are_refused_for_it(
 ])
 def test_no_task_ignores_an_option_that_it_cannot_follow(app: str, option: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="leave it out"):
-        load_app(app).Settings(**option)
+        load_task(app).Settings(**option)
 
 
 def test_a_report_that_fails_costs_neither_the_run_nor_the_answer(
