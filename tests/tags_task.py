@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from apps.attributes.evaluator import average_precision
 from apps.engine.core.metrics import Metric, MetricTable
 from apps.engine.core.run_dir import Calibration
 from apps.engine.core.settings import Settings
 from apps.engine.defaults import TaskDefaults
+from apps.engine.evaluation.binary import average_precision
 from apps.engine.evaluation.collecting import CollectingEvaluator
 from datasets.base import ImageDataset, Photo
 from heads import MultiLabelClassifier

@@ -18,7 +18,9 @@ from datasets.multilabel import MultiLabelDataset
 from datasets.synthetic.drawn_dogs import default_cache
 
 Values = NDArray[np.float32]
-TAUGHT = "the folder has no labels: the student is evaluated by how well it repeats the teacher's decisions"
+BY_TEACHER = (
+    "the folder has no labels: the student is evaluated by how well it repeats the teacher's decisions"
+)
 
 
 def attribute_split(
@@ -45,7 +47,7 @@ def attribute_split(
         trained = distilled_columns(settings, photos, layout, console)
         photos = photos.learning(trained if split == "train" else decided(trained, layout))
         if split != "train":
-            photos.notes.append(TAUGHT)
+            photos.notes.append(BY_TEACHER)
     else:
         photos, layout = labelled(settings, split, asked, lenient=lenient or settings.teacher is not None)
         labels = layout.spread(photos.values)

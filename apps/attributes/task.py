@@ -145,7 +145,7 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
 
     def fit_head(self, head: MultiLabelClassifier, features: NDArray[np.float32], targets: Tensor) -> str:
         """Logistic regression on pooled features, hard or soft targets, put into the head."""
-        from apps.attributes.probe import fit_logistic
+        from apps.engine.training.frozen.logistic import fit_logistic
 
         return fit_logistic(head, features, targets.numpy(), seed=self.settings.seed)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datasets.faces.identities import Identities
     from heads import Embedding
 
-LEAST_JUDGED = 4  # people: two in each of two folds
+LEAST_PEOPLE = 4  # people: two in each of two folds
 FARS_KEPT = (1e-2, 1e-3, 1e-4)
 
 
@@ -171,10 +171,10 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         held = self._held_out(photos)
         counts = zip(photos.classes, photos.counts(), strict=True)
         several = [person for person, count in counts if person in held and count > 1]
-        if len(held) < LEAST_JUDGED or len(several) < 2 or len(held) == len(photos.classes):
+        if len(held) < LEAST_PEOPLE or len(several) < 2 or len(held) == len(photos.classes):
             raise ValueError(
                 f"of the {len(photos.classes)} people in {self.settings.data} {len(held)} are left to judge "
-                f"by, {len(several)} of them with two photos; {LEAST_JUDGED} and 2 are needed, and others to "
+                f"by, {len(several)} of them with two photos; {LEAST_PEOPLE} and 2 are needed, and others to "
                 f"learn from: give more people, or another --val-share or --val-folds"
             )
         people = [photos.classes[photo.label] for photo in photos.photos]
@@ -192,7 +192,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             return {name.split("/")[0] for name in LFW(self.data, folds=folds).paths}
         people = sorted(photos.classes)
         random.Random(f"{s.seed} faces").shuffle(people)
-        return set(people[: max(LEAST_JUDGED, round(len(people) * s.val_share))])
+        return set(people[: max(LEAST_PEOPLE, round(len(people) * s.val_share))])
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> Embedding:
         """An embedding of the deepest map."""

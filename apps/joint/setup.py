@@ -125,7 +125,7 @@ class JointTask:
             results = {key.removeprefix(start): v for key, v in metrics.items() if key.startswith(start)}
             row = part.task.log_dict(results)
             result |= {f"val/{name}/{key.removeprefix('val/')}": value for key, value in row.items()}
-        return result | {f"weight/{name}": value for name, value in self.model.told_weights().items()}
+        return result | {f"weight/{name}": value for name, value in self.model.current_weights().items()}
 
 
 def _greatest(metric: Metric) -> float:

@@ -224,7 +224,7 @@ def single(head: Any, pooled: Tensor, config: RunConfig) -> Tensor:
     return torch.from_numpy(log_softmax(raw, config.calibration.get("temperature", 1.0))).float()
 
 
-def teach_sequence(run: Path, task: Any, model: Any, config: RunConfig) -> str:
+def train_sequence(run: Path, task: Any, model: Any, config: RunConfig) -> str:
     """Learn from the albums among a run's training photos; returns a sentence on how well it went."""
     network = fit_sequence(features_in(task, model, config, "train"), seed=task.settings.seed)
     alone, together, count = cross_entropies(network, features_in(task, model, config, "val"))

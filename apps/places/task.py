@@ -210,9 +210,9 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         """With ``--sequence`` the LSTM over albums, into ``run``."""
         if not self.settings.sequence:
             return {}
-        from apps.places.sequence import teach_sequence
+        from apps.places.sequence import train_sequence
 
-        words = teach_sequence(run, self, model, config)
+        words = train_sequence(run, self, model, config)
         console.say(words)
         return {"albums": words}
 
