@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.run_values import run_values
 from apps.engine.core.task import Subject
 from apps.engine.inference.lines import check_options, photo_lines
@@ -53,7 +53,7 @@ class HeadRun:
     @property
     def subject(self) -> Subject:
         """What its application looks at: whole photos, the faces on them, or it has a way of its own."""
-        return load_app(self.app).subject
+        return load_task(self.app).subject
 
     def shares(self, other: HeadRun) -> bool:
         """Whether one pass of one backbone serves both."""
@@ -151,7 +151,7 @@ def predict_heads(
         ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
     """
     members, best = head_runs(runs), top or TOP
-    check_options([load_app(member.app) for member in members], top=top, tta=how.get("tta"))
+    check_options([load_task(member.app) for member in members], top=top, tta=how.get("tta"))
     passes = passes_of(members, separate=separate)
     photos = list_photos(paths)
     lines = []
@@ -179,7 +179,7 @@ def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _own_lines(member: HeadRun, photos: list[Path], *, top: int, **how: Any) -> Iterator[dict[str, Any]]:
     """The lines of an application that looks in a way of its own."""
-    predictor = load_app(member.app).file_predictor
+    predictor = load_task(member.app).file_predictor
     if predictor is None:
         raise TypeError(f"{member.app} answers in a way of its own, but has no file_predictor")
     known = {name: how[name] for name in ("engine", "device", "precision") if name in how}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.run_values import run_values
 from apps.engine.core.task import AnyTask
 from apps.engine.inference.predictor import TOP, Predictor
@@ -63,7 +63,7 @@ def predict(
     """
     if is_run:
         run = Path(source)
-        app = load_app(run_values(run, weights=False)["app"])
+        app = load_task(run_values(run, weights=False)["app"])
         check_options([app], top=top, tta=how.get("tta"), crops=crops)
         if app.file_predictor is not None:
             more: dict[str, Any] = {"crops": crops} if "crops" in app.predict_options else {}
