@@ -18,6 +18,7 @@ _TEN = click.option("--ten-crop", is_flag=True, help="average over ten views of 
 
 _OF_RUNS = (
     "split", "cells", "least", "ten_crop", "baselines", "predictions_to", "workers", "precision",
+    "engine", "device",
 )
 
 
@@ -37,6 +38,8 @@ _OF_RUNS = (
 @click.option("--write-predictions", "predictions_to", type=FOLDER, help="CSV for the answers")
 @WORKERS
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def evaluate_places(
     context: click.Context, /, checkpoint: Path | None, predictions: Path | None, **rest: Any

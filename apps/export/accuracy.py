@@ -11,6 +11,7 @@ import torch
 
 from apps.engine.core.console import Console
 from apps.engine.core.spec import HeadSpec
+from apps.engine.evaluation.forward import as_kept
 from apps.engine.inference.decode.boxes import suppressed
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Loaded
@@ -85,11 +86,7 @@ def _figure(
     if head.kind == "boxes":
         value = [tuple(map(torch.from_numpy, item)) for item in outputs]
     else:
-        whole = [torch.from_numpy(np.concatenate(part)) for part in zip(*outputs, strict=True)]
-        output = whole[0] if len(whole) == 1 else tuple(whole)
-        placed = head.kind == "cells"  # whose outputs are log-probabilities already
-        kept = dict(zip(("log_probabilities", "offset"), whole, strict=False))
-        value = kept if placed else task.postprocess(model.heads[config.app], output)
+        value = as_kept(head, [np.concatenate(column) for column in zip(*outputs, strict=True)])
     targets = stacked([photos.target(index) for index in kept])
     evaluator = task.evaluator(photos, config.classes, config.calibration)
     evaluator.update(value, targets, kept)

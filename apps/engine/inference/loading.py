@@ -20,7 +20,7 @@ Values = Mapping[str, Any]
 
 def load_engine(
     source: Source, *, engine: str = "auto", device: str = "auto", precision: str = "auto",
-    tta: str | None = None, calls: int = 1,
+    tta: str | None = None, calls: int = 1, threads: int = 1,
 ) -> Engine:
     """What computes the answers of a source.
 
@@ -32,6 +32,7 @@ def load_engine(
         precision: ``auto``, ``fp32`` or ``bf16``; the last is PyTorch's alone.
         tta: views to average; None for those that each run was calibrated with.
         calls: that run at the same time.
+        threads: of a call of a file's runtime.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -53,7 +54,7 @@ def load_engine(
     )
     if choice.engine != "torch":
         try:
-            return _load_runs(named, values, choice, calls)
+            return _load_runs(named, values, choice, calls, threads)
         except (ImportError, ValueError) as err:
             if engine != "auto":
                 raise
@@ -85,7 +86,7 @@ def _only_torch(precision: str, tta: str | None, runs: Sequence[Values]) -> str:
 
 
 def _load_runs(
-    named: Sequence[tuple[str, str]], values: Sequence[Values], choice: Choice, calls: int
+    named: Sequence[tuple[str, str]], values: Sequence[Values], choice: Choice, calls: int, threads: int
 ) -> Engine:
     """The exported files of runs; several are merged, so that their backbone runs once.
 
@@ -95,7 +96,9 @@ def _load_runs(
     """
     files = [Path(run) / EXPORTED for _, run in named]
     if len(files) == 1:
-        loaded = load_model(files[0], calls=calls, engine=choice.engine, device=choice.device)
+        loaded = load_model(
+            files[0], threads=threads, calls=calls, engine=choice.engine, device=choice.device
+        )
         specs = [loaded.spec]
     elif choice.engine != "onnxruntime":
         raise ValueError(f"several runs are answered by onnxruntime or torch, not by {choice.engine}")
@@ -103,7 +106,7 @@ def _load_runs(
         from apps.engine.inference.graph.merge import merged
 
         content, specs = merged(files, [name for name, _ in named])
-        loaded = load_onnx(content, files[0], device=choice.device)
+        loaded = load_onnx(content, files[0], threads=threads, device=choice.device)
     for spec, run, file in zip(specs, values, files, strict=True):
         if spec.checkpoint != run["model_sha256"]:
             raise ValueError(f"{file} is not of the weights beside it, which are newer or others")
