@@ -81,7 +81,7 @@ def _figure(
 ) -> float:
     from apps.engine.data.collate import stacked
 
-    _, model, config = part
+    _, _, config = part
     value: Any
     if head.kind == "boxes":
         value = [tuple(map(torch.from_numpy, item)) for item in outputs]
