@@ -9,7 +9,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from faces_support import embed, write_face_weights
+from safetensors.torch import load_file, save_file
 from support import COLOURS, Cli, save_colour
+
+from apps.engine.core.files import sha256_of
 
 Files = dict[str, bytes]
 
@@ -90,6 +93,10 @@ REFUSED: dict[str, tuple[int, str]] = {
         1, "export {d}/run --precision int8 --calibrate {colours}/val --validate {d}/nowhere "
         "--out {d}/out/model.onnx"
     ),
+    "export that loses too much": (
+        1, "export {d}/coarse --precision int8 --calibrate {colours}/val --validate {colours} "
+        "--out {d}/out/model.onnx"
+    ),
     "import of no weights": (1, "weights import {d}/out/junk.csv --out {d}/tiny.safetensors"),
     "import of another width": (
         1, "weights import {d}/other.safetensors --width 0.75 --out {d}/tiny.safetensors"
@@ -103,6 +110,21 @@ REFUSED: dict[str, tuple[int, str]] = {
 def files(folder: Path) -> Files:
     """Every file below a folder, hidden ones included, and its bytes."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def with_close_logits(run: Path, out: Path) -> None:
+    """A copy of a run whose logits are 1000 and a little: eight bits hold the 1000 alone, floats all of it.
+
+    Every image then is of the first class, on any processor.
+    """
+    shutil.copytree(run, out)
+    model, config = out / "model.safetensors", json.loads((out / "config.json").read_text())
+    state = load_file(model)
+    biases = [name for name, value in state.items() if value.shape == (len(config["classes"]),)]
+    assert len(biases) == 1, biases
+    state[biases[0]] = state[biases[0]] + 1000
+    save_file(state, model)
+    (out / "config.json").write_text(json.dumps(config | {"model_sha256": sha256_of(model)}))
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +147,7 @@ def outputs(
         (out / name).write_text(f"an older {name}")
     (out / "cells.csv").write_text("token\n47a1\n4791\n")
     shutil.copytree(colour_run, root / "run")
+    with_close_logits(colour_run, root / "coarse")
     (root / "failed").mkdir()
     (root / "failed" / "training.pt").write_bytes(b"of a loss that was not finite")
     (root / "failed" / "progress.json").write_text(json.dumps({"state": "failed", "epoch": 0}))
@@ -147,6 +170,19 @@ def test_a_refused_command_changes_no_file(name: str, cli: Cli, outputs: Path, c
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
 
 
+def test_eight_bits_lose_what_they_are_refused_for(cli: Cli, outputs: Path, colours: Path) -> None:
+    """The case above is refused for its loss, and for nothing else."""
+    arguments = (
+        "export", outputs / "coarse", "--precision", "int8", "--calibrate", colours / "val",
+        "--validate", colours,
+    )
+    refused = cli(*arguments, "--out", outputs / "out" / "model.onnx")
+    assert "more than --max-drop 0.03; nothing was written" in refused.last_error
+    written = cli(*arguments, "--max-drop", 1, "--out", outputs.parent / "written" / "model.onnx")
+    assert written.code == 0, written.err
+    assert written.lines[0]["drop"]["dogs/top1"] > 0.5
+
+
 def test_a_refused_photo_keeps_its_faces_where_others_are_enrolled(
     cli: Cli, outputs: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +203,9 @@ def test_a_refused_photo_keeps_its_faces_where_others_are_enrolled(
     }
     reasons = (tmp_path / "faces.problems.jsonl").read_text()
     assert "worse.png" in reasons and "broken.png" in reasons
+    save_colour(tmp_path / "other.png", COLOURS["red"])
+    assert cli("enroll", "Eve", tmp_path / "other.png", "--gallery", table).code == 0
+    assert "worse.png" in (tmp_path / "faces.problems.jsonl").read_text(), "of photos not looked at again"
     save_colour(tmp_path / "worse.png", COLOURS["green"])
     embed(cli, outputs / "tiny.safetensors", table, tmp_path)
     names = {Path(row["path"]).name: row["name"] for row in pq.read_table(table).to_pylist()}
