@@ -140,7 +140,8 @@ def _answer(
         for name, value in beside.items()
     }
     return {
-        "app": "places", "n": len(geo.paths), "metrics": defined(metrics), "intervals": defined(geo_intervals(geo)),
+        "app": "places", "n": len(geo.paths), "metrics": defined(metrics),
+        "intervals": defined(geo_intervals(geo)),
         **({"baselines": results} if results else {}), "skipped": skipped,
     }
 

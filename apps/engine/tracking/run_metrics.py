@@ -41,7 +41,7 @@ def _joint(listing: Path) -> MetricTable | None:
         tables = {str(task["name"]): _registered(task["app"]) for task in tasks}
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    unknown = MetricTable("joint", (Metric("*", None),), "loss")  # of a task that is not here: nothing is told
+    unknown = MetricTable("joint", (Metric("*", None),), "loss")  # of a task that is not here
     return joint_table({name: table or unknown for name, table in tables.items()})
 
 

@@ -105,7 +105,7 @@ def test_an_answer_is_coarse_unless_it_is_asked_to_be_precise(grid: CellPartitio
 
 
 def test_no_cell_is_named_twice_where_fine_ones_are_shown_as_one_coarse_cell() -> None:
-    """Eight cells of level 10 in two of level 9; the likeliest is in the one that is less likely as a whole."""
+    """Eight cells of level 10 in two of level 9; the likeliest is in the less likely of the two."""
     middle = s2.parents(s2.leaf_ids([48.8, 40.7], [2.3, -74.0]), 9)
     ids = np.sort(s2.children(middle).ravel())
     grid = CellPartition(ids, np.ones(8), *s2_shapes.centres_deg(ids), np.full(8, -1))

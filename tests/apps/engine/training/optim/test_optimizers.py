@@ -88,7 +88,7 @@ def test_any_optimizer_of_timm_learns_and_goes_on_bit_for_bit_from_a_file(name: 
 
 @pytest.mark.parametrize("name", [*NAMES, "lookahead_kron"])
 def test_no_optimizer_compiles_code_of_its_own(name: str) -> None:
-    """Which code would run depends on what was compiled before; without a C++ compiler there would be none."""
+    """Which code would run depends on what was compiled before; without a compiler there is none."""
     model = Tiny()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
