@@ -1,4 +1,4 @@
-"""Is the written model the trained one: parity of outputs, and accuracy on labelled photos."""
+"""Accuracy of written models on labelled photos."""
 
 from __future__ import annotations
 
@@ -12,38 +12,10 @@ import torch
 from apps.engine.core.console import Console
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode.boxes import suppressed
+from apps.engine.inference.graph.model import Loaded
 from apps.engine.inference.model_file import ModelFile
 from apps.engine.inference.preprocess import square
-from apps.export.graph.model import Loaded, Plan
 from datasets.image_io import BadImageError
-
-TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # greatest distance over the greatest output
-BATCHES = (1, 3)
-
-
-def parity(plan: Plan, model: ModelFile) -> float:
-    """How far the file's outputs are from the trained network's, over the greatest of them.
-
-    Scores of boxes are held against 1: where nothing is found all of them are small.
-
-    Raises:
-        ValueError: further than is right for the precision.
-    """
-    reference, worst = plan.reference(), 0.0
-    least = {name: 1.0 for head in plan.spec.heads if head.kind == "boxes" for name in head.outputs}
-    for batch in BATCHES:
-        images = plan.example(batch, seed=batch)
-        outputs = zip(plan.spec.outputs, model.run(images.numpy()), reference(images), strict=True)
-        for name, got, wanted in outputs:
-            scale = max(float(wanted.abs().max()), least.get(name, 1e-6))
-            worst = max(worst, float(np.abs(got - wanted.numpy()).max()) / scale)
-    most = TOLERANCE.get(plan.spec.precision)
-    if most is not None and not worst <= most:
-        raise ValueError(
-            f"the exported model's outputs are off by {worst:.2g} of their size, more than {most:g} for "
-            f"{plan.spec.precision}; nothing was written: export with another --precision or --opset"
-        )
-    return worst
 
 
 def figures(
@@ -66,8 +38,8 @@ def figures(
         ValueError: none can be read.
     """
     results: list[dict[str, float]] = [{} for _ in models]
-    for place, (app, _, config) in enumerate(parts):
-        item = type(app)(type(app.settings)(**{**app.settings.to_dict(), "data": str(data)}))
+    for place, (task, _, config) in enumerate(parts):
+        item = type(task)(type(task.settings)(**{**task.settings.to_dict(), "data": str(data)}))
         item.prepare("val", Console(quiet=True), classes=config.classes)
         photos, head = item.dataset("val", classes=config.classes), models[0].spec.heads[place]
         kept, outputs = _outputs(photos, models, head, say)
@@ -104,7 +76,7 @@ def _outputs(
 
 
 def _figure(
-    app: Any, part: Loaded, head: HeadSpec, photos: Any, kept: list[int], outputs: list[tuple[Any, ...]]
+    task: Any, part: Loaded, head: HeadSpec, photos: Any, kept: list[int], outputs: list[tuple[Any, ...]]
 ) -> float:
     from apps.engine.data.collate import stacked
 
@@ -116,12 +88,12 @@ def _figure(
         whole = [torch.from_numpy(np.concatenate(part)) for part in zip(*outputs, strict=True)]
         output = whole[0] if len(whole) == 1 else tuple(whole)
         placed = head.kind == "cells"  # whose outputs are log-probabilities already
-        value = {"log_probabilities": output} if placed else app.postprocess(model.heads[config.app], output)
+        value = {"log_probabilities": output} if placed else task.postprocess(model.heads[config.app], output)
     targets = stacked([photos.target(index) for index in kept])
-    paths = tuple(str(photos.photos[index].path) for index in kept)
-    predictions = app.predictions(value, targets, paths, config.classes, config.calibration)
-    name = app.primary_metric.name
-    result = predictions.metrics()[name]
+    evaluator = task.evaluator(photos, config.classes, config.calibration)
+    evaluator.update(value, targets, kept)
+    name = task.primary_metric.name
+    result = evaluator.compute().metrics()[name]
     if result is None:
         raise ValueError(
             f"{name} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"
