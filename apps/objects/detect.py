@@ -57,7 +57,7 @@ def detect(
     loader = Loader(photos, value.square(), batch_size=BATCH, workers=workers)
     forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
     plain = app.head_spec(head, config)
-    spec = replace(plain, extra={**plain.extra, "shown": threshold})
+    spec = replace(plain, extra={**plain.extra, "threshold": threshold})
     if draw is not None:
         writable_folder(draw, "--draw")
     for batch in loader.epoch(0):

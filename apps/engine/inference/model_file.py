@@ -20,7 +20,7 @@ from apps.engine.inference.preprocess import read_square
 from datasets.image_io import BadImageError, list_photos
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
-RANKED = ("classes", "cells", "boxes")  # kinds of answers that are lists, the likeliest first
+RANKED = ("classes", "cells", "detections")  # kinds of answers that are lists, the likeliest first
 Runner = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 

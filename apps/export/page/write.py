@@ -19,7 +19,7 @@ ENGINE = WEB / "node_modules" / "onnxruntime-web" / "dist"
 LAND_DEGREES = 0.5  # that the outlines may be off
 WAIT = 600.0  # seconds for npm
 ENGINE_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-SHOWN = ("classes", "attributes", "cells", "embedding", "boxes")  # by web/page/render.js
+SHOWN = ("classes", "attributes", "cells", "embedding", "detections")  # by web/page/render.js
 
 
 def engine() -> Path:

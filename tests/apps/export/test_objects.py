@@ -1,4 +1,4 @@
-"""Exported detectors: boxes decoded in the graph, suppressed in numpy, drawn by the page."""
+"""Exported detectors: boxes decoded and suppressed in the graph, drawn by the page."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from support import Cli
 
 from apps.engine.core.model import load_run
 from apps.engine.core.spec import HeadSpec
-from apps.engine.inference.decode.boxes import decode, decode_detections, suppressed
+from apps.engine.inference.decode.boxes import decode
 from apps.engine.inference.graph.model import resize_of
 from apps.engine.inference.model_file import load_model, predict
 from apps.engine.inference.predictions import ObjectsPrediction
 from apps.engine.inference.preprocess import square
 from apps.export.accuracy import figures
-from heads.detections import nms as nms_in_torch
 
 
 def _draw(path: Path, width: int, height: int, left: int) -> None:
@@ -104,41 +103,22 @@ def test_on_the_same_pixels_boxes_and_scores_are_those_of_the_head(
 ) -> None:
     _, network, _ = load_run(run)
     file, head = load_model(model), network.heads["objects"]
-    (told,) = file.spec.heads
     pixels = square(np.asarray(Image.open(boxes / "val0.png")), 96, 1.0, "squash")
     images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
     maps = network.backbone(images)
     (wanted,) = head.decode(head(maps[16], maps[32]))
-    found, scores, labels = suppressed(*(one[0] for one in file.run(pixels[None])), told.extra)
+    found, scores, labels = (part[0][: len(wanted.labels)] for part in file.run(pixels[None]))
     assert labels.tolist() == wanted.labels.tolist()
     np.testing.assert_allclose(scores, wanted.scores, atol=1e-3)
     np.testing.assert_allclose(found, wanted.boxes, atol=1e-1)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_suppression_in_numpy_is_that_of_torch(seed: int) -> None:
-    """Random boxes of three classes, more than are looked at, some of them outside of the square."""
-    rng = np.random.default_rng(seed)
-    corners = rng.uniform(-20, 90, (400, 2))
-    boxes = np.concatenate([corners, corners + rng.uniform(1, 40, (400, 2))], 1).astype(np.float32)
-    scores = rng.uniform(0, 1, (400, 3)).astype(np.float32)
-    limits: dict[str, Any] = {"threshold": 0.2, "overlap": 0.45, "candidates": 500, "most": 60}
-    wanted = nms_in_torch(
-        torch.from_numpy(boxes), torch.from_numpy(scores), size=96, score_thresh=0.2, nms_thresh=0.45,
-        topk_candidates=500, detections_per_img=60,
-    )
-    found, sure, labels = suppressed(boxes, scores, {"size": 96, **limits})
-    np.testing.assert_array_equal(labels, wanted.labels)
-    np.testing.assert_array_equal(sure, wanted.scores)
-    np.testing.assert_array_equal(found, wanted.boxes)
-
-
-def test_a_photo_with_nothing_on_it_has_no_objects() -> None:
-    limits = {"size": 96, "threshold": 0.01, "overlap": 0.6, "candidates": 9, "most": 9, "shown": 0.3}
-    head = HeadSpec("objects", "objects", "boxes", ("boxes", "scores"), ("a", "b"), extra={
-        **limits, "resize": "squash",
+def test_places_that_only_fill_up_are_no_objects() -> None:
+    """Also where every score is asked for."""
+    head = HeadSpec("objects", "objects", "detections", ("boxes", "scores", "labels"), ("a", "b"), extra={
+        "size": 96, "threshold": 0.0, "resize": "squash",
     })
-    outputs = np.ones((1, 5, 4), np.float32), np.zeros((1, 5, 2), np.float32)
+    outputs = np.ones((1, 5, 4), np.float32), np.zeros((1, 5), np.float32), np.zeros((1, 5), np.int64)
     assert [answer.to_dict() for answer in decode(head, outputs, [(40, 30)], 5)] == [{"objects": []}]
 
 
@@ -148,14 +128,14 @@ def test_boxes_on_the_square_are_told_in_pixels_of_the_image(resize: str) -> Non
     boxes = np.array([[5, 6.25, 10, 12.5]], np.float32)
     scale = {"squash": (2, 4), "pad": (4, 4)}[resize]
     head = HeadSpec("objects", "objects", "detections", ("boxes", "scores", "labels"), ("a",), extra={
-        "size": 50, "resize": resize, "shown": 0.3,
+        "size": 50, "resize": resize, "threshold": 0.3,
     })
     one, two = np.array([0.9], np.float32), np.array([0], np.int64)
-    (answer,) = decode_detections(head, [[boxes], [one], [two]], [(100, 200)], 5)
+    (answer,) = decode(head, [[boxes], [one], [two]], [(100, 200)], 5)
     assert isinstance(answer, ObjectsPrediction)
     by_hand = [5 * scale[0], 6.25 * scale[1], 10 * scale[0], 12.5 * scale[1]]
     assert answer.objects[0].box == pytest.approx(by_hand)
-    (cut,) = decode_detections(head, [[boxes * 100], [one], [two]], [(100, 200)], 5)
+    (cut,) = decode(head, [[boxes * 100], [one], [two]], [(100, 200)], 5)
     assert cut.to_dict()["objects"][0]["box"] == [100.0, 200.0, 100.0, 200.0]
 
 
