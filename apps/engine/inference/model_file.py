@@ -93,11 +93,12 @@ def load_model(path: Path, *, threads: int = 1, calls: int = 1) -> ModelFile:
     return load_onnx(path, path, threads=threads)
 
 
-def load_onnx(content: Path | bytes, path: Path, *, threads: int = 1) -> ModelFile:
-    """An ONNX model from a file or its bytes; ``path`` names it in messages.
+def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1) -> Any:
+    """ONNX Runtime's session of a file or its bytes, on threads that do not spin; ``path`` names it.
 
     Raises:
-        ValueError: it is damaged, or not one of ours.
+        ImportError: ONNX Runtime is not installed.
+        ValueError: it is damaged.
     """
     try:
         import onnxruntime
@@ -109,9 +110,19 @@ def load_onnx(content: Path | bytes, path: Path, *, threads: int = 1) -> ModelFi
     options.log_severity_level = 3
     try:
         source = content if isinstance(content, bytes) else str(content)
-        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as err:  # its kinds of errors are its own and hang on the version
         raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
+
+
+def load_onnx(content: Path | bytes, path: Path, *, threads: int = 1) -> ModelFile:
+    """An ONNX model from a file or its bytes; ``path`` names it in messages.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+        ValueError: it is damaged, or not one of ours.
+    """
+    session = onnx_session(content, path, threads=threads)
     reported = session.get_modelmeta().custom_metadata_map
     if KEY not in reported:
         raise ValueError(

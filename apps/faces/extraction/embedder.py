@@ -1,24 +1,27 @@
-"""A network that turns face crops into unit vectors, from face weights or from a finished run."""
+"""Face crops to unit vectors, by an exported file of a run or of face weights; torch only writes it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
 
-from backbone import Backbone, build, inference_model, load_state, load_weights
+from apps.engine.core.files import sha256_of
+from apps.engine.core.run_values import EXPORTED, MODEL, run_values
+from apps.engine.inference.model_file import ModelFile, load_onnx
+from apps.faces.extraction.networks import FORMAT, cached
 
-BATCH = 32
+BATCH = 32  # crops that PyTorch sees at once
+AT_ONCE = 8  # that a file sees: more would only take memory
+MIRROR_VARIABLE = "MOBILENET_WEIGHTS"  # as backbone.weights has it, which imports torch
 Align = Literal["five-point", "none"]
 ALIGNMENTS: tuple[Align, ...] = get_args(Align)
 Vectors = NDArray[np.float32]
@@ -50,80 +53,43 @@ class ModelInfo:
         return asdict(self)
 
 
-class FaceModel:
-    """Crops to unit vectors.
+class FaceModel(Protocol):
+    """Crops to unit vectors, whatever computes them."""
 
-    Args:
-        network: images (B, 3, S, S), bytes or in [0, 1], to (B, D), of any length; its cost is counted.
-        info: what it is.
-        answer: does the same sooner, on a copy made for answering; None takes the network itself.
-    """
+    @property
+    def info(self) -> ModelInfo:
+        """What it is."""
 
-    def __init__(
-        self, network: nn.Module, info: ModelInfo, answer: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
-        self.network, self.info = network.eval().to(memory_format=torch.channels_last), info
-        self.answer = answer or self.network
-
-    def mirrored(self) -> FaceModel:
-        """The same model with the mean of a face's vector and that of its mirror image, at twice the cost."""
-        both = _Mirrored(self.network)
-        return FaceModel(both, self.info, _Mirrored(self.answer))
-
-    @torch.inference_mode()
     def vectors(self, crops: Sequence[Image.Image]) -> Vectors:
         """(N, D) unit vectors of RGB crops that have the side ``info.resolution``."""
-        if not crops:
-            return np.zeros((0, self.info.dim), dtype=np.float32)
-        parts = [self._some(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+
+
+@dataclass(frozen=True)
+class FaceModelFile:
+    """Crops to unit vectors, by an exported model.
+
+    Args:
+        info: what it is.
+        file: of one head, whose output is a vector of any length.
+    """
+
+    info: ModelInfo
+    file: ModelFile
+
+    def vectors(self, crops: Sequence[Image.Image]) -> Vectors:
+        """(N, D) unit vectors of RGB crops that have the side ``info.resolution``."""
+        parts = [np.zeros((0, self.info.dim), np.float32)]
+        for start in range(0, len(crops), AT_ONCE):
+            pixels = np.stack([np.asarray(crop) for crop in crops[start : start + AT_ONCE]])
+            (made,) = self.file.run(pixels)
+            parts.append(made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12))
         return np.concatenate(parts)
-
-    def _some(self, crops: Sequence[Image.Image]) -> Vectors:
-        pixels = torch.from_numpy(np.stack([np.asarray(crop) for crop in crops]))
-        vectors: Vectors = F.normalize(self.answer(pixels.permute(0, 3, 1, 2)), dim=1).numpy()
-        return vectors
-
-
-class _Mirrored(nn.Module):
-    """The sum of the unit vectors of images and of their mirror images."""
-
-    def __init__(self, answer: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, D) sums, of any length."""
-        return F.normalize(self.answer(images), dim=1) + F.normalize(self.answer(images.flip(3)), dim=1)
-
-
-class PooledTrunk(nn.Module):
-    """A backbone's last map, averaged: what face weights without a head of their own give."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone, self.stride = backbone, max(backbone.channels)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C) means over height and width."""
-        last: Tensor = self.backbone(images)[self.stride]
-        return last.mean(dim=(2, 3))
-
-
-class RunNetwork(nn.Module):
-    """The backbone and the embedding head of a run of ``finetune faces``."""
-
-    def __init__(self, model: nn.Module, name: str) -> None:
-        super().__init__()
-        self.model, self.name = model, name
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, D) vectors."""
-        vectors: Tensor = self.model(images)[self.name]
-        return vectors
 
 
 def load_face_model(*, weights: str | None = None, checkpoint: Path | None = None) -> FaceModel:
     """The network to embed with.
+
+    Weights are exported once, into the user's cache. A run without an exported file is answered by PyTorch.
 
     Args:
         weights: face weights, a path or a registered name; their pooled last map is the vector.
@@ -131,48 +97,79 @@ def load_face_model(*, weights: str | None = None, checkpoint: Path | None = Non
 
     Raises:
         FileNotFoundError: there are no such weights, or no such run.
+        OSError: the cache cannot be written.
         ValueError: neither or both are given, or the file is damaged.
     """
     if (weights is None) == (checkpoint is None):
         raise ValueError("give either --weights W or --checkpoint RUN")
-    return _from_run(checkpoint) if checkpoint is not None else _from_weights(str(weights))
+    made = _of_run(checkpoint) if checkpoint is not None else _of_weights(str(weights))
+    if made is not None:
+        return made
+    from apps.faces.extraction.torch_embedder import load_torch_face_model
+
+    return load_torch_face_model(weights=weights, checkpoint=checkpoint)
 
 
-def _from_weights(spec: str) -> FaceModel:
-    loaded = load_weights(spec)
-    network = build(loaded.info)
-    load_state(network, loaded)
-    trunk, seen = PooledTrunk(network), network.preprocessing
-    return FaceModel(trunk, ModelInfo(
-        _fingerprint(trunk, seen.to_dict()), loaded.info.name, network.channels[trunk.stride],
-        seen.resolution, weights=_lasting(spec),
-    ), PooledTrunk(inference_model(network)))
+def _of_weights(spec: str) -> FaceModel | None:
+    """By the file that was made of them; None where they are no file on this machine."""
+    path = _weights_file(spec)
+    if path is None:
+        return None
+
+    def make() -> bytes:
+        from apps.faces.extraction.torch_embedder import face_model_file
+
+        return face_model_file(spec)
+
+    # a file that does not say how its network sees is known by its name
+    key = hashlib.sha256(f"{sha256_of(path)} {path.name}".encode()).hexdigest()[:32]
+    exported = cached(f"embed-{FORMAT}-{key}.onnx", make)
+    file = load_onnx(exported, exported)
+    info = ModelInfo(**file.spec.heads[0].extra["model"])
+    return FaceModelFile(replace(info, weights=lasting(spec)), file)
 
 
-def _from_run(run: Path) -> FaceModel:
-    from apps.engine.core.model import answering, load_run
-
-    app, model, config = load_run(run, app="faces")
-    head: Any = model.heads[app.name]
-    head.margin_loss = None  # it only taught: a row a person, which no answer needs
-    network, seen = RunNetwork(model, app.name), config.backbone.preprocessing
-    with torch.inference_mode():
-        dim = network(torch.zeros(1, 3, seen.resolution, seen.resolution)).shape[1]
-    return FaceModel(network, ModelInfo(
-        _fingerprint(network, seen.to_dict()), config.backbone.name, dim, seen.resolution,
-        checkpoint=_lasting(str(run)),
-    ), answering(model, app.name))
+def _weights_file(spec: str) -> Path | None:
+    """Where weights are on this machine, without torch; None where that is not told by name and folder."""
+    path, folder = Path(spec), os.environ.get(MIRROR_VARIABLE)
+    if path.is_file():
+        return path
+    if not folder or path.name != spec:
+        return None
+    beside = Path(folder) / f"{spec.removesuffix('.safetensors')}.safetensors"
+    return beside if beside.is_file() else None
 
 
-def _lasting(spec: str) -> str:
+def _of_run(run: Path) -> FaceModel | None:
+    """By its exported file; None where there is none of these weights."""
+    values = run_values(run, app="faces")
+    path = run / EXPORTED
+    if not path.is_file():
+        return None
+    file = load_onnx(path, path)
+    if file.spec.checkpoint != values["model_sha256"] or len(file.spec.heads) != 1:
+        return None
+    backbone, side = values["backbone"], file.spec.resolution
+    (vector,) = file.run(np.zeros((1, side, side, 3), np.uint8))
+    fingerprint = _run_fingerprint(run / MODEL, backbone["preprocessing"])
+    name, dim = backbone["name"], vector.shape[1]
+    return FaceModelFile(ModelInfo(fingerprint, name, dim, side, checkpoint=lasting(str(run))), file)
+
+
+def lasting(spec: str) -> str:
     """A path that holds from any folder; a name as it is."""
     return str(Path(spec).absolute()) if Path(spec).exists() else spec
 
 
-def _fingerprint(network: nn.Module, preprocessing: dict[str, Any]) -> str:
-    """16 hex digits of the sha256 over the state and the preprocessing."""
+def _run_fingerprint(weights: Path, preprocessing: dict[str, Any]) -> str:
+    """As that of the network in PyTorch: over its state without the margin's rows, and the preprocessing."""
+    from safetensors import safe_open
+
     digest = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode())
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    with safe_open(weights, framework="np") as file:
+        names = {f"model.{name}": name for name in file.keys() if ".margin_loss." not in name}  # noqa: SIM118
+        for name, stored in sorted(names.items()):
+            value = file.get_tensor(stored)
+            digest.update(f"{name} {value.shape} torch.{value.dtype}\n".encode())
+            digest.update(value.tobytes())
     return digest.hexdigest()[:16]
