@@ -49,7 +49,7 @@ def _distance(got: NDArray[Any], wanted: NDArray[Any]) -> float:
 
 
 def detections_distance(
-    got: Sequence[NDArray[Any]], wanted: Sequence[NDArray[Any]], size: int, share: float = ALIKE
+    got: Sequence[NDArray[Any]], wanted: Sequence[NDArray[Any]], size: float, share: float = ALIKE
 ) -> float:
     """How far objects are from the nearest of their class, in scores and in shares of the image's side.
 
