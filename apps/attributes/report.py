@@ -15,6 +15,7 @@ from apps.attributes.evaluator import AttributeEvaluation, average_precision
 from apps.engine.evaluation.classification import reliability
 from apps.engine.reporting import plots
 from apps.engine.reporting.html import percent, thumbnail_or_grey
+from apps.engine.reporting.labels import label
 from apps.engine.reporting.page import write_page
 from apps.engine.reporting.thumbnails import thumbnail
 
@@ -81,7 +82,7 @@ def _grid(evaluation: AttributeEvaluation, draw: Callable[..., None], theme: plo
         scores, labels, _ = evaluation.known(name)
         draw(axes, scores, labels, theme)
         axes.set(xlim=(0, 1), ylim=(0, 1.03))
-        plots.dress(axes, theme, title=plots.label(name))
+        plots.dress(axes, theme, title=label(name))
     return figure
 
 

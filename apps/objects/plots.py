@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from apps.engine.reporting import plots
+from apps.engine.reporting.labels import label
 from apps.engine.reporting.plots import Row, Theme
 from apps.objects.coco_metrics import DetectionEvaluation
 
@@ -27,7 +28,7 @@ def recall_figure(evaluation: DetectionEvaluation, theme: Theme) -> Figure:
         _curve(left, evaluation.curve(overlap), f"IoU {overlap:g}", colour, style)
     names = commonest(evaluation)[:CLASSES_DRAWN]
     for number, name in enumerate(names):
-        _curve(right, evaluation.curve(0.5, name), plots.label(name, 18), colours[number % 3], LINES[number])
+        _curve(right, evaluation.curve(0.5, name), label(name, 18), colours[number % 3], LINES[number])
     for axes, title in ((left, "All classes"), (right, "Classes with most objects, IoU 0.5")):
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall")
         plots.dress(axes, theme, title=title, legend="best")

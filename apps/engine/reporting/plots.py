@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from apps.engine.evaluation.classification import Ints, Reliability, wilson_interval
-from apps.engine.reporting.labels import label as label
+from apps.engine.reporting.labels import label
 
 Row = Mapping[str, Any]
 PALETTE = 128  # colours of a PNG: a third of the bytes, no difference to the eye

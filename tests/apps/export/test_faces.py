@@ -55,7 +55,8 @@ def test_the_networks_answer_as_facenet_pytorchs_do() -> None:
     cascade = MTCNN()
     for name, shape in (("pnet", (1, 3, 33, 58)), ("rnet", (5, 3, 24, 24)), ("onet", (1, 3, 48, 48))):
         x = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        session = onnxruntime.InferenceSession(cascade_networks()[f"{name}.onnx"], providers=["CPUExecutionProvider"])
+        file = cascade_networks()[f"{name}.onnx"]
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         got = session.run(OUTPUTS[name], {"x": x.numpy()})
         for one, wanted in zip(got, getattr(cascade, name)(x), strict=True):
             np.testing.assert_allclose(one, wanted, atol=1e-5)
