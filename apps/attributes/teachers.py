@@ -115,11 +115,11 @@ def load_oracle(
         return Oracle(Layout((GENDER,), {AGE: YEARS}), whole, network)
     if spec.endswith(".onnx") and not Path(spec).is_dir():
         return _onnx(Path(spec), names or ())
-    from apps.engine.core.model import answering, load_run
+    from apps.engine.core.model import inference_forward, load_run
 
-    app, model, config = load_run(Path(spec), app="attributes")
-    head: Any = model.heads[app.name]
-    forward = answering(model, app.name, choose_precision(precision))
+    task, model, config = load_run(Path(spec), app="attributes")
+    head: Any = model.heads[task.name]
+    forward = inference_forward(model, task.name, choose_precision(precision))
     return Oracle(
         Layout.of(config.classes), config.backbone.preprocessing,
         lambda images: head.probabilities(forward(images)),

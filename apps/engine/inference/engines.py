@@ -101,7 +101,7 @@ def load_torch_engine(source: str, device: str = "auto") -> TorchEngine:
     import torch
 
     from apps.engine.core.device import choose_device
-    from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
+    from apps.engine.core.model import inference_forward, load_pretrained, load_run, tta_of
     from apps.engine.core.run_dir import CONFIG
     from apps.engine.inference.answers import arrays
     from apps.engine.inference.tta import tta_logits
@@ -110,7 +110,7 @@ def load_torch_engine(source: str, device: str = "auto") -> TorchEngine:
     task, model, config = load_run(Path(source)) if is_run else load_pretrained(source)
     where = choose_device(device)
     head: Any = model.heads[config.app]
-    forward, views = answering(model.to(where), config.app), tta_of(config, None)
+    forward, views = inference_forward(model.to(where), config.app), tta_of(config, None)
     head_spec = task.head_spec(head, config)
 
     @torch.inference_mode()
