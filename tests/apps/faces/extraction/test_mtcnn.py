@@ -99,8 +99,8 @@ def test_faces_are_embedded_verified_and_searched_without_torch(shared: Path, tm
 
     import pyarrow.parquet as pq
 
-    from apps.faces.extraction.embedder import load_face_model
     from apps.faces.extraction.extractor import FaceExtractor
+    from apps.faces.extraction.loading import load_face_model
     from apps.faces.extraction.sources import Source
 
     weights = str(shared / "weights" / "faces_mobilenetv1_1.0_224.safetensors")
