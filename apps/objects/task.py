@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -74,12 +74,16 @@ class ObjectsSettings(Settings):
 
 def predict_boxes(
     paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
-    crops: bool = False,  # noqa: ARG001
+    engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
     from apps.objects.detect import detect
 
-    return detect(paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision)
+    return detect(
+        paths, checkpoint=checkpoint, threshold=THRESHOLD, top=top, workers=workers, say=say,
+        precision=precision, engine=engine, device=device,
+    )
 
 
 class Objects(TaskDefaults[ObjectsSettings, "Head"]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +54,12 @@ class HeadSpec:
             config.data, extra,
         )
 
+    def named(self, name: str) -> HeadSpec:
+        """The head under another name, which its outputs' names begin with."""
+        parts = self.outputs if len(self.outputs) > 1 else ("",)
+        outputs = tuple("/".join(filter(None, (name, part.split("/")[-1]))) for part in parts)
+        return replace(self, name=name, outputs=outputs)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HeadSpec:
         """The inverse of ``asdict``."""
@@ -75,6 +81,7 @@ class ModelSpec:
         versions: of the libraries that wrote it.
         resize: how a photo comes onto the square: ``crop`` cuts its middle, ``squash`` forgets its shape,
             ``pad`` keeps it and fills the square at the right and below.
+        checkpoint: SHA-256 of the weights of the run that it was made from; empty for several runs or none.
     """
 
     fingerprint: str
@@ -86,6 +93,7 @@ class ModelSpec:
     heads: tuple[HeadSpec, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     resize: str = RESIZES[0]
+    checkpoint: str = ""
 
     def to_json(self) -> str:
         """As it is kept in the file."""

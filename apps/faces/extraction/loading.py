@@ -15,7 +15,8 @@ from PIL import Image
 
 from apps.engine.core.files import sha256_of
 from apps.engine.core.run_values import EXPORTED, MODEL, run_values
-from apps.engine.inference.model_file import ModelFile, load_onnx
+from apps.engine.inference.engines import Engine
+from apps.engine.inference.model_file import load_onnx
 from apps.faces.extraction.embedder import FaceModel, ModelInfo, Vectors, lasting
 from apps.faces.extraction.networks import FORMAT, cached
 
@@ -33,7 +34,7 @@ class FaceModelFile:
     """
 
     info: ModelInfo
-    file: ModelFile
+    file: Engine
 
     def vectors(self, crops: Sequence[Image.Image]) -> Vectors:
         """(N, D) unit vectors of RGB crops that have the side ``info.resolution``."""

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Plan
-from apps.engine.inference.model_file import ModelFile
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # greatest distance over the greatest output
 BATCHES = (1, 3)
 ALIKE = 0.75  # share of objects that are held: of boxes that nearly tie another one may stay
 
 
-def parity(plan: Plan, model: ModelFile) -> float:
+def parity(plan: Plan, model: Engine) -> float:
     """How far the file's outputs are from the trained network's, over the greatest of them.
 
     Raises:
