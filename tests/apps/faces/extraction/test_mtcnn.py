@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import ROOT
+from support import run_without_torch
 
 from apps.faces.extraction.mtcnn import FACTOR, THRESHOLDS, Cascade, nms
 from apps.faces.extraction.networks import cached, cascade_networks
@@ -84,19 +82,8 @@ def test_a_file_of_the_cache_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert made == [b"one", b"one"]
 
 
-PROGRAM = """
-import json, sys
-sys.argv[0] = "cli.py"
-from apps.cli.main import main
-code = main(sys.argv[1:])
-print(json.dumps({"code": code, "torch": "torch" in sys.modules}))
-"""
-
-
 def test_faces_are_embedded_verified_and_searched_without_torch(shared: Path, tmp_path: Path) -> None:
     """And the vectors are those of PyTorch."""
-    import json
-
     import pyarrow.parquet as pq
 
     from apps.faces.extraction.extractor import FaceExtractor
@@ -114,12 +101,7 @@ def test_faces_are_embedded_verified_and_searched_without_torch(shared: Path, tm
         ("search-faces", photos[0], "--gallery", table, "--threshold", "0.5"),
         ("enroll", "Tony", photos[1], "--gallery", table),
     ):
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *command], cwd=ROOT, capture_output=True, text=True, check=False,
-            timeout=300,
-        )
-        last = json.loads(done.stdout.splitlines()[-1])
-        assert last == {"code": 0, "torch": False}, (command[0], done.stdout, done.stderr)
+        run_without_torch(*command)
     model = load_torch_face_model(weights=weights)
     looked = FaceExtractor(model.info.resolution)(Source(photos[0], Path(photos[0])))
     (wanted,) = model.vectors(looked.images)
