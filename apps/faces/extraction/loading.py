@@ -20,7 +20,7 @@ from apps.engine.inference.model_file import load_onnx
 from apps.faces.extraction.embedder import FaceModel, ModelInfo, Vectors, lasting
 from apps.faces.extraction.networks import FORMAT, cached
 
-AT_ONCE = 8  # crops that a file sees: more would only take memory
+AT_ONCE = 4  # crops that a file sees: more would only take memory
 MIRROR_VARIABLE = "MOBILENET_WEIGHTS"  # as backbone.weights has it, which imports torch
 
 

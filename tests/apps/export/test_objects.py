@@ -20,7 +20,8 @@ from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode.boxes import decode
 from apps.engine.inference.graph.model import resize_of
 from apps.engine.inference.graph.parity import detections_distance
-from apps.engine.inference.model_file import load_model, predict
+from apps.engine.inference.lines import predict
+from apps.engine.inference.model_file import load_model
 from apps.engine.inference.predictions import ObjectsPrediction
 from apps.engine.inference.preprocess import square
 from apps.export.accuracy import figures
@@ -239,7 +240,7 @@ def test_the_page_frames_the_objects_that_python_finds(
     photos = [boxes / "train0.png", boxes / "val1.png"]
     with served(web_page(cli, tmp_path / "page", run)) as address:
         visit = Visit(browser, address).ready()
-        for photo, wanted in zip(photos, predict(photos, model=model, top=20), strict=True):
+        for photo, wanted in zip(photos, predict(photos, str(model), is_run=False, top=20), strict=True):
             visit.upload(photo)
             card = visit.page.locator("article").first
             rows = card.locator("li").all()
