@@ -43,7 +43,7 @@ class DecodedSSD(nn.Module):
         defaults = self.defaults.expand(offsets.shape[0], -1, -1)
         boxes = head.coder.decode_single(offsets.reshape(-1, 4), defaults.reshape(-1, 4))
         return detections(
-            boxes.reshape(offsets.shape), output["cls_logits"].softmax(2)[:, :, 1:], size=head.size,
+            boxes.reshape(offsets.shape), head.scores(output["cls_logits"]), size=head.size,
             score_thresh=head.score_thresh, nms_thresh=head.nms_thresh,
             topk_candidates=head.topk_candidates, detections_per_img=head.detections_per_img,
         )
