@@ -83,7 +83,7 @@ def _figure(
 ) -> float:
     from apps.engine.data.collate import stacked
 
-    _, model, config = part
+    _, _, config = part
     value: Any
     if _boxes(head):
         value = [tuple(map(torch.from_numpy, item)) for item in outputs]
