@@ -183,10 +183,11 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         return CollectingEvaluator(evaluation)
 
     def head_spec(self, head: GeoCells, config: RunConfig) -> HeadSpec:
-        """Log-probabilities of the finest cells."""
+        """Log-probabilities of the finest cells, and the offset."""
         from apps.engine.core.spec import HeadSpec
 
-        return HeadSpec.of("cells", config, ("log_probabilities",))
+        offset = () if head.offset is None else ("offset",)
+        return HeadSpec.of("cells", config, ("log_probabilities", *offset))
 
     def graph_head(self, head: GeoCells) -> nn.Module:
         """One table of log-probabilities, over the finest cells."""

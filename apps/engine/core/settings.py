@@ -133,6 +133,7 @@ class Settings:
     save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
     tensorboard: bool = option(False, "write TensorBoard's event files beside the run")
     profile: bool = option(False, "measure some steps and write where the time went")
+    export: bool = option(True, "end with model.onnx, from which the run is answered without PyTorch")
     workers: int | None = option(None, "processes that read photos; default: by the number of cores", low=0)
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
 
