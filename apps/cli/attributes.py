@@ -30,8 +30,8 @@ from apps.cli.output import DEVICE, ENGINE, PRECISION, emit, refuse_vain
 @click.pass_context
 def evaluate_attributes(
     context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
-    split: str | None, precision: str, engine: str, device: str, workers: int | None, data: Path | None, teacher: str | None,
-    **rest: Any,
+    split: str | None, precision: str, engine: str, device: str, workers: int | None, data: Path | None,
+    teacher: str | None, **rest: Any,
 ) -> None:
     """Judge attributes of faces: a run, face weights with heads, or any system's probabilities."""
     from apps.attributes.evaluate import evaluate_predictions, evaluate_run, evaluate_weights
@@ -42,7 +42,8 @@ def evaluate_attributes(
     if teacher is not None and checkpoint is None:
         raise click.UsageError("--teacher is for a run: give --checkpoint RUN")
     if checkpoint is None:
-        refuse_vain(context, ("precision", "engine", "device"), "is for a run: give --checkpoint RUN, or leave it out")
+        vain = ("precision", "engine", "device")
+        refuse_vain(context, vain, "is for a run: give --checkpoint RUN, or leave it out")
     if predictions is not None:
         refuse_vain(context, ("workers",), "is for a model: predictions are judged as is")
     if checkpoint is not None:
