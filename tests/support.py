@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,3 +69,20 @@ def save_colour(path: Path, colour: tuple[int, int, int], size: int = 48, *, see
 
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+
+
+NO_TORCH = """
+import sys
+from apps.cli.main import main
+code = main(sys.argv[1:])
+assert "torch" not in sys.modules, "torch was imported"
+sys.exit(code)
+"""
+
+
+def run_without_torch(*arguments: object) -> list[dict[str, Any]]:
+    """The lines of a command in a process of its own, which must go well and not import torch."""
+    command = [sys.executable, "-c", NO_TORCH, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

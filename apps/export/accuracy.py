@@ -12,7 +12,6 @@ import torch
 from apps.engine.core.console import Console
 from apps.engine.core.spec import HeadSpec
 from apps.engine.evaluation.forward import as_kept
-from apps.engine.inference.decode.boxes import suppressed
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Loaded
 from apps.engine.inference.preprocess import square
@@ -70,10 +69,13 @@ def _outputs(
         images = models[0].laid_out(square(pixels, spec.resolution, spec.crop, spec.resize)[None])
         kept.append(index)
         for model, made in zip(models, outputs, strict=True):
-            custom = model.run(images)[first : first + len(head.outputs)]
-            boxes = head.kind == "boxes"
-            made.append(suppressed(custom[0][0], custom[1][0], head.extra) if boxes else tuple(custom))
+            custom = tuple(model.run(images)[first : first + len(head.outputs)])
+            made.append(tuple(part[0][custom[1][0] > 0] for part in custom) if _boxes(head) else custom)
     return kept, outputs
+
+
+def _boxes(head: HeadSpec) -> bool:
+    return head.kind == "detections"
 
 
 def _figure(
@@ -83,7 +85,7 @@ def _figure(
 
     _, _, config = part
     value: Any
-    if head.kind == "boxes":
+    if _boxes(head):
         value = [tuple(map(torch.from_numpy, item)) for item in outputs]
     else:
         value = as_kept(head, [np.concatenate(column) for column in zip(*outputs, strict=True)])

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from apps.engine.core.files import json_line
+
 if TYPE_CHECKING:
     from apps.engine.core.run_dir import RunConfig
 
@@ -16,6 +18,7 @@ LAYOUTS = ("nhwc", "nchw")
 RESIZES = ("crop", "squash", "pad")
 FACE_APPS = ("faces", "attributes")  # whose photos are searched for faces
 INPUT = "images"
+UNSUPPRESSED = "boxes"  # kind of detectors before suppression was in the graph
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class HeadSpec:
     Args:
         name: of the head, and the first part of its outputs' names.
         app: the application that it answers for.
-        kind: how its outputs are read: ``classes``, ``attributes``, ``cells``, ``embedding``, ``boxes``, ...
+        kind: how its outputs are read: ``classes``, ``attributes``, ``cells``, ``embedding``, ``detections``.
         outputs: names of its outputs in the graph.
         classes: names, in the order of the outputs.
         calibration: temperature, thresholds, rule for the unknown.
@@ -96,7 +99,7 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """As it is kept in the file."""
-        return json.dumps(asdict(self) | {"version": VERSION})
+        return json_line(asdict(self) | {"version": VERSION})
 
     @classmethod
     def from_json(cls, text: str, path: object) -> ModelSpec:
@@ -112,15 +115,21 @@ class ModelSpec:
         try:
             values = json.loads(text)
             version = values.pop("version")
-            if version == VERSION:
-                heads = tuple(HeadSpec.from_dict(head) for head in values["heads"])
-                return cls(**{**values, "heads": heads})
+            heads = tuple(HeadSpec.from_dict(head) for head in values["heads"]) if version == VERSION else ()
+            spec = cls(**{**values, "heads": heads}) if version == VERSION else None
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ValueError(f"{path}: what it says of itself is damaged; export it again") from err
-        raise ValueError(
-            f"{path} was exported by another version of this program (format {version}, not {VERSION}); "
-            "export it again"
-        )
+        if spec is None:
+            raise ValueError(
+                f"{path} was exported by another version of this program (format {version}, not {VERSION}); "
+                "export it again"
+            )
+        if any(head.kind == UNSUPPRESSED for head in heads):
+            raise ValueError(
+                f"{path} was exported by an earlier version of this program, which left overlapping boxes to "
+                "its readers; export it again"
+            )
+        return spec
 
     @property
     def of_faces(self) -> bool:

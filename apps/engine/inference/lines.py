@@ -12,7 +12,7 @@ from apps.engine.core.task import AnyTask
 from apps.engine.inference.predictor import TOP, Predictor
 from datasets.image_io import list_photos
 
-RANKED = ("classes", "cells", "boxes", "detections")  # answers that are lists, the likeliest first
+RANKED = ("classes", "cells", "detections")  # answers that are lists, the likeliest first
 WHY_NOT = {
     "top": "their answers are no list with the likeliest first",
     "tta": "they answer from one view of a photo",

@@ -40,6 +40,25 @@ def load_model(
     return load_onnx(path, path, threads=threads, device=device)
 
 
+def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu") -> Any:
+    """ONNX Runtime's session of a file or its bytes, on threads that do not spin; ``path`` names it.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+        ValueError: it is damaged.
+    """
+    onnxruntime = runtime("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        source = content if isinstance(content, bytes) else str(content)
+        return onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
+    except Exception as err:  # its kinds of errors are its own and hang on the version
+        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
+
+
 def load_onnx(
     content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu"
 ) -> Engine:
@@ -49,16 +68,7 @@ def load_onnx(
         ImportError: ONNX Runtime is not installed.
         ValueError: it is damaged, or not one of ours.
     """
-    onnxruntime = runtime("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        source = content if isinstance(content, bytes) else str(content)
-        session = onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
-    except Exception as err:  # its kinds of errors are its own and hang on the version
-        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
+    session = onnx_session(content, path, threads=threads, device=device)
     reported = session.get_modelmeta().custom_metadata_map
     if KEY not in reported:
         raise ValueError(
