@@ -19,11 +19,13 @@ from apps.zoo.convert.keras import read_keras
 from apps.zoo.convert.network import Slot, check_numbers, recognise
 from apps.zoo.convert.pytorch import read_pytorch
 from apps.zoo.convert.source import Padding, RefusedError, Source
+from apps.zoo.convert.tfjs import is_tfjs
+from apps.zoo.convert.tfjs_graph import read_tfjs
 from apps.zoo.convert.tflite import read_tflite
 from apps.zoo.convert.unfold import measure, to_state
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
-from backbone.pretrained import IMAGENET_INPUT, REGISTRY
+from backbone.pretrained import REGISTRY, Registered
 from backbone.weights import INPUTS, licence_in, weights_from
 from backbone.weights_files import foreign_kind
 from datasets.base import ImageDataset, Photo
@@ -48,6 +50,7 @@ class ImportOptions:
         padding: of the stride-2 layers; None as the file tells or its kind suggests.
         source: words for the metadata; None names the file and its sum.
         licence: SPDX name; None takes it from the registry, if the file's sum is known there.
+        reminders: say what a later training of these weights must know.
     """
 
     calibrate: Path | None = None
@@ -58,6 +61,7 @@ class ImportOptions:
     padding: Padding | None = None
     source: str | None = None
     licence: str | None = None
+    reminders: bool = True
 
 
 def read_source(path: Path) -> Source:
@@ -71,12 +75,13 @@ def read_source(path: Path) -> Source:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; give a .tflite, .h5, .pt or .safetensors file")
     reader = _reader(path)
-    if reader not in (read_tflite, read_keras) and (foreign := foreign_kind(path)):
+    if reader not in (read_tflite, read_keras, read_tfjs) and (foreign := foreign_kind(path)):
         raise RefusedError(foreign)
     reader = reader or {".tflite": read_tflite, ".safetensors": read_pytorch}.get(path.suffix.lower())
     if reader is None:
         raise RefusedError(
-            f"{path} is no file of weights in a known format (TFLite, Keras HDF5, PyTorch, safetensors)"
+            f"{path} is no file of weights in a known format (TFLite, Keras HDF5, TensorFlow.js, PyTorch, "
+            "safetensors)"
         )
     source = reader(path)
     check_numbers(source)
@@ -91,6 +96,8 @@ def _reader(path: Path) -> Callable[[Path], Source] | None:
         return read_tflite
     if head[:8] == b"\x89HDF\r\n\x1a\n":
         return read_keras
+    if is_tfjs(head):
+        return read_tfjs
     if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80" or head[8:9] == b"{":
         return read_pytorch
     return None
@@ -115,19 +122,20 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     """
     source = read_source(path)
     width, slots = recognise(source, options.width)
-    source = _with_options(source, options)
+    known = _known(path)
+    source = _with_options(source, options, known)
     _check_out(path, out)
     for note in source.notes:
         console.warn(note)
     resolution = source.resolution or 224
     pixels = _photos(options, resolution, console) if options.calibrate else None
-    if pixels is None and source.folded:
+    if pixels is None and source.folded and options.reminders:
         console.warn(
             f"{path} has its batch-norm folded and no --calibrate DIR was given: the network answers as the "
             "file does, but batch-norm that trains would collapse; keep it frozen, or import with photos"
         )
     measured = _measured(source, slots, pixels) if pixels is not None and source.folded else None
-    metadata = _metadata(source, options, width, resolution, measured is not None)
+    metadata = _metadata(source, options, known, width, resolution, measured is not None)
     state = to_state(source, slots, measured)
     checks = _parity(source, slots, state, metadata, out, pixels)
 
@@ -139,23 +147,32 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     return _answer(path, out, source, metadata, state, checks)
 
 
-def _with_options(source: Source, options: ImportOptions) -> Source:
-    """What the user says goes before what the file says."""
-    reported = INPUT_NAMES[options.input] if options.input else source.input
+def _with_options(source: Source, options: ImportOptions, known: Registered | None) -> Source:
+    """What the user says goes before what the registry says, and that before what the file says."""
+    reported = INPUT_NAMES[options.input] if options.input else known.input if known else source.input
     if reported not in INPUTS:
         raise RefusedError(
             f"{source.path} wants an unknown input {reported!r}; say which it is with --input "
             f"{'/'.join(INPUT_NAMES)}"
         )
     notes = source.notes
-    if source.kind == "pytorch" and reported == IMAGENET_INPUT and options.input is None:
-        notes = (*notes, "the file does not say how its input is normalised: taken as torchvision's mean and "
-                         "standard deviation of ImageNet; else give --input half")  # fmt: skip
+    if source.input_note and options.input is None and known is None:
+        notes = (*notes, source.input_note)
     if source.assumed and (options.resolution is None or options.padding is None):
         notes = (*notes, source.assumed)
     padding = options.padding or source.padding
     resolution = options.resolution or source.resolution
     return replace(source, input=reported, padding=padding, resolution=resolution, notes=notes)
+
+
+def _known(path: Path) -> Registered | None:
+    """The registered weights that a file is of, by its sum."""
+    digest = sha256_of(path)
+    for item in REGISTRY.values():
+        files = (item.files[0], *(item.npm.files[:1] if item.npm else ()))
+        if digest in {file.sha256 for file in files}:
+            return item
+    return None
 
 
 def _check_out(path: Path, out: Path) -> None:
@@ -205,14 +222,13 @@ def _measured(source: Source, slots: tuple[Slot, ...], pixels: Tensor) -> Any:
 
 
 def _metadata(
-    source: Source, options: ImportOptions, width: float, resolution: int, measured: bool
+    source: Source, options: ImportOptions, known: Registered | None, width: float, resolution: int,
+    measured: bool,
 ) -> dict[str, str]:
     """What travels with the weights; every value is text."""
-    digest = sha256_of(source.path)
-    known = next((value for value in REGISTRY.values() if value.sha256 == digest), None)
     results = dict(source.declared)
-    text = f"{source.path.name} (sha256 {digest[:16]}), {source.kind}"
-    origin = f"{known.url}, {source.kind}" if known else results.get("source", text)
+    text = f"{source.path.name} (sha256 {sha256_of(source.path)[:16]}), {source.kind}"
+    origin = f"{known.source}, {source.kind}" if known else results.get("source", text)
     licence = known.licence if known else results.get("licence", licence_in(origin))
     count = 0 if source.classifier is None else len(source.classifier[1])
     batch_norm = "original" if not source.folded else "measured" if measured else "identity"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +67,8 @@ class Source:
         declared: further metadata of the file, such as ``source`` and ``licence``.
         notes: sentences that the user should read.
         assumed: one on what was assumed of resolution and padding, where the file tells nothing.
+        input_note: one on what was assumed of the input, where the file tells nothing.
+        extras: further tensors that travel with the network, such as heads of another kind.
     """
 
     path: Path
@@ -78,6 +81,8 @@ class Source:
     declared: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     assumed: str | None = None
+    input_note: str | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def folded(self) -> bool:
