@@ -203,6 +203,15 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
         """What the head's outputs mean, so that one decoder a kind of head reads what is kept."""
 
+    def graph_head(self, head: H) -> Any:
+        """The trained head as it stands in an exported graph, with what follows its layers there.
+
+        One whose outputs mean something else than :meth:`head_spec` says has a ``describe``.
+
+        Raises:
+            ValueError: such a head cannot be exported.
+        """
+
     def calibrate(self, raw: E) -> tuple[E, dict[str, Any], dict[str, float]]:
         """The calibrated evaluation, what to keep of the calibration, and metrics it must not flatter."""
 
@@ -269,6 +278,10 @@ class TaskDefaults(Generic[S, H]):
             f"weights {weights.info.name} bring no head of {self.name!r}: give --checkpoint RUN, made by "
             f"`finetune {self.name}`"
         )
+
+    def graph_head(self, head: H) -> Any:
+        """The head itself."""
+        return head
 
     def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
         """Nothing else is learned."""
