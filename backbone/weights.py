@@ -35,7 +35,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
 }
 MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
-SUFFIX = ".safetensors"
+SUFFIX, TRUNK = ".safetensors", ("conv_stem.", "bn1.", "blocks.")
 _log = logging.getLogger(__name__)
 
 
@@ -75,11 +75,12 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class Weights:
-    """A state for the backbone, the classifier that came with it, and what they are."""
+    """A state for the backbone, the classifier and the other heads that came with it, and what they are."""
 
     info: WeightsInfo
     state: dict[str, Tensor]
     classifier: dict[str, Tensor]
+    others: dict[str, Tensor] = field(default_factory=dict)
 
 
 def load_weights(spec: str | Path) -> Weights:
@@ -272,10 +273,12 @@ def _timm_config(name: str) -> dict[str, Any]:
 
 
 def _split(info: WeightsInfo, state: dict[str, Tensor]) -> Weights:
-    classifier = {k: v for k, v in state.items() if k.startswith("classifier.")}
-    trunk_names = ("conv_stem.", "bn1.", "blocks.")
-    trunk = {k: v for k, v in state.items() if k.startswith(trunk_names)}
-    return Weights(info, trunk, {k.removeprefix("classifier."): v for k, v in classifier.items()})
+    parts: dict[str, dict[str, Tensor]] = {"trunk": {}, "classifier": {}, "others": {}}
+    for name, value in state.items():
+        classifies = "classifier" if name.startswith("classifier.") else "others"
+        part = "trunk" if name.startswith(TRUNK) else classifies
+        parts[part][name.removeprefix("classifier.")] = value
+    return Weights(info, *parts.values())
 
 
 def load_state(network: Backbone, weights: Weights) -> None:

@@ -55,6 +55,8 @@ TENSORFLOW: Any = {"padding": "same", "anchors": "tensorflow", "score_converter"
 # A head that is not here fails a test below.
 CASES: dict[str, Case] = {
     "Classifier": case(Classifier, [0, 2, 1], 8, 3, dropout=0.5),
+    "Classifier-others": case(Classifier, [0, 2, 1], 8, 2, num_others=3),
+    "Attributes-hidden": case(Attributes, [[1.0, 0.0]] * 3, 8, ["a", "b"], hidden=4),
     "Attributes": case(
         Attributes, [[1.0, 0.0, 0, 1], [0, 1, 1, 0], [float("nan"), 1, 0.5, 0.5]], 8, ["a", "b"],
         groups={"age": 2},

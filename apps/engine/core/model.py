@@ -147,34 +147,30 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyT
 
 
 def load_pretrained(
-    weights: str, *, app: str = "imagenet", **changes: Any
+    weights: str, *, app: str | None = None, **changes: Any
 ) -> tuple[AnyTask, MultiHead, RunConfig]:
-    """A model from weights that bring a classifier of the 1000 ImageNet classes.
+    """A model from weights that bring a head along.
 
     Args:
         weights: a path or a registered name.
-        app: must be ``imagenet``: the other applications' heads come from a run.
+        app: ``imagenet`` or ``dogs`` for a classifier of ImageNet's classes, ``dogs`` for one of others,
+            ``attributes`` for the face network; None decides between the first two by the classes.
         changes: settings to read the application with, such as ``data``.
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: the weights bring no such classifier, or another application was asked for.
+        KeyError: there is no such application.
+        ValueError: the weights bring no head for it.
     """
-    if app != "imagenet":
-        raise ValueError(
-            f"--weights bring the 1000 ImageNet classes, not a head of {app!r}: "
-            f"give --checkpoint RUN, or use `evaluate imagenet`"
-        )
     loaded = load_weights(weights)
-    if IMAGENET not in loaded.info.classes or not loaded.classifier:
-        raise ValueError(f"weights {loaded.info.name} bring no classifier of the 1000 ImageNet classes")
-    from datasets.classification.imagenet import imagenet_classes
-
-    kind = load_app(app)
-    item, classes = kind(kind.Settings(weights=weights, **changes)), imagenet_classes()
-    network, info = make_backbone(loaded.info, loaded, loaded.info.preprocessing.resolution)
-    model = make_model(item, network, classes)
-    head: Any = model.heads[app]
-    head.linear.load_state_dict(loaded.classifier)
+    kind = load_app(app or ("dogs" if set(loaded.info.classes) - {IMAGENET} else "imagenet"))
+    item = kind(kind.Settings(weights=weights, **changes))
+    network, info = make_backbone(
+        loaded.info, loaded, loaded.info.preprocessing.resolution, item.eval_crop
+    )
+    made = item.pretrained_head(loaded, network.channels)
+    model = MultiHead(network, {item.name: made.head}).to(memory_format=torch.channels_last)
     model.eval()
-    return item, model, RunConfig(app, classes, item.settings.to_dict(), info, network.fingerprint())
+    return item, model, RunConfig(
+        item.name, made.classes, item.settings.to_dict(), info, network.fingerprint(), made.calibration
+    )

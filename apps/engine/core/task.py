@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
-    from backbone import Backbone
+    from backbone import Backbone, Weights
     from datasets.base import ImageDataset
     from heads import Head, MultiHead
 
@@ -102,6 +102,21 @@ class ReportInputs(Generic[E_co]):
     cross_validated: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PretrainedHead(Generic[H]):
+    """A head that published weights bring along.
+
+    Args:
+        head: with its weights.
+        classes: names of what it answers, as a run's configuration has them.
+        calibration: as a run's configuration has it; empty where nothing was fitted.
+    """
+
+    head: H
+    classes: tuple[str, ...]
+    calibration: dict[str, Any] = field(default_factory=dict)
+
+
 class Task(Protocol[S_co, H, T_contra, K, E]):
     """What the shared commands and the engine ask of a task.
 
@@ -163,6 +178,9 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
 
     def adopt(self, backbone: Backbone, head: H) -> None:
         """Give a new head what it takes from its backbone, if anything."""
+
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
+        """The head that weights bring for this task; raises ValueError where they bring none."""
 
     def fit_head(self, head: H, features: NDArray[np.float32], targets: T_contra) -> str:
         """Fit a head that pools to (N, C) pooled features; returns a sentence on how well it went."""
@@ -248,6 +266,18 @@ class TaskDefaults(Generic[S, H]):
 
     def adopt(self, backbone: Backbone, head: H) -> None:
         """Nothing is taken from the backbone."""
+
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
+        """No weights bring one.
+
+        Raises:
+            ValueError: always.
+        """
+        del channels
+        raise ValueError(
+            f"weights {weights.info.name} bring no head of {self.name!r}: give --checkpoint RUN, made by "
+            f"`finetune {self.name}`"
+        )
 
     def graph_head(self, head: H) -> Any:
         """The head itself."""
