@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -20,6 +21,7 @@ ScoreConverter = Literal["softmax", "sigmoid"]
 
 EXTRAS = ((256, 512), (128, 256), (128, 256), (64, 128))  # 1x1, then 3x3 with stride 2
 LEAST_CHANNELS = 16  # of an extra layer, whatever the width
+SURE = math.log(99)  # logit of 0.99
 NEGATIVES = 3  # for each positive box
 IOU_THRESH = 0.5  # least intersection over union of a match
 
@@ -94,6 +96,10 @@ class SSD(Head):
         for layer in (*self.classification, *self.box_regression):
             nn.init.normal_(layer.weight, std=0.03)
             nn.init.zeros_(layer.bias)
+        if score_converter == "sigmoid":  # at first, all boxes are sure to be background
+            for layer in self.classification:
+                nn.init.constant_(layer.bias, -SURE)
+                nn.init.constant_(layer.bias.data[:: self.num_logits], SURE)
 
     def forward(self, *features: Tensor) -> dict[str, Tensor]:
         """Logits and offsets of all default boxes."""
