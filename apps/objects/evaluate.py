@@ -48,9 +48,10 @@ def evaluate_detector(
         photos: Any = app.dataset(split, classes=config.classes)
         write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
     if report is not None:
+        name = checkpoint.name if checkpoint else config.backbone.name
         write_objects_report(
-            report, f"objects: {checkpoint.name if checkpoint else config.backbone.name} on {app.settings.data}",
-            evaluated, facts(config), history=read_metrics(checkpoint) if checkpoint else [],
+            report, f"objects: {name} on {app.settings.data}", evaluated, facts(config),
+            history=read_metrics(checkpoint) if checkpoint else [],
         )
     return answer(evaluated) | {"skipped": skipped}
 
