@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from apps.classification.task import ClassificationSettings, ClassificationTask
 from apps.engine.core.settings import Settings, option
+from apps.engine.core.task import PretrainedHead
 
 if TYPE_CHECKING:
+    from backbone import Weights
     from datasets.base import ImageDataset
+    from heads import Classifier
 
 VAL_SHARE = 0.2  # of each class, where a folder has no val/
+# Stanford's 120 breeds among ImageNet's classes: all of the dogs but 251, the dalmatian, and three wild ones.
+BREEDS = (*range(151, 251), *range(252, 269), *range(273, 276))
+# Of the probability that the breeds have: 5 % of photos of dogs at most have less (docs/dogs.md).
+LEAST_SHARE = {"mobilenetv1_1.0_224": 0.7, "mobilenetv1_0.5_160": 0.5}
+LEAST_SHARE_OTHERS = 0.2  # of weights that were not measured, and of mobilenetv1_0.25_128
 
 
 @dataclass(frozen=True)
@@ -41,3 +49,32 @@ class Dogs(ClassificationTask[DogsSettings]):
             parts = ImageFolders(root, "train", classes=classes).split_off(VAL_SHARE, self.settings.seed)
             return parts[0 if split == "train" else 1]
         return ImageFolders(root, split, classes=classes)
+
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[Classifier]:
+        """The breeds of an ImageNet classifier, its other classes as one; or a classifier of other classes.
+
+        A photo shows no dog where all breeds together have less than :data:`LEAST_SHARE` of the probability.
+
+        Raises:
+            ValueError: the weights bring no classifier.
+        """
+        from apps.imagenet import imagenet_classes
+        from backbone.weights import IMAGENET
+        from heads import Classifier
+
+        if not weights.classifier:
+            raise ValueError(f"weights {weights.info.name} bring no classifier: give --checkpoint RUN")
+        custom, stride = tuple(weights.info.classes), max(channels)
+        if IMAGENET not in custom:
+            head = self.head(channels, custom)
+            head.linear.load_state_dict(weights.classifier)
+            return PretrainedHead(head, custom)
+        names = imagenet_classes()
+        order = [*BREEDS, *sorted(set(range(len(names))) - set(BREEDS))]
+        head = Classifier(
+            channels[stride], len(BREEDS), stride=stride, num_others=len(names) - len(BREEDS)
+        )
+        head.linear.load_state_dict({key: value[order] for key, value in weights.classifier.items()})
+        least = LEAST_SHARE.get(weights.info.name, LEAST_SHARE_OTHERS)
+        rule = {"score": "known_share", "threshold": least}
+        return PretrainedHead(head, tuple(names[row] for row in BREEDS), {"unknown": rule})

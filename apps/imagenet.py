@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from apps.classification.task import ClassificationSettings, ClassificationTask
 from apps.engine.core.settings import Settings
+from apps.engine.core.task import PretrainedHead
 
 if TYPE_CHECKING:
+    from backbone import Weights
     from datasets.base import ImageDataset
+    from heads import Classifier
 
 NEEDS = "--data DIR with train/WNID/*.JPEG and val/WNID/*.JPEG"
 
@@ -49,6 +52,21 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
         if _is_sample(data):
             raise ValueError(f"imagenet has no drawn sample: give {NEEDS}; some of the 1000 classes will do")
         return ImageNetTrain(data) if split == "train" else ImageNetVal(data)
+
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[Classifier]:
+        """The classifier of the 1000 classes, as it is.
+
+        Raises:
+            ValueError: the weights bring none.
+        """
+        from backbone.weights import IMAGENET
+
+        if IMAGENET not in weights.info.classes or not weights.classifier:
+            raise ValueError(f"weights {weights.info.name} bring no classifier of the 1000 ImageNet classes")
+        classes = imagenet_classes()
+        head = self.head(channels, classes)
+        head.linear.load_state_dict(weights.classifier)
+        return PretrainedHead(head, classes)
 
 
 def imagenet_classes() -> tuple[str, ...]:

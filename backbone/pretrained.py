@@ -13,6 +13,7 @@ FACES_INPUT = "BGR, 0..255 minus (103.939, 116.779, 123.68)"
 IMAGENET_INPUT = (
     "(x-mean)/std of RGB in [0,1], mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
 )
+FACE_SSD = "face_ssd_mobilenetv1_1.0_512"
 FACES_DEFAULT = "faces_mobilenetv1_1.0_224"
 TIMM_DEFAULT = "mobilenetv1_100.ra4_e3600_r224_in1k"
 
@@ -243,6 +244,20 @@ _FACERES = NpmPackage(
     ),
     size=144_509_169,
 )
+_FACE_API = NpmPackage(
+    "@vladmandic/face-api", "1.7.15",
+    (
+        PublishedFile(
+            "model/ssd_mobilenetv1_model-weights_manifest.json",
+            "888f744dffbc84f5f060d1f8427d9742341943a2dfaaf9205d10029b7e7a2955", 28_233,
+        ),
+        PublishedFile(
+            "model/ssd_mobilenetv1_model.bin",
+            "2835640602d53718aa6ae9a42896327eaa21beefed056c218d32ca7d79e1e2f8", 5_616_957,
+        ),
+    ),
+    size=12_677_476,
+)
 _EACH = [(width, resolution) for width in SLIM_FLOAT for resolution in RESOLUTIONS]
 _ALL = (
     _coral("1.0", 224),
@@ -255,6 +270,11 @@ _ALL = (
         reference=Reference("accuracy", 0.966, "measured here: LFW's pairs of folds 7 and 8, grey crops"),
         note="trained on faces, with heads for gender and age; origin HSE-asavchenko/HSE_FaceRec_tf "
         "(Apache-2.0)",
+    ),
+    _npm(
+        FACE_SSD, _FACE_API, 512, licence="MIT", task="face detection", classes=1,
+        note="images keep their aspect, padded at the right and below; trained on WIDER FACE; origin "
+        "yeephycho/tensorflow-face-detection (Apache-2.0)",
     ),
     _coral("0.75", 192),
     _timm(TIMM_DEFAULT, 1.0, 0.75382, 0.92312),

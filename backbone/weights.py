@@ -19,6 +19,7 @@ from backbone.storage import MIRROR_VARIABLE, SUFFIX, on_disk
 from backbone.weights_files import (
     completed,
     foreign_kind,
+    head_in,
     is_safetensors,
     plain_classifier,
     read_safetensors,
@@ -36,6 +37,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
 }
 MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
+TRUNK, TOP = ("conv_stem.", "bn1.", "blocks."), "classifier."
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,7 @@ class WeightsInfo:
         classes: of a classifier that comes along: ``imagenet-1k``, or the names; empty without one.
         source: where the weights come from.
         licence: of the weights, as an SPDX name where there is one.
+        head: of a detector that comes along: ``kind``, ``arguments``, ``classes``, ``category_ids``.
     """
 
     name: str
@@ -60,6 +63,7 @@ class WeightsInfo:
     classes: tuple[str, ...] = ()
     source: str = "unknown"
     licence: str = "unknown"
+    head: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written into a checkpoint's ``config.json``."""
@@ -75,11 +79,12 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class Weights:
-    """A state for the backbone, the classifier that came with it, and what they are."""
+    """A state for the backbone, the classifier and the other heads that came with it, and what they are."""
 
     info: WeightsInfo
     state: dict[str, Tensor]
     classifier: dict[str, Tensor]
+    others: dict[str, Tensor] = field(default_factory=dict)
 
 
 def load_weights(spec: str | Path) -> Weights:
@@ -154,7 +159,7 @@ def weights_from(path: Path, state: dict[str, Tensor], metadata: Mapping[str, st
         path: of the file, for its name and for messages.
         state: name -> tensor.
         metadata: ``input``, ``width``, ``padding``, ``resolution``, ``act``, ``eps``, ``source``,
-            ``licence``; what is missing is taken as PyTorch's networks have it.
+            ``licence``, ``head``; what is missing is taken as PyTorch's networks have it.
 
     Raises:
         ValueError: it is no MobileNetV1, or wants an input or an activation that is not known.
@@ -201,7 +206,7 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
         preprocessing=preprocessing,
         classes=(IMAGENET,) if labels is not None and labels.shape[0] == 1000 else (),
         source=metadata.get("source", f"file {path.name}"),
-        licence=metadata.get("licence", licence_in(metadata.get("source", ""))),
+        licence=metadata.get("licence", licence_in(metadata.get("source", ""))), head=head_in(path, metadata),
     )
 
 
@@ -224,8 +229,7 @@ def _from_run(folder: Path) -> Weights:
         raise FileNotFoundError(f"{config} is missing: {folder} is no run of `finetune`; give its folder")
     described = json.loads(config.read_text(encoding="utf-8"))["backbone"]
     info = WeightsInfo.from_dict(described)
-    state, _ = read_safetensors(folder / "model.safetensors")
-    prefix = "backbone."
+    state, prefix = read_safetensors(folder / "model.safetensors")[0], "backbone."
     trunk = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     return Weights(info, trunk, {})
 
@@ -255,10 +259,10 @@ def _from_timm(name: str) -> Weights:
 
 
 def _split(info: WeightsInfo, state: dict[str, Tensor]) -> Weights:
-    classifier = {k: v for k, v in state.items() if k.startswith("classifier.")}
-    trunk_names = ("conv_stem.", "bn1.", "blocks.")
-    trunk = {k: v for k, v in state.items() if k.startswith(trunk_names)}
-    return Weights(info, trunk, {k.removeprefix("classifier."): v for k, v in classifier.items()})
+    trunk = {key: value for key, value in state.items() if key.startswith(TRUNK)}
+    top = {key.removeprefix(TOP): value for key, value in state.items() if key.startswith(TOP)}
+    others = {key: value for key, value in state.items() if not key.startswith((*TRUNK, TOP))}
+    return Weights(info, trunk, top, others)
 
 
 def load_state(network: Backbone, weights: Weights) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import warnings
@@ -133,6 +134,23 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(
             f"{path} is not a whole safetensors file ({err}); copy or download it again"
         ) from err
+
+
+def head_in(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What a file says of the detector that it brings; empty where it brings none.
+
+    Raises:
+        ValueError: it is damaged, or lacks a part.
+    """
+    if "head" not in metadata:
+        return {}
+    try:
+        head = json.loads(metadata["head"])
+        if {"kind", "arguments", "classes"} <= head.keys():
+            return {**head, "classes": list(head["classes"])}
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise ValueError(f"{path}: what it says of its head is damaged; import or fetch it again")
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

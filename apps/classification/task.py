@@ -132,7 +132,8 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         from apps.engine.evaluation.classification import Predictions
 
         temperature = (calibration or {}).get("temperature", 1.0)
-        return Predictions(outputs.numpy(), targets.numpy(), paths, tuple(classes), temperature)
+        logits = outputs.numpy()[:, : len(classes)]  # without that of all others, where there is one
+        return Predictions(logits, targets.numpy(), paths, tuple(classes), temperature)
 
     def head_spec(self, head: Classifier, config: RunConfig) -> HeadSpec:
         """Logits of the classes."""

@@ -114,13 +114,13 @@ def fetch_weights(
         if not (out.is_file() or in_mirror(out.name) or item.kind == "timm"):
             raw = get_files(item, out.parent, base_url, on_progress)
             from apps.zoo.convert.importer import ImportOptions  # needs torch; a missing network does not
-            from apps.zoo.convert.registered import make
+            from apps.zoo.registered import make
 
             try:
                 return make(item, raw, out, options or ImportOptions(reminders=reminders), console)
             finally:
                 raw.clear()
-        from apps.zoo.convert.registered import copy, from_timm, was_there
+        from apps.zoo.registered import copy, from_timm, was_there
 
         if out.is_file():
             return was_there(item, out)

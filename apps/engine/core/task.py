@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import RunConfig
     from apps.engine.core.spec import HeadSpec
-    from backbone import Backbone
+    from backbone import Backbone, Weights
     from datasets.base import ImageDataset
     from heads import Head, MultiHead
 
@@ -102,6 +102,21 @@ class ReportInputs(Generic[E_co]):
     cross_validated: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PretrainedHead(Generic[H]):
+    """A head that published weights bring along.
+
+    Args:
+        head: with its weights.
+        classes: names of what it answers, as a run's configuration has them.
+        calibration: as a run's configuration has it; empty where nothing was fitted.
+    """
+
+    head: H
+    classes: tuple[str, ...]
+    calibration: dict[str, Any] = field(default_factory=dict)
+
+
 class Task(Protocol[S_co, H, T_contra, K, E]):
     """What the shared commands and the engine ask of a task.
 
@@ -164,6 +179,16 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     def adopt(self, backbone: Backbone, head: H) -> None:
         """Give a new head what it takes from its backbone, if anything."""
 
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
+        """The head that weights bring for this task; raises ValueError where they bring none."""
+
+    @classmethod
+    def with_weights(cls, settings: Any, weights: Weights) -> Any:
+        """The settings with what is chosen by the head that weights bring, where they leave it open."""
+
+    def start_head(self, head: H, classes: Sequence[str], weights: Weights) -> str:
+        """Put into a new head what weights bring for it; returns a sentence on it, empty for nothing."""
+
     def fit_head(self, head: H, features: NDArray[np.float32], targets: T_contra) -> str:
         """Fit a head that pools to (N, C) pooled features; returns a sentence on how well it went."""
 
@@ -184,6 +209,15 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
 
     def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
         """What the head's outputs mean, so that one decoder a kind of head reads what is kept."""
+
+    def graph_head(self, head: H) -> Any:
+        """The trained head as it stands in an exported graph, with what follows its layers there.
+
+        One whose outputs mean something else than :meth:`head_spec` says has a ``describe``.
+
+        Raises:
+            ValueError: such a head cannot be exported.
+        """
 
     def calibrate(self, raw: E) -> tuple[E, dict[str, Any], dict[str, float]]:
         """The calibrated evaluation, what to keep of the calibration, and metrics it must not flatter."""
@@ -239,6 +273,26 @@ class TaskDefaults(Generic[S, H]):
 
     def adopt(self, backbone: Backbone, head: H) -> None:
         """Nothing is taken from the backbone."""
+
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
+        """No weights bring one: raises ValueError."""
+        raise ValueError(
+            f"weights {weights.info.name} bring no head of {self.name!r}: give --checkpoint RUN, made by "
+            f"`finetune {self.name}`"
+        )
+
+    def graph_head(self, head: H) -> Any:
+        """The head itself."""
+        return head
+
+    @classmethod
+    def with_weights(cls, settings: Any, weights: Weights) -> Any:
+        """They choose nothing."""
+        return settings
+
+    def start_head(self, head: H, classes: Sequence[str], weights: Weights) -> str:
+        """A new head starts from nothing."""
+        return ""
 
     def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
         """Nothing else is learned."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +15,15 @@ from torch import Tensor
 from apps.engine.core.console import Console
 from apps.engine.core.files import sha256_of, writable_folder, write_whole
 from apps.engine.data.loader import eval_loader
-from apps.zoo.convert import parity
+from apps.zoo.convert import detector, parity
+from apps.zoo.convert.detector import Columns, find_columns, head_arguments, to_head_state
 from apps.zoo.convert.keras import read_keras
 from apps.zoo.convert.network import Slot, check_numbers, recognise
 from apps.zoo.convert.pytorch import read_pytorch
 from apps.zoo.convert.source import Padding, RefusedError, Source
-from apps.zoo.convert.tfjs import is_tfjs
-from apps.zoo.convert.tfjs_graph import read_tfjs
-from apps.zoo.convert.tflite import read_tflite
+from apps.zoo.convert.tfjs.manifest import is_tfjs
+from apps.zoo.convert.tfjs.mobilenet import read_tfjs
+from apps.zoo.convert.tflite_read import read_tflite
 from apps.zoo.convert.unfold import measure, to_state
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
@@ -51,6 +53,7 @@ class ImportOptions:
         source: words for the metadata; None names the file and its sum.
         licence: SPDX name; None takes it from the registry, if the file's sum is known there.
         reminders: say what a later training of these weights must know.
+        labels: of a detector, a line for each column; None takes those beside the file, or COCO's.
     """
 
     calibrate: Path | None = None
@@ -62,6 +65,7 @@ class ImportOptions:
     source: str | None = None
     licence: str | None = None
     reminders: bool = True
+    labels: Path | None = None
 
 
 def read_source(path: Path) -> Source:
@@ -124,6 +128,7 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     width, slots = recognise(source, options.width)
     known = _known(path)
     source = _with_options(source, options, known)
+    columns = None if source.detector is None else find_columns(source, options.labels)
     _check_out(path, out)
     for note in source.notes:
         console.warn(note)
@@ -137,7 +142,10 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     measured = _measured(source, slots, pixels) if pixels is not None and source.folded else None
     metadata = _metadata(source, options, known, width, resolution, measured is not None)
     state = to_state(source, slots, measured)
-    checks = _parity(source, slots, state, metadata, out, pixels)
+    if columns is not None:
+        state |= to_head_state(source, columns)
+        metadata |= columns.metadata(head_arguments(source, width))
+    checks = _parity(source, slots, state, metadata, out, pixels, columns)
 
     def write(temporary: Path) -> None:
         save_file(state, temporary, metadata)
@@ -246,28 +254,35 @@ def _metadata(
 
 def _parity(
     source: Source, slots: tuple[Slot, ...], state: dict[str, Tensor], metadata: dict[str, str], out: Path,
-    pixels: Tensor | None,
+    pixels: Tensor | None, columns: Columns | None,
 ) -> dict[str, Any]:
-    imported = parity.Imported.of(weights_from(out, state, metadata))
-    resolution = int(metadata["resolution"])
+    weights, resolution = weights_from(out, state, metadata), int(metadata["resolution"])
     images = parity.drawn_images(resolution)
     if pixels is not None:
         images = pixels[: parity.DIRECT_IMAGES].float() / 255
-    direct = parity.check_direct(source, slots, imported, images)
-    if pixels is None:
+    else:
         pixels = torch.empty(0) if "int" in source.kind else (images * 255).round().to(torch.uint8)
-    return {"direct": direct, "interpreter": parity.check_interpreter(source, imported, pixels)}
+    if columns is None:
+        imported = parity.Imported.of(weights)
+        direct = parity.check_direct(source, slots, imported, images)
+        return {"direct": direct, "interpreter": parity.check_interpreter(source, imported, pixels)}
+    ssd = detector.ImportedDetector.of(source, weights, columns)
+    direct = detector.check_direct(source, slots, ssd, images)
+    return {"direct": direct, "interpreter": detector.check_interpreter(source, ssd, pixels)}
 
 
 def _answer(
     path: Path, out: Path, source: Source, metadata: dict[str, str], state: dict[str, Tensor],
     checks: dict[str, Any],
 ) -> dict[str, Any]:
+    classes = 0 if source.classifier is None else len(source.classifier[1])
+    if "head" in metadata:
+        classes = len(json.loads(metadata["head"])["classes"])
     learned = sum(value.numel() for name, value in state.items() if ".running_" not in name)
     return {
         "file": str(path), "out": str(out), "kind": source.kind, "width": float(metadata["width"]),
         "resolution": int(metadata["resolution"]), "padding": source.padding,
-        "classes": 0 if source.classifier is None else len(source.classifier[1]), "parameters": learned,
+        "classes": classes, "parameters": learned,
         "calibrated": metadata["calibrated"] == "true", "batch_norm": metadata["batch_norm"],
         "licence": metadata["licence"], "parity": checks,
     }

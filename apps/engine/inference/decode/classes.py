@@ -12,10 +12,13 @@ from apps.engine.inference.predictions import ClassPrediction, ClassScore, Predi
 
 
 def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[Prediction]:
-    """Logits (B, K) at the calibrated temperature; ``unknown`` where a rule for it was fitted."""
+    """Logits at the calibrated temperature; ``unknown`` where a rule for it was fitted.
+
+    They are (B, K), or (B, K + 1) where the last one is that of everything else, which only the rule heeds.
+    """
     del sizes
     (logits,) = outputs
-    probabilities = softmax(logits, float(head.calibration.get("temperature", 1.0)))
+    probabilities = softmax(logits[:, : len(head.classes)], float(head.calibration.get("temperature", 1.0)))
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     unknown = unknown_flags(head.calibration.get("unknown"), logits)
     return [

@@ -16,7 +16,7 @@ from tfjs_writer import Writer, mobilenet
 from apps.engine.core.console import Console
 from apps.zoo.convert.importer import ImportOptions, import_weights, read_source
 from apps.zoo.convert.parity import Imported, drawn_images
-from apps.zoo.convert.tfjs import read_model
+from apps.zoo.convert.tfjs.manifest import read_model
 from backbone import load_weights
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from apps.zoo.convert.source import RefusedError, as_tensor
-from apps.zoo.convert.tfjs import Array, Graph, Node, inputs, texts
+from apps.zoo.convert.tfjs.manifest import Array, Graph, Node, inputs, texts
 from backbone.weights_files import plain_classifier
 
 _PRODUCTS = ("MatMul", "_FusedMatMul", "Conv2D", "_FusedConv2D")

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from apps.zoo.convert.source import Layer, Norm, Padding, RefusedError, Source, as_tensor
-from apps.zoo.convert.tfjs import Graph, Node, integers, read_model, text, texts
-from apps.zoo.convert.tfjs_heads import read_heads
+from apps.zoo.convert.tfjs.heads import read_heads
+from apps.zoo.convert.tfjs.manifest import Graph, Node, integers, read_model, text, texts
+from apps.zoo.convert.tfjs.ssd import read_face_ssd
 from backbone.pretrained import HALF_INPUT
 
 _PASSED = ("Identity", "Reshape", "Squeeze", "Flatten", "Dropout")
@@ -21,7 +22,9 @@ _ASSUMED_INPUT = (
 
 
 def read_tfjs(path: Path) -> Source:
-    """The convolutions of a graph-model as floats; of 1001 classes the first, background, is dropped.
+    """The convolutions of a graph-model, or of face-api's SSD, as floats.
+
+    Of 1001 classes the first, background, is dropped.
 
     Args:
         path: the ``.json`` file; its shards lie beside it.
@@ -32,7 +35,7 @@ def read_tfjs(path: Path) -> Source:
     """
     model = read_model(path)
     if not model.nodes:
-        raise RefusedError(f"{path} lists weights without a graph; give the manifest of a graph-model")
+        return read_face_ssd(model)
     try:
         return _Walk(Graph(model)).source()
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, binascii.Error) as err:
