@@ -13,6 +13,7 @@ BENCHMARKS = {
     "places": "benchmarks.places", "attributes": "benchmarks.attributes",
     "objects": "benchmarks.objects", "detectors": "benchmarks.detectors",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
+    "face-detectors": "benchmarks.face_detectors",
     "heads": "benchmarks.heads", "export": "benchmarks.export", "cache": "benchmarks.cache",
 }
 

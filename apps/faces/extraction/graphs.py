@@ -33,8 +33,13 @@ def networks() -> dict[str, bytes]:
 
     Source: Zhang et al. 2016, "Joint face detection and alignment using multitask cascaded networks".
     """
-    cascade = _cascade()
-    return {f"{name}.onnx": _exported(getattr(cascade, name), name) for name in SIDES}
+    return {f"{name}.onnx": mtcnn_network(name) for name in SIDES}
+
+
+@cache
+def mtcnn_network(name: str) -> bytes:
+    """ONNX of one of them: ``pnet``, ``rnet`` or ``onet``."""
+    return _exported(getattr(_cascade(), name), name)
 
 
 def ssd_network(weights: Path, side: int) -> bytes:

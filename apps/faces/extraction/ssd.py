@@ -64,9 +64,9 @@ def detector_files(console: Console | None = None) -> DetectorFiles:
         if not all((folder / name).is_file() for name in names):
             if console is not None:
                 console.say("making the face detector's files, once")
-            from apps.faces.extraction.graphs import networks, ssd_network  # needs torch
+            from apps.faces.extraction.graphs import mtcnn_network, ssd_network  # needs torch
 
-            write_bytes(folder / ONET, networks()["onet.onnx"])
+            write_bytes(folder / ONET, mtcnn_network("onet"))
             for name, side in sides.items():
                 write_bytes(folder / name, ssd_network(weights, side))
     return DetectorFiles(*(folder / name for name in names))
@@ -107,11 +107,13 @@ class SSDDetector:
         if min(small.size) < LEAST_PX:
             return []
         files = self.files = self.files or detector_files()
-        side = SMALL_PX if max(small.size) <= SMALL_PHOTO_PX else LARGE_PX
-        ssd = self._session(files.small if side == SMALL_PX else files.large)
+        squares = {SMALL_PX: files.small}  # in which large faces are found best
+        if max(small.size) > SMALL_PHOTO_PX:
+            squares[LARGE_PX] = files.large
+        sessions = {side: self._session(file) for side, file in squares.items()}
         onet = self._session(files.onet)
         try:
-            boxes, scores = self._boxes(ssd, side, small)
+            boxes, scores = self._best(sessions, small)
             points = landmarks(onet, small, boxes)
         except Exception as err:  # the runtime's kinds of errors are its own
             raise DetectionError(f"the face detector failed on this photo ({type(err).__name__})") from err
@@ -128,21 +130,27 @@ class SSDDetector:
                 self._sessions[file] = onnx_session(file, file)
             return self._sessions[file]
 
-    def _boxes(self, ssd: Any, square_px: int, image: Image.Image) -> tuple[Floats, Floats]:
+    def _best(self, sessions: dict[int, Any], image: Image.Image) -> tuple[Floats, Floats]:
         """(N, 4) pixels of the photo, cut to it, and (N,) probabilities, the best first."""
-        scale = square_px / max(image.size)
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        square = np.zeros((1, square_px, square_px, 3), np.uint8)  # the aspect is kept, the rest stays black
-        square[0, :height, :width] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-        boxes, scores = ssd.run(None, {INPUT: square})
+        boxes, scores = zip(*(_looked(*item, image) for item in sessions.items()), strict=True)
         limits = {
-            "size": square_px, "threshold": self.min_probability, "overlap": NMS_THRESH, "candidates": 4 * MOST,
-            "most": MOST,
+            "size": max(image.size), "threshold": self.min_probability, "overlap": NMS_THRESH,
+            "candidates": 4 * MOST, "most": MOST,
         }
-        best, chances, _ = suppressed(boxes[0], scores[0], limits)
-        places = (best / scale).clip(0, np.array([*image.size, *image.size])).astype(np.float32)
+        best, chances, _ = suppressed(np.concatenate(boxes), np.concatenate(scores), limits)
+        places = best.clip(0, np.array([*image.size, *image.size])).astype(np.float32)
         large = (places[:, 2:] - places[:, :2]).min(axis=1) >= LEAST_PX
         return places[large], chances[large]
+
+
+def _looked(side: int, ssd: Any, image: Image.Image) -> tuple[Floats, Floats]:
+    """(A, 4) boxes in pixels of the photo, before any is suppressed, and (A, 1) probabilities."""
+    scale = side / max(image.size)
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    square = np.zeros((1, side, side, 3), np.uint8)  # the aspect is kept, the rest stays black
+    square[0, :height, :width] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    boxes, scores = ssd.run(None, {INPUT: square})
+    return boxes[0] / np.float32(scale), scores[0]
 
 
 def landmarks(onet: Any, image: Image.Image, boxes: Floats) -> Floats:
