@@ -16,15 +16,17 @@ from apps.engine.core.files import exclusive, write_bytes
 from apps.engine.core.spec import INPUT
 from apps.engine.inference.decode.boxes import suppressed
 from apps.engine.inference.model_file import onnx_session
-from apps.faces.extraction.face import DetectionError, Face, inside, search_copy
+from apps.faces.extraction.face import SEARCH_PX, DetectionError, Face, inside, search_copy
 from apps.zoo.weights import ensure_weights
 from backbone.pretrained import FACE_SSD
 from backbone.storage import on_disk, weights_cache
 
-LARGE_PX, SMALL_PX = 512, 192  # sides of the squares that are looked through; trained on the first
-SMALL_PHOTO_PX = 384  # longer side up to which the small square shows a face of 40 px with 20
-MIN_PROBABILITY = 0.3
-NMS_THRESH, MOST = 0.5, 100
+# Sides of the squares that are looked through, and the longer side of a photo up to which each shows a face
+# of 40 px with 20. The network was trained on the last; large faces are found best in the first.
+SQUARES = {160: 320, 320: 640, 512: SEARCH_PX}
+MIN_PROBABILITY = 0.15
+SECOND_PROBABILITY = 0.7  # of MTCNN's output network, which looks at each box again: its own threshold
+NMS_THRESH, MOST = 0.3, 100
 LEAST_PX = 20  # smaller faces, in the copy that is looked through, are left out
 LANDMARK_PX = 48  # side of what MTCNN's output network sees
 ONET = "mtcnn_onet.onnx"
@@ -34,10 +36,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DetectorFiles:
-    """ONNX files: the SSD for a large and for a small square, and the network for landmarks."""
+    """ONNX files.
 
-    large: Path
-    small: Path
+    Args:
+        squares: the SSD, by the side of the square that it looks through.
+        onet: the network for landmarks.
+    """
+
+    squares: dict[int, Path]
     onet: Path
 
 
@@ -52,24 +58,23 @@ def detector_files(console: Console | None = None) -> DetectorFiles:
         ImportError: what makes the files is not installed.
         OSError: the cache cannot be written.
     """
-    sides = {f"{FACE_SSD}_{side}.onnx": side for side in (LARGE_PX, SMALL_PX)}
-    names = (*sides, ONET)
-    ready = [path for name in names if (path := on_disk(name)) is not None]
-    if len(ready) == len(names):
-        return DetectorFiles(*ready)
+    names = {side: f"{FACE_SSD}_in_{side}.onnx" for side in SQUARES}
+    ready, onet = {side: path for side, name in names.items() if (path := on_disk(name))}, on_disk(ONET)
+    if onet is not None and len(ready) == len(names):
+        return DetectorFiles(ready, onet)
     weights, folder = ensure_weights(FACE_SSD, console), weights_cache()
     folder.mkdir(parents=True, exist_ok=True)
     error = "another process has been making the face detector for long; wait for it, or stop it"
     with exclusive(folder / f".{FACE_SSD}.onnx.lock", error, seconds=WAIT_SECONDS):
-        if not all((folder / name).is_file() for name in names):
+        if not all((folder / name).is_file() for name in (*names.values(), ONET)):
             if console is not None:
                 console.say("making the face detector's files, once")
             from apps.faces.extraction.graphs import mtcnn_network, ssd_network  # needs torch
 
             write_bytes(folder / ONET, mtcnn_network("onet"))
-            for name, side in sides.items():
+            for side, name in names.items():
                 write_bytes(folder / name, ssd_network(weights, side))
-    return DetectorFiles(*(folder / name for name in names))
+    return DetectorFiles({side: folder / name for side, name in names.items()}, folder / ONET)
 
 
 class SSDDetector:
@@ -107,20 +112,17 @@ class SSDDetector:
         if min(small.size) < LEAST_PX:
             return []
         files = self.files = self.files or detector_files()
-        squares = {SMALL_PX: files.small}  # in which large faces are found best
-        if max(small.size) > SMALL_PHOTO_PX:
-            squares[LARGE_PX] = files.large
-        sessions = {side: self._session(file) for side, file in squares.items()}
+        sessions = {side: self._session(files.squares[side]) for side in _squares_for(max(small.size))}
         onet = self._session(files.onet)
         try:
             boxes, scores = self._best(sessions, small)
-            points = landmarks(onet, small, boxes)
+            points, chances = landmarks(onet, small, boxes)
         except Exception as err:  # the runtime's kinds of errors are its own
             raise DetectionError(f"the face detector failed on this photo ({type(err).__name__})") from err
         faces = [
             Face(inside(box, small.size), place.astype(np.float64), float(score)).scaled(factor)
-            for box, place, score in zip(boxes, points, scores, strict=True)
-            if np.ptp(place, axis=0).max() >= 1
+            for box, place, score, chance in zip(boxes, points, scores, chances, strict=True)
+            if chance >= SECOND_PROBABILITY and np.ptp(place, axis=0).max() >= 1
         ]
         return sorted(faces, key=lambda face: (-face.size_px, face.box))
 
@@ -143,6 +145,11 @@ class SSDDetector:
         return places[large], chances[large]
 
 
+def _squares_for(longer: int) -> set[int]:
+    """The smallest square, and the one that belongs to a photo of that longer side."""
+    return {min(SQUARES), next(side for side, most in SQUARES.items() if longer <= most)}
+
+
 def _looked(side: int, ssd: Any, image: Image.Image) -> tuple[Floats, Floats]:
     """(A, 4) boxes in pixels of the photo, before any is suppressed, and (A, 1) probabilities."""
     scale = side / max(image.size)
@@ -153,8 +160,8 @@ def _looked(side: int, ssd: Any, image: Image.Image) -> tuple[Floats, Floats]:
     return boxes[0] / np.float32(scale), scores[0]
 
 
-def landmarks(onet: Any, image: Image.Image, boxes: Floats) -> Floats:
-    """Five points in each box, (N, 5, 2) pixels: eyes, nose, corners of the mouth.
+def landmarks(onet: Any, image: Image.Image, boxes: Floats) -> tuple[Floats, Floats]:
+    """Eyes, nose and corners of the mouth in each box, (N, 5, 2) pixels, and (N,) how sure the network is.
 
     Args:
         onet: session of MTCNN's output network.
@@ -162,14 +169,15 @@ def landmarks(onet: Any, image: Image.Image, boxes: Floats) -> Floats:
         boxes: (N, 4) pixels.
     """
     if not len(boxes):
-        return np.empty((0, 5, 2), np.float32)
+        return np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
     squares = np.concatenate([np.floor(centres - half), np.ceil(centres + half)], 1)
     crops = [_seen(image, tuple(square.astype(int).tolist())) for square in squares]
-    points = onet.run(["points"], {"x": np.stack(crops)})[0].reshape(-1, 2, 5).transpose(0, 2, 1)
+    points, chances = onet.run(["points", "chances"], {"x": np.stack(crops)})
+    points = points.reshape(-1, 2, 5).transpose(0, 2, 1)
     sides = squares[:, 2:] - squares[:, :2]
-    return (points * sides[:, None] + squares[:, None, :2]).astype(np.float32)
+    return (points * sides[:, None] + squares[:, None, :2]).astype(np.float32), chances[:, 1]
 
 
 def _seen(image: Image.Image, square: Any) -> Floats:

@@ -43,19 +43,19 @@ def colour(shared: Path) -> list[Path]:
 
 def test_the_files_are_made_once_and_the_users_own_stay(cache: Path, files: DetectorFiles) -> None:
     made = {path.name for path in cache.iterdir() if path.suffix != ".lock"}
-    assert made == {f"{FACE_SSD}.safetensors", *(p.name for p in (files.large, files.small, files.onet))}
-    before = files.large.stat().st_mtime_ns
-    assert detector_files() == files and files.large.stat().st_mtime_ns == before
+    assert made == {f"{FACE_SSD}.safetensors", *(path.name for path in (*files.squares.values(), files.onet))}
+    before = files.onet.stat().st_mtime_ns
+    assert detector_files() == files and files.onet.stat().st_mtime_ns == before
 
 
 def test_faces_and_landmarks_are_where_mtcnn_finds_them(files: DetectorFiles, colour: list[Path]) -> None:
-    """On small photos and on the same enlarged, which go through the larger square."""
+    """On small photos and on the same enlarged, which go through the larger squares."""
     ours, theirs = SSDDetector(files), Detector()
     for path in colour:
         photo = Image.open(path).convert("RGB")
         known = theirs.detect(photo)[0]
         assert known.landmarks is not None
-        for factor in (1, 2):
+        for factor in (1, 2, 3):
             enlarged = photo.resize((photo.width * factor, photo.height * factor))
             face = ours.detect(enlarged)[0].scaled(1 / factor)
             assert face.landmarks is not None and (face.probability or 0) >= MIN_PROBABILITY
@@ -80,7 +80,7 @@ def test_photos_without_a_face_and_of_odd_kinds(files: DetectorFiles, colour: li
         assert finder.detect(Image.new("RGB", size, (90, 120, 60))) == []
     for mode in ("L", "RGBA", "P", "CMYK"):
         assert len(finder.detect(photo.convert(mode))) >= 1, mode
-    assert landmarks(None, photo, np.empty((0, 4), np.float32)).shape == (0, 5, 2)
+    assert landmarks(None, photo, np.empty((0, 4), np.float32))[0].shape == (0, 5, 2)
     with pytest.raises(ValueError, match="0 to 1, got 2"):
         SSDDetector(files, min_probability=2)
 
@@ -103,7 +103,7 @@ def test_embed_faces_and_verify_faces_take_it(
     out = tmp_path / "faces.parquet"
     done = cli("embed-faces", *colour[:3], "--weights", weights, "--detector", "ssd", "--out", out)
     assert (done.code, done.lines[0]["photos"]) == (0, 3), done.err
-    assert done.lines[0]["faces"] >= 3 and files.small.is_file()
+    assert done.lines[0]["faces"] >= 3 and files.onet.is_file()
     done = cli(
         "verify-faces", colour[0], colour[0], "--weights", weights, "--detector", "ssd", "--threshold", 0.5
     )
