@@ -57,6 +57,7 @@ class SSD(Head):
     """
 
     strides = (16, 32)
+    freeze_bn_stats = False  # as of a backbone: True keeps the statistics of batch-norm through training
     anchors: Tensor | None
 
     def __init__(
@@ -109,6 +110,14 @@ class SSD(Head):
         ]
         offsets = [_flat(layer(x), 4) for layer, x in zip(self.box_regression, maps, strict=True)]
         return {"cls_logits": torch.cat(logits, 1), "bbox_regression": torch.cat(offsets, 1)}
+
+    def train(self, mode: bool = True) -> SSD:
+        """As ``nn.Module.train``; with ``freeze_bn_stats`` batch-norm stays in evaluation mode."""
+        super().train(mode)
+        for module in self.extras.modules():
+            if isinstance(module, nn.BatchNorm2d) and self.freeze_bn_stats:
+                module.eval()
+        return self
 
     @property
     def sides(self) -> list[int]:
