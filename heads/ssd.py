@@ -180,7 +180,8 @@ class SSD(Head):
         if self.score_converter == "softmax":
             return F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
         classes = F.one_hot(wanted, self.num_logits)[..., 1:].to(logits.dtype)
-        return sigmoid_focal_loss(logits[..., 1:], classes, FOCAL_ALPHA, FOCAL_GAMMA, "none").sum(2)
+        losses: Tensor = sigmoid_focal_loss(logits[..., 1:], classes, FOCAL_ALPHA, FOCAL_GAMMA, "none")
+        return losses.sum(2)
 
     def decode(self, output: dict[str, Tensor]) -> list[Detections]:
         """The objects on each image."""

@@ -29,8 +29,10 @@ def start_ssd(head: SSD, classes: Sequence[str], weights: Weights, *, freeze_bn_
     """
     state, known = head.state_dict(), list(weights.info.head["classes"])
     head.freeze_bn_stats = freeze_bn_stats
-    channels = [layer.in_channels for layer in head.classification][:2]
-    source = pretrained_ssd(weights, dict(zip(SSD.strides, channels, strict=True))).state_dict()
+    channels = {
+        stride: state[f"classification.{number}.weight"].shape[1] for number, stride in enumerate(SSD.strides)
+    }
+    source = pretrained_ssd(weights, channels).state_dict()
     shared = [(new, known.index(name)) for new, name in enumerate(classes) if name in known]
     into, out_of = [0, *(new + 1 for new, _ in shared)], [0, *(old + 1 for _, old in shared)]
     for key, value in source.items():
