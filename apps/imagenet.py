@@ -62,7 +62,10 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
         from backbone.weights import IMAGENET
 
         if IMAGENET not in weights.info.classes or not weights.classifier:
-            raise ValueError(f"weights {weights.info.name} bring no classifier of the 1000 ImageNet classes")
+            raise ValueError(
+                f"weights {weights.info.name} bring no classifier of the 1000 ImageNet classes; what else they "
+                "answer, say with --app: attributes for the face network"
+            )
         classes = imagenet_classes()
         head = self.head(channels, classes)
         head.linear.load_state_dict(weights.classifier)

@@ -174,3 +174,11 @@ def load_pretrained(
     return item, model, RunConfig(
         item.name, made.classes, item.settings.to_dict(), info, network.fingerprint(), made.calibration
     )
+
+
+def load_source(source: str | Path, *, app: str | None = None) -> tuple[AnyTask, MultiHead, RunConfig]:
+    """A run's folder by :func:`load_run`, or weights that bring a head along by :func:`load_pretrained`."""
+    path = Path(source)
+    if path.is_dir():
+        return load_run(path, app=app)
+    return load_pretrained(str(source), app=app)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
+from apps.engine.core.model import answering, load_source, tta_of
 from apps.engine.core.registry import load_app
 from apps.engine.core.run_dir import read_config
 from apps.engine.core.task import AnyTask
@@ -49,14 +49,15 @@ def check_options(
 
 def predict(
     paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None,
-    top: int | None = None, workers: int | None = None, tta: str | None = None, precision: str = "auto",
-    crops: bool = False,
+    app: str | None = None, top: int | None = None, workers: int | None = None, tta: str | None = None,
+    precision: str = "auto", crops: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """The likeliest classes of each photo, in the order of the paths.
 
     Args:
         paths: photos, and folders that are searched for photos.
-        checkpoint: the run to answer with; or ``weights`` with a classifier of their own.
+        checkpoint: the run to answer with; or ``weights`` that bring a head along.
+        app: what the weights are to answer, where they can answer several things; of a run, what it must be.
         top: how many classes, cells or objects a photo; None for 5.
         workers: reading processes; None decides by the cores.
         tta: views of a photo whose answers are averaged; None for those that the run was judged with.
@@ -71,18 +72,16 @@ def predict(
         FileNotFoundError: a path, the run or the weights are missing.
         ValueError: the run is damaged, or the folders hold no photo.
     """
-    if checkpoint is not None:
-        kind = load_app(read_config(checkpoint).app)
-        check_options([kind], top=top, tta=tta, crops=crops)
-        if kind.file_predictor is not None:
-            more = {"crops": crops} if "crops" in kind.predict_options else {}
-            yield from kind.file_predictor(
-                paths, checkpoint=checkpoint, top=top or TOP, workers=workers, precision=precision, **more
-            )
-            return
-        app, model, config = load_run(checkpoint)
-    else:
-        app, model, config = load_pretrained(weights or "")
+    kind = load_app(app or ("imagenet" if checkpoint is None else read_config(checkpoint).app))
+    check_options([kind], top=top, tta=tta, crops=crops)
+    source = Path(weights or "") if checkpoint is None else checkpoint
+    if kind.file_predictor is not None:
+        more = {"crops": crops} if "crops" in kind.predict_options else {}
+        yield from kind.file_predictor(
+            paths, checkpoint=source, top=top or TOP, workers=workers, precision=precision, **more
+        )
+        return
+    task, model, config = load_source(source, app=app)
     result = list_photos(paths)
     photos = ImageDataset([Photo(path, 0) for path in result], config.classes)
     loader = answer_loader(photos, config.backbone.preprocessing, workers=workers)
@@ -90,7 +89,7 @@ def predict(
 
     def answers(images: Tensor, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
         output = tta_logits(forward, images, views)
-        results = answers_of(app, model.heads[config.app], output, config, sizes, top=top or TOP)
+        results = answers_of(task, model.heads[config.app], output, config, sizes, top=top or TOP)
         return [answer.to_dict() for answer in results]
 
     for batch in loader.epoch(0):
