@@ -63,8 +63,8 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
 
         if IMAGENET not in weights.info.classes or not weights.classifier:
             raise ValueError(
-                f"weights {weights.info.name} bring no classifier of the 1000 ImageNet classes; what else they "
-                "answer, say with --app: attributes for the face network"
+                f"weights {weights.info.name} bring no classifier of the 1000 ImageNet classes; say with "
+                "--app what else they answer, such as attributes for the face network"
             )
         classes = imagenet_classes()
         head = self.head(channels, classes)

@@ -35,7 +35,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
 }
 MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
-SUFFIX, TRUNK = ".safetensors", ("conv_stem.", "bn1.", "blocks.")
+SUFFIX, TRUNK, TOP = ".safetensors", ("conv_stem.", "bn1.", "blocks."), "classifier."
 _log = logging.getLogger(__name__)
 
 
@@ -191,8 +191,8 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
     wanted = metadata.get("input", HALF_INPUT)
     if wanted not in INPUTS:
         raise ValueError(f"{path} wants an unknown input {wanted!r}; known: {', '.join(map(repr, INPUTS))}")
-    if metadata.get("act", "relu6") != "relu6":
-        raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6")
+    if metadata.get("act", "relu6") not in ("relu6", "relu"):
+        raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6 or relu")
     preprocessing = Preprocessing(**INPUTS[wanted], resolution=int(metadata.get("resolution", 224)))
     labels = state.get("classifier.weight")
     return WeightsInfo(
@@ -205,11 +205,12 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
 
 
 def _arguments(metadata: Mapping[str, str], *, width: float) -> dict[str, Any]:
-    """Of the network's constructor; eps only where it is not the usual one."""
+    """Of the network's constructor; eps and activation only where they are not the usual ones."""
     arguments: dict[str, Any] = {
         "width": float(metadata.get("width", width)), "padding": metadata.get("padding", "symmetric"),
     }
-    return arguments | ({"eps": float(metadata["eps"])} if "eps" in metadata else {})
+    arguments |= {"eps": float(metadata["eps"])} if "eps" in metadata else {}
+    return arguments | ({"activation": "relu"} if metadata.get("act") == "relu" else {})
 
 
 def licence_in(source: str) -> str:
@@ -273,12 +274,10 @@ def _timm_config(name: str) -> dict[str, Any]:
 
 
 def _split(info: WeightsInfo, state: dict[str, Tensor]) -> Weights:
-    parts: dict[str, dict[str, Tensor]] = {"trunk": {}, "classifier": {}, "others": {}}
-    for name, value in state.items():
-        classifies = "classifier" if name.startswith("classifier.") else "others"
-        part = "trunk" if name.startswith(TRUNK) else classifies
-        parts[part][name.removeprefix("classifier.")] = value
-    return Weights(info, *parts.values())
+    trunk = {k: v for k, v in state.items() if k.startswith(TRUNK)}
+    classifier = {k.removeprefix(TOP): v for k, v in state.items() if k.startswith(TOP)}
+    others = {k: v for k, v in state.items() if not k.startswith((*TRUNK, TOP))}
+    return Weights(info, trunk, classifier, others)
 
 
 def load_state(network: Backbone, weights: Weights) -> None:

@@ -1,4 +1,4 @@
-"""Breeds by an ImageNet classifier as it is: how many dogs are called no dog, and how many other photos a dog."""
+"""Breeds by an ImageNet classifier as it is: how many dogs are missed, how many other photos called a dog."""
 
 from __future__ import annotations
 

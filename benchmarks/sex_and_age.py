@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+TAKEN = date(2013, 7, 1)
 BANDS = (0, 40, 50, 60, 70, 120)  # years
 
 
@@ -40,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--weights", default="faces_mobilenetv1_1.0_224", help="the face network")
     parser.add_argument("--data", type=Path, required=True, help="labels.csv (image,Male,birthday), images/")
-    parser.add_argument("--taken", type=date.fromisoformat, default=date(2013, 7, 1), help="day of the photos")
+    parser.add_argument("--taken", type=date.fromisoformat, default=TAKEN, help="day of the photos")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -67,11 +69,11 @@ def run(options: argparse.Namespace) -> None:
 def by_group(portraits: list[Portrait]) -> dict[str, Any]:
     """The figures of all, of men and women, and of bands of age."""
     groups: dict[str, Callable[[Portrait], bool]] = {
-        "all": lambda _: True, "men": lambda portrait: portrait.male, "women": lambda portrait: not portrait.male,
+        "all": lambda _: True, "men": lambda p: p.male, "women": lambda p: not p.male,
     }
     results = {}
     for name, belongs in groups.items():
-        for low, high in ((BANDS[0], BANDS[-1]), *zip(BANDS, BANDS[1:], strict=False)):
+        for low, high in ((BANDS[0], BANDS[-1]), *pairwise(BANDS)):
             part = [p for p in portraits if belongs(p) and low <= p.age < high]
             whole = (low, high) == (BANDS[0], BANDS[-1])
             if part:
