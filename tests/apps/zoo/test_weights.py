@@ -169,7 +169,6 @@ def test_what_cannot_be_fetched_is_one_line(
 ) -> None:
     url, _ = mirror
     for arguments, word in (
-        (["faces_mobilenetv1_1.0_224"], "has no address of its own"),
         ([TGZ, "--base-url", url], "404"), (["mobilenet"], "no weights are registered"),
         ([TGZ, "--base-url", "ftp://x"], "begins with http"),
     ):
