@@ -10,15 +10,18 @@ Task = Literal["classification", "face embedding", "face detection", "object det
 
 HALF_INPUT = "(x-0.5)/0.5 of RGB in [0,1]"
 FACES_INPUT = "BGR, 0..255 minus (103.939, 116.779, 123.68)"
+UNIT_INPUT = "RGB in [0,1]"
 IMAGENET_INPUT = (
     "(x-mean)/std of RGB in [0,1], mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
 )
 FACES_DEFAULT = "faces_mobilenetv1_1.0_224"
 TIMM_DEFAULT = "mobilenetv1_100.ra4_e3600_r224_in1k"
+PERSON = "mobilenetv1_0.25_96_vww"
 
 TENSORFLOW = "https://storage.googleapis.com/download.tensorflow.org/models/mobilenet_v1_2018_08_02"
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet"
 CORAL = "https://raw.githubusercontent.com/google-coral/test_data/master"
+MLCOMMONS = "https://raw.githubusercontent.com/mlcommons/tiny/1afd2c9820f795965a6134facd0b4dfae41ef23f"
 HUB = "https://huggingface.co/timm"
 NPM_FILES = "https://cdn.jsdelivr.net/npm"  # each file of each npm package by its own address
 HOSTED = "TensorFlow's hosted_models.md, of its quantised file"
@@ -126,6 +129,8 @@ class Registered:
         note: what else a user should know.
         task: what the network answers.
         classes: how many it tells apart, the background not counted; 0 without a classifier.
+        class_names: of a classifier whose classes are not ImageNet's.
+        activation: behind each batch-norm: ``relu6`` or ``relu``.
         reference: a figure for another task than ImageNet's, where there is one.
         beside: further files that lie beside the one at ``url`` and belong to it.
         npm: the package of the npm registry that holds them, too.
@@ -147,6 +152,8 @@ class Registered:
     note: str = ""
     task: Task = "classification"
     classes: int = 1000
+    class_names: tuple[str, ...] = ()
+    activation: str = "relu6"
     reference: Reference | None = None
     beside: tuple[PublishedFile, ...] = ()
     npm: NpmPackage | None = None
@@ -257,6 +264,14 @@ _ALL = (
         "(Apache-2.0)",
     ),
     _coral("0.75", 192),
+    Registered(
+        PERSON, "tflite",
+        f"{MLCOMMONS}/benchmark/training/visual_wake_words/trained_models/vww_96_float.tflite", 0.25, 96,
+        sha256="115bbc094d2119561320a21f01b6500a18bea8cc8589282ab007097bec8af38c", size=866_284,
+        input=UNIT_INPUT, activation="relu", classes=2, class_names=("no person", "person"),
+        reference=Reference("top1", 0.844, "measured here: 64 photos of COCO, coco128/val2017"),
+        note="Visual Wake Words: is a person on the photo; MLPerf Tiny's network, ReLU instead of ReLU6",
+    ),
     _timm(TIMM_DEFAULT, 1.0, 0.75382, 0.92312),
     _timm("mobilenetv1_125.ra4_e3600_r224_in1k", 1.25, 0.76924, 0.93234),
     *(_tensorflow(width, resolution, quantised=False) for width, resolution in _EACH),
