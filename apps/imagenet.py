@@ -59,7 +59,7 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
         Raises:
             ValueError: the weights bring none.
         """
-        from backbone.weights import IMAGENET
+        from backbone.pretrained import IMAGENET
 
         if IMAGENET not in weights.info.classes or not weights.classifier:
             raise ValueError(

@@ -11,9 +11,19 @@ Task = Literal["classification", "face embedding", "face detection", "object det
 HALF_INPUT = "(x-0.5)/0.5 of RGB in [0,1]"
 FACES_INPUT = "BGR, 0..255 minus (103.939, 116.779, 123.68)"
 UNIT_INPUT = "RGB in [0,1]"
+IMAGENET = "imagenet-1k"  # for the names of its 1000 classes
 IMAGENET_INPUT = (
     "(x-mean)/std of RGB in [0,1], mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
 )
+# How the `input` line of a weights file reads, and the preprocessing that it means.
+INPUTS: dict[str, dict[str, Any]] = {
+    HALF_INPUT: {},
+    FACES_INPUT: {
+        "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "std": (1 / 255,) * 3, "order": "bgr",
+    },
+    IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    UNIT_INPUT: {"mean": (0.0,) * 3, "std": (1.0,) * 3},
+}
 FACES_DEFAULT = "faces_mobilenetv1_1.0_224"
 TIMM_DEFAULT = "mobilenetv1_100.ra4_e3600_r224_in1k"
 PERSON = "mobilenetv1_0.25_96_vww"

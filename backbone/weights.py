@@ -13,10 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from backbone.base import Backbone, Preprocessing
-from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET_INPUT, REGISTRY, TIMM_DEFAULT
+from backbone.pretrained import HALF_INPUT, IMAGENET, INPUTS, REGISTRY, TIMM_DEFAULT
 from backbone.weights_files import (
+    classes_in,
     completed,
     foreign_kind,
+    head_in,
     is_safetensors,
     plain_classifier,
     read_safetensors,
@@ -25,15 +27,6 @@ from backbone.weights_files import (
 
 MIRROR_VARIABLE = "MOBILENET_WEIGHTS"
 LAST_CHANNELS = 1024
-IMAGENET = "imagenet-1k"
-# How the `input` line of a weights file reads, and the preprocessing that it means.
-INPUTS: dict[str, dict[str, Any]] = {
-    HALF_INPUT: {},
-    FACES_INPUT: {
-        "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "std": (1 / 255,) * 3, "order": "bgr",
-    },
-    IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
-}
 MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
 SUFFIX, TRUNK, TOP = ".safetensors", ("conv_stem.", "bn1.", "blocks."), "classifier."
 _log = logging.getLogger(__name__)
@@ -51,6 +44,7 @@ class WeightsInfo:
         classes: of a classifier that comes along: ``imagenet-1k``, or the names; empty without one.
         source: where the weights come from.
         licence: of the weights, as an SPDX name where there is one.
+        head: of a detector that comes along: ``kind``, ``arguments``, ``classes``, ``category_ids``.
     """
 
     name: str
@@ -60,6 +54,7 @@ class WeightsInfo:
     classes: tuple[str, ...] = ()
     source: str = "unknown"
     licence: str = "unknown"
+    head: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written into a checkpoint's ``config.json``."""
@@ -153,7 +148,7 @@ def weights_from(path: Path, state: dict[str, Tensor], metadata: Mapping[str, st
         path: of the file, for its name and for messages.
         state: name -> tensor.
         metadata: ``input``, ``width``, ``padding``, ``resolution``, ``act``, ``eps``, ``source``,
-            ``licence``; what is missing is taken as PyTorch's networks have it.
+            ``licence``, ``head``; what is missing is taken as PyTorch's networks have it.
 
     Raises:
         ValueError: it is no MobileNetV1, or wants an input or an activation that is not known.
@@ -198,9 +193,9 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
     return WeightsInfo(
         name=path.stem, arguments=_arguments(metadata, width=last.shape[0] / LAST_CHANNELS),
         preprocessing=preprocessing,
-        classes=(IMAGENET,) if labels is not None and labels.shape[0] == 1000 else (),
+        classes=classes_in(metadata, 0 if labels is None else len(labels)),
         source=metadata.get("source", f"file {path.name}"),
-        licence=metadata.get("licence", licence_in(metadata.get("source", ""))),
+        licence=metadata.get("licence", licence_in(metadata.get("source", ""))), head=head_in(path, metadata),
     )
 
 
@@ -224,8 +219,7 @@ def _from_run(folder: Path) -> Weights:
         raise FileNotFoundError(f"{config} is missing: {folder} is no run of `finetune`; give its folder")
     described = json.loads(config.read_text(encoding="utf-8"))["backbone"]
     info = WeightsInfo.from_dict(described)
-    state, _ = read_safetensors(folder / "model.safetensors")
-    prefix = "backbone."
+    state, prefix = read_safetensors(folder / "model.safetensors")[0], "backbone."
     trunk = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     return Weights(info, trunk, {})
 
@@ -269,15 +263,14 @@ def _timm_config(name: str) -> dict[str, Any]:
     config = timm.get_pretrained_cfg(name)
     if config is None:
         raise FileNotFoundError(f"timm has no pretrained weights called {name!r}")
-    values: dict[str, Any] = config.to_dict()
-    return values
+    return dict(config.to_dict())
 
 
 def _split(info: WeightsInfo, state: dict[str, Tensor]) -> Weights:
-    trunk = {k: v for k, v in state.items() if k.startswith(TRUNK)}
-    classifier = {k.removeprefix(TOP): v for k, v in state.items() if k.startswith(TOP)}
-    others = {k: v for k, v in state.items() if not k.startswith((*TRUNK, TOP))}
-    return Weights(info, trunk, classifier, others)
+    trunk = {key: value for key, value in state.items() if key.startswith(TRUNK)}
+    top = {key.removeprefix(TOP): value for key, value in state.items() if key.startswith(TOP)}
+    others = {key: value for key, value in state.items() if not key.startswith((*TRUNK, TOP))}
+    return Weights(info, trunk, top, others)
 
 
 def load_state(network: Backbone, weights: Weights) -> None:

@@ -36,14 +36,17 @@ def _calibration(command: Any) -> Any:
 @click.option("--width", type=click.FloatRange(0, min_open=True), help="the width that it must have")
 @click.option("--resolution", type=click.IntRange(32), help="pixels, where the file does not tell")
 @click.option(
-    "--input", type=click.Choice(["half", "imagenet", "caffe"]),
-    help="how its input is normalised: (x-0.5)/0.5, torchvision's mean and deviation, or BGR less mean",
+    "--input", type=click.Choice(["half", "imagenet", "caffe", "unit"]),
+    help="how its input is normalised: (x-0.5)/0.5, torchvision's mean and deviation, BGR less mean, or x",
 )
 @click.option("--padding", type=click.Choice(["same", "symmetric"]), help="as TensorFlow or as PyTorch pads")
+@click.option("--labels", type=FOLDER, help="names of its classes, one a line; a detector's background first")
 @click.option("--source", help="where the file comes from, for the metadata")
 @click.option("--licence", help="of the weights, as an SPDX name, for the metadata")
 def import_command(file: Path, out: Path | None, **value: Any) -> None:
     """Read a TFLite, Keras .h5 or PyTorch file of MobileNetV1 into a safetensors file of this project.
+
+    TFLite files may also be of an SSD on MobileNetV1, such as TensorFlow's for COCO: its head comes along.
 
     The result is checked against the file's own numbers, and against TensorFlow Lite's interpreter where
     ai-edge-litert is installed.

@@ -11,27 +11,45 @@ import torch
 
 from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
+from apps.engine.core.model import answering, load_pretrained, load_run
+from apps.engine.core.run_dir import RunConfig
+from apps.engine.core.task import AnyTask
 from apps.engine.data.loader import Loader
 from apps.engine.inference.answers import arrays
 from apps.engine.inference.decode import decode
 from apps.objects.plots import drawn
 from datasets.base import ImageDataset, Photo
 from datasets.image_io import image_size, list_photos, read_image
+from heads import MultiHead
 
 BATCH = 16
 ALL = 10**6  # objects an image: those of all classes, as some are left out later
 
 
+def loaded(
+    checkpoint: Path | None, weights: str | None, **changes: Any
+) -> tuple[AnyTask, MultiHead, RunConfig]:
+    """The detector of a run, or the one that weights bring.
+
+    Raises:
+        FileNotFoundError: the run or the weights are missing.
+        ValueError: they are damaged, or bring no detector.
+    """
+    if checkpoint is not None:
+        return load_run(checkpoint, app="objects", **changes)
+    return load_pretrained(weights or "", app="objects", **changes)
+
+
 def detect(
-    paths: Iterable[Path], *, checkpoint: Path, draw: Path | None = None, threshold: float = 0.3,
-    classes: Sequence[str] = (), top: int = 100, workers: int | None = None, precision: str = "auto",
+    paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None,
+    draw: Path | None = None, threshold: float = 0.3, classes: Sequence[str] = (), top: int = 100,
+    workers: int | None = None, precision: str = "auto",
 ) -> Iterator[dict[str, Any]]:
     """The objects on each photo, in the order of the paths.
 
     Args:
         paths: photos, and folders that are searched for photos.
-        checkpoint: a run of ``finetune objects``.
+        checkpoint: a run of ``finetune objects``; or ``weights`` that bring a detector.
         draw: folder for the photos with boxes drawn.
         threshold: least score, 0 to 1.
         classes: the only ones told; none for all.
@@ -43,10 +61,10 @@ def detect(
         ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``.
 
     Raises:
-        FileNotFoundError: a path or the run is missing.
+        FileNotFoundError: a path, the run or the weights are missing.
         ValueError: the folders hold no photo, or the model does not know one of the classes.
     """
-    app, model, config = load_run(checkpoint, app="objects")
+    app, model, config = loaded(checkpoint, weights)
     strange = [name for name in classes if name not in config.classes]
     if strange:
         known = ", ".join(config.classes)

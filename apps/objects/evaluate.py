@@ -11,11 +11,12 @@ import numpy as np
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder, write_bytes
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
+from apps.engine.core.model import answering
 from apps.engine.core.run_dir import read_metrics
 from apps.engine.evaluation.evaluate import evaluate_split
 from apps.engine.training.finalize import facts
 from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
+from apps.objects.detect import loaded
 from apps.objects.evaluator import cornered, sides
 from apps.objects.layouts import read_boxes
 from apps.objects.report import write_objects_report
@@ -24,17 +25,17 @@ from datasets.image_io import BadImageError, image_size
 from datasets.validation import read_json
 
 
-def evaluate_run(
-    run: Path, *, data: Path | None, split: str, report: Path | None, results: Path | None,
-    workers: int | None, precision: str, console: Console,
+def evaluate_detector(
+    *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None, split: str,
+    report: Path | None, results: Path | None, workers: int | None, precision: str, console: Console,
 ) -> dict[str, Any]:
-    """The figures of a run; see ``evaluate objects --help``.
+    """The figures of a run, or of weights that bring a detector; see ``evaluate objects --help``.
 
     Raises:
-        OSError: data or run are missing, or a file cannot be written.
-        ValueError: the run is damaged, or the classes do not fit.
+        OSError: data, run or weights are missing, or a file cannot be written.
+        ValueError: the run is damaged, there is no detector or no data, or the classes do not fit.
     """
-    app, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
+    app, model, config = loaded(checkpoint, weights, **({} if data is None else {"data": data}))
     if report is not None:
         writable_folder(report, "--report")
     if results is not None:
@@ -47,9 +48,10 @@ def evaluate_run(
         photos: Any = app.dataset(split, classes=config.classes)
         write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
     if report is not None:
+        name = checkpoint.name if checkpoint else config.backbone.name
         write_objects_report(
-            report, f"objects: {run.name} on {app.settings.data}", evaluated, facts(config),
-            history=read_metrics(run),
+            report, f"objects: {name} on {app.settings.data}",
+            evaluated, facts(config), history=read_metrics(checkpoint) if checkpoint else [],
         )
     return answer(evaluated) | {"skipped": skipped}
 

@@ -24,11 +24,11 @@ from backbone import (
     load_state,
     load_weights,
 )
-from backbone.weights import IMAGENET
-from heads import MultiHead
+from backbone.pretrained import IMAGENET
+from heads import SSD, MultiHead
 
 SCRATCH_WIDTH, SCRATCH_RESOLUTION, SAMPLE_RESOLUTION = 0.25, 128, 96
-OURS = "mobilenetv1"
+OURS, HEAD = "mobilenetv1", "head."  # what a detector's tensors begin with in a file of weights
 
 
 def find_weights(settings: Settings) -> Weights | None:
@@ -146,6 +146,36 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyT
     return item, model, config
 
 
+def pretrained_ssd(weights: Weights, channels: dict[int, int]) -> SSD:
+    """The SSD that weights bring, with its numbers, in evaluation mode.
+
+    Args:
+        weights: whose ``info.head`` describes it.
+        channels: of the backbone's maps.
+
+    Raises:
+        ValueError: they bring none, or its numbers are those of another one.
+    """
+    head, name = weights.info.head, weights.info.name
+    if head.get("kind") != "ssd":
+        raise ValueError(
+            f"weights {name} bring no detector: give others, such as ssd_mobilenetv1_0.75_coco, or a run of "
+            "`finetune objects`"
+        )
+    try:
+        ssd = SSD([channels[stride] for stride in SSD.strides], len(head["classes"]), **head["arguments"])
+    except TypeError as err:
+        raise ValueError(f"weights {name} bring another SSD ({err}); import them again") from err
+    state = {key: value for key, value in ssd.state_dict().items() if key.endswith("num_batches_tracked")}
+    mine = {key.removeprefix(HEAD): value for key, value in weights.others.items() if key.startswith(HEAD)}
+    try:
+        ssd.load_state_dict(state | mine)
+    except RuntimeError as err:
+        fault = str(err).splitlines()[-1].strip()
+        raise ValueError(f"the numbers of weights {name} are those of another SSD: {fault}") from err
+    return ssd.eval()
+
+
 def load_pretrained(
     weights: str, *, app: str | None = None, **changes: Any
 ) -> tuple[AnyTask, MultiHead, RunConfig]:
@@ -154,7 +184,8 @@ def load_pretrained(
     Args:
         weights: a path or a registered name.
         app: ``imagenet`` or ``dogs`` for a classifier of ImageNet's classes, ``dogs`` for one of others,
-            ``attributes`` for the face network; None decides between the first two by the classes.
+            ``attributes`` for the face network, ``objects`` for a detector; None takes ``objects`` where
+            there is a detector, and else decides between the first two by the classes.
         changes: settings to read the application with, such as ``data``.
 
     Raises:
@@ -163,8 +194,10 @@ def load_pretrained(
         ValueError: the weights bring no head for it.
     """
     loaded = load_weights(weights)
-    kind = load_app(app or ("dogs" if set(loaded.info.classes) - {IMAGENET} else "imagenet"))
-    item = kind(kind.Settings(weights=weights, **changes))
+    ours = bool(loaded.classifier) and IMAGENET not in loaded.info.classes
+    classifies = "dogs" if ours else "imagenet"
+    kind = load_app(app or ("objects" if loaded.info.head else classifies))
+    item = kind(kind.with_weights(kind.Settings(weights=weights, **changes), loaded))
     network, info = make_backbone(
         loaded.info, loaded, loaded.info.preprocessing.resolution, item.eval_crop
     )

@@ -182,6 +182,13 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
         """The head that weights bring for this task; raises ValueError where they bring none."""
 
+    @classmethod
+    def with_weights(cls, settings: Any, weights: Weights) -> Any:
+        """The settings with what is chosen by the head that weights bring, where they leave it open."""
+
+    def start_head(self, head: H, classes: Sequence[str], weights: Weights) -> str:
+        """Put into a new head what weights bring for it; returns a sentence on it, empty for nothing."""
+
     def fit_head(self, head: H, features: NDArray[np.float32], targets: T_contra) -> str:
         """Fit a head that pools to (N, C) pooled features; returns a sentence on how well it went."""
 
@@ -268,12 +275,7 @@ class TaskDefaults(Generic[S, H]):
         """Nothing is taken from the backbone."""
 
     def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
-        """No weights bring one.
-
-        Raises:
-            ValueError: always.
-        """
-        del channels
+        """No weights bring one: raises ValueError."""
         raise ValueError(
             f"weights {weights.info.name} bring no head of {self.name!r}: give --checkpoint RUN, made by "
             f"`finetune {self.name}`"
@@ -282,6 +284,15 @@ class TaskDefaults(Generic[S, H]):
     def graph_head(self, head: H) -> Any:
         """The head itself."""
         return head
+
+    @classmethod
+    def with_weights(cls, settings: Any, weights: Weights) -> Any:
+        """They choose nothing."""
+        return settings
+
+    def start_head(self, head: H, classes: Sequence[str], weights: Weights) -> str:
+        """A new head starts from nothing."""
+        return ""
 
     def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
         """Nothing else is learned."""

@@ -25,8 +25,7 @@ from tflite_writer import write_mobilenet
 
 from apps.zoo.convert.parity import Imported, drawn_images
 from backbone import load_weights
-from backbone.pretrained import REGISTRY, TIMM_DEFAULT
-from backbone.weights import INPUTS
+from backbone.pretrained import INPUTS, REGISTRY, TIMM_DEFAULT
 
 TGZ = "mobilenet_v1_0.25_128"
 

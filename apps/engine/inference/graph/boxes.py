@@ -49,8 +49,7 @@ class DecodedSSD(nn.Module):
         moves, grows = result["bbox_regression"].split(2, dim=2)
         centre = moves / moves.new_tensor([wx, wy]) * self.sides + self.centres
         half = torch.exp((grows / grows.new_tensor([ww, wh])).clamp(max=self.max_growth)) * self.sides / 2
-        scores = result["cls_logits"].softmax(2)[:, :, 1:]
-        return torch.cat([centre - half, centre + half], 2), scores
+        return torch.cat([centre - half, centre + half], 2), self.head.scores(result["cls_logits"])
 
     def describe(self, spec: HeadSpec) -> HeadSpec:
         """All boxes and scores, and what suppression needs."""
