@@ -105,9 +105,9 @@ def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
     config = json.loads((folder / CONFIG).read_text())
     figures = {}
     for split in splits:
-        reported = evaluate_run(
-            folder, data=None, split=split, report=folder / f"report-{split}", results=None, workers=None,
-            precision="auto", console=Console(),
+        reported = evaluate_detector(
+            checkpoint=folder, data=None, split=split, report=folder / f"report-{split}", results=None,
+            workers=None, precision="auto", console=Console(),
         )
         figures[split] = {name: reported["metrics"][name] for name in ("ap", "ap50", "ap75")}
     return {

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder, SSDMatcher
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, sigmoid_focal_loss
 
 from heads.base import Head, per_map
 from heads.default_boxes import Anchors, boxes_per_position, paper_boxes, tensorflow_boxes
@@ -21,7 +21,7 @@ ScoreConverter = Literal["softmax", "sigmoid"]
 
 EXTRAS = ((256, 512), (128, 256), (128, 256), (64, 128))  # 1x1, then 3x3 with stride 2
 LEAST_CHANNELS = 16  # of an extra layer, whatever the width
-SURE = math.log(99)  # logit of 0.99
+FOCAL_ALPHA, FOCAL_GAMMA = 0.75, 2.0  # of TensorFlow's SSD
 NEGATIVES = 3  # for each positive box
 IOU_THRESH = 0.5  # least intersection over union of a match
 
@@ -96,10 +96,8 @@ class SSD(Head):
         for layer in (*self.classification, *self.box_regression):
             nn.init.normal_(layer.weight, std=0.03)
             nn.init.zeros_(layer.bias)
-        if score_converter == "sigmoid":  # at first, all boxes are sure to be background
-            for layer in self.classification:
-                nn.init.constant_(layer.bias, -SURE)
-                nn.init.constant_(layer.bias.data[:: self.num_logits], SURE)
+            if score_converter == "sigmoid" and layer in self.classification:
+                nn.init.constant_(layer.bias, -math.log(99))  # at first, each class has a score of 0.01
 
     def forward(self, *features: Tensor) -> dict[str, Tensor]:
         """Logits and offsets of all default boxes."""
@@ -137,14 +135,15 @@ class SSD(Head):
     def loss(self, output: dict[str, Tensor], target: Sequence[Target]) -> dict[str, Tensor]:
         """``box`` (smooth L1) and ``class`` (cross-entropy, three hard negatives a positive).
 
-        With sigmoid scores the cross-entropy is the sum of those of all columns, the background's too.
+        With sigmoid scores ``class`` is TensorFlow's focal loss of every box and class instead; the
+        background's column learns nothing, as the background is encoded as zeros.
 
         Args:
             output: of ``forward``.
             target: for each image (boxes, labels) or ``{"boxes", "labels"}``, tensors or lists; boxes are
                 (x1, y1, x2, y2) pixels, labels 0 to K - 1; an image may have none.
 
-        Source: Liu et al. 2016, equations 1 to 3.
+        Source: Liu et al. 2016, equations 1 to 3; Lin et al. 2017, "Focal loss for dense object detection".
         """
         logits, offsets = output["cls_logits"], output["bbox_regression"]
         defaults = self.default_boxes().to(offsets.device)
@@ -160,17 +159,19 @@ class SSD(Head):
             box = box + F.smooth_l1_loss(offsets[row, chosen], encoded, reduction="sum")
         positive = wanted > 0
         each = self._class_loss(logits, wanted)
-        hard = each.detach().masked_fill(positive, -1).argsort(1, descending=True).argsort(1)
-        negative = hard < (NEGATIVES * positive.sum(1, keepdim=True)).clamp(min=NEGATIVES)
+        if self.score_converter == "softmax":
+            hard = each.detach().masked_fill(positive, -1).argsort(1, descending=True).argsort(1)
+            negative = hard < (NEGATIVES * positive.sum(1, keepdim=True)).clamp(min=NEGATIVES)
+            each = each[positive | negative]
         count = positive.sum().clamp(min=1)
-        return {"box": box / count, "class": each[positive | negative].sum() / count}
+        return {"box": box / count, "class": each.sum() / count}
 
     def _class_loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
         """(B, A): of each default box; ``wanted`` is 0 for the background."""
         if self.score_converter == "softmax":
             return F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
-        columns = F.one_hot(wanted, self.num_logits).to(logits.dtype)
-        return F.binary_cross_entropy_with_logits(logits, columns, reduction="none").sum(2)
+        classes = F.one_hot(wanted, self.num_logits)[..., 1:].to(logits.dtype)
+        return sigmoid_focal_loss(logits[..., 1:], classes, FOCAL_ALPHA, FOCAL_GAMMA, "none").sum(2)
 
     def decode(self, output: dict[str, Tensor]) -> list[Detections]:
         """The objects on each image."""

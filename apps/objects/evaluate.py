@@ -50,8 +50,8 @@ def evaluate_detector(
     if report is not None:
         name = checkpoint.name if checkpoint else config.backbone.name
         write_objects_report(
-            report, f"objects: {name} on {app.settings.data}",
-            evaluated, facts(config), history=read_metrics(checkpoint) if checkpoint else [],
+            report, f"objects: {name} on {app.settings.data}", evaluated, facts(config),
+            history=read_metrics(checkpoint) if checkpoint else [],
         )
     return answer(evaluated) | {"skipped": skipped}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from apps.cost.detectors import detector
 from backbone.complexity import cost
@@ -196,14 +197,22 @@ def test_stored_default_boxes_come_with_the_state() -> None:
 
 
 def test_sigmoid_scores_are_of_each_class_alone_and_learn_as_such() -> None:
-    """Two classes may both be sure; the loss is the sum of each column's binary cross-entropy."""
+    """Two classes may both be sure; the loss is the focal one, and the background's column learns nothing."""
     head = SSD([8, 8], 2, size=96, **TENSORFLOW)
-    logits = torch.tensor([[-5.0, 3, 3]])
-    assert torch.allclose(head.scores(logits), torch.sigmoid(torch.tensor([[3.0, 3]])))
+    logits = torch.tensor([[-5.0, 3, 1]], requires_grad=True)
+    assert torch.allclose(head.scores(logits), torch.sigmoid(torch.tensor([[3.0, 1]])))
     count = len(head.default_boxes())
     output = {"cls_logits": logits.expand(1, count, 3), "bbox_regression": torch.zeros(1, count, 4)}
-    wanted = -torch.log(torch.sigmoid(torch.tensor([-5.0, -3, -3]))).sum()  # the background's column is 1
-    assert torch.allclose(head.loss(output, [NOTHING])["class"], 3 * wanted)  # three negatives, over 1
+    box = head.default_boxes()[-1:].clamp(0, 96)
+    positive = int((head.matcher(box_iou(box, head.default_boxes())) >= 0).sum())
+    chances = torch.sigmoid(torch.tensor([3.0, 1]))
+    nothing = 0.25 * chances**2 * -torch.log(1 - chances)  # of a box on the background, by class
+    first = 0.75 * (1 - chances[0]) ** 2 * -torch.log(chances[0]) + nothing[1]
+    wanted = (positive * first + (count - positive) * nothing.sum()) / positive
+    loss = head.loss(output, [(box, torch.tensor([0]))])["class"]
+    assert torch.allclose(loss, wanted, rtol=1e-4)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None and logits.grad[0, 0] == 0 and (logits.grad[0, 1:] != 0).all()
 
 
 def test_unknown_choices_are_refused() -> None:
