@@ -101,6 +101,7 @@ def few(data: Path, folder: Path, count: int) -> Path:
 def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
     """What a finished run is worth on some splits."""
     from apps.engine.core.console import Console
+    from apps.objects.evaluate import evaluate_detector
 
     config = json.loads((folder / CONFIG).read_text())
     figures = {}

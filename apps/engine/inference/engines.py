@@ -104,14 +104,14 @@ def load_torch_engine(source: str, device: str = "auto", app: str | None = None)
     import torch
 
     from apps.engine.core.device import choose_device
-    from apps.engine.core.model import answering, load_source, tta_of
+    from apps.engine.core.model import inference_forward, load_source, tta_of
     from apps.engine.inference.answers import arrays
     from apps.engine.inference.tta import tta_logits
 
     task, model, config = load_source(source, app=app)
     where = choose_device(device)
     head: Any = model.heads[config.app]
-    forward, views = answering(model.to(where), config.app), tta_of(config, None)
+    forward, views = inference_forward(model.to(where), config.app), tta_of(config, None)
     head_spec = task.head_spec(head, config)
 
     @torch.inference_mode()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_source
+from apps.engine.core.model import inference_forward, load_source
 from apps.engine.inference.answers import answers
 from apps.faces import NO_FACE
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order
@@ -49,7 +49,7 @@ def predict_faces(
     sources = find_sources(map(str, paths), sys.stdin)
     if not sources:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
-    forward, head = answering(model, app, choose_precision(precision)), model.heads[app]
+    forward, head = inference_forward(model, app, choose_precision(precision)), model.heads[app]
 
     def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         return [answer.to_dict() for answer in answers(custom, head, forward(pixels), config, sizes)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class ChainWalk(TFLiteFile):
         self.weight_type = ""
         self.activation = ""
         self.current = self.graph.Inputs(0) if self.graph.InputsLength() else -1
-        self.handlers = {
+        self.handlers: dict[str, Callable[[Any], None]] = {
             "CONV_2D": self._conv_2d, "DEPTHWISE_CONV_2D": self._depthwise_conv_2d, "MEAN": self._mean,
             "FULLY_CONNECTED": self._fully_connected, "AVERAGE_POOL_2D": self._average_pool_2d,
             "PAD": self._take_pad, "DEQUANTIZE": self._dequantize,

@@ -196,17 +196,17 @@ class GraphHead(Protocol):
         """What its outputs mean, from what the trained head's mean."""
 
 
-def describe(name: str, app: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
+def describe(name: str, task: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
     """What the outputs of a head mean, as it stands in the graph.
 
     Args:
         name: of the head in the model.
-        app: its application.
+        task: its task.
         head: as trained.
         graph_head: as :meth:`apps.engine.core.task.Task.graph_head` made it.
         config: of its run.
     """
-    spec: HeadSpec = app.head_spec(head, config)
+    spec: HeadSpec = task.head_spec(head, config)
     if isinstance(graph_head, GraphHead):
         spec = graph_head.describe(spec)
     parts = spec.outputs if len(spec.outputs) > 1 else ("",)
