@@ -131,6 +131,7 @@ def open_interpreter(path: Path, *, raw: bool = False) -> Any:
             experimental_preserve_all_tensors=raw,
         )
         interpreter.allocate_tensors()
+        interpreter.invoke()  # on nothing: some files are refused only then
     except (ImportError, ValueError, RuntimeError):
         return None
     return interpreter
