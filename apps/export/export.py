@@ -25,7 +25,7 @@ MAX_DROP = 0.03  # of the figure that the best epoch is told by
 
 
 def export(
-    runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None,
+    runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None, app: str | None = None,
     precision: str = "fp32", layout: str = "nhwc", calibrate: Path | None = None,
     validate: Path | None = None, max_drop: float = MAX_DROP, opset: int = OPSET,
     say: Callable[[str], None] = lambda _: None,
@@ -36,7 +36,8 @@ def export(
         runs: folders made by ``finetune``, all on one backbone.
         out: the file; for ``web`` a folder.
         to: one of :data:`TARGETS`.
-        weights: pretrained weights with a classifier, instead of runs.
+        weights: pretrained weights that bring a head along, instead of runs.
+        app: what the weights are to answer, where they can answer several things.
         precision: fp32, fp16 or int8.
         layout: of the uint8 RGB input, ``nhwc`` or ``nchw``.
         calibrate: folder of photos that int8 takes its ranges from.
@@ -60,7 +61,7 @@ def export(
     if precision == "int8" and len(photos) < FEW:
         say(f"only {len(photos)} photos to calibrate by: int8 wants some hundred of yours, of every kind")
     writable_folder(out if to == "web" else out.parent)
-    made = plan(runs, weights, layout=layout, precision=precision)
+    made = plan(runs, weights, layout=layout, precision=precision, app=app)
     if to == "web":
         check_shown(made.spec)
         engine()

@@ -25,15 +25,15 @@ from apps.zoo.convert.tflite_read import read_tflite
 from apps.zoo.convert.unfold import measure, to_state
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
-from backbone.pretrained import IMAGENET_INPUT, REGISTRY
-from backbone.weights import INPUTS, licence_in, weights_from
+from backbone.pretrained import IMAGENET_INPUT, INPUTS, REGISTRY, Registered
+from backbone.weights import licence_in, weights_from
 from backbone.weights_files import foreign_kind
 from datasets.base import ImageDataset, Photo
 from datasets.image_io import find_images
 
 BATCH = 32
 FEW_PHOTOS = 100
-INPUT_NAMES = dict(zip(("half", "caffe", "imagenet"), INPUTS, strict=True))
+INPUT_NAMES = dict(zip(("half", "caffe", "imagenet", "unit"), INPUTS, strict=True))
 CLASSES_1000 = "ImageNet-1k, wnid order"
 
 
@@ -46,11 +46,12 @@ class ImportOptions:
         photos: how many of them at most, 2 or more, spread evenly over the folder.
         width: that the network must have; None tells it from the shapes.
         resolution: pixels; None as the file tells, else 224.
-        input: ``half``, ``caffe`` or ``imagenet``; None as the file tells or its kind suggests.
+        input: ``half``, ``caffe``, ``imagenet`` or ``unit``; None as the file tells or its kind suggests.
         padding: of the stride-2 layers; None as the file tells or its kind suggests.
         source: words for the metadata; None names the file and its sum.
         licence: SPDX name; None takes it from the registry, if the file's sum is known there.
-        labels: of a detector, a line for each column; None takes those beside the file, or COCO's.
+        labels: of a detector, a line for each column; None takes those beside the file, or COCO's. Of a
+            classifier, a line for each class; None takes them from the registry.
     """
 
     calibrate: Path | None = None
@@ -119,7 +120,8 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     """
     source = read_source(path)
     width, slots = recognise(source, options.width)
-    source = _with_options(source, options)
+    known = _known(path)
+    source = _with_options(source, options, known)
     columns = None if source.detector is None else find_columns(source, options.labels)
     _check_out(path, out)
     for note in source.notes:
@@ -132,7 +134,7 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
             "file does, but batch-norm that trains would collapse; keep it frozen, or import with photos"
         )
     measured = _measured(source, slots, pixels) if pixels is not None and source.folded else None
-    metadata = _metadata(source, options, width, resolution, measured is not None)
+    metadata = _metadata(source, options, known, width, resolution, measured is not None)
     state = to_state(source, slots, measured)
     if columns is not None:
         state |= to_head_state(source, columns)
@@ -147,9 +149,9 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     return _answer(path, out, source, metadata, state, checks)
 
 
-def _with_options(source: Source, options: ImportOptions) -> Source:
-    """What the user says goes before what the file says."""
-    reported = INPUT_NAMES[options.input] if options.input else source.input
+def _with_options(source: Source, options: ImportOptions, known: Registered | None) -> Source:
+    """What the user says goes before what the registry says, and that before what the file says."""
+    reported = INPUT_NAMES[options.input] if options.input else known.input if known else source.input
     if reported not in INPUTS:
         raise RefusedError(
             f"{source.path} wants an unknown input {reported!r}; say which it is with --input "
@@ -164,6 +166,12 @@ def _with_options(source: Source, options: ImportOptions) -> Source:
     padding = options.padding or source.padding
     resolution = options.resolution or source.resolution
     return replace(source, input=reported, padding=padding, resolution=resolution, notes=notes)
+
+
+def _known(path: Path) -> Registered | None:
+    """The registered weights that a file is of, by its sum."""
+    digest = sha256_of(path)
+    return next((item for item in REGISTRY.values() if item.sha256 == digest), None)
 
 
 def _check_out(path: Path, out: Path) -> None:
@@ -213,27 +221,42 @@ def _measured(source: Source, slots: tuple[Slot, ...], pixels: Tensor) -> Any:
 
 
 def _metadata(
-    source: Source, options: ImportOptions, width: float, resolution: int, measured: bool
+    source: Source, options: ImportOptions, known: Registered | None, width: float, resolution: int,
+    measured: bool,
 ) -> dict[str, str]:
     """What travels with the weights; every value is text."""
-    digest = sha256_of(source.path)
-    known = next((value for value in REGISTRY.values() if value.sha256 == digest), None)
     results = dict(source.declared)
-    text = f"{source.path.name} (sha256 {digest[:16]}), {source.kind}"
+    text = f"{source.path.name} (sha256 {sha256_of(source.path)[:16]}), {source.kind}"
     origin = f"{known.url}, {source.kind}" if known else results.get("source", text)
     licence = known.licence if known else results.get("licence", licence_in(origin))
-    count = 0 if source.classifier is None else len(source.classifier[1])
     batch_norm = "original" if not source.folded else "measured" if measured else "identity"
     values = results | {
         "input": str(source.input), "width": repr(float(width)),
-        "padding": source.padding, "resolution": str(resolution), "act": "relu6",
-        "classes": CLASSES_1000 if count == 1000 else f"{count} classes without names",
+        "padding": source.padding, "resolution": str(resolution), "act": source.activation,
+        "classes": _classes(source, options, known),
         "source": options.source or origin,
         "licence": options.licence or licence, "batch_norm": batch_norm,
         "calibrated": "false" if batch_norm == "identity" else "true",
     }
     eps = source.eps
     return values if eps is None or eps == BATCH_NORM_EPS else values | {"eps": f"{eps:g}"}
+
+
+def _classes(source: Source, options: ImportOptions, known: Registered | None) -> str:
+    """The names of a classifier's classes as JSON, or words on them."""
+    count = 0 if source.classifier is None else len(source.classifier[1])
+    names = list(known.class_names) if known else []
+    if options.labels is not None and source.detector is None:
+        names = [line.strip() for line in options.labels.read_text(encoding="utf-8").splitlines()]
+        if len(names) != count or len(set(names)) != count or "" in names:
+            named = len(set(names) - {""})
+            raise ValueError(
+                f"--labels {options.labels} names {named} classes, {source.path} has {count}; "
+                "give a line with a name of its own for each"
+            )
+    if names:
+        return json.dumps(names)
+    return CLASSES_1000 if count == 1000 else f"{count} classes without names"
 
 
 def _parity(

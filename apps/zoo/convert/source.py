@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from backbone.mobilenet import Activation
+
 Padding = Literal["same", "symmetric"]
 OnConvolution = Any  # (index of the layer, its output) -> None
 
@@ -99,6 +101,7 @@ class Source:
         declared: further metadata of the file, such as ``source`` and ``licence``.
         notes: sentences that the user should read.
         assumed: one on what was assumed of resolution and padding, where the file tells nothing.
+        activation: behind each layer: ``relu6`` or ``relu``.
         detector: of an SSD, whose ``layers`` are those of the trunk and the eight that it adds.
     """
 
@@ -113,6 +116,7 @@ class Source:
     notes: tuple[str, ...] = ()
     assumed: str | None = None
     detector: Detector | None = None
+    activation: Activation = "relu6"
 
     @property
     def folded(self) -> bool:
@@ -180,7 +184,7 @@ def maps_directly(
             y = y * _column(n.scale, y) + _column(n.shift, y)
         if layer.bias is not None:
             y = y + _column(layer.bias, y)
-        x = y.clamp(0, 6)
+        x = y.clamp(0, 6 if source.activation == "relu6" else None)
         yield x
 
 

@@ -25,8 +25,7 @@ from tflite_writer import write_mobilenet
 
 from apps.zoo.convert.parity import Imported, drawn_images
 from backbone import load_weights
-from backbone.pretrained import REGISTRY, TIMM_DEFAULT
-from backbone.weights import INPUTS
+from backbone.pretrained import INPUTS, REGISTRY, TIMM_DEFAULT
 
 TGZ = "mobilenet_v1_0.25_128"
 
@@ -169,7 +168,6 @@ def test_what_cannot_be_fetched_is_one_line(
 ) -> None:
     url, _ = mirror
     for arguments, word in (
-        (["faces_mobilenetv1_1.0_224"], "has no address of its own"),
         ([TGZ, "--base-url", url], "404"), (["mobilenet"], "no weights are registered"),
         ([TGZ, "--base-url", "ftp://x"], "begins with http"),
     ):
