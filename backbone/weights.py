@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,8 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
     if metadata.get("act", "relu6") not in ("relu6", "relu"):
         raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6 or relu")
     preprocessing = Preprocessing(**INPUTS[wanted], resolution=int(metadata.get("resolution", 224)))
+    if metadata.get("resize") == "squash":
+        preprocessing = replace(preprocessing, resize="squash")
     labels = state.get("classifier.weight")
     return WeightsInfo(
         name=path.stem, arguments=_arguments(metadata, width=last.shape[0] / LAST_CHANNELS),

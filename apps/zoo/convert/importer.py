@@ -239,6 +239,7 @@ def _metadata(
         "calibrated": "false" if batch_norm == "identity" else "true",
     }
     eps = source.eps
+    values |= {"resize": known.resize} if known and known.resize != "crop" else {}
     return values if eps is None or eps == BATCH_NORM_EPS else values | {"eps": f"{eps:g}"}
 
 
