@@ -168,8 +168,10 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         if self.settings.head != TENSORFLOW_HEAD or not weights.info.head:
             return ""
         from apps.objects.start import start_ssd
+        from heads import SSD
 
-        return start_ssd(head, classes, weights)
+        assert isinstance(head, SSD)
+        return start_ssd(head, classes, weights, freeze_bn_stats=self.settings.bn in ("auto", "frozen"))
 
     def init_head(self, backbone: Backbone, head: Head) -> None:
         """C4: the box head starts as the backbone's last stage, which itself is then not learned."""
