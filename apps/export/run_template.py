@@ -247,7 +247,8 @@ def read_boxes(head: Head, outputs: Outputs, top: int, size: tuple[int, int]) ->
     rows, labels = np.nonzero(scores > how["threshold"])
     order = np.argsort(-scores[rows, labels], kind="stable")[: how["candidates"]]
     rows, labels = rows[order], labels[order]
-    cut, kept = boxes[rows].clip(0, how["size"]), []
+    cut = boxes[rows].clip(0, how["size"])
+    kept: list[int] = []
     for place in range(len(rows)):
         mine = [other for other in kept if labels[other] == labels[place]]
         if all(overlap(cut[place], cut[other]) <= how["overlap"] for other in mine):
