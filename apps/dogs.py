@@ -69,7 +69,7 @@ class Dogs(ClassificationTask[DogsSettings]):
         if IMAGENET not in custom:
             head = self.head(channels, custom)
             head.linear.load_state_dict(weights.classifier)
-            return PretrainedHead(head, custom)
+            return PretrainedHead(head, custom, {})
         names = imagenet_classes()
         order = [*BREEDS, *sorted(set(range(len(names))) - set(BREEDS))]
         head = Classifier(

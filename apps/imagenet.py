@@ -69,7 +69,7 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
         classes = imagenet_classes()
         head = self.head(channels, classes)
         head.linear.load_state_dict(weights.classifier)
-        return PretrainedHead(head, classes)
+        return PretrainedHead(head, classes, {})
 
 
 def imagenet_classes() -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from backbone.base import MIN_SIZE_PX, Backbone, Preprocessing
 from backbone.mobilenet import MobileNetV1
-from backbone.pretrained import INPUTS, REGISTRY, Registered
-from backbone.weights import Weights, WeightsInfo, load_state, load_weights
+from backbone.pretrained import REGISTRY, Registered
+from backbone.weights import INPUTS, Weights, WeightsInfo, load_state, load_weights
 
 KERAS_EPS = 1e-3  # of the batch-norm of Keras' files
 _MOBILENET = re.compile(r"mobilenetv1(?:_(?P<width>\d(?:\.\d+)?))?(?:_(?P<resolution>\d+))?")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from backbone.stated_accuracy import HOSTED, HOSTED_UINT8, RESOLUTIONS, SLIM, SLIM_FLOAT
+
 Kind = Literal["tflite", "tgz", "zip", "h5", "timm", "tfjs"]
 Task = Literal["classification", "face embedding", "face detection", "object detection"]
 
@@ -15,15 +17,7 @@ IMAGENET = "imagenet-1k"  # for the names of its 1000 classes
 IMAGENET_INPUT = (
     "(x-mean)/std of RGB in [0,1], mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
 )
-# How the `input` line of a weights file reads, and the preprocessing that it means.
-INPUTS: dict[str, dict[str, Any]] = {
-    HALF_INPUT: {},
-    FACES_INPUT: {
-        "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "std": (1 / 255,) * 3, "order": "bgr",
-    },
-    IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
-    UNIT_INPUT: {"mean": (0.0,) * 3, "std": (1.0,) * 3},
-}
+FACE_SSD = "face_ssd_mobilenetv1_1.0_512"
 FACES_DEFAULT = "faces_mobilenetv1_1.0_224"
 TIMM_DEFAULT = "mobilenetv1_100.ra4_e3600_r224_in1k"
 PERSON = "mobilenetv1_0.25_96_vww"
@@ -34,23 +28,6 @@ CORAL = "https://raw.githubusercontent.com/google-coral/test_data/master"
 MLCOMMONS = "https://raw.githubusercontent.com/mlcommons/tiny/1afd2c9820f795965a6134facd0b4dfae41ef23f"
 HUB = "https://huggingface.co/timm"
 NPM_FILES = "https://cdn.jsdelivr.net/npm"  # each file of each npm package by its own address
-HOSTED = "TensorFlow's hosted_models.md, of its quantised file"
-SLIM = "TF-slim's mobilenet_v1.md, of its checkpoint"
-RESOLUTIONS = (224, 192, 160, 128)
-
-# (top-1, top-5) on ImageNet's validation photos as TensorFlow states them, percent: width -> by resolution.
-SLIM_FLOAT = {
-    "1.0": ((70.9, 89.9), (70.0, 89.2), (68.0, 87.7), (65.2, 85.8)),
-    "0.75": ((68.4, 88.2), (67.2, 87.3), (65.3, 86.0), (62.1, 83.9)),
-    "0.5": ((63.3, 84.9), (61.7, 83.6), (59.1, 81.9), (56.3, 79.4)),
-    "0.25": ((49.8, 74.2), (47.7, 72.3), (45.5, 70.3), (41.5, 66.3)),
-}
-HOSTED_UINT8 = {
-    "1.0": ((70.0, 89.0), (69.1, 88.1), (66.9, 86.7), (63.3, 84.1)),
-    "0.75": ((66.9, 86.9), (66.1, 86.2), (62.4, 83.7), (55.9, 79.1)),
-    "0.5": ((61.2, 83.2), (59.9, 82.1), (57.2, 80.5), (54.9, 78.1)),
-    "0.25": ((48.2, 72.8), (45.7, 70.8), (42.8, 68.1), (39.5, 64.4)),
-}
 # Sums of the archives as TensorFlow's own build states them (tensorflow/workspace2.bzl).
 TENSORFLOW_SUMS = {
     "mobilenet_v1_1.0_224": "2fadeabb9968ec6833bee903900dda6e61b3947200535874ce2fe42a8493abc0",
@@ -262,6 +239,20 @@ _FACERES = NpmPackage(
     ),
     size=144_509_169,
 )
+_FACE_API = NpmPackage(
+    "@vladmandic/face-api", "1.7.15",
+    (
+        PublishedFile(
+            "model/ssd_mobilenetv1_model-weights_manifest.json",
+            "888f744dffbc84f5f060d1f8427d9742341943a2dfaaf9205d10029b7e7a2955", 28_233,
+        ),
+        PublishedFile(
+            "model/ssd_mobilenetv1_model.bin",
+            "2835640602d53718aa6ae9a42896327eaa21beefed056c218d32ca7d79e1e2f8", 5_616_957,
+        ),
+    ),
+    size=12_677_476,
+)
 _EACH = [(width, resolution) for width in SLIM_FLOAT for resolution in RESOLUTIONS]
 _ALL = (
     _coral("1.0", 224),
@@ -274,6 +265,11 @@ _ALL = (
         reference=Reference("accuracy", 0.966, "measured here: LFW's pairs of folds 7 and 8, grey crops"),
         note="trained on faces, with heads for gender and age; origin HSE-asavchenko/HSE_FaceRec_tf "
         "(Apache-2.0)",
+    ),
+    _npm(
+        FACE_SSD, _FACE_API, 512, licence="MIT", task="face detection", classes=1,
+        note="images keep their aspect, padded at the right and below; trained on WIDER FACE; origin "
+        "yeephycho/tensorflow-face-detection (Apache-2.0)",
     ),
     _coral("0.75", 192),
     Registered(

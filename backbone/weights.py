@@ -13,7 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from backbone.base import Backbone, Preprocessing
-from backbone.pretrained import HALF_INPUT, IMAGENET, INPUTS, REGISTRY, TIMM_DEFAULT
+from backbone.hub import check_hub, check_timm_name, timm_config
+from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET, IMAGENET_INPUT, REGISTRY, UNIT_INPUT
+from backbone.storage import MIRROR_VARIABLE, SUFFIX, on_disk
 from backbone.weights_files import (
     classes_in,
     completed,
@@ -25,10 +27,18 @@ from backbone.weights_files import (
     read_state_dict,
 )
 
-MIRROR_VARIABLE = "MOBILENET_WEIGHTS"
 LAST_CHANNELS = 1024
+# How the `input` line of a weights file reads, and the preprocessing that it means.
+INPUTS: dict[str, dict[str, Any]] = {
+    HALF_INPUT: {},
+    FACES_INPUT: {
+        "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "std": (1 / 255,) * 3, "order": "bgr",
+    },
+    IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    UNIT_INPUT: {"mean": (0.0,) * 3, "std": (1.0,) * 3},
+}
 MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
-SUFFIX, TRUNK, TOP = ".safetensors", ("conv_stem.", "bn1.", "blocks."), "classifier."
+TRUNK, TOP = ("conv_stem.", "bn1.", "blocks."), "classifier."
 _log = logging.getLogger(__name__)
 
 
@@ -83,12 +93,13 @@ def load_weights(spec: str | Path) -> Weights:
 
     Args:
         spec: a ``.safetensors`` file; a ``.pt``/``.pth``/``.bin`` state dict; a folder made by
-            ``finetune``; a name in the mirror folder that MOBILENET_WEIGHTS names, with or without
-            ``.safetensors``; or a timm name such as ``mobilenetv1_100.ra4_e3600_r224_in1k``, which timm's hub
-            loader downloads once.
+            ``finetune``; a name in the mirror folder that MOBILENET_WEIGHTS names, or in the cache that
+            ``weights fetch`` fills, with or without ``.safetensors``; or a timm name such as
+            ``mobilenetv1_100.ra4_e3600_r224_in1k``, which timm's hub loader downloads once.
 
     Raises:
         FileNotFoundError: neither a file nor a registered name.
+        ConnectionError: timm's hub has the weights and cannot be reached.
         ValueError: it is damaged, or holds another network, or is a pickle that wants to run code.
     """
     path = locate_weights(spec)
@@ -112,25 +123,26 @@ def locate_weights(spec: str | Path) -> Path | None:
         if path.is_file() and (foreign := foreign_kind(path)):
             raise ValueError(foreign)
         return path
-    plain, mirror = path.name == str(spec), os.environ.get(MIRROR_VARIABLE)
-    if plain and mirror and (Path(mirror) / f"{name}{SUFFIX}").is_file():
-        return Path(mirror) / f"{name}{SUFFIX}"
+    plain = path.name == str(spec)
+    local = on_disk(f"{name}{SUFFIX}") if plain else None
+    if local is not None:
+        return local
     if name in MIRRORED:
-        raise _not_in_mirror(name, mirror)
+        raise _not_here(name)
     if name not in REGISTRY and (path.suffix in (SUFFIX, ".pt", ".pth", ".bin", ".ckpt") or not plain):
         raise FileNotFoundError(f"there is no weights file {spec}; check the path")
-    _check_timm_name(name)
+    check_timm_name(name, MIRRORED)
     return None
 
 
-def _not_in_mirror(name: str, folder: str | None) -> FileNotFoundError:
-    if not folder:
-        return FileNotFoundError(
-            f"weights {name} are read from a folder: set {MIRROR_VARIABLE} to the one that holds "
-            f"{name}{SUFFIX} (python cli.py weights fetch {name} --to DIR), or give the file's path"
-        )
-    path = Path(folder) / f"{name}{SUFFIX}"
-    return FileNotFoundError(f"{path} is missing; {MIRROR_VARIABLE}={folder} should hold it")
+def _not_here(name: str) -> FileNotFoundError:
+    folder, file = os.environ.get(MIRROR_VARIABLE), f"{name}{SUFFIX}"
+    where = f"weights {name} are not on this machine: set {MIRROR_VARIABLE} to a folder that holds {file}"
+    if folder:
+        where = f"{Path(folder) / file} is missing; {MIRROR_VARIABLE}={folder} should hold it"
+    return FileNotFoundError(
+        f"{where}, or get it by python cli.py weights fetch {name}, or give the file's path"
+    )
 
 
 def _from_file(path: Path) -> Weights:
@@ -231,7 +243,9 @@ def _from_timm(name: str) -> Weights:
 
     from backbone.timm_backbone import TimmBackbone, preprocessing_of
 
-    cfg = _timm_config(name)
+    cfg = timm_config(name)
+    if cfg.get("hf_hub_id"):
+        check_hub(name, str(cfg["hf_hub_id"]))
     source, licence = f"timm hub: {cfg.get('hf_hub_id')}", cfg.get("license") or "unknown"
     if name in REGISTRY:
         state = timm.create_model(name, pretrained=True).state_dict()
@@ -246,26 +260,6 @@ def _from_timm(name: str) -> Weights:
         name, arch=f"timm:{name}", preprocessing=network.preprocessing, source=source, licence=licence
     )
     return Weights(info, network.state_dict(), {})
-
-
-def _check_timm_name(name: str) -> None:
-    import timm
-
-    if not timm.is_model(name.partition(".")[0]):
-        raise FileNotFoundError(
-            f"{name!r} is neither a file nor a known name; known: {', '.join(MIRRORED[:4])}, ... "
-            f"(python cli.py weights list), and every pretrained name of timm, such as {TIMM_DEFAULT}"
-        )
-    _timm_config(name)
-
-
-def _timm_config(name: str) -> dict[str, Any]:
-    import timm
-
-    config = timm.get_pretrained_cfg(name)
-    if config is None:
-        raise FileNotFoundError(f"timm has no pretrained weights called {name!r}")
-    return dict(config.to_dict())
 
 
 def _split(info: WeightsInfo, state: dict[str, Tensor]) -> Weights:

@@ -175,7 +175,7 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
             "hidden.weight": hidden, "hidden.bias": hidden_bias,
             "linear.weight": torch.cat([gender, age]), "linear.bias": torch.cat([gender_bias, age_bias]),
         })
-        return PretrainedHead(head, layout.classes)
+        return PretrainedHead(head, layout.classes, {})
 
     def fit_head(self, head: MultiLabelClassifier, features: NDArray[np.float32], targets: Tensor) -> str:
         """Logistic regression on pooled features, hard or soft targets, put into the head."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from apps.export.page.write import check_shown, engine, write_page
 from apps.export.quantise import calibration_photos, quantised
 
 TARGETS = ("onnx", "openvino", "torch", "web")
+RUNNER, TEMPLATE = "run.py", Path(__file__).with_name("run_template.py")
 FEW = 50  # photos that are too few to take ranges from
 MAX_DROP = 0.03  # of the figure that the best epoch is told by
 
@@ -48,7 +50,7 @@ def export(
 
     Returns:
         ``{"out", "card", "to", "precision", "bytes", "outputs", "fingerprint", "difference", "seconds"}``
-        and, with ``validate``, ``figures`` and ``drop`` by head.
+        for ``onnx`` ``runner``, and with ``validate`` ``figures`` and ``drop`` by head.
 
     Raises:
         OSError: something is missing, or the file cannot be written.
@@ -84,6 +86,11 @@ def export(
         "seconds": round(time.monotonic() - began, 1),
     }
     write_text(_card_path(out, to), card(made.spec, answer))
+    if to == "onnx":
+        runner = write_runner(out)
+        answer["runner"] = None if runner is None else str(runner)
+        if runner is None:
+            say(f"{out.with_name(RUNNER)} is no script of ours, so it stays and none is written")
     return answer
 
 
@@ -165,6 +172,20 @@ def _write(
     if to == "web":
         return write_page(proto, made.spec, out), model
     return [write_onnx(proto, out)], model
+
+
+def write_runner(out: Path) -> Path | None:
+    """A script beside an ONNX file that answers with it and needs nothing of this project.
+
+    Returns:
+        The script, ``run.py``; None where a file of that name is there that is not ours.
+    """
+    path, text = out.with_name(RUNNER), TEMPLATE.read_text(encoding="utf-8")
+    first = text.partition("\n")[0]
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(first):
+        return None
+    write_text(path, text.replace('MODEL = "model.onnx"', f"MODEL = {json.dumps(out.name)}", 1))
+    return path
 
 
 def _card_path(out: Path, to: str) -> Path:

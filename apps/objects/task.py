@@ -161,7 +161,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         """
         from apps.engine.core.model import pretrained_ssd
 
-        return PretrainedHead(pretrained_ssd(weights, channels), tuple(weights.info.head["classes"]))
+        return PretrainedHead(pretrained_ssd(weights, channels), tuple(weights.info.head["classes"]), {})
 
     def start_head(self, head: Head, classes: Sequence[str], weights: Weights) -> str:
         """All of the weights' SSD but the rows of classes that it does not know."""

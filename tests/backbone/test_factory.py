@@ -64,6 +64,7 @@ def test_without_weights_the_name_says_width_and_resolution(
     name: str, width: float, resolution: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MOBILENET_WEIGHTS", raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", "no-such-folder")
     network = backbone.create(name)
     assert isinstance(network, MobileNetV1)
     assert (network.width, network.padding) == (width, "same")
@@ -101,6 +102,7 @@ def test_names_that_lead_nowhere_are_refused_with_the_way_out(
     name: str, pretrained: bool, error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MOBILENET_WEIGHTS", raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", "no-such-folder")
     with pytest.raises(error, match=words):
         backbone.create(name, pretrained=pretrained)
 

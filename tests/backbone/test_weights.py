@@ -107,6 +107,7 @@ def test_another_network_and_another_input_are_refused_by_name(tmp_path: Path) -
 ])
 def test_missing_weights_say_what_there_is(spec: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MOBILENET_WEIGHTS", raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", "no-such-folder")
     with pytest.raises(FileNotFoundError, match=word):
         load_weights(spec)
 

@@ -134,7 +134,7 @@ class PretrainedHead(Generic[H]):
 
     head: H
     classes: tuple[str, ...]
-    calibration: Calibration = field(default_factory=dict)
+    calibration: Calibration
 
 
 class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):

@@ -64,11 +64,13 @@ def find_columns(source: Source, labels: Path | None) -> Columns:
         FileNotFoundError: there is no such file of labels.
         ValueError: it has another number of lines, no name or one twice, or there are no names at all.
     """
-    columns = _detector(source).columns
+    columns, names = _detector(source).columns, _detector(source).names
     beside = source.path.with_name(LABELS)
     path = labels or (beside if beside.is_file() else None)
     if path is not None:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    elif names:
+        lines = list(names)
     elif columns == COCO_COLUMNS:
         lines = list(SSD300_VGG16_Weights.COCO_V1.meta["categories"])
     else:

@@ -18,15 +18,18 @@ from apps.engine.data.loader import eval_loader
 from apps.zoo.convert import detector, parity
 from apps.zoo.convert.detector import Columns, find_columns, head_arguments, to_head_state
 from apps.zoo.convert.keras import read_keras
+from apps.zoo.convert.names import class_line, known_weights
 from apps.zoo.convert.network import Slot, check_numbers, recognise
 from apps.zoo.convert.pytorch import read_pytorch
 from apps.zoo.convert.source import Padding, RefusedError, Source
+from apps.zoo.convert.tfjs.manifest import is_tfjs
+from apps.zoo.convert.tfjs.mobilenet import read_tfjs
 from apps.zoo.convert.tflite_read import read_tflite
 from apps.zoo.convert.unfold import measure, to_state
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
-from backbone.pretrained import IMAGENET_INPUT, INPUTS, REGISTRY, Registered
-from backbone.weights import licence_in, weights_from
+from backbone.pretrained import Registered
+from backbone.weights import INPUTS, licence_in, weights_from
 from backbone.weights_files import foreign_kind
 from datasets.base import ImageDataset, Photo
 from datasets.image_io import find_images
@@ -34,7 +37,6 @@ from datasets.image_io import find_images
 BATCH = 32
 FEW_PHOTOS = 100
 INPUT_NAMES = dict(zip(("half", "caffe", "imagenet", "unit"), INPUTS, strict=True))
-CLASSES_1000 = "ImageNet-1k, wnid order"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class ImportOptions:
         padding: of the stride-2 layers; None as the file tells or its kind suggests.
         source: words for the metadata; None names the file and its sum.
         licence: SPDX name; None takes it from the registry, if the file's sum is known there.
+        reminders: say what a later training of these weights must know.
         labels: of a detector, a line for each column; None takes those beside the file, or COCO's. Of a
             classifier, a line for each class; None takes them from the registry.
     """
@@ -62,6 +65,7 @@ class ImportOptions:
     padding: Padding | None = None
     source: str | None = None
     licence: str | None = None
+    reminders: bool = True
     labels: Path | None = None
 
 
@@ -76,12 +80,13 @@ def read_source(path: Path) -> Source:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; give a .tflite, .h5, .pt or .safetensors file")
     reader = _reader(path)
-    if reader not in (read_tflite, read_keras) and (foreign := foreign_kind(path)):
+    if reader not in (read_tflite, read_keras, read_tfjs) and (foreign := foreign_kind(path)):
         raise RefusedError(foreign)
     reader = reader or {".tflite": read_tflite, ".safetensors": read_pytorch}.get(path.suffix.lower())
     if reader is None:
         raise RefusedError(
-            f"{path} is no file of weights in a known format (TFLite, Keras HDF5, PyTorch, safetensors)"
+            f"{path} is no file of weights in a known format (TFLite, Keras HDF5, TensorFlow.js, PyTorch, "
+            "safetensors)"
         )
     source = reader(path)
     check_numbers(source)
@@ -96,6 +101,8 @@ def _reader(path: Path) -> Callable[[Path], Source] | None:
         return read_tflite
     if head[:8] == b"\x89HDF\r\n\x1a\n":
         return read_keras
+    if is_tfjs(head):
+        return read_tfjs
     if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80" or head[8:9] == b"{":
         return read_pytorch
     return None
@@ -120,7 +127,7 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     """
     source = read_source(path)
     width, slots = recognise(source, options.width)
-    known = _known(path)
+    known = known_weights(path)
     source = _with_options(source, options, known)
     columns = None if source.detector is None else find_columns(source, options.labels)
     _check_out(path, out)
@@ -128,7 +135,7 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
         console.warn(note)
     resolution = source.resolution or 224
     pixels = _photos(options, resolution, console) if options.calibrate else None
-    if pixels is None and source.folded:
+    if pixels is None and source.folded and options.reminders:
         console.warn(
             f"{path} has its batch-norm folded and no --calibrate DIR was given: the network answers as the "
             "file does, but batch-norm that trains would collapse; keep it frozen, or import with photos"
@@ -158,20 +165,13 @@ def _with_options(source: Source, options: ImportOptions, known: Registered | No
             f"{'/'.join(INPUT_NAMES)}"
         )
     notes = source.notes
-    if source.kind == "pytorch" and reported == IMAGENET_INPUT and options.input is None:
-        notes = (*notes, "the file does not say how its input is normalised: taken as torchvision's mean and "
-                         "standard deviation of ImageNet; else give --input half")  # fmt: skip
+    if source.input_note and options.input is None and known is None:
+        notes = (*notes, source.input_note)
     if source.assumed and (options.resolution is None or options.padding is None):
         notes = (*notes, source.assumed)
     padding = options.padding or source.padding
     resolution = options.resolution or source.resolution
     return replace(source, input=reported, padding=padding, resolution=resolution, notes=notes)
-
-
-def _known(path: Path) -> Registered | None:
-    """The registered weights that a file is of, by its sum."""
-    digest = sha256_of(path)
-    return next((item for item in REGISTRY.values() if item.sha256 == digest), None)
 
 
 def _check_out(path: Path, out: Path) -> None:
@@ -227,13 +227,13 @@ def _metadata(
     """What travels with the weights; every value is text."""
     results = dict(source.declared)
     text = f"{source.path.name} (sha256 {sha256_of(source.path)[:16]}), {source.kind}"
-    origin = f"{known.url}, {source.kind}" if known else results.get("source", text)
+    origin = f"{known.source}, {source.kind}" if known else results.get("source", text)
     licence = known.licence if known else results.get("licence", licence_in(origin))
     batch_norm = "original" if not source.folded else "measured" if measured else "identity"
     values = results | {
         "input": str(source.input), "width": repr(float(width)),
         "padding": source.padding, "resolution": str(resolution), "act": source.activation,
-        "classes": _classes(source, options, known),
+        "classes": class_line(source, options.labels, known),
         "source": options.source or origin,
         "licence": options.licence or licence, "batch_norm": batch_norm,
         "calibrated": "false" if batch_norm == "identity" else "true",
@@ -241,23 +241,6 @@ def _metadata(
     eps = source.eps
     values |= {"resize": known.resize} if known and known.resize != "crop" else {}
     return values if eps is None or eps == BATCH_NORM_EPS else values | {"eps": f"{eps:g}"}
-
-
-def _classes(source: Source, options: ImportOptions, known: Registered | None) -> str:
-    """The names of a classifier's classes as JSON, or words on them."""
-    count = 0 if source.classifier is None else len(source.classifier[1])
-    names = list(known.class_names) if known else []
-    if options.labels is not None and source.detector is None:
-        names = [line.strip() for line in options.labels.read_text(encoding="utf-8").splitlines()]
-        if len(names) != count or len(set(names)) != count or "" in names:
-            named = len(set(names) - {""})
-            raise ValueError(
-                f"--labels {options.labels} names {named} classes, {source.path} has {count}; "
-                "give a line with a name of its own for each"
-            )
-    if names:
-        return json.dumps(names)
-    return CLASSES_1000 if count == 1000 else f"{count} classes without names"
 
 
 def _parity(

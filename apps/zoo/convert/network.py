@@ -115,6 +115,9 @@ def check_numbers(source: Source) -> None:
                     f"{source.path}: {layer.name} has {layer.weight.shape[0]} channels, "
                     f"but {tensor.shape[0]} numbers beside them"
                 )
+    for name, tensor in source.extras.items():
+        if not torch.isfinite(tensor).all():
+            raise RefusedError(f"{source.path}: {name} has numbers that are not finite")
     if source.classifier is not None:
         _check_classifier(source, *source.classifier)
     if source.detector is not None and not all(map(_finite, source.detector.predictors)):

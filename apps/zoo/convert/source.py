@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +66,7 @@ class Detector:
         anchors: (A, 4), (x1, y1, x2, y2) as shares of the side; None where TensorFlow's formula gives them.
         nms_thresh: intersection over union of its post-processing, where the file tells.
         tensors: numbers of the boxes and the scores before post-processing, in the file's interpreter.
+        names: of the columns, where the kind of file fixes them.
     """
 
     classification: tuple[tuple[Tensor, Tensor], ...]
@@ -74,6 +75,7 @@ class Detector:
     anchors: Tensor | None = None
     nms_thresh: float = 0.6
     tensors: tuple[int, int] | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def predictors(self) -> tuple[tuple[Tensor, Tensor], ...]:
@@ -101,6 +103,8 @@ class Source:
         declared: further metadata of the file, such as ``source`` and ``licence``.
         notes: sentences that the user should read.
         assumed: one on what was assumed of resolution and padding, where the file tells nothing.
+        input_note: one on what was assumed of the input, where the file tells nothing.
+        extras: further tensors that travel with the network, such as heads of another kind.
         activation: behind each layer: ``relu6`` or ``relu``.
         detector: of an SSD, whose ``layers`` are those of the trunk and the eight that it adds.
     """
@@ -115,6 +119,8 @@ class Source:
     declared: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     assumed: str | None = None
+    input_note: str | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
     detector: Detector | None = None
     activation: Activation = "relu6"
 

@@ -84,6 +84,7 @@ def to_state(source: Source, slots: tuple[Slot, ...], measured: list[Moments] | 
             state[f"{slot.norm}.{key}"] = value
     if source.classifier is not None:
         state["classifier.weight"], state["classifier.bias"] = source.classifier
+    state |= source.extras
     return {key: value.to(torch.float32).contiguous() for key, value in state.items()}
 
 
