@@ -59,16 +59,17 @@ class Dogs(ClassificationTask[DogsSettings]):
             ValueError: the weights bring no classifier.
         """
         from apps.imagenet import imagenet_classes
-        from backbone.weights import IMAGENET
+        from backbone.pretrained import IMAGENET
         from heads import Classifier
 
-        if not weights.classifier:
-            raise ValueError(f"weights {weights.info.name} bring no classifier: give --checkpoint RUN")
         custom, stride = tuple(weights.info.classes), max(channels)
+        if not weights.classifier or not custom:
+            why = "no names of classes (import with --labels F)" if weights.classifier else "no classifier"
+            raise ValueError(f"weights {weights.info.name} bring {why}: give others, or --checkpoint RUN")
         if IMAGENET not in custom:
             head = self.head(channels, custom)
             head.linear.load_state_dict(weights.classifier)
-            return PretrainedHead(head, custom)
+            return PretrainedHead(head, custom, {})
         names = imagenet_classes()
         order = [*BREEDS, *sorted(set(range(len(names))) - set(BREEDS))]
         head = Classifier(

@@ -59,14 +59,17 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
         Raises:
             ValueError: the weights bring none.
         """
-        from backbone.weights import IMAGENET
+        from backbone.pretrained import IMAGENET
 
         if IMAGENET not in weights.info.classes or not weights.classifier:
-            raise ValueError(f"weights {weights.info.name} bring no classifier of the 1000 ImageNet classes")
+            raise ValueError(
+                f"weights {weights.info.name} bring no classifier of the 1000 ImageNet classes; say with "
+                "--app what else they answer, such as attributes for the face network"
+            )
         classes = imagenet_classes()
         head = self.head(channels, classes)
         head.linear.load_state_dict(weights.classifier)
-        return PretrainedHead(head, classes)
+        return PretrainedHead(head, classes, {})
 
 
 def imagenet_classes() -> tuple[str, ...]:

@@ -5,40 +5,30 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from backbone.stated_accuracy import HOSTED, HOSTED_UINT8, RESOLUTIONS, SLIM, SLIM_FLOAT
+
 Kind = Literal["tflite", "tgz", "zip", "h5", "timm", "tfjs"]
 Task = Literal["classification", "face embedding", "face detection", "object detection"]
 
 HALF_INPUT = "(x-0.5)/0.5 of RGB in [0,1]"
 FACES_INPUT = "BGR, 0..255 minus (103.939, 116.779, 123.68)"
+UNIT_INPUT = "RGB in [0,1]"
+IMAGENET = "imagenet-1k"  # for the names of its 1000 classes
 IMAGENET_INPUT = (
     "(x-mean)/std of RGB in [0,1], mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
 )
-FACE_SSD = "face_ssd_mobilenetv1_1.0_512"
+COCO_SSD, FACE_SSD = "ssd_mobilenetv1_0.75_coco", "face_ssd_mobilenetv1_1.0_512"
 FACES_DEFAULT = "faces_mobilenetv1_1.0_224"
 TIMM_DEFAULT = "mobilenetv1_100.ra4_e3600_r224_in1k"
+PERSON = "mobilenetv1_0.25_96_vww"
 
 TENSORFLOW = "https://storage.googleapis.com/download.tensorflow.org/models/mobilenet_v1_2018_08_02"
+DETECTORS = "https://storage.googleapis.com/download.tensorflow.org/models/tflite"
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet"
 CORAL = "https://raw.githubusercontent.com/google-coral/test_data/master"
+MLCOMMONS = "https://raw.githubusercontent.com/mlcommons/tiny/1afd2c9820f795965a6134facd0b4dfae41ef23f"
 HUB = "https://huggingface.co/timm"
 NPM_FILES = "https://cdn.jsdelivr.net/npm"  # each file of each npm package by its own address
-HOSTED = "TensorFlow's hosted_models.md, of its quantised file"
-SLIM = "TF-slim's mobilenet_v1.md, of its checkpoint"
-RESOLUTIONS = (224, 192, 160, 128)
-
-# (top-1, top-5) on ImageNet's validation photos as TensorFlow states them, percent: width -> by resolution.
-SLIM_FLOAT = {
-    "1.0": ((70.9, 89.9), (70.0, 89.2), (68.0, 87.7), (65.2, 85.8)),
-    "0.75": ((68.4, 88.2), (67.2, 87.3), (65.3, 86.0), (62.1, 83.9)),
-    "0.5": ((63.3, 84.9), (61.7, 83.6), (59.1, 81.9), (56.3, 79.4)),
-    "0.25": ((49.8, 74.2), (47.7, 72.3), (45.5, 70.3), (41.5, 66.3)),
-}
-HOSTED_UINT8 = {
-    "1.0": ((70.0, 89.0), (69.1, 88.1), (66.9, 86.7), (63.3, 84.1)),
-    "0.75": ((66.9, 86.9), (66.1, 86.2), (62.4, 83.7), (55.9, 79.1)),
-    "0.5": ((61.2, 83.2), (59.9, 82.1), (57.2, 80.5), (54.9, 78.1)),
-    "0.25": ((48.2, 72.8), (45.7, 70.8), (42.8, 68.1), (39.5, 64.4)),
-}
 # Sums of the archives as TensorFlow's own build states them (tensorflow/workspace2.bzl).
 TENSORFLOW_SUMS = {
     "mobilenet_v1_1.0_224": "2fadeabb9968ec6833bee903900dda6e61b3947200535874ce2fe42a8493abc0",
@@ -127,6 +117,9 @@ class Registered:
         note: what else a user should know.
         task: what the network answers.
         classes: how many it tells apart, the background not counted; 0 without a classifier.
+        class_names: of a classifier whose classes are not ImageNet's.
+        activation: behind each batch-norm: ``relu6`` or ``relu``.
+        resize: how an image comes onto the square: ``crop`` or ``squash``.
         reference: a figure for another task than ImageNet's, where there is one.
         beside: further files that lie beside the one at ``url`` and belong to it.
         npm: the package of the npm registry that holds them, too.
@@ -148,6 +141,9 @@ class Registered:
     note: str = ""
     task: Task = "classification"
     classes: int = 1000
+    class_names: tuple[str, ...] = ()
+    activation: Literal["relu6", "relu"] = "relu6"
+    resize: Literal["crop", "squash"] = "crop"
     reference: Reference | None = None
     beside: tuple[PublishedFile, ...] = ()
     npm: NpmPackage | None = None
@@ -277,12 +273,26 @@ _ALL = (
         "yeephycho/tensorflow-face-detection (Apache-2.0)",
     ),
     _coral("0.75", 192),
+    Registered(
+        PERSON, "tflite",
+        f"{MLCOMMONS}/benchmark/training/visual_wake_words/trained_models/vww_96_float.tflite", 0.25, 96,
+        sha256="115bbc094d2119561320a21f01b6500a18bea8cc8589282ab007097bec8af38c", size=866_284,
+        input=UNIT_INPUT, activation="relu", resize="squash", classes=2, class_names=("no person", "person"),
+        reference=Reference("top1", 0.844, "measured here: 64 photos of COCO, persons above 0.5 % of them"),
+        note="Visual Wake Words: is a person on the photo; MLPerf Tiny's network, ReLU instead of ReLU6",
+    ),
     _timm(TIMM_DEFAULT, 1.0, 0.75382, 0.92312),
     _timm("mobilenetv1_125.ra4_e3600_r224_in1k", 1.25, 0.76924, 0.93234),
     *(_tensorflow(width, resolution, quantised=False) for width, resolution in _EACH),
     *(_tensorflow(width, resolution, quantised=True) for width, resolution in _EACH),
     *(_keras(width, resolution, top=True) for width, resolution in _EACH),
     *(_keras(width, resolution, top=False) for width, resolution in _EACH),
+    Registered(
+        COCO_SSD, "zip", f"{DETECTORS}/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.zip", 0.75, 300, classes=80,
+        sha256="a809cd290b4d6a2e8a9d5dad076e0bd695b8091974e0eed1052b480b2f21b6dc", task="object detection",
+        reference=Reference("ap", 0.277, "measured here: 64 photos of COCO, most of them trained on"),
+        note="COCO's objects; width 0.75 in spite of the file's name; TensorFlow's zoo states 16 to 18 % AP",
+    ),
 )
 REGISTRY: dict[str, Registered] = {entry.name: entry for entry in _ALL}
 if len(REGISTRY) != len(_ALL):

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from backbone.base import Backbone, Preprocessing
 from backbone.hub import check_hub, check_timm_name, timm_config
-from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET_INPUT, REGISTRY
+from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET, IMAGENET_INPUT, REGISTRY, UNIT_INPUT
 from backbone.storage import MIRROR_VARIABLE, SUFFIX, on_disk
 from backbone.weights_files import (
+    classes_in,
     completed,
     foreign_kind,
     head_in,
@@ -27,7 +28,6 @@ from backbone.weights_files import (
 )
 
 LAST_CHANNELS = 1024
-IMAGENET = "imagenet-1k"
 # How the `input` line of a weights file reads, and the preprocessing that it means.
 INPUTS: dict[str, dict[str, Any]] = {
     HALF_INPUT: {},
@@ -35,6 +35,7 @@ INPUTS: dict[str, dict[str, Any]] = {
         "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "std": (1 / 255,) * 3, "order": "bgr",
     },
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    UNIT_INPUT: {"mean": (0.0,) * 3, "std": (1.0,) * 3},
 }
 MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
 TRUNK, TOP = ("conv_stem.", "bn1.", "blocks."), "classifier."
@@ -197,25 +198,28 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
     wanted = metadata.get("input", HALF_INPUT)
     if wanted not in INPUTS:
         raise ValueError(f"{path} wants an unknown input {wanted!r}; known: {', '.join(map(repr, INPUTS))}")
-    if metadata.get("act", "relu6") != "relu6":
-        raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6")
+    if metadata.get("act", "relu6") not in ("relu6", "relu"):
+        raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6 or relu")
     preprocessing = Preprocessing(**INPUTS[wanted], resolution=int(metadata.get("resolution", 224)))
+    if metadata.get("resize") == "squash":
+        preprocessing = replace(preprocessing, resize="squash")
     labels = state.get("classifier.weight")
     return WeightsInfo(
         name=path.stem, arguments=_arguments(metadata, width=last.shape[0] / LAST_CHANNELS),
         preprocessing=preprocessing,
-        classes=(IMAGENET,) if labels is not None and labels.shape[0] == 1000 else (),
+        classes=classes_in(metadata, 0 if labels is None else len(labels)),
         source=metadata.get("source", f"file {path.name}"),
         licence=metadata.get("licence", licence_in(metadata.get("source", ""))), head=head_in(path, metadata),
     )
 
 
 def _arguments(metadata: Mapping[str, str], *, width: float) -> dict[str, Any]:
-    """Of the network's constructor; eps only where it is not the usual one."""
+    """Of the network's constructor; eps and activation only where they are not the usual ones."""
     arguments: dict[str, Any] = {
         "width": float(metadata.get("width", width)), "padding": metadata.get("padding", "symmetric"),
     }
-    return arguments | ({"eps": float(metadata["eps"])} if "eps" in metadata else {})
+    arguments |= {"eps": float(metadata["eps"])} if "eps" in metadata else {}
+    return arguments | ({"activation": "relu"} if metadata.get("act") == "relu" else {})
 
 
 def licence_in(source: str) -> str:

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from backbone.pretrained import HALF_INPUT, REGISTRY
+from backbone.pretrained import HALF_INPUT, IMAGENET, REGISTRY
 
 _DAMAGE = (
     RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
@@ -214,6 +214,23 @@ def told_by_name(stem: str) -> dict[str, str]:
         return {"resolution": sized[1], "padding": "same"}  # TensorFlow's names: width_resolution
     rated = re.search(r"(?:^|[_.-])r(\d{3})(?!\d)", stem)
     return {"resolution": rated[1], "padding": "symmetric"} if rated else {}
+
+
+def classes_in(metadata: Mapping[str, str], count: int) -> tuple[str, ...]:
+    """What a classifier tells apart: ImageNet's 1000 classes, or the names that a file has for its own.
+
+    Args:
+        metadata: of the file; ``classes`` may be a JSON list of names, or words.
+        count: of the classifier's classes; 0 without one.
+
+    Returns:
+        ``imagenet-1k``, a name a class, or nothing where there are none.
+    """
+    text = metadata.get("classes", "")
+    names = json.loads(text) if text.startswith("[") else []
+    if count and len(names) == count and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return (IMAGENET,) if count == BACKGROUND_CLASSES - 1 else ()
 
 
 def completed(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, str], str | None]:

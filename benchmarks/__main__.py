@@ -14,7 +14,8 @@ BENCHMARKS = {
     "objects": "benchmarks.objects", "detectors": "benchmarks.detectors",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
     "face-detectors": "benchmarks.face_detectors",
-    "heads": "benchmarks.heads", "export": "benchmarks.export", "cache": "benchmarks.cache",
+    "heads": "benchmarks.heads", "no-dog": "benchmarks.no_dog", "sex-and-age": "benchmarks.sex_and_age",
+    "export": "benchmarks.export", "cache": "benchmarks.cache",
 }
 
 INPUTS = ("data", "photos", "weights_folder", "checkpoint", "onnx")  # options that name what must be there

@@ -57,6 +57,7 @@ class SSD(Head):
     """
 
     strides = (16, 32)
+    freeze_bn_stats = False  # as of a backbone: True keeps the statistics of batch-norm through training
     anchors: Tensor | None
 
     def __init__(
@@ -109,6 +110,14 @@ class SSD(Head):
         ]
         offsets = [_flat(layer(x), 4) for layer, x in zip(self.box_regression, maps, strict=True)]
         return {"cls_logits": torch.cat(logits, 1), "bbox_regression": torch.cat(offsets, 1)}
+
+    def train(self, mode: bool = True) -> SSD:
+        """As ``nn.Module.train``; with ``freeze_bn_stats`` batch-norm stays in evaluation mode."""
+        super().train(mode)
+        for module in self.extras.modules():
+            if isinstance(module, nn.BatchNorm2d) and self.freeze_bn_stats:
+                module.eval()
+        return self
 
     @property
     def sides(self) -> list[int]:
@@ -171,7 +180,8 @@ class SSD(Head):
         if self.score_converter == "softmax":
             return F.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
         classes = F.one_hot(wanted, self.num_logits)[..., 1:].to(logits.dtype)
-        return sigmoid_focal_loss(logits[..., 1:], classes, FOCAL_ALPHA, FOCAL_GAMMA, "none").sum(2)
+        losses: Tensor = sigmoid_focal_loss(logits[..., 1:], classes, FOCAL_ALPHA, FOCAL_GAMMA, "none")
+        return losses.sum(2)
 
     def decode(self, output: dict[str, Tensor]) -> list[Detections]:
         """The objects on each image."""

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from apps.attributes.evaluator import AttributeEvaluation, average_precision
+from apps.attributes.evaluator import AttributeEvaluation
+from apps.engine.core.metrics import Metrics
+from apps.engine.evaluation.binary import average_precision
 from apps.engine.evaluation.classification import reliability
 from apps.engine.reporting import plots
 from apps.engine.reporting.html import percent, thumbnail_or_grey
@@ -28,7 +30,7 @@ def write_report(
     evaluation: AttributeEvaluation,
     *,
     title: str,
-    cross_validated: Mapping[str, float] | None = None,
+    cross_validated: Metrics | None = None,
     facts: Mapping[str, str | float] | None = None,
 ) -> list[Path]:
     """``report.html``, ``precision_recall.png`` and ``reliability.png``.

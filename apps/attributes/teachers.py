@@ -66,14 +66,14 @@ def load_oracle(
         )
     if spec.endswith(".onnx") and not Path(spec).is_dir():
         return _onnx(Path(spec), names or ())
-    from apps.engine.core.model import answering, load_pretrained, load_run
+    from apps.engine.core.model import inference_forward, load_pretrained, load_run
 
     if spec.startswith(FACE_NETWORK):
-        app, model, config = load_pretrained(spec.removeprefix(FACE_NETWORK), app="attributes")
+        task, model, config = load_pretrained(spec.removeprefix(FACE_NETWORK), app="attributes")
     else:
-        app, model, config = load_run(Path(spec), app="attributes")
-    head: Any = model.heads[app.name]
-    forward = answering(model, app.name, choose_precision(precision))
+        task, model, config = load_run(Path(spec), app="attributes")
+    head: Any = model.heads[task.name]
+    forward = inference_forward(model, task.name, choose_precision(precision))
     return Oracle(
         Layout.of(config.classes), config.backbone.preprocessing,
         lambda images: head.probabilities(forward(images)),

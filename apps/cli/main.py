@@ -24,7 +24,7 @@ from apps.cli.places import evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
-from apps.engine.core.registry import load_app, targets
+from apps.engine.core.registry import load_task, targets
 
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 
@@ -62,7 +62,7 @@ class AppGroup(click.Group):
 
 def _finetune_command(name: str) -> click.Command:
     """``finetune NAME`` with an option for each field of its settings."""
-    kind = load_app(name).Settings
+    kind = load_task(name).Settings
 
     @click.pass_context
     def run(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from apps.cli.options import FOLDER
+from apps.cli.options import APP, FOLDER
 from apps.cli.output import PRECISION, WORKERS, emit_images
 
 TTA = ["none", "mirror", "ten", "scales"]
@@ -19,7 +19,8 @@ Lines = Iterator[dict[str, Any]]
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
-@click.option("--weights", help="pretrained weights with a classifier, instead of a run")
+@click.option("--weights", help="pretrained weights with a head of their own, instead of a run")
+@APP
 @click.option("--heads", metavar="RUN,RUN,...", help="runs of one backbone: one pass, all answers")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
 @click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
@@ -41,8 +42,10 @@ def predict(
         )
     if allow_separate and heads is None:
         raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
-    if rest["crops"] and rest["checkpoint"] is None:
-        raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces")
+    if rest["app"] is not None and (heads is not None or model is not None):
+        raise click.UsageError("--app goes with --weights W or --checkpoint RUN; leave it out")
+    if rest["crops"] and rest["checkpoint"] is None and rest["app"] != "attributes":
+        raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces, --app attributes")
     if heads is not None:
         lines = _by_heads(paths, heads, allow_separate, rest)
     elif model is not None:

@@ -40,11 +40,11 @@ def _calibration(command: Any) -> Any:
 @click.option("--width", type=click.FloatRange(0, min_open=True), help="the width that it must have")
 @click.option("--resolution", type=click.IntRange(32), help="pixels, where the file does not tell")
 @click.option(
-    "--input", type=click.Choice(["half", "imagenet", "caffe"]),
-    help="how its input is normalised: (x-0.5)/0.5, torchvision's mean and deviation, or BGR less mean",
+    "--input", type=click.Choice(["half", "imagenet", "caffe", "unit"]),
+    help="how its input is normalised: (x-0.5)/0.5, torchvision's mean and deviation, BGR less mean, or x",
 )
 @click.option("--padding", type=click.Choice(["same", "symmetric"]), help="as TensorFlow or as PyTorch pads")
-@click.option("--labels", type=FOLDER, help="names of a detector's columns, one a line, the background first")
+@click.option("--labels", type=FOLDER, help="names of its classes, one a line; a detector's background first")
 @click.option("--source", help="where the file comes from, for the metadata")
 @click.option("--licence", help="of the weights, as an SPDX name, for the metadata")
 def import_command(file: Path, out: Path | None, **value: Any) -> None:

@@ -38,8 +38,8 @@ def figures(
         ValueError: none can be read.
     """
     results: list[dict[str, float]] = [{} for _ in models]
-    for place, (app, _, config) in enumerate(parts):
-        item = type(app)(type(app.settings)(**{**app.settings.to_dict(), "data": str(data)}))
+    for place, (task, _, config) in enumerate(parts):
+        item = type(task)(type(task.settings)(**{**task.settings.to_dict(), "data": str(data)}))
         item.prepare("val", Console(quiet=True), classes=config.classes)
         photos, head = item.dataset("val", classes=config.classes), models[0].spec.heads[place]
         kept, outputs = _outputs(photos, models, head, say)
@@ -76,7 +76,7 @@ def _outputs(
 
 
 def _figure(
-    app: Any, part: Loaded, head: HeadSpec, photos: Any, kept: list[int], outputs: list[tuple[Any, ...]]
+    task: Any, part: Loaded, head: HeadSpec, photos: Any, kept: list[int], outputs: list[tuple[Any, ...]]
 ) -> float:
     from apps.engine.data.collate import stacked
 
@@ -88,12 +88,12 @@ def _figure(
         whole = [torch.from_numpy(np.concatenate(part)) for part in zip(*outputs, strict=True)]
         output = whole[0] if len(whole) == 1 else tuple(whole)
         placed = head.kind == "cells"  # whose outputs are log-probabilities already
-        value = {"log_probabilities": output} if placed else app.postprocess(model.heads[config.app], output)
+        value = {"log_probabilities": output} if placed else task.postprocess(model.heads[config.app], output)
     targets = stacked([photos.target(index) for index in kept])
-    paths = tuple(str(photos.photos[index].path) for index in kept)
-    predictions = app.predictions(value, targets, paths, config.classes, config.calibration)
-    name = app.primary_metric.name
-    result = predictions.metrics()[name]
+    evaluator = task.evaluator(photos, config.classes, config.calibration)
+    evaluator.update(value, targets, kept)
+    name = task.primary_metric.name
+    result = evaluator.compute().metrics()[name]
     if result is None:
         raise ValueError(
             f"{name} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import load_run, tta_of
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.run_dir import RunConfig, read_config
 from apps.engine.core.task import AnyTask, Subject
 from apps.engine.data.loader import Batch
@@ -54,7 +54,7 @@ class HeadRun:
     @property
     def subject(self) -> Subject:
         """What its application looks at: whole photos, the faces on them, or it has a way of its own."""
-        return load_app(self.config.app).subject
+        return load_task(self.config.app).subject
 
     def shares(self, other: HeadRun) -> bool:
         """Whether one pass of one backbone serves both."""
@@ -171,7 +171,7 @@ def predict_heads(
         ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
     """
     members, best = head_runs(runs), top or TOP
-    check_options([load_app(member.config.app) for member in members], top=top, tta=tta)
+    check_options([load_task(member.config.app) for member in members], top=top, tta=tta)
     passes = passes_of(members, separate=separate)
     result = list_photos(paths)
     lines = []
@@ -199,7 +199,7 @@ def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _own_lines(member: HeadRun, photos: list[Path], **options: Any) -> Iterator[dict[str, Any]]:
     """The lines of an application that looks in a way of its own."""
-    predictor = load_app(member.config.app).file_predictor
+    predictor = load_task(member.config.app).file_predictor
     if predictor is None:
         raise TypeError(f"{member.config.app} answers in a way of its own, but has no file_predictor")
     for line in predictor(photos, checkpoint=member.run, **options):

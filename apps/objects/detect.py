@@ -11,7 +11,7 @@ import torch
 
 from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_pretrained, load_run
+from apps.engine.core.model import inference_forward, load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask
 from apps.engine.data.loader import Loader
@@ -64,17 +64,17 @@ def detect(
         FileNotFoundError: a path, the run or the weights are missing.
         ValueError: the folders hold no photo, or the model does not know one of the classes.
     """
-    app, model, config = loaded(checkpoint, weights)
+    task, model, config = loaded(checkpoint, weights)
     strange = [name for name in classes if name not in config.classes]
     if strange:
         known = ", ".join(config.classes)
         raise ValueError(f"the model does not know {', '.join(strange)}; it knows {known}")
     hits = list_photos(paths)
-    value: Any = app
+    value: Any = task
     photos = ImageDataset([Photo(path, 0) for path in hits], config.classes)
     loader = Loader(photos, value.square(), batch_size=BATCH, workers=workers)
-    forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
-    plain = app.head_spec(head, config)
+    forward, head = inference_forward(model, "objects", choose_precision(precision)), model.heads["objects"]
+    plain = task.head_spec(head, config)
     spec = replace(plain, extra={**plain.extra, "shown": threshold})
     if draw is not None:
         writable_folder(draw, "--draw")
@@ -83,7 +83,7 @@ def detect(
         with torch.inference_mode():
             outputs = forward(batch.images) if batch.indices else None
         sizes = [image_size(hits[index]) for index in batch.indices]
-        kept = arrays(spec, app.postprocess(head, outputs)) if batch.indices else [[], [], []]
+        kept = arrays(spec, task.postprocess(head, outputs)) if batch.indices else [[], [], []]
         results = decode(spec, kept, sizes, top=ALL)
         for index, result in zip(batch.indices, results, strict=True):
             objects = result.to_dict()["objects"]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
-from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import FilePredictor, PretrainedHead, Subject, TaskDefaults
+from apps.engine.core.settings import REFUSED, Settings, option
+from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, ReportInputs
     from apps.objects.coco_metrics import DetectionEvaluation
     from apps.objects.transforms import ToSquare
     from backbone import Backbone, Weights
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     BoxTargets = list[tuple[Any, ...]]  # a tuple of boxes, labels and what else an image has
     Detected = list[tuple[Tensor, Tensor, Tensor]]
 
+MOVES_NO_BOX = "would move no box with its photo; use --augment for objects"
 USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
-LOGGED = ("ap", "ap50", "ap75")
 SHOWN = 0.3  # least score that is told unless asked otherwise
 SIDES = {"ssd300": 300, "ssd300-tf": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
 DEFAULT_HEAD, TENSORFLOW_HEAD = "ssd300", "ssd300-tf"
@@ -51,6 +50,9 @@ class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
     finer_evaluation: ClassVar[bool] = False  # boxes are judged at the size that they are learned at
+    refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
+        ("erase", "randaugment", "jitter"), MOVES_NO_BOX
+    )
 
     data: Path | None = option(None, "boxes: COCO's, Pascal VOC's or YOLO's layout, or train.csv and val.csv")
     head: str | None = option(
@@ -72,18 +74,8 @@ class ObjectsSettings(Settings):
             raise ValueError(f"--resolution must be 64 or more for objects, got {self.resolution}")
         if self.train_resolution not in (None, self.resolution):
             raise ValueError("--train-resolution must be --resolution for objects; leave it out")
-        if self.sampling == "balanced":
-            raise ValueError("--sampling balanced needs one class a photo; leave it out for objects")
-        results = {
-            "--erase": self.erase > 0, "--randaugment": self.randaugment is not None,
-            "--jitter": self.jitter != 0.2, "--min-crop": self.min_crop not in (None, *USUAL_CROPS),
-        }
-        for flag in (flag for flag, given in results.items() if given):
-            raise ValueError(f"{flag} would move no box with its photo; use --augment for objects")
-        if self.teacher is not None:
-            raise ValueError("--teacher needs class logits; leave it out for objects")
-        if self.freeze and self.epochs is None:
-            raise ValueError("--freeze fits no detector at once; give --epochs, too")
+        if self.min_crop not in (None, *USUAL_CROPS):
+            raise ValueError(f"--min-crop {MOVES_NO_BOX}")
         if self.freeze:
             object.__setattr__(self, "cached_features", False)
 
@@ -104,7 +96,6 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     name: ClassVar[str] = "objects"
     Settings: ClassVar[type[Settings]] = ObjectsSettings
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
     subject: ClassVar[Subject] = "own"
     file_predictor: ClassVar[FilePredictor | None] = predict_boxes
@@ -170,17 +161,19 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         """
         from apps.engine.core.model import pretrained_ssd
 
-        return PretrainedHead(pretrained_ssd(weights, channels), tuple(weights.info.head["classes"]))
+        return PretrainedHead(pretrained_ssd(weights, channels), tuple(weights.info.head["classes"]), {})
 
     def start_head(self, head: Head, classes: Sequence[str], weights: Weights) -> str:
         """All of the weights' SSD but the rows of classes that it does not know."""
         if self.settings.head != TENSORFLOW_HEAD or not weights.info.head:
             return ""
         from apps.objects.start import start_ssd
+        from heads import SSD
 
-        return start_ssd(head, classes, weights)
+        assert isinstance(head, SSD)
+        return start_ssd(head, classes, weights, freeze_bn_stats=self.settings.bn in ("auto", "frozen"))
 
-    def adopt(self, backbone: Backbone, head: Head) -> None:
+    def init_head(self, backbone: Backbone, head: Head) -> None:
         """C4: the box head starts as the backbone's last stage, which itself is then not learned."""
         from backbone import MobileNetV1
         from heads import FasterRCNN
@@ -195,28 +188,20 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         box_head.blocks.load_state_dict(backbone.blocks[-1].state_dict())
         backbone.detach_unused(backbone.blocks[-1])
 
-    def fit_head(self, head: Head, features: NDArray[np.float32], targets: BoxTargets) -> str:
-        """Detectors have no closed-form start."""
-        return "a detector's head is taught, not fitted"
-
-    def losses(self, head: Head, photos: DetectionDataset) -> Losses[BoxTargets]:
-        """The head's own loss terms."""
-        from apps.engine.training.losses import plain_terms
-
-        return plain_terms(head)
-
     def postprocess(self, head: Head, output: Any) -> Detected:
         """Boxes on the square, scores and labels a photo."""
         return [(item.boxes, item.scores, item.labels) for item in head.decode(output)]
 
-    def predictions(
-        self, outputs: Detected, targets: BoxTargets, paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> DetectionEvaluation:
-        """Detections beside the truth, in pixels of the photos."""
+    def evaluator(
+        self, images: DetectionDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[Detected, BoxTargets, DetectionEvaluation]:
+        """Detections beside the truth, in pixels of the images."""
+        from apps.engine.evaluation.collecting import CollectingEvaluator
         from apps.objects.evaluator import as_evaluation
 
-        return as_evaluation(outputs, targets, paths, classes, self.square())
+        return CollectingEvaluator(lambda outputs, targets, indices: as_evaluation(
+            outputs, targets, images.paths(indices), classes, self.square()
+        ))
 
     def head_spec(self, head: Head, config: RunConfig) -> HeadSpec:
         """Boxes on the square, scores and labels, suppressed already."""
@@ -243,16 +228,6 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
                 "leave this run out, or finetune objects with --head ssd300"
             )
         return DecodedSSD(head)
-
-    def calibrate(
-        self, raw: DetectionEvaluation
-    ) -> tuple[DetectionEvaluation, dict[str, Any], dict[str, float]]:
-        """Nothing is calibrated."""
-        return raw, {}, {}
-
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        return {f"val/{name}": metrics[name] for name in LOGGED if name in metrics}
 
     def report(self, folder: Path, inputs: ReportInputs[DetectionEvaluation]) -> list[Path]:
         """``report.html``: metrics, precision against recall, errors, best and worst images."""

@@ -13,7 +13,7 @@ import torch
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
+from apps.engine.core.model import inference_forward, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import eval_loader
 from apps.engine.evaluation.classification import log_softmax
@@ -84,14 +84,14 @@ def locate(
         OSError: the folder of the map cannot be written; told before any photo is read.
         ValueError: the run is damaged, or the folders hold no photo.
     """
-    app, model, config = load_run(run, app="places")
+    task, model, config = load_run(run, app="places")
     images = list_photos(paths)
     if asked.map is not None:
         writable_folder(asked.map.parent, "--map")
     if asked.album:
         images.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
     grid = grids_of(config.classes)[-1]
-    refiner = _Refiner(app, model, config, grid, asked, console) if asked.refine else None
+    refiner = _Refiner(task, model, config, grid, asked, console) if asked.refine else None
     network = load_sequence(run, config) if asked.album else None
     sums: Floats = np.zeros(len(grid))
     albums: dict[Path, list[tuple[Floats, Any]]] = {}
@@ -182,7 +182,7 @@ def _looking(model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool)
     The mean of several offsets may lie far from all of them: ten crops are answered by their cell.
     """
     head: Any = model.heads["places"]
-    forward = answering(model, "places", choose_precision(asked.precision))
+    forward = inference_forward(model, "places", choose_precision(asked.precision))
     trunk: Any = model.backbone
     temperature = config.calibration.get("temperature", 1.0)
 
@@ -210,14 +210,14 @@ class _Refiner:
 
     def __init__(
         self,
-        app: Any,
+        task: Any,
         model: MultiHead,
         config: RunConfig,
         grid: CellPartition,
         asked: Asked,
         console: Console,
     ) -> None:
-        result = features_of(app, model, config, "train", asked.workers, console)
+        result = features_of(task, model, config, "train", asked.workers, console)
         self.features, self.lat, self.lon, _ = result
         self.cells, self.precise = grid.locate(self.lat, self.lon), asked.precise
 

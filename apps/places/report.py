@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WORST = 12
 EARTH_KM2 = 510_064_471.9
-Row = dict[str, Any]
+Row = plots.Row
 
 
 def write_places_report(

@@ -17,13 +17,13 @@ import heads
 from heads import (
     SSD,
     AngularMargin,
-    Attributes,
     Classifier,
     Embedding,
     FasterRCNN,
     FasterRCNNPyramid,
     GeoCells,
     Head,
+    MultiLabelClassifier,
 )
 
 SIDE = 96  # px of the images
@@ -56,9 +56,9 @@ TENSORFLOW: Any = {"padding": "same", "anchors": "tensorflow", "score_converter"
 CASES: dict[str, Case] = {
     "Classifier": case(Classifier, [0, 2, 1], 8, 3, dropout=0.5),
     "Classifier-others": case(Classifier, [0, 2, 1], 8, 2, num_others=3),
-    "Attributes-hidden": case(Attributes, [[1.0, 0.0]] * 3, 8, ["a", "b"], hidden=4),
-    "Attributes": case(
-        Attributes, [[1.0, 0.0, 0, 1], [0, 1, 1, 0], [float("nan"), 1, 0.5, 0.5]], 8, ["a", "b"],
+    "MultiLabelClassifier-hidden": case(MultiLabelClassifier, [[1.0, 0.0]] * 3, 8, ["a", "b"], hidden=4),
+    "MultiLabelClassifier": case(
+        MultiLabelClassifier, [[1.0, 0.0, 0, 1], [0, 1, 1, 0], [float("nan"), 1, 0.5, 0.5]], 8, ["a", "b"],
         groups={"age": 2},
     ),
     "Embedding": case(Embedding, [[1.0, 0, 0, 0, 0]] * 3, 8, 5, dropout=0.5),

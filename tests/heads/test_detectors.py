@@ -215,6 +215,15 @@ def test_sigmoid_scores_are_of_each_class_alone_and_learn_as_such() -> None:
     assert logits.grad is not None and logits.grad[0, 0] == 0 and (logits.grad[0, 1:] != 0).all()
 
 
+def test_statistics_of_batch_norm_stay_where_they_are_frozen() -> None:
+    for frozen in (True, False):
+        head, maps = make("ssd-tensorflow")
+        head.freeze_bn_stats = frozen
+        before = head.extras[0][1].running_mean.clone()
+        head.train()(*maps)
+        assert head.training and torch.equal(head.extras[0][1].running_mean, before) == frozen
+
+
 def test_unknown_choices_are_refused() -> None:
     for name in TENSORFLOW:
         unknown: Any = {name: "x"}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.run_dir import RunConfig, load_model_state, read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
@@ -24,7 +24,7 @@ from backbone import (
     load_state,
     load_weights,
 )
-from backbone.weights import IMAGENET
+from backbone.pretrained import IMAGENET
 from heads import SSD, MultiHead
 
 SCRATCH_WIDTH, SCRATCH_RESOLUTION, SAMPLE_RESOLUTION = 0.25, 128, 96
@@ -90,15 +90,15 @@ def make_backbone(
     return network, replace(info, preprocessing=preprocessing)
 
 
-def make_model(app: AnyTask, network: Backbone, classes: Sequence[str]) -> MultiHead:
+def make_model(task: AnyTask, network: Backbone, classes: Sequence[str]) -> MultiHead:
     """The backbone with a new head of the application, in channels-last memory."""
-    head = app.head(network.channels, classes)
-    app.adopt(network, head)
-    model = MultiHead(network, {app.name: head})
+    head = task.head(network.channels, classes)
+    task.init_head(network, head)
+    model = MultiHead(network, {task.name: head})
     return model.to(memory_format=torch.channels_last)
 
 
-def answering(
+def inference_forward(
     model: MultiHead, name: str, dtype: torch.dtype = torch.float32
 ) -> Callable[[Tensor], Any]:
     """One head's output on a copy of the backbone that is made for answering: batch-norm is folded in.
@@ -136,10 +136,10 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyT
         ValueError: it is damaged, or of another application.
     """
     config = read_config(run, app=app)
-    kind = load_app(config.app)
-    fields = kind.Settings.__dataclass_fields__
+    task_class = load_task(config.app)
+    fields = task_class.Settings.__dataclass_fields__
     known = {key: value for key, value in config.settings.items() if key in fields}
-    item = kind(kind.Settings(**(known | changes)))
+    item = task_class(task_class.Settings(**(known | changes)))
     model = make_model(item, build(config.backbone), config.classes)
     load_model_state(run, model)
     model.eval()
@@ -194,9 +194,10 @@ def load_pretrained(
         ValueError: the weights bring no head for it.
     """
     loaded = load_weights(weights)
-    classifies = "dogs" if set(loaded.info.classes) - {IMAGENET} else "imagenet"
-    kind = load_app(app or ("objects" if loaded.info.head else classifies))
-    item = kind(kind.with_weights(kind.Settings(weights=weights, **changes), loaded))
+    ours = bool(loaded.classifier) and IMAGENET not in loaded.info.classes
+    classifies = "dogs" if ours else "imagenet"
+    task_class = load_task(app or ("objects" if loaded.info.head else classifies))
+    item = task_class(task_class.with_weights(task_class.Settings(weights=weights, **changes), loaded))
     network, info = make_backbone(
         loaded.info, loaded, loaded.info.preprocessing.resolution, item.eval_crop
     )
@@ -206,3 +207,11 @@ def load_pretrained(
     return item, model, RunConfig(
         item.name, made.classes, item.settings.to_dict(), info, network.fingerprint(), made.calibration
     )
+
+
+def load_source(source: str | Path, *, app: str | None = None) -> tuple[AnyTask, MultiHead, RunConfig]:
+    """A run's folder by :func:`load_run`, or weights that bring a head along by :func:`load_pretrained`."""
+    path = Path(source)
+    if path.is_dir():
+        return load_run(path, app=app)
+    return load_pretrained(str(source), app=app)

@@ -7,7 +7,7 @@ import json
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors.torch import save
@@ -20,6 +20,22 @@ from backbone.weights_files import read_safetensors
 MODEL, CONFIG, TRAINING, METRICS = "model.safetensors", "config.json", "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
 STATE_VERSION = 3  # of training.pt
+
+
+class Calibration(TypedDict, total=False):
+    """What is fitted on validation images once a training is over.
+
+    ``temperature`` divides logits; ``unknown`` is the rule for images of nothing known; ``thresholds`` are by
+    name; ``faces`` holds thresholds by way of alignment; ``fitted_on`` and ``photos`` say which images and
+    how many.
+    """
+
+    temperature: float
+    unknown: dict[str, Any]
+    thresholds: dict[str, float]
+    faces: dict[str, Any]
+    fitted_on: str
+    photos: int
 
 
 @dataclass(frozen=True)
@@ -47,8 +63,8 @@ class RunConfig:
     settings: dict[str, Any]
     backbone: WeightsInfo
     fingerprint: str
-    calibration: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+    metrics: dict[str, float | None] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     intervals: dict[str, list[float]] = field(default_factory=dict)

@@ -40,13 +40,15 @@ class HeadSpec:
     outputs: tuple[str, ...]
     classes: tuple[str, ...] = ()
     calibration: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, kind: str, config: RunConfig, outputs: tuple[str, ...], **extra: Any) -> HeadSpec:
         """The head of a run, named after its application."""
+        if config.backbone.preprocessing.resize != RESIZES[0]:
+            extra = {"resize": config.backbone.preprocessing.resize, **extra}
         extra = {**extra, "tta": config.settings.get("tta", "none")}
         return cls(
             config.app, config.app, kind, outputs, config.classes, config.calibration, config.metrics,

@@ -12,12 +12,13 @@ from apps.engine.core import run_dir as runs
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
+from apps.engine.core.model import inference_forward, load_pretrained, load_run, tta_of
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, ReportInputs
 from apps.engine.data.loader import eval_loader
 from apps.engine.inference.predict import check_options
 from apps.engine.inference.tta import tta_logits
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
 from apps.engine.training.setup import without_photos
@@ -52,25 +53,26 @@ def evaluate(
     """
     changes = {} if data is None else {"data": data}
     if checkpoint is not None:
-        app, model, config = load_run(checkpoint, app=name, **changes)
+        task, model, config = load_run(checkpoint, app=name, **changes)
     else:
-        app, model, config = load_pretrained(weights or "", app=name, **changes)
-    if app.settings.data is None:
+        task, model, config = load_pretrained(weights or "", app=name, **changes)
+    if task.settings.data is None:
         raise ValueError("no photos to evaluate; give --data DIR")
-    check_options([type(app)], top=None, tta=tta)
+    check_options([type(task)], top=None, tta=tta)
     if report is not None:
         writable_folder(report, "--report")
-    forward, kind = answering(model, name, choose_precision(precision)), tta_of(config, tta)
+    forward, kind = inference_forward(model, name, choose_precision(precision)), tta_of(config, tta)
     head = model.heads[name]
     predictions, skipped = evaluate_split(
-        app, lambda images: app.postprocess(head, tta_logits(forward, images, kind)), config, split, workers,
-        console,
+        task, lambda images: task.postprocess(head, tta_logits(forward, images, kind)), config, split,
+        workers, console,
     )
     if report is not None:
-        app.report(report, ReportInputs(
-            f"{name}: {config.backbone.name} on {app.settings.data}", predictions, facts(config),
+        inputs = ReportInputs(
+            f"{name}: {config.backbone.name} on {task.settings.data}", predictions, facts(config),
             runs.read_metrics(checkpoint) if checkpoint else [], model, config,
-        ))
+        )
+        try_report(lambda: task.report(report, inputs), console, METRICS_COMPLETE)
     return {
         "app": name, "n": len(predictions), "metrics": predictions.metrics(),
         "intervals": predictions.intervals(), "skipped": skipped,
@@ -78,20 +80,20 @@ def evaluate(
 
 
 def evaluate_split(
-    app: AnyTask, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
+    task: AnyTask, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
     console: Console,
 ) -> tuple[Any, int]:
     """The answers on one split, and how many of its photos could not be read."""
-    app.prepare(split, console, classes=config.classes)
-    photos = app.dataset(split, classes=config.classes)
+    task.prepare(split, console, classes=config.classes)
+    photos = task.dataset(split, classes=config.classes)
     loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    evaluator = task.evaluator(photos, config.classes, config.calibration)
     with console.track(split, len(loader)) as update:
-        outputs, targets, indices, bad = run_model(
-            forward, loader.epoch(0), on_step=lambda n, totals: update(n, rate(totals))
+        bad = run_model(
+            forward, loader.epoch(0), evaluator, on_step=lambda n, totals: update(n, rate(totals))
         )
     for note in without_photos(photos, split):
         console.warn(note)
     for bad_image in bad:
         console.warn(f"skipped: {bad_image.reason}")
-    paths = tuple(str(photos.photos[index].path) for index in indices)
-    return app.predictions(outputs, targets, paths, config.classes, config.calibration), len(bad)
+    return evaluator.compute(), len(bad)

@@ -15,20 +15,21 @@ from apps.engine.inference.predictions import Prediction
 
 
 def answers(
-    app: AnyTask, head: Any, output: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *, top: int = 5
+    task: AnyTask, head: Any, output: Any, config: RunConfig, sizes: Sequence[tuple[int, int]], *,
+    top: int = 5,
 ) -> list[Prediction]:
     """One answer an image of a batch.
 
     Args:
-        app: the application with its settings.
+        task: the application with its settings.
         head: that gave the output.
         output: as the head gives it, images first.
         config: of the run.
         sizes: (width, height) of the images in pixels.
         top: how many classes, cells or objects an image.
     """
-    spec = app.head_spec(head, config)
-    return decode(spec, arrays(spec, app.postprocess(head, output)), sizes, top=top)
+    spec = task.head_spec(head, config)
+    return decode(spec, arrays(spec, task.postprocess(head, output)), sizes, top=top)
 
 
 def arrays(spec: HeadSpec, kept: Any) -> Outputs:

@@ -27,14 +27,16 @@ class AnswerTransform(ImageTransform):
     Args:
         resolution: side of the result in pixels.
         crop: share of the resized short side that is seen, (0, 1].
+        resize: ``crop`` or ``squash``, as of :func:`apps.engine.inference.preprocess.square`.
     """
 
     resolution: int
     crop: float
+    resize: str = "crop"
 
     def __call__(self, photo: Pixels | Image.Image) -> Tensor:
         """(H, W, 3) uint8 -> (3, S, S) uint8."""
-        pixels = square(np.asarray(photo), self.resolution, self.crop)
+        pixels = square(np.asarray(photo), self.resolution, self.crop, self.resize)
         return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
 
 
@@ -47,6 +49,6 @@ def answer_loader(photos: ImageDataset, seen: Preprocessing, *, workers: int | N
         workers: reading processes; None decides by the cores.
     """
     return Loader(
-        photos, AnswerTransform(seen.resolution, seen.crop), batch_size=BATCH, workers=workers,
-        min_side=2 * math.ceil(seen.resolution / seen.crop),
+        photos, AnswerTransform(seen.resolution, seen.crop, seen.resize), batch_size=BATCH, workers=workers,
+        min_side=2 * math.ceil(seen.resolution / seen.crop) if seen.resize == "crop" else None,
     )

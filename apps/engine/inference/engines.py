@@ -48,7 +48,9 @@ class TorchEngine:
     run: Callable[[NDArray[np.uint8]], Outputs]
 
 
-def load_engine(source: str, *, engine: str = "auto", device: str = "auto", calls: int = 1) -> Engine:
+def load_engine(
+    source: str, *, engine: str = "auto", device: str = "auto", calls: int = 1, app: str | None = None
+) -> Engine:
     """The model of a run's folder, a file made by ``export``, or weights with a classifier.
 
     Args:
@@ -56,6 +58,7 @@ def load_engine(source: str, *, engine: str = "auto", device: str = "auto", call
         engine: one of :data:`ENGINES`; ``auto`` takes the runtime of an exported file, else PyTorch.
         device: one of :data:`DEVICES`; ``auto`` takes a GPU where there is one.
         calls: that run at the same time.
+        app: what weights are to answer, where they can answer several things.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -73,7 +76,7 @@ def load_engine(source: str, *, engine: str = "auto", device: str = "auto", call
                 f"{source} holds no file for {engine}: run `python cli.py export {source}`, or take engine "
                 "'torch'"
             )
-        return load_torch_engine(source, device)
+        return load_torch_engine(source, device, app)
     runs_it = FILES.get(file.suffix, "onnxruntime")
     if engine not in ("auto", runs_it):
         raise ValueError(f"{file} is a file for {runs_it}, not for {engine}")
@@ -91,7 +94,7 @@ def _file_of(source: str, engine: str) -> Path | None:
     return inside if engine != "torch" and inside.is_file() else None
 
 
-def load_torch_engine(source: str, device: str = "auto") -> TorchEngine:
+def load_torch_engine(source: str, device: str = "auto", app: str | None = None) -> TorchEngine:
     """A run, or weights with a classifier, for PyTorch.
 
     Raises:
@@ -101,16 +104,14 @@ def load_torch_engine(source: str, device: str = "auto") -> TorchEngine:
     import torch
 
     from apps.engine.core.device import choose_device
-    from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
-    from apps.engine.core.run_dir import CONFIG
+    from apps.engine.core.model import inference_forward, load_source, tta_of
     from apps.engine.inference.answers import arrays
     from apps.engine.inference.tta import tta_logits
 
-    is_run = (Path(source) / CONFIG).is_file()
-    task, model, config = load_run(Path(source)) if is_run else load_pretrained(source)
+    task, model, config = load_source(source, app=app)
     where = choose_device(device)
     head: Any = model.heads[config.app]
-    forward, views = answering(model.to(where), config.app), tta_of(config, None)
+    forward, views = inference_forward(model.to(where), config.app), tta_of(config, None)
     head_spec = task.head_spec(head, config)
 
     @torch.inference_mode()

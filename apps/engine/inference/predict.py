@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
-from apps.engine.core.registry import load_app
+from apps.engine.core.model import inference_forward, load_source, tta_of
+from apps.engine.core.registry import load_task
 from apps.engine.core.run_dir import read_config
 from apps.engine.core.task import AnyTask
 from apps.engine.data.loader import Batch
@@ -41,7 +41,7 @@ def check_options(
     """
     given = {"top": top is not None, "tta": tta not in (None, "none"), "crops": crops}
     for option in (name for name, used in given.items() if used):
-        without = [app.name for app in apps if option not in app.predict_options]
+        without = [task.name for task in apps if option not in task.predict_options]
         if without and (option != "top" or len(without) == len(apps)):
             names = ", ".join(dict.fromkeys(without))
             raise ValueError(f"--{option} is not for runs of {names}: {WHY_NOT[option]}; leave it out")
@@ -49,14 +49,15 @@ def check_options(
 
 def predict(
     paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None,
-    top: int | None = None, workers: int | None = None, tta: str | None = None, precision: str = "auto",
-    crops: bool = False,
+    app: str | None = None, top: int | None = None, workers: int | None = None, tta: str | None = None,
+    precision: str = "auto", crops: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """The likeliest classes of each photo, in the order of the paths.
 
     Args:
         paths: photos, and folders that are searched for photos.
-        checkpoint: the run to answer with; or ``weights`` with a classifier of their own.
+        checkpoint: the run to answer with; or ``weights`` that bring a head along.
+        app: what the weights are to answer, where they can answer several things; of a run, what it must be.
         top: how many classes, cells or objects a photo; None for 5.
         workers: reading processes; None decides by the cores.
         tta: views of a photo whose answers are averaged; None for those that the run was judged with.
@@ -71,26 +72,24 @@ def predict(
         FileNotFoundError: a path, the run or the weights are missing.
         ValueError: the run is damaged, or the folders hold no photo.
     """
-    if checkpoint is not None:
-        kind = load_app(read_config(checkpoint).app)
-        check_options([kind], top=top, tta=tta, crops=crops)
-        if kind.file_predictor is not None:
-            more = {"crops": crops} if "crops" in kind.predict_options else {}
-            yield from kind.file_predictor(
-                paths, checkpoint=checkpoint, top=top or TOP, workers=workers, precision=precision, **more
-            )
-            return
-        app, model, config = load_run(checkpoint)
-    else:
-        app, model, config = load_pretrained(weights or "")
+    task_class = load_task(app or ("imagenet" if checkpoint is None else read_config(checkpoint).app))
+    check_options([task_class], top=top, tta=tta, crops=crops)
+    source = Path(weights or "") if checkpoint is None else checkpoint
+    if task_class.file_predictor is not None:
+        more = {"crops": crops} if "crops" in task_class.predict_options else {}
+        yield from task_class.file_predictor(
+            paths, checkpoint=source, top=top or TOP, workers=workers, precision=precision, **more
+        )
+        return
+    task, model, config = load_source(source, app=app)
     result = list_photos(paths)
     photos = ImageDataset([Photo(path, 0) for path in result], config.classes)
     loader = answer_loader(photos, config.backbone.preprocessing, workers=workers)
-    forward, views = answering(model, config.app, choose_precision(precision)), tta_of(config, tta)
+    forward, views = inference_forward(model, config.app, choose_precision(precision)), tta_of(config, tta)
 
     def answers(images: Tensor, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
         output = tta_logits(forward, images, views)
-        results = answers_of(app, model.heads[config.app], output, config, sizes, top=top or TOP)
+        results = answers_of(task, model.heads[config.app], output, config, sizes, top=top or TOP)
         return [answer.to_dict() for answer in results]
 
     for batch in loader.epoch(0):

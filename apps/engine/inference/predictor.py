@@ -35,17 +35,21 @@ class Predictor:
         engine: ``auto``, ``onnxruntime``, ``openvino`` or ``torch``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or ``xpu``.
         threads: that read images and compute; None takes one for each core.
+        app: what weights are to answer, such as ``dogs``; None for what their classes say.
     """
 
     source: str
     engine: str = "auto"
     device: str = "auto"
     threads: int | None = None
+    app: str | None = None
 
     @cached_property
     def loaded(self) -> Engine:
         """The model, loaded when it is first needed."""
-        return load_engine(self.source, engine=self.engine, device=self.device, calls=self._threads)
+        return load_engine(
+            self.source, engine=self.engine, device=self.device, calls=self._threads, app=self.app
+        )
 
     @property
     def heads(self) -> tuple[HeadSpec, ...]:
@@ -116,7 +120,8 @@ class Predictor:
 
 
 def load(
-    source: str | Path, *, engine: str = "auto", device: str = "auto", threads: int | None = None
+    source: str | Path, *, engine: str = "auto", device: str = "auto", threads: int | None = None,
+    app: str | None = None,
 ) -> Predictor:
     """A predictor that has its model loaded.
 
@@ -125,13 +130,14 @@ def load(
         engine: ``auto``, ``onnxruntime``, ``openvino`` or ``torch``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or ``xpu``.
         threads: that read images and compute; None takes one for each core.
+        app: what weights are to answer, such as ``dogs``; None for what their classes say.
 
     Raises:
         FileNotFoundError: there is no such source.
         ImportError: the engine is not installed.
         ValueError: the source is damaged, the engine cannot run it, or the device is not there.
     """
-    predictor = Predictor(str(source), engine, device, threads)
+    predictor = Predictor(str(source), engine, device, threads, app)
     predictor.loaded  # noqa: B018 - loads
     return predictor
 

@@ -113,21 +113,28 @@ def _draw_curves(axes: Axes, history: Sequence[Row], quantity: str, theme: Theme
     axes.set_xlabel("epoch")
 
 
-def curves(history: Sequence[Row], theme: Theme = LIGHT) -> Figure:
-    """Loss and top-1 of training and validation over the epochs.
+def curves(
+    history: Sequence[Row], theme: Theme = LIGHT, *, quantity: str = "top1", percent: bool = True
+) -> Figure:
+    """Loss and another metric of training and validation over the epochs.
 
     Args:
-        history: rows with ``epoch`` and any of ``train/loss``, ``val/loss``, ``train/top1``, ``val/top1``.
+        history: rows with ``epoch`` and any of loss and the metric, as ``train/NAME`` and ``val/NAME``.
+        theme: of the page.
+        quantity: name of the metric.
+        percent: write the metric as percent.
     """
     figure = blank(9, 3.4, theme)
-    loss, top1 = figure.subplots(1, 2)
-    for axes, quantity, title, corner in (
-        (loss, "loss", "Loss", "upper right"), (top1, "top1", "Top-1 accuracy", "lower right"),
+    loss, other = figure.subplots(1, 2)
+    title = "Top-1 accuracy" if quantity == "top1" else label(quantity)
+    for axes, name, words, corner in (
+        (loss, "loss", "Loss", "upper right"), (other, quantity, title, "lower right"),
     ):
-        _draw_curves(axes, history, quantity, theme)
-        dress(axes, theme, title=title, legend=corner)
+        _draw_curves(axes, history, name, theme)
+        dress(axes, theme, title=words, legend=corner)
     loss.set_ylim(bottom=0)
-    top1.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if percent:
+        other.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
 
 

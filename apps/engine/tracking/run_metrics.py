@@ -9,7 +9,7 @@ from pathlib import Path
 
 from apps.engine.core.metrics import MetricTable, UnknownMetricError, joint_table
 
-JOINT, TASKS = "joint", "tasks.json"
+JOINT, TASKS_FILE = "joint", "tasks.json"
 
 
 def table_of(app: str | None, run: Path) -> MetricTable | None:
@@ -19,18 +19,18 @@ def table_of(app: str | None, run: Path) -> MetricTable | None:
         app: its name; None where the run does not say it.
         run: the folder, which names the tasks of a joint training.
     """
-    return _joint(run / TASKS) if app == JOINT else _registered(app)
+    return _joint(run / TASKS_FILE) if app == JOINT else _registered(app)
 
 
 @cache
 def _registered(app: str | None) -> MetricTable | None:
-    from apps.engine.core.registry import load_app, targets
+    from apps.engine.core.registry import load_task, targets
 
     if app not in targets():
         return None
     try:
-        return load_app(app).metrics
-    except (ImportError, AttributeError):  # of a package that was removed, or is of an older contract
+        return load_task(app).metrics
+    except (ImportError, AttributeError, ValueError):  # its package was removed, or has an older contract
         return None
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
+from apps.engine.core.model import inference_forward, load_source
 from apps.engine.inference.answers import answers
 from apps.faces import NO_FACE
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order
@@ -31,7 +31,7 @@ def predict_faces(
 
     Args:
         paths: photos, and folders that are searched for photos.
-        checkpoint: a run of an application that answers for faces.
+        checkpoint: a run of an application that answers for faces, or weights that bring its head along.
         app: its name.
         crops: the photos are face crops already, like those that the run learned from.
         workers: threads that look for faces; None for one.
@@ -45,11 +45,11 @@ def predict_faces(
         FileNotFoundError: a path or the run is missing.
         ValueError: the run is of another application, or the folders hold no photo.
     """
-    custom, model, config = load_run(checkpoint, app=app)
+    custom, model, config = load_source(checkpoint, app=app)
     sources = find_sources(map(str, paths), sys.stdin)
     if not sources:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
-    forward, head = answering(model, app, choose_precision(precision)), model.heads[app]
+    forward, head = inference_forward(model, app, choose_precision(precision)), model.heads[app]
 
     def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
         return [answer.to_dict() for answer in answers(custom, head, forward(pixels), config, sizes)]

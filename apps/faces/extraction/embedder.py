@@ -150,18 +150,18 @@ def _from_weights(spec: str) -> FaceModel:
 
 
 def _from_run(run: Path) -> FaceModel:
-    from apps.engine.core.model import answering, load_run
+    from apps.engine.core.model import inference_forward, load_run
 
-    app, model, config = load_run(run, app="faces")
-    head: Any = model.heads[app.name]
+    task, model, config = load_run(run, app="faces")
+    head: Any = model.heads[task.name]
     head.margin_loss = None  # it only taught: a row a person, which no answer needs
-    network, seen = RunNetwork(model, app.name), config.backbone.preprocessing
+    network, seen = RunNetwork(model, task.name), config.backbone.preprocessing
     with torch.inference_mode():
         dim = network(torch.zeros(1, 3, seen.resolution, seen.resolution)).shape[1]
     return FaceModel(network, ModelInfo(
         _fingerprint(network, seen.to_dict()), config.backbone.name, dim, seen.resolution,
         checkpoint=_lasting(str(run)),
-    ), answering(model, app.name))
+    ), inference_forward(model, task.name))
 
 
 def _lasting(spec: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors, load_face_model
 from apps.faces.verification.intervals import tar_intervals
 from apps.faces.verification.protocol import (
@@ -89,7 +90,7 @@ def evaluate_faces(
     if report is not None:
         from apps.faces.verification.report import write_report
 
-        write_report(report, evaluated, data)
+        try_report(lambda: write_report(report, evaluated, data), console, METRICS_COMPLETE)
     if keep_thresholds:  # last: a model that is refused leaves every run as it was
         for run, figures in zip(checkpoints, evaluated, strict=False):
             write_thresholds(run, align, figures.points, _source(figures, data, folds))

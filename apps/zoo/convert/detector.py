@@ -105,7 +105,7 @@ def to_head_state(source: Source, columns: Columns) -> State:
     state: State = {} if detector.anchors is None else {"head.anchors": detector.anchors}
     kept = torch.tensor([0, *columns.numbers])
     for number, (weight, bias) in enumerate(detector.classification):
-        parts = (part.unflatten(0, (-1, detector.columns))[:, kept] for part in (weight, bias))
+        parts = (part.view(-1, detector.columns, *part.shape[1:])[:, kept] for part in (weight, bias))
         state |= _named(f"head.classification.{number}", *(part.flatten(0, 1) for part in parts))
     for number, layer in enumerate(detector.box_regression):
         state |= _named(f"head.box_regression.{number}", *layer)

@@ -18,6 +18,7 @@ from apps.engine.data.loader import eval_loader
 from apps.zoo.convert import detector, parity
 from apps.zoo.convert.detector import Columns, find_columns, head_arguments, to_head_state
 from apps.zoo.convert.keras import read_keras
+from apps.zoo.convert.names import class_line, known_weights
 from apps.zoo.convert.network import Slot, check_numbers, recognise
 from apps.zoo.convert.pytorch import read_pytorch
 from apps.zoo.convert.source import Padding, RefusedError, Source
@@ -27,7 +28,7 @@ from apps.zoo.convert.tflite_read import read_tflite
 from apps.zoo.convert.unfold import measure, to_state
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
-from backbone.pretrained import REGISTRY, Registered
+from backbone.pretrained import Registered
 from backbone.weights import INPUTS, licence_in, weights_from
 from backbone.weights_files import foreign_kind
 from datasets.base import ImageDataset, Photo
@@ -35,8 +36,7 @@ from datasets.image_io import find_images
 
 BATCH = 32
 FEW_PHOTOS = 100
-INPUT_NAMES = dict(zip(("half", "caffe", "imagenet"), INPUTS, strict=True))
-CLASSES_1000 = "ImageNet-1k, wnid order"
+INPUT_NAMES = dict(zip(("half", "caffe", "imagenet", "unit"), INPUTS, strict=True))
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,13 @@ class ImportOptions:
         photos: how many of them at most, 2 or more, spread evenly over the folder.
         width: that the network must have; None tells it from the shapes.
         resolution: pixels; None as the file tells, else 224.
-        input: ``half``, ``caffe`` or ``imagenet``; None as the file tells or its kind suggests.
+        input: ``half``, ``caffe``, ``imagenet`` or ``unit``; None as the file tells or its kind suggests.
         padding: of the stride-2 layers; None as the file tells or its kind suggests.
         source: words for the metadata; None names the file and its sum.
         licence: SPDX name; None takes it from the registry, if the file's sum is known there.
         reminders: say what a later training of these weights must know.
-        labels: of a detector, a line for each column; None takes those beside the file, or COCO's.
+        labels: of a detector, a line for each column; None takes those beside the file, or COCO's. Of a
+            classifier, a line for each class; None takes them from the registry.
     """
 
     calibrate: Path | None = None
@@ -126,7 +127,7 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     """
     source = read_source(path)
     width, slots = recognise(source, options.width)
-    known = _known(path)
+    known = known_weights(path)
     source = _with_options(source, options, known)
     columns = None if source.detector is None else find_columns(source, options.labels)
     _check_out(path, out)
@@ -171,16 +172,6 @@ def _with_options(source: Source, options: ImportOptions, known: Registered | No
     padding = options.padding or source.padding
     resolution = options.resolution or source.resolution
     return replace(source, input=reported, padding=padding, resolution=resolution, notes=notes)
-
-
-def _known(path: Path) -> Registered | None:
-    """The registered weights that a file is of, by its sum."""
-    digest = sha256_of(path)
-    for item in REGISTRY.values():
-        files = (item.files[0], *(item.npm.files[:1] if item.npm else ()))
-        if digest in {file.sha256 for file in files}:
-            return item
-    return None
 
 
 def _check_out(path: Path, out: Path) -> None:
@@ -238,17 +229,17 @@ def _metadata(
     text = f"{source.path.name} (sha256 {sha256_of(source.path)[:16]}), {source.kind}"
     origin = f"{known.source}, {source.kind}" if known else results.get("source", text)
     licence = known.licence if known else results.get("licence", licence_in(origin))
-    count = 0 if source.classifier is None else len(source.classifier[1])
     batch_norm = "original" if not source.folded else "measured" if measured else "identity"
     values = results | {
         "input": str(source.input), "width": repr(float(width)),
-        "padding": source.padding, "resolution": str(resolution), "act": "relu6",
-        "classes": CLASSES_1000 if count == 1000 else f"{count} classes without names",
+        "padding": source.padding, "resolution": str(resolution), "act": source.activation,
+        "classes": class_line(source, options.labels, known),
         "source": options.source or origin,
         "licence": options.licence or licence, "batch_norm": batch_norm,
         "calibrated": "false" if batch_norm == "identity" else "true",
     }
     eps = source.eps
+    values |= {"resize": known.resize} if known and known.resize != "crop" else {}
     return values if eps is None or eps == BATCH_NORM_EPS else values | {"eps": f"{eps:g}"}
 
 

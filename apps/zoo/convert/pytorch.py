@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apps.zoo.convert.network import slots
 from apps.zoo.convert.source import Layer, Norm, Padding, RefusedError, Source
-from backbone.mobilenet import BATCH_NORM_EPS
+from backbone.mobilenet import ACTIVATIONS, BATCH_NORM_EPS
 from backbone.pretrained import HALF_INPUT, IMAGENET_INPUT
 from backbone.weights_files import (
     completed,
@@ -120,13 +120,14 @@ def _assemble(
         classifier = plain_classifier(top["weight"], top.get("bias", torch.zeros(len(top["weight"]))))
     results, assumed = completed(path, results)
     padding: Padding = "same" if results.get("padding") == "same" else "symmetric"
-    if results.get("act", "relu6") != "relu6":
-        raise RefusedError(f"{path} was trained with {results['act']}; the network here has relu6")
+    if results.get("act", "relu6") not in ACTIVATIONS:
+        raise RefusedError(f"{path} was trained with {results['act']}; the network here has relu6 or relu")
     resolution = int(_number(path, results, "resolution", 0)) or None
     kept = tuple((key, value) for key, value in results.items() if key not in KNOWN)
     return Source(
         path, kind, tuple(layers), classifier, padding, resolution=resolution,
         input=results.get("input", HALF_INPUT), declared=kept, assumed=assumed,
+        activation="relu" if results.get("act") == "relu" else "relu6",
         input_note=_ASSUMED_INPUT if guessed else None,
     )
 

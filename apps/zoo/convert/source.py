@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from backbone.mobilenet import Activation
+
 Padding = Literal["same", "symmetric"]
 OnConvolution = Any  # (index of the layer, its output) -> None
 
@@ -103,6 +105,7 @@ class Source:
         assumed: one on what was assumed of resolution and padding, where the file tells nothing.
         input_note: one on what was assumed of the input, where the file tells nothing.
         extras: further tensors that travel with the network, such as heads of another kind.
+        activation: behind each layer: ``relu6`` or ``relu``.
         detector: of an SSD, whose ``layers`` are those of the trunk and the eight that it adds.
     """
 
@@ -119,6 +122,7 @@ class Source:
     input_note: str | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     detector: Detector | None = None
+    activation: Activation = "relu6"
 
     @property
     def folded(self) -> bool:
@@ -186,7 +190,7 @@ def maps_directly(
             y = y * _column(n.scale, y) + _column(n.shift, y)
         if layer.bias is not None:
             y = y + _column(layer.bias, y)
-        x = y.clamp(0, 6)
+        x = y.clamp(0, 6 if source.activation == "relu6" else None)
         yield x
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from apps.zoo.convert.source import Detector, Layer, Padding, RefusedError, Source, as_tensor
 from apps.zoo.convert.tflite_file import Array, TFLiteFile
+from backbone.mobilenet import Activation
 from backbone.pretrained import HALF_INPUT
 from backbone.weights_files import plain_classifier
 
@@ -29,11 +31,13 @@ class ChainWalk(TFLiteFile):
         self.pooled = False
         self.classifier: tuple[Array, Array] | None = None
         self.weight_type = ""
+        self.activation = ""
         self.current = self.graph.Inputs(0) if self.graph.InputsLength() else -1
-        self.handlers = {
+        self.handlers: dict[str, Callable[[Any], None]] = {
             "CONV_2D": self._conv_2d, "DEPTHWISE_CONV_2D": self._depthwise_conv_2d, "MEAN": self._mean,
             "FULLY_CONNECTED": self._fully_connected, "AVERAGE_POOL_2D": self._average_pool_2d,
-            "PAD": self._take_pad, "RELU6": self._relu6, "DEQUANTIZE": self._dequantize,
+            "PAD": self._take_pad, "DEQUANTIZE": self._dequantize,
+            "RELU6": lambda _: self._activated("RELU6"), "RELU": lambda _: self._activated("RELU"),
         }
 
     def source(self) -> Source:
@@ -55,9 +59,12 @@ class ChainWalk(TFLiteFile):
         height, width = self._shape(self.graph.Inputs(0))[1:3]
         if height != width:
             raise RefusedError(f"{self.path} wants images of {width} x {height}; square ones are read here")
+        activation: Activation = "relu" if self.activation == "RELU" else "relu6"
+        if detector is not None and activation == "relu":
+            raise RefusedError(f"{self.path}: an SSD here has RELU6 behind its convolutions, not RELU")
         return Source(
             self.path, f"tflite-{self.weight_type}", tuple(self.layers), classifier, self._padding(),
-            resolution=height, input=HALF_INPUT, detector=detector,
+            resolution=height, input=HALF_INPUT, detector=detector, activation=activation,
         )
 
     def _take(self, number: int) -> None:
@@ -116,8 +123,14 @@ class ChainWalk(TFLiteFile):
     def _mean(self, _: Any) -> None:
         self.pooled = True
 
-    def _relu6(self, _: Any) -> None:
-        self.unactivated = None
+    def _activated(self, activation: str) -> None:
+        """Take note of what follows a convolution; all have the same."""
+        if activation not in ("RELU6", "RELU") or self.activation not in ("", activation):
+            raise RefusedError(
+                f"{self.path}: {self.unactivated} has activation {activation}; the network here has RELU6 "
+                "behind every convolution, or RELU behind every one"
+            )
+        self.activation, self.unactivated = activation, None
 
     def _dequantize(self, operator: Any) -> None:
         """Half-float files keep their weights so; the output stands for a constant then."""
@@ -135,12 +148,9 @@ class ChainWalk(TFLiteFile):
         padding = self._padding_of(options, weight.shape[-1], stride, name)
         layer = Layer(name, as_tensor(weight), as_tensor(bias), stride=stride, padding=padding)
         self.layers.append(layer)
-        activation = self.activations.get(options.FusedActivationFunction(), "?")
-        self.unactivated = None if self._ends_in_relu6(activation, operator) else name
-        if activation not in ("NONE", "RELU6"):
-            raise RefusedError(
-                f"{self.path}: {name} has activation {activation}; the network here has RELU6"
-            )
+        activation, self.unactivated = self.activations.get(options.FusedActivationFunction(), "?"), name
+        if activation != "NONE" or self._ends_at_six(operator):
+            self._activated("RELU6" if activation == "NONE" else activation)
         self.weight_type = self.weight_type or self._type(operator.Inputs(1))
 
     def _classify(self, operator: Any, options: Any, weight: Array) -> None:
@@ -150,12 +160,10 @@ class ChainWalk(TFLiteFile):
 
     def _check_activated(self, before: str) -> None:
         if self.unactivated is not None:
-            raise RefusedError(f"{self.path}: {self.unactivated} has no ReLU6 before {before}")
+            raise RefusedError(f"{self.path}: {self.unactivated} has no ReLU6 or ReLU before {before}")
 
-    def _ends_in_relu6(self, activation: str, operator: Any) -> bool:
-        """Fused, or by an integer range of 0 to 6, which cuts off just so."""
-        if activation == "RELU6":
-            return True
+    def _ends_at_six(self, operator: Any) -> bool:
+        """Whether integers have a range of 0 to 6, which cuts off as ReLU6 does."""
         scale, zero = self._quantisation(operator.Outputs(0))[:2]
         steps = {"UINT8": (0, 255), "INT8": (-128, 127)}.get(self._type_name(operator.Outputs(0)))
         if steps is None or scale.size != 1:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from apps.zoo.convert.source import Detector, RefusedError, Source, as_tensor
+from apps.zoo.convert.source import Detector, RefusedError, Source, as_tensor, library
 from apps.zoo.convert.tflite import ChainWalk
 from apps.zoo.convert.tflite_file import TFLiteFile
 from heads.default_boxes import tensorflow_boxes
@@ -83,7 +83,8 @@ class DetectorWalk(ChainWalk):
         for number in range(self.graph.OperatorsLength()):
             operator, called = self.graph.Operators(number), _called(self, number)
             if called == POST_PROCESS:
-                return Ends(*(operator.Inputs(at) for at in range(3)), self._custom_options(operator))
+                boxes, scores, anchors = (operator.Inputs(at) for at in range(3))
+                return Ends(boxes, scores, anchors, self._custom_options(operator))
             if _chooses(called):
                 raise self._other_end(called)
         outputs = [self.graph.Outputs(at) for at in range(self.graph.OutputsLength())]
@@ -94,8 +95,7 @@ class DetectorWalk(ChainWalk):
         return Ends(boxes, scores, None, dict(VARIANCES))
 
     def _custom_options(self, operator: Any) -> dict[str, Any]:
-        from flatbuffers import flexbuffers
-
+        flexbuffers = library("flatbuffers.flexbuffers")
         options: Any = flexbuffers.GetRoot(bytearray(operator.CustomOptionsAsNumpy().tobytes())).Value
         if not isinstance(options, dict) or not VARIANCES.keys() <= options.keys():
             raise self._other_end(f"{POST_PROCESS} without {', '.join(VARIANCES)}")

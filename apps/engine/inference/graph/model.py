@@ -111,7 +111,7 @@ def flat(output: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in flat(part)]
 
 
-def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
+def load_parts(runs: Sequence[Path], weights: str | None, app: str | None = None) -> tuple[Loaded, ...]:
     """The runs, or the pretrained network, that a model is made of; all on one backbone.
 
     Raises:
@@ -120,7 +120,9 @@ def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
     """
     if bool(runs) == (weights is not None):
         raise ValueError("give RUN folders made by finetune, or --weights W with a classifier, not both")
-    parts = (load_pretrained(weights),) if weights is not None else tuple(load_run(run) for run in runs)
+    if weights is not None:
+        return (load_pretrained(weights, app=app),)
+    parts = tuple(load_run(run) for run in runs)
     first = parts[0][2]
     for run, (_, _, config) in zip(runs, parts, strict=False):
         if config.fingerprint != first.fingerprint:
@@ -138,21 +140,23 @@ def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
     return parts
 
 
-def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: str) -> Plan:
-    """The module and its description, from runs or from pretrained weights with a classifier.
+def plan(
+    runs: Sequence[Path], weights: str | None, *, layout: str, precision: str, app: str | None = None
+) -> Plan:
+    """The module and its description, from runs or from what pretrained weights answer for ``app``.
 
     Raises:
         FileNotFoundError: a run or the weights are missing.
         ValueError: see :func:`load_parts`; or a head cannot be exported.
     """
-    parts = load_parts(runs, weights)
+    parts = load_parts(runs, weights, app)
     heads: dict[str, Any] = {}
     specs: list[HeadSpec] = []
-    for app, model, config in parts:
+    for task, model, config in parts:
         name = free_name(config.app, heads)
         trained = model.heads[config.app]
-        heads[name] = app.graph_head(trained)
-        specs.append(describe(name, app, trained, heads[name], config))
+        heads[name] = task.graph_head(trained)
+        specs.append(describe(name, task, trained, heads[name], config))
     _, model, config = parts[0]
     seen = config.backbone.preprocessing
     spec = ModelSpec(
@@ -192,17 +196,17 @@ class GraphHead(Protocol):
         """What its outputs mean, from what the trained head's mean."""
 
 
-def describe(name: str, app: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
+def describe(name: str, task: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
     """What the outputs of a head mean, as it stands in the graph.
 
     Args:
         name: of the head in the model.
-        app: its application.
+        task: its task.
         head: as trained.
         graph_head: as :meth:`apps.engine.core.task.Task.graph_head` made it.
         config: of its run.
     """
-    spec: HeadSpec = app.head_spec(head, config)
+    spec: HeadSpec = task.head_spec(head, config)
     if isinstance(graph_head, GraphHead):
         spec = graph_head.describe(spec)
     parts = spec.outputs if len(spec.outputs) > 1 else ("",)
