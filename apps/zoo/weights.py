@@ -57,12 +57,12 @@ def registered(name: str) -> Registered:
     return REGISTRY[name]
 
 
-def ensure_weights(name: str, console: Console) -> Path:
+def ensure_weights(name: str, console: Console | None = None) -> Path:
     """The file of registered weights, fetched into the user's cache where it is not on this machine yet.
 
     Args:
         name: of a registered set.
-        console: where a line says what was fetched.
+        console: where a line says what was fetched; None is silent.
 
     Raises:
         ValueError: no such name, or what came is not what it should be.
@@ -73,6 +73,7 @@ def ensure_weights(name: str, console: Console) -> Path:
     local = on_disk(f"{name}{SUFFIX}")
     if local is not None:
         return local
+    console = console or Console(quiet=True)
     with console.downloads() as update:
         answer = fetch_weights(name, reminders=False, console=console, on_progress=update)
     if not answer.get("was_there"):

@@ -99,19 +99,7 @@ def load_onnx(content: Path | bytes, path: Path, *, threads: int = 1) -> ModelFi
     Raises:
         ValueError: it is damaged, or not one of ours.
     """
-    try:
-        import onnxruntime
-    except ImportError as err:
-        raise ImportError(f"{path} needs ONNX Runtime; install it: pip install onnxruntime") from err
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        source = content if isinstance(content, bytes) else str(content)
-        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as err:  # its kinds of errors are its own and hang on the version
-        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
+    session = onnx_session(content, path, threads=threads)
     reported = session.get_modelmeta().custom_metadata_map
     if KEY not in reported:
         raise ValueError(
@@ -125,6 +113,28 @@ def load_onnx(content: Path | bytes, path: Path, *, threads: int = 1) -> ModelFi
         return arrays
 
     return ModelFile(spec, run)
+
+
+def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1) -> Any:
+    """ONNX Runtime with a model of any kind, on the processor, its threads asleep between calls.
+
+    Raises:
+        ImportError: the runtime is not installed.
+        ValueError: the model is damaged.
+    """
+    try:
+        import onnxruntime
+    except ImportError as err:
+        raise ImportError(f"{path} needs ONNX Runtime; install it: pip install onnxruntime") from err
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        source = content if isinstance(content, bytes) else str(content)
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as err:  # its kinds of errors are its own and hang on the version
+        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
 
 
 def openvino_settings(precision: str, threads: int, calls: int) -> dict[str, Any]:

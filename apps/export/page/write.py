@@ -11,7 +11,7 @@ from typing import Any
 from apps.engine.core.files import LOCK, exclusive, json_line, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
 from apps.engine.inference.graph.onnx_file import write_onnx
-from apps.export.page.detector import networks, usage
+from apps.faces.extraction.graphs import networks, usage
 
 WEB = Path(__file__).resolve().parents[3] / "web"
 PAGE = WEB / "page"

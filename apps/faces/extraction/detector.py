@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,45 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from apps.faces.extraction.align import Array
+from apps.faces.extraction.face import LANDMARKS, DetectionError, Face, inside, search_copy
 
-SEARCH_PX = 1024  # longer side of the copy in which faces are looked for
 MIN_FACE_PX = 40  # in that copy: 4 % of a large photo's longer side
 LEAST_PX = 20  # the network's own limit: no face is smaller
 MIN_PROBABILITY = 0.9
-LANDMARKS = 5
-
-
-class DetectionError(ValueError):
-    """The detector could not work on a photo."""
-
-
-@dataclass(frozen=True)
-class Face:
-    """A face in a photo.
-
-    Args:
-        box: (x1, y1, x2, y2) pixels of the photo, inside it.
-        landmarks: (5, 2) pixels: left and right eye as seen, nose, left and right corner of the mouth;
-            None where nobody looked for them.
-        probability: of the detector, 0 to 1; None where it did not run.
-    """
-
-    box: tuple[float, float, float, float]
-    landmarks: Array | None
-    probability: float | None
-
-    @property
-    def size_px(self) -> float:
-        """The shorter side of the box."""
-        x1, y1, x2, y2 = self.box
-        return min(x2 - x1, y2 - y1)
-
-    def scaled(self, factor: float) -> Face:
-        """The same face in a photo ``factor`` times as large."""
-        x1, y1, x2, y2 = self.box
-        points = None if self.landmarks is None else self.landmarks * factor
-        return Face((x1 * factor, y1 * factor, x2 * factor, y2 * factor), points, self.probability)
 
 
 class Detector:
@@ -90,13 +55,13 @@ class Detector:
         Raises:
             DetectionError: the network failed on this photo.
         """
-        small, factor = _search_copy(image)
+        small, factor = search_copy(image)
         least = min(self.min_face_px, *small.size)
         if least < LEAST_PX:
             return []
         boxes, probabilities, points = self._run(np.array(small), least)
         faces = [
-            Face(_inside(box, small.size), place, float(probability)).scaled(factor)
+            Face(inside(box, small.size), place, float(probability)).scaled(factor)
             for box, place, probability in zip(boxes, points, probabilities, strict=True)
             if probability >= self.min_probability and _usable(box, place, small.size)
         ]
@@ -127,26 +92,9 @@ class Detector:
             return self._networks[least]
 
 
-def _search_copy(image: Image.Image) -> tuple[Image.Image, float]:
-    """The photo in RGB and no longer than :data:`SEARCH_PX`, and by how much it was shrunk."""
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    longer = max(rgb.size)
-    if longer <= SEARCH_PX:
-        return rgb, 1.0
-    factor = longer / SEARCH_PX
-    size = (max(1, round(rgb.width / factor)), max(1, round(rgb.height / factor)))
-    return rgb.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), factor
-
-
 def _usable(box: Any, points: Any, size: tuple[int, int]) -> bool:
     """Whether a box holds some of the photo and the landmarks say how the face is turned."""
     if not (np.isfinite(box).all() and np.isfinite(points).all() and np.shape(points) == (LANDMARKS, 2)):
         return False
-    x1, y1, x2, y2 = _inside(box, size)
+    x1, y1, x2, y2 = inside(box, size)
     return x2 - x1 >= 1 and y2 - y1 >= 1 and bool(np.ptp(points, axis=0).max() >= 1)
-
-
-def _inside(box: Any, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(value) for value in box)
-    width, height = size
-    return max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))

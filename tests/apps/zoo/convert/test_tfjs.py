@@ -152,3 +152,24 @@ def test_a_network_of_another_length_is_refused(tmp_path: Path) -> None:
     path = mobilenet(folded(state)[:-2], with_background(state), size=SIZE).write(tmp_path / "model.json")
     with pytest.raises(ValueError, match="25 convolutions"):
         import_weights(path, tmp_path / "out.safetensors", ImportOptions(), Console(quiet=True))
+
+
+def test_the_face_ssd_is_read_with_its_own_default_boxes(shared: Path, tmp_path: Path) -> None:
+    folder, out = shared / "weights" / "face_ssd_mobilenetv1", tmp_path / "faces.safetensors"
+    path = folder / "ssd_mobilenetv1_model-weights_manifest.json"
+    told = import_weights(path, out, ImportOptions(), Console(quiet=True))
+    assert (told["kind"], told["width"], told["resolution"]) == ("tfjs-uint8", 1.0, 512)
+    assert told["licence"] == "MIT"
+    assert told["parity"]["direct"]["max_difference"] < 1e-3
+    loaded = load_weights(out)
+    assert loaded.info.head["classes"] == ["face"] and loaded.info.head["arguments"]["anchors"] == "stored"
+    assert loaded.others["head.anchors"].shape == (5118, 4)
+
+
+def test_another_list_of_weights_is_one_line(tmp_path: Path) -> None:
+    writer = Writer()
+    writer.const("a", np.zeros((1, 2), np.float32))
+    path = writer.write(tmp_path / "m.json")
+    path.write_text(json.dumps(json.loads(path.read_text())["weightsManifest"]))
+    with pytest.raises(ValueError, match=r"is not face-api's SSD: .*weights is missing"):
+        read_source(path)
