@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from support import Cli
 
 import apps
-from apps.dogs import BREEDS, LEAST_SHARE
+from apps.classification.breeds import BREEDS, LEAST_SHARE
 from apps.engine.core.model import load_pretrained
 from apps.engine.evaluation.calibration import UnknownRule
 from apps.imagenet import imagenet_classes
