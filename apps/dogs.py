@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from apps.classification.breeds import BREEDS, least_share
 from apps.classification.task import ClassificationSettings, ClassificationTask
 from apps.engine.core.settings import Settings, option
 from apps.engine.core.task import PretrainedHead
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from heads import Classifier
 
 VAL_SHARE = 0.2  # of each class, where a folder has no val/
-# Stanford's 120 breeds among ImageNet's classes: all of the dogs but 251, the dalmatian, and three wild ones.
-BREEDS = (*range(151, 251), *range(252, 269), *range(273, 276))
-# Of the probability that the breeds have: 5 % of photos of dogs at most have less (docs/dogs.md).
-LEAST_SHARE = {"mobilenetv1_1.0_224": 0.7, "mobilenetv1_0.5_160": 0.5}
-LEAST_SHARE_OTHERS = 0.2  # of weights that were not measured, and of mobilenetv1_0.25_128
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,13 @@ class Dogs(ClassificationTask[DogsSettings]):
     def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[Classifier]:
         """The breeds of an ImageNet classifier, its other classes as one; or a classifier of other classes.
 
-        A photo shows no dog where all breeds together have less than :data:`LEAST_SHARE` of the probability.
+        A photo shows no dog where all breeds together have less than :func:`least_share` of the probability.
 
         Raises:
             ValueError: the weights bring no classifier.
         """
-        from apps.imagenet import imagenet_classes
         from backbone.pretrained import IMAGENET
+        from datasets.classification.imagenet import imagenet_classes
         from heads import Classifier
 
         custom, stride = tuple(weights.info.classes), max(channels)
@@ -76,6 +72,5 @@ class Dogs(ClassificationTask[DogsSettings]):
             channels[stride], len(BREEDS), stride=stride, num_others=len(names) - len(BREEDS)
         )
         head.linear.load_state_dict({key: value[order] for key, value in weights.classifier.items()})
-        least = LEAST_SHARE.get(weights.info.name, LEAST_SHARE_OTHERS)
-        rule = {"score": "known_share", "threshold": least}
+        rule = {"score": "known_share", "threshold": least_share(weights.info.name)}
         return PretrainedHead(head, tuple(names[row] for row in BREEDS), {"unknown": rule})

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from apps.classification.breeds import BREEDS, least_share
 from apps.classification.task import ClassificationSettings, ClassificationTask
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import PretrainedHead
 
 if TYPE_CHECKING:
+    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.spec import HeadSpec
     from backbone import Weights
     from datasets.base import ImageDataset
     from heads import Classifier
@@ -70,6 +73,13 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
         head = self.head(channels, classes)
         head.linear.load_state_dict(weights.classifier)
         return PretrainedHead(head, classes, {})
+
+    def head_spec(self, head: Classifier, config: RunConfig) -> HeadSpec:
+        """Logits of the classes, and which of them are breeds."""
+        from apps.engine.core.spec import HeadSpec
+
+        breeds = {"rows": list(BREEDS), "least": least_share(config.backbone.name)}
+        return HeadSpec.of("classes", config, ("logits",), breeds=breeds)
 
 
 def imagenet_classes() -> tuple[str, ...]:

@@ -66,7 +66,12 @@ def detect(context: click.Context, /, paths: tuple[Path, ...], classes: str | No
     """Find objects on photos, or on all photos in folders: one JSON line each."""
     from apps.objects.detect import detect as answers
 
-    if (rest["checkpoint"] is None) == (rest["weights"] is None):
-        raise click.UsageError("give either --checkpoint RUN or --weights W")
+    if rest["checkpoint"] is not None and rest["weights"] is not None:
+        raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
+    if rest["checkpoint"] is None and rest["weights"] is None:
+        from apps.engine.core.console import Console
+        from apps.zoo.defaults import default_weights
+
+        rest["weights"] = default_weights("objects", Console())
     wanted = [part.strip() for part in (classes or "").split(",") if part.strip()]
     emit_images(context, answers(paths, classes=wanted, **rest))

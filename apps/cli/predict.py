@@ -34,11 +34,15 @@ def predict(
     context: click.Context, /, paths: tuple[Path, ...], heads: str | None, model: Path | None,
     allow_separate: bool, **rest: Any,
 ) -> None:
-    """Name what is on photos, or on all photos in folders: one JSON line each."""
+    """Name what is on photos, or on all photos in folders: one JSON line each.
 
-    if [rest["checkpoint"], rest["weights"], heads, model].count(None) != 3:
+    Where no model is named, published weights answer: with ImageNet's classes and, for a dog, its breed, or
+    what --app asks for.
+    """
+    named = 4 - [rest["checkpoint"], rest["weights"], heads, model].count(None)
+    if named > 1:
         raise click.UsageError(
-            "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE"
+            "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE, or none of them"
         )
     if allow_separate and heads is None:
         raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
@@ -46,6 +50,11 @@ def predict(
         raise click.UsageError("--app goes with --weights W or --checkpoint RUN; leave it out")
     if rest["crops"] and rest["checkpoint"] is None and rest["app"] != "attributes":
         raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces, --app attributes")
+    if not named:
+        from apps.engine.core.console import Console
+        from apps.zoo.defaults import default_weights
+
+        rest["weights"] = default_weights(rest["app"] or "imagenet", Console())
     if heads is not None:
         lines = _by_heads(paths, heads, allow_separate, rest)
     elif model is not None:

@@ -49,16 +49,15 @@ def export(
         say: takes a line of words.
 
     Returns:
-        ``{"out", "card", "to", "precision", "bytes", "outputs", "fingerprint", "difference", "seconds"}``
-        for ``onnx`` ``runner``, and with ``validate`` ``figures`` and ``drop`` by head.
+        ``{"out", "card", "to", "precision", "bytes", "outputs", "fingerprint", "difference", "seconds"}``,
+        for ``onnx`` ``runner``, with ``validate`` ``figures`` and ``drop`` by head.
 
     Raises:
         OSError: something is missing, or the file cannot be written.
         ValueError: the runs do not fit together, the options do not, or the loss is above ``max_drop``.
     """
     began = time.monotonic()
-    check_opset(opset)
-    _check(to, precision, calibrate, out)
+    _check(to, precision, calibrate, out, opset)
     photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
     if precision == "int8" and len(photos) < FEW:
         say(f"only {len(photos)} photos to calibrate by: int8 wants some hundred of yours, of every kind")
@@ -83,18 +82,14 @@ def export(
         "out": str(out), "card": str(_card_path(out, to)), "to": to, "precision": precision,
         "bytes": sum(path.stat().st_size for path in written), "outputs": list(made.spec.outputs),
         "fingerprint": made.spec.fingerprint, "difference": float(f"{difference:.3g}"), **measured,
-        "seconds": round(time.monotonic() - began, 1),
+        **_runner(out, to, say), "seconds": round(time.monotonic() - began, 1),
     }
     write_text(_card_path(out, to), card(made.spec, answer))
-    if to == "onnx":
-        runner = write_runner(out)
-        answer["runner"] = None if runner is None else str(runner)
-        if runner is None:
-            say(f"{out.with_name(RUNNER)} is no script of ours, so it stays and none is written")
     return answer
 
 
-def _check(to: str, precision: str, calibrate: Path | None, out: Path) -> None:
+def _check(to: str, precision: str, calibrate: Path | None, out: Path, opset: int) -> None:
+    check_opset(opset)
     if precision == "int8" and calibrate is None:
         raise ValueError("int8 takes its ranges from photos: give --calibrate DIR with some hundred of yours")
     if to == "torch" and precision != "fp32":
@@ -172,6 +167,15 @@ def _write(
     if to == "web":
         return write_page(proto, made.spec, out), model
     return [write_onnx(proto, out)], model
+
+
+def _runner(out: Path, to: str, say: Callable[[str], None]) -> dict[str, Any]:
+    if to != "onnx":
+        return {}
+    runner = write_runner(out)
+    if runner is None:
+        say(f"{out.with_name(RUNNER)} is no script of ours, so it stays and none is written")
+    return {"runner": None if runner is None else str(runner)}
 
 
 def write_runner(out: Path) -> Path | None:

@@ -180,7 +180,13 @@ def read_classes(head: Head, outputs: Outputs, top: int, _size: Any) -> Answer:
     if rule:
         unknown = SCORES[rule["score"]](logits, rule.get("temperature", 1.0)) < rule["threshold"]
     shown = [{"name": head["classes"][n], "probability": round(float(chances[n]), 6)} for n in order]
-    return {"predictions": shown, "unknown": unknown}
+    answer: Answer = {"predictions": shown, "unknown": unknown}
+    breeds = head["extra"].get("breeds")
+    if breeds and softmax(logits)[breeds["rows"]].sum() >= breeds["least"]:
+        among = softmax(logits[breeds["rows"]])
+        name = head["classes"][breeds["rows"][int(among.argmax())]]
+        answer["breed"] = {"name": name, "probability": round(float(among.max()), 6)}
+    return answer
 
 
 def read_attributes(head: Head, outputs: Outputs, _top: int, _size: Any) -> Answer:

@@ -130,6 +130,7 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     known = known_weights(path)
     source = _with_options(source, options, known)
     columns = None if source.detector is None else find_columns(source, options.labels)
+    classes = class_line(source, options.labels, known)
     _check_out(path, out)
     for note in source.notes:
         console.warn(note)
@@ -141,7 +142,7 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
             "file does, but batch-norm that trains would collapse; keep it frozen, or import with photos"
         )
     measured = _measured(source, slots, pixels) if pixels is not None and source.folded else None
-    metadata = _metadata(source, options, known, width, resolution, measured is not None)
+    metadata = _metadata(source, options, known, width, resolution, classes, measured is not None)
     state = to_state(source, slots, measured)
     if columns is not None:
         state |= to_head_state(source, columns)
@@ -222,7 +223,7 @@ def _measured(source: Source, slots: tuple[Slot, ...], pixels: Tensor) -> Any:
 
 def _metadata(
     source: Source, options: ImportOptions, known: Registered | None, width: float, resolution: int,
-    measured: bool,
+    classes: str, measured: bool,
 ) -> dict[str, str]:
     """What travels with the weights; every value is text."""
     results = dict(source.declared)
@@ -233,7 +234,7 @@ def _metadata(
     values = results | {
         "input": str(source.input), "width": repr(float(width)),
         "padding": source.padding, "resolution": str(resolution), "act": source.activation,
-        "classes": class_line(source, options.labels, known),
+        "classes": classes,
         "source": options.source or origin,
         "licence": options.licence or licence, "batch_norm": batch_norm,
         "calibrated": "false" if batch_norm == "identity" else "true",

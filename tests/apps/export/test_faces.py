@@ -14,9 +14,9 @@ from page_support import Visit, served, web_page
 from support import Cli
 
 from apps.engine.core.spec import HeadSpec, ModelSpec
-from apps.faces.extraction.graphs import OUTPUTS, networks, usage
 from apps.faces.extraction.embedder import load_face_model
 from apps.faces.extraction.extractor import Extraction, FaceExtractor
+from apps.faces.extraction.graphs import OUTPUTS, networks, usage
 from apps.faces.extraction.sources import find_sources
 from apps.faces.verification.protocol import Operating
 from apps.faces.verification.thresholds import write_thresholds

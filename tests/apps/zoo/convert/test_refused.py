@@ -25,7 +25,7 @@ class Bad:
 
     @staticmethod
     def of_another_activation(path: Path) -> None:
-        write_float(path, trained(), activation=tflite.ActivationFunctionType.RELU)
+        write_float(path, trained(), activation=tflite.ActivationFunctionType.TANH)
 
     @staticmethod
     def too_short(path: Path) -> None:
@@ -131,7 +131,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 
 
 @pytest.mark.parametrize(("make", "word"), [
-    (Bad.of_another_network, "operator 27 is ADD"), (Bad.of_another_activation, "has activation RELU;"),
+    (Bad.of_another_network, "operator 27 is ADD"), (Bad.of_another_activation, "has activation TANH;"),
     (Bad.too_short, "25 convolutions"), (Bad.of_other_channels, r"convolution 5 "),
     (Bad.cut_off_tflite, "not a whole TFLite file"), (Bad.cut_off_h5, "not a whole HDF5 file"),
     (Bad.cut_off_pt, "not a whole PyTorch file"), (Bad.h5_of_others, "layer_names"),
