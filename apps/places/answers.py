@@ -111,7 +111,8 @@ def _merged(shown: Ids, probabilities: Floats) -> tuple[Ids, Floats, Ints]:
     distinct, member = np.unique(shown, return_inverse=True)
     descending = np.argsort(-probabilities, kind="stable")
     _, first = np.unique(member[descending], return_index=True)
-    return distinct, np.bincount(member, weights=probabilities), descending[first]
+    sums: Floats = np.bincount(member, weights=probabilities).astype(np.float64)
+    return distinct, sums, descending[first].astype(np.int64)
 
 
 def describe(

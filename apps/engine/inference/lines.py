@@ -64,7 +64,7 @@ def predict(
     asked = how.get("app")
     if is_run or asked is not None:
         name = run_values(Path(source), app=asked, weights=False)["app"] if is_run else asked
-        task = load_task(name)
+        task = load_task(str(name))
         check_options([task], top=top, tta=how.get("tta"), crops=crops)
         if task.file_predictor is not None:
             more: dict[str, Any] = {"crops": crops} if "crops" in task.predict_options else {}

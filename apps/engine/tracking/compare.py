@@ -50,7 +50,9 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
 def _check_names(run: Run) -> None:
     """Raise UnknownMetricError where the table of a run's application lacks one of its metrics."""
     table = metric_table(run)
-    for name in run.metrics if table else ():
+    if table is None:
+        return
+    for name in run.metrics:
         try:
             table[name]
         except UnknownMetricError as err:
