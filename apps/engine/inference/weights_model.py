@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from apps.engine.core.files import sha256_of
-from apps.engine.core.user_cache import cached
+from apps.engine.core.files import cached, sha256_of
 from backbone.storage import SUFFIX, on_disk
 
 FORMAT = 1  # raised when the same weights are to be written otherwise

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from apps.engine.core.files import sha256_of
+from apps.engine.core.files import cached, sha256_of
 from apps.engine.core.run_values import EXPORTED, MODEL, run_values
-from apps.engine.core.user_cache import cached
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.model_file import load_onnx
 from apps.engine.inference.weights_model import weights_file

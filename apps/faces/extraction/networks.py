@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import sha256_of
-from apps.engine.core.user_cache import cached
+from apps.engine.core.files import cached, sha256_of
 from apps.faces.extraction.mtcnn import INPUT, OUTPUTS, SIDES
 
 FORMAT = 1  # raised when the same weights are to be written otherwise

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from apps.engine.core.console import Console
-from apps.engine.core.files import sha256_of
+from apps.engine.core.files import cached, sha256_of
 from apps.engine.core.spec import INPUT
-from apps.engine.core.user_cache import cached
 from apps.engine.inference.model_file import onnx_session
 from apps.faces.extraction.mtcnn import Cascade, Faces, Floats, nms
 from apps.faces.extraction.networks import cascade_networks
