@@ -126,7 +126,7 @@ def test_weights_answer_are_evaluated_and_exported_by_the_command_line(
 
 
 @pytest.mark.parametrize(("arguments", "word"), [
-    (("detect", "{photo}"), "give either --checkpoint RUN or --weights W"),
+    (("detect", "{photo}", "--weights", "{weights}", "--checkpoint", "x"), "give either --checkpoint RUN or"),
     (("evaluate", "objects", "--weights", "{weights}"), "--weights needs the photos and boxes"),
     (("evaluate", "objects", "--data", "{data}"), "give one of --checkpoint RUN, --weights W"),
 ])
