@@ -189,8 +189,8 @@ def _cells(moves: Floats, chances: Floats, scale: float) -> tuple[Floats, Floats
 def _moved(boxes: Floats, moves: Floats, more: int) -> Floats:
     """Boxes by shares of their sides, which count ``more`` pixels than lie between the corners."""
     sides = boxes[:, 2:] - boxes[:, :2] + np.float32(more)
-    result: Floats = boxes + moves * np.concatenate([sides, sides], axis=1)
-    return result
+    moved: Floats = boxes + moves * np.concatenate([sides, sides], axis=1)
+    return moved
 
 
 def _squared(boxes: Floats) -> Floats:
