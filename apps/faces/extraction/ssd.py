@@ -91,7 +91,8 @@ def _looked(session: Any, side: int, pixels: NDArray[np.uint8]) -> tuple[Floats,
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     square = np.zeros((1, side, side, 3), np.uint8)  # the aspect is kept, the rest stays black
-    square[0, : size[1], : size[0]] = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
+    small = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
+    square[0, : size[1], : size[0]] = np.asarray(small)
     boxes, scores = session.run(None, {INPUT: square})
     good = scores[0, :, 0] > MIN_SCORE
     edge = np.array([width, height, width, height], np.float32)
