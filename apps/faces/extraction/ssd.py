@@ -24,6 +24,7 @@ from backbone.pretrained import FACE_SSD
 # of 40 px with 20. The network was trained on the last; large faces are found best in the first.
 SQUARES = {160: 320, 320: 640, 512: 1 << 16}
 MIN_SCORE = 0.15  # of a box that MTCNN's last network is to look at
+MIN_PROBABILITY = 0.8  # of that network: finds every face of group photos, and none where nobody is
 NMS_THRESH, MOST = 0.3, 200
 FORMAT = 1  # raised when the same weights are to be written otherwise
 

@@ -14,7 +14,8 @@ from PIL import Image
 from support import ROOT, Cli
 
 from apps.faces.extraction.detector import Detector
-from apps.faces.extraction.ssd import SQUARES, SSDFinder, ssd_networks
+from apps.faces.extraction.extractor import make_detector
+from apps.faces.extraction.ssd import SQUARES, ssd_networks
 from backbone.pretrained import FACE_SSD
 from backbone.storage import weights_cache
 
@@ -33,7 +34,7 @@ def networks(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def detector(networks: dict[int, Path]) -> Detector:
-    return Detector(finder=SSDFinder.load())
+    return make_detector("ssd")
 
 
 @pytest.fixture(scope="module")
