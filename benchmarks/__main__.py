@@ -13,8 +13,8 @@ BENCHMARKS = {
     "places": "benchmarks.places", "attributes": "benchmarks.attributes",
     "objects": "benchmarks.objects", "detectors": "benchmarks.detectors",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
-    "face-detectors": "benchmarks.face_detectors", "no-dog": "benchmarks.no_dog",
-    "heads": "benchmarks.heads", "sex-and-age": "benchmarks.sex_and_age",
+    "face-detectors": "benchmarks.face_detectors",
+    "heads": "benchmarks.heads", "no-dog": "benchmarks.no_dog", "sex-and-age": "benchmarks.sex_and_age",
     "export": "benchmarks.export", "cache": "benchmarks.cache",
 }
 

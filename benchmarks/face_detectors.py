@@ -17,9 +17,8 @@ NAMES = ("mtcnn", "ssd")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """``--photos DIR ...``, ``--threshold P``, ``--rounds N``."""
+    """``--photos DIR ...``, ``--rounds N``."""
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="photos, and folders of them")
-    parser.add_argument("--threshold", type=float, help="least probability of the SSD  [default: its own]")
     parser.add_argument("--rounds", type=int, default=1, help="times that each photo is looked at")
 
 
@@ -27,11 +26,10 @@ def run(options: argparse.Namespace) -> None:
     """A line a detector for each of the places, as a table in Markdown."""
     import torch
 
-    from apps.faces.extraction.detector import Detector
-    from apps.faces.extraction.ssd import MIN_PROBABILITY, SSDDetector
+    from apps.faces.extraction.extractor import make_detector
 
     torch.set_num_threads(1)
-    finders = (Detector(), SSDDetector(min_probability=options.threshold or MIN_PROBABILITY))
+    finders = (make_detector("mtcnn"), make_detector("ssd"))
     titles = ("photos", "detector", "face in the centre", "boxes", "of both", "ms CPU a photo", "slowest")
     sys.stdout.write(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|\n")
     for place in options.photos:

@@ -14,11 +14,10 @@ from PIL import Image
 from apps.engine.core.console import Console
 from apps.faces import NO_FACE
 from apps.faces.extraction.align import Quality, align_face, pose, sharpness, square_crop
-from apps.faces.extraction.detector import Detector
+from apps.faces.extraction.detector import DetectionError, Detector, Face
 from apps.faces.extraction.embedder import Align
-from apps.faces.extraction.face import DetectionError, Face, FaceDetector
 from apps.faces.extraction.sources import Opened, Source, Stamp, open_source
-from apps.faces.extraction.ssd import SSDDetector, detector_files
+from apps.faces.extraction.ssd import MIN_PROBABILITY, SSDFinder
 from datasets.image_io import BadImageError
 
 Which = Literal["all", "largest", "one"]
@@ -79,7 +78,7 @@ class FaceExtractor:
     resolution: int
     which: Which = "all"
     align: Align = "five-point"
-    detector: FaceDetector = field(default_factory=Detector)
+    detector: Detector = field(default_factory=Detector)
 
     def __call__(self, source: Source) -> Extraction:
         """Look at one photo; whatever is wrong with it is told, not raised."""
@@ -125,7 +124,7 @@ def _rated(opened: Opened, face: Face, crop: Image.Image, turned: float) -> tupl
 
 def make_detector(
     name: DetectorName, align: Align = "five-point", console: Console | None = None
-) -> FaceDetector:
+) -> Detector:
     """What finds faces.
 
     Args:
@@ -138,7 +137,7 @@ def make_detector(
     """
     if name == "mtcnn" or align == "none":
         return Detector()
-    return SSDDetector(detector_files(console))
+    return Detector(finder=SSDFinder.load(console), min_probability=MIN_PROBABILITY)
 
 
 def in_order(work: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:

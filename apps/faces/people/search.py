@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from apps.engine.core.console import Console
+from apps.faces.extraction.detector import Detector
 from apps.faces.extraction.embed_faces import Order, embed_faces
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors, load_face_model
 from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, make_detector
-from apps.faces.extraction.face import FaceDetector
 from apps.faces.extraction.sources import Source
 from apps.faces.extraction.table import read_about
 from apps.faces.people.gallery import Gallery, Match
@@ -31,7 +31,7 @@ class Query:
     vectors: Vectors
 
 
-def embed_photo(path: Path, model: FaceModel, align: Align, detector: FaceDetector) -> Query:
+def embed_photo(path: Path, model: FaceModel, align: Align, detector: Detector) -> Query:
     """All faces of one photo as vectors.
 
     Args:
