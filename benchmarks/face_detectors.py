@@ -26,11 +26,10 @@ def run(options: argparse.Namespace) -> None:
     """A line a detector for each of the places, as a table in Markdown."""
     import torch
 
-    from apps.faces.extraction.detector import Detector
-    from apps.faces.extraction.ssd import SSDFinder
+    from apps.faces.extraction.extractor import make_detector
 
     torch.set_num_threads(1)
-    finders = (Detector(), Detector(finder=SSDFinder.load()))
+    finders = (make_detector("mtcnn"), make_detector("ssd"))
     titles = ("photos", "detector", "face in the centre", "boxes", "of both", "ms CPU a photo", "slowest")
     sys.stdout.write(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|\n")
     for place in options.photos:

@@ -43,10 +43,10 @@ def run(options: argparse.Namespace) -> None:
 def breed_shares(weights: str, photos: list[Path]) -> list[float]:
     """The probability of all breeds together on each photo."""
     from apps.engine.evaluation.calibration import known_share
+    from apps.engine.inference.predictor import load
     from apps.engine.inference.preprocess import read_square
-    from apps.engine.inference.torch_engine import load_torch_engine
 
-    engine = load_torch_engine((("", weights),), app="dogs")
+    engine = load(weights, app="dogs", device="cpu").loaded
     spec, shares = engine.spec, []
     for path in photos:
         pixels, _ = read_square(path, spec.resolution, spec.crop, spec.resize)

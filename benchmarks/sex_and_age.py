@@ -47,13 +47,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write one JSON object: accuracy of sex and error of age, over all and by group."""
-    from apps.engine.inference.lines import predict
+    from apps.faces.extraction.crops import predict_faces
 
     with (options.data / "labels.csv").open(encoding="utf-8", newline="") as file:
         labels = {row["image"]: row for row in csv.DictReader(file)}
     portraits, without = [], 0
     paths = [options.data / "images" / name for name in labels]
-    for line in predict(paths, options.weights, is_run=False, app="attributes"):
+    for line in predict_faces(paths, checkpoint=Path(options.weights), app="attributes", precision="fp32"):
         if "error" in line:
             without += 1
         elif line["face"] == 0:  # the largest

@@ -273,8 +273,9 @@ def overlap(one: Any, other: Any) -> float:
 
 
 def read_detections(head: Head, outputs: Outputs, top: int, size: tuple[int, int]) -> Answer:
-    """Objects of final boxes (N, 4) on the square, scores (N,) and labels (N,), best first."""
+    """Objects of final boxes (N, 4) on the square, scores (N,) and labels (N,), best first; 0 is none."""
     boxes, scores, labels = (np.asarray(output[0]) for output in outputs)
+    least = head["extra"].get("shown", head["extra"]["threshold"])
     width, height = (max(size),) * 2 if head["extra"]["resize"] == "pad" else size
     scale = np.array([width, height, width, height]) / head["extra"]["size"]
     places = (boxes.astype(np.float64) * scale).clip(0, np.array([*size, *size]))
@@ -282,7 +283,7 @@ def read_detections(head: Head, outputs: Outputs, top: int, size: tuple[int, int
         {"name": head["classes"][label], "score": round(float(score), 4),
          "box": [round(x, 1) for x in box]}
         for box, score, label in zip(places.tolist(), scores, labels, strict=True)
-        if score >= head["extra"]["shown"]
+        if score >= least and score > 0
     ]  # fmt: skip
     return {"objects": objects[:top]}
 

@@ -16,7 +16,7 @@ from apps.faces.extraction.align import Quality, align_face, pose, sharpness, sq
 from apps.faces.extraction.detector import DetectionError, Detector, Face
 from apps.faces.extraction.embedder import Align
 from apps.faces.extraction.sources import Opened, Source, Stamp, open_source
-from apps.faces.extraction.ssd import SSDFinder
+from apps.faces.extraction.ssd import MIN_PROBABILITY, SSDFinder
 from datasets.image_io import BadImageError
 
 Which = Literal["all", "largest", "one"]
@@ -136,7 +136,7 @@ def make_detector(
     """
     if name == "mtcnn" or align == "none":
         return Detector()
-    return Detector(finder=SSDFinder.load(console))
+    return Detector(finder=SSDFinder.load(console), min_probability=MIN_PROBABILITY)
 
 
 def in_order(work: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:

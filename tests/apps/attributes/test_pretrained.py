@@ -31,7 +31,7 @@ def face_network(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_the_head_computes_what_the_files_layers_say(face_network: Path) -> None:
     _, model, config = load_pretrained(str(face_network), app="attributes")
     assert config.classes == ("Male", "age:100") and config.backbone.preprocessing.crop == 1.0
-    images, state = torch.rand(3, 3, 64, 64), load_file(face_network)
+    images, state = torch.randint(0, 256, (3, 3, 64, 64)) / 255, load_file(face_network)
     with torch.inference_mode():
         logits = model(images)["attributes"]
         pooled = model.backbone(images)[32].mean(dim=(2, 3))

@@ -25,8 +25,8 @@ def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[Pre
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     unknown, breeds = unknown_flags(head.calibration.get("unknown"), logits), _breeds(head, logits)
     return [
-        ClassPrediction(tuple(ClassScore(head.classes[i], float(row[i])) for i in best.tolist()), flag, breed)
-        for row, best, flag, breed in zip(probabilities, order, unknown, breeds, strict=True)
+        ClassPrediction(tuple(ClassScore(head.classes[i], float(row[i])) for i in best.tolist()), odd, breed)
+        for row, best, odd, breed in zip(probabilities, order, unknown, breeds, strict=True)
     ]
 
 
