@@ -10,9 +10,9 @@ import torch
 from timm import create_model
 from torch import nn
 
+from apps.engine.inference.graph.model import Plan, plan
 from apps.engine.inference.model_file import ModelFile
-from apps.export.graph.model import Plan, plan
-from apps.export.parity import figures
+from apps.export.accuracy import figures
 from backbone import register_timm_models
 from backbone.weights import load_weights
 from benchmarks.export_sides import load_form

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import Calibration, RunConfig
@@ -92,6 +93,10 @@ class TaskDefaults(Generic[S, H]):
         from apps.engine.core.spec import HeadSpec
 
         return HeadSpec.of(self.name, config, ("output",))
+
+    def graph_head(self, head: H) -> nn.Module:
+        """The head itself."""
+        return head
 
     def calibrate(self, raw: Any) -> tuple[Any, Calibration, Mapping[str, float]]:
         """Nothing is calibrated."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from apps.engine.core.spec import INPUT
 from apps.engine.inference.model_file import ModelFile
-from apps.export.graph.tail import tail
+from apps.export.tail import tail
 from datasets.image_io import BadImageError, list_photos
 
 PHOTOS = 200  # that the ranges are taken from

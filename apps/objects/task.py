@@ -162,6 +162,22 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
             resize="pad" if square.keep_aspect else "squash", shown=SHOWN,
         )
 
+    def graph_head(self, head: Head) -> Any:
+        """An SSD with its boxes decoded.
+
+        Raises:
+            ValueError: the head is a Faster R-CNN.
+        """
+        from apps.engine.inference.graph.boxes import DecodedSSD
+        from heads import SSD
+
+        if not isinstance(head, SSD):
+            raise ValueError(
+                "objects of --head frcnn300, frcnn600 and frcnn-fpn cannot be exported, those of ssd300 can: "
+                "leave this run out, or finetune objects with --head ssd300"
+            )
+        return DecodedSSD(head)
+
     def report(self, folder: Path, inputs: ReportInputs[DetectionEvaluation]) -> list[Path]:
         """``report.html``: metrics, precision against recall, errors, best and worst images."""
         from apps.objects.report import write_objects_report

@@ -188,6 +188,12 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
 
         return HeadSpec.of("cells", config, ("log_probabilities",))
 
+    def graph_head(self, head: GeoCells) -> nn.Module:
+        """One table of log-probabilities, over the finest cells."""
+        from apps.places.cells.graph import FinestCells
+
+        return FinestCells(head)
+
     def calibrate(self, raw: PlaceEvaluation) -> tuple[PlaceEvaluation, Calibration, dict[str, float]]:
         """A temperature for the probabilities, fitted on these photos."""
         from dataclasses import replace

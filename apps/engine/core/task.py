@@ -201,6 +201,15 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
     def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
         """What the head's outputs mean, so that one decoder a kind of head reads what is kept."""
 
+    def graph_head(self, head: H) -> nn.Module:
+        """The trained head as it stands in an exported graph, with what follows its layers there.
+
+        One whose outputs mean something else than :meth:`head_spec` says has a ``describe``.
+
+        Raises:
+            ValueError: such a head cannot be exported.
+        """
+
     def calibrate(self, raw: E) -> tuple[E, Calibration, Mapping[str, float]]:
         """The calibrated evaluation, what to keep of the calibration, and metrics it must not flatter."""
 

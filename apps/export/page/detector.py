@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from apps.export.formats import OPSET, quiet, without_paths
+from apps.engine.inference.graph.onnx_file import OPSET, quiet, without_paths
 from apps.faces.extraction.align import TEMPLATE
 from apps.faces.extraction.detector import LEAST_PX, MIN_FACE_PX, MIN_PROBABILITY, SEARCH_PX
 

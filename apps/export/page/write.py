@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.engine.core.files import LOCK, exclusive, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
-from apps.export.formats import write_onnx
+from apps.engine.inference.graph.onnx_file import write_onnx
 from apps.export.page.detector import networks, usage
 
 WEB = Path(__file__).resolve().parents[3] / "web"

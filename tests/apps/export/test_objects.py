@@ -18,11 +18,11 @@ from support import Cli
 from apps.engine.core.model import load_run
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode.boxes import decode, decode_detections, suppressed
+from apps.engine.inference.graph.model import resize_of
 from apps.engine.inference.model_file import load_model, predict
 from apps.engine.inference.predictions import ObjectsPrediction
 from apps.engine.inference.preprocess import square
-from apps.export.graph.model import resize_of
-from apps.export.parity import figures
+from apps.export.accuracy import figures
 from heads.detections import nms as nms_in_torch
 
 

@@ -15,7 +15,6 @@ from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.spec import RESIZES, HeadSpec, ModelSpec
 from backbone import Backbone, inference_model
-from heads import SSD, Classifier, Embedding, FasterRCNN, FasterRCNNPyramid, GeoCells, MultiLabelClassifier
 
 LIBRARIES = ("torch", "onnx", "onnxruntime")
 Loaded = tuple[Any, Any, RunConfig]
@@ -152,7 +151,7 @@ def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: s
     for task, model, config in parts:
         name = free_name(config.app, heads)
         trained = model.heads[config.app]
-        heads[name] = ready(trained)
+        heads[name] = task.graph_head(trained)
         specs.append(describe(name, task, trained, heads[name], config))
     _, model, config = parts[0]
     seen = config.backbone.preprocessing
@@ -193,30 +192,6 @@ class GraphHead(Protocol):
         """What its outputs mean, from what the trained head's mean."""
 
 
-def ready(head: Any) -> Any:
-    """The head as it is exported: with what follows its layers, where its raw output means nothing alone.
-
-    Raises:
-        ValueError: heads of this kind cannot be exported.
-    """
-    if isinstance(head, GeoCells):
-        from apps.export.graph.cells import FinestCells
-
-        return FinestCells(head)
-    if isinstance(head, SSD):
-        from apps.export.graph.boxes import DecodedSSD
-
-        return DecodedSSD(head)
-    if isinstance(head, FasterRCNN | FasterRCNNPyramid):
-        raise ValueError(
-            "objects of --head frcnn300, frcnn600 and frcnn-fpn cannot be exported, those of ssd300 can: "
-            "leave this run out, or finetune objects with --head ssd300"
-        )
-    if not isinstance(head, Classifier | Embedding | MultiLabelClassifier):
-        raise ValueError(f"heads of {type(head).__name__} cannot be exported yet; leave this run out")
-    return head
-
-
 def describe(name: str, task: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
     """What the outputs of a head mean, as it stands in the graph.
 
@@ -224,7 +199,7 @@ def describe(name: str, task: Any, head: Any, graph_head: Any, config: RunConfig
         name: of the head in the model.
         app: its application.
         head: as trained.
-        graph_head: as :func:`ready` made it.
+        graph_head: as :meth:`apps.engine.core.task.Task.graph_head` made it.
         config: of its run.
     """
     spec: HeadSpec = task.head_spec(head, config)
