@@ -197,7 +197,7 @@ def describe(name: str, task: Any, head: Any, graph_head: Any, config: RunConfig
 
     Args:
         name: of the head in the model.
-        app: its application.
+        task: its task.
         head: as trained.
         graph_head: as :meth:`apps.engine.core.task.Task.graph_head` made it.
         config: of its run.

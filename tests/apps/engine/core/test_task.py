@@ -20,6 +20,7 @@ REFLECTION = {  # getattr on a module, a dataclass of one's own, a library's obj
     "apps/engine/core/registry.py", "apps/engine/core/settings.py", "apps/engine/core/machine.py",
     "apps/engine/data/loader.py", "apps/engine/data/transforms.py",
     "apps/engine/inference/decode/__init__.py", "apps/engine/inference/engines.py",
+    "apps/engine/inference/graph/model.py",
     "apps/engine/tracking/compare.py", "apps/engine/tracking/runs.py",
     "apps/engine/training/optim/layer_decay.py", "apps/engine/training/optim/optimizers.py",
 }
