@@ -1,4 +1,4 @@
-"""The photos of a split, their labels and what the student is taught of them."""
+"""The photos of a split, their labels and what the student learns of them."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def mixed(labels: Values, values: Values, weight: float) -> Values:
 
 
 def _check_varied(photos: MultiLabelDataset, layout: Layout, split: str) -> None:
-    """Refuse what is the same, or unknown, on all training photos; tell of what is to judge by."""
+    """Refuse what is the same, or unknown, on all training photos; tell of what is to evaluate on."""
     faults = []
     for n, name in enumerate(layout.names):
         column = photos.columns[:, n]

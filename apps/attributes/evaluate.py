@@ -47,7 +47,7 @@ def evaluate_run(
         console: where words and progress go.
 
     Returns:
-        ``{"app", "n", "metrics", "intervals", "groups", "skipped", "judged_by"}``, the last ``labels``, or
+        ``{"app", "n", "metrics", "intervals", "groups", "skipped", "evaluated_by"}``, the last ``labels``, or
         ``teacher`` where there are none, and with a teacher ``"teacher"``, see
         :func:`emulation`.
 
@@ -70,7 +70,7 @@ def evaluate_run(
     if settings.teacher is not None:
         title += ", evaluated by its teacher's decisions"
     answer = _answer(result, report, title, skipped, console)
-    answer["judged_by"] = "labels" if settings.teacher is None else "teacher"
+    answer["evaluated_by"] = "labels" if settings.teacher is None else "teacher"
     if teacher is not None:
         layout = Layout.of(photos.classes)
         trained = distilled_columns(replace(settings, teacher=teacher), photos, layout, console)

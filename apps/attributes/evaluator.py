@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 DRAWS = 400
 INTERVAL = (2.5, 97.5)
-HALVES = 2  # thresholds are judged on people that they were not chosen on
+HALVES = 2  # thresholds are evaluated on people that they were not chosen on
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,9 @@ def _of_celeba(
 
 
 def _unknown_here(where: str, there: list[str], wanted: list[str]) -> str:
-    """What is told of the attributes that only the teacher speaks of."""
+    """What is said of the attributes that only the teacher speaks of."""
     lacking = [name for name in wanted if name not in there]
-    return f"{where} has no {listed(lacking)}: only the teacher speaks of it, and nothing judges it"
+    return f"{where} has no {listed(lacking)}: only the teacher speaks of it, and nothing evaluates it"
 
 
 def _spread(
@@ -124,7 +124,7 @@ def _spread(
 
 
 def _constant(photos: MultiLabelDataset) -> list[str]:
-    """The attributes that a part of CelebA cannot teach; all of them stay where there is no other."""
+    """The attributes that a part of CelebA has the same everywhere; all stay where there is no other."""
     same = (photos.values == photos.values[0]).all(axis=0)
     return [] if same.all() else [name for name, item in zip(photos.classes, same, strict=True) if item]
 

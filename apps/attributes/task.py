@@ -70,7 +70,7 @@ class AttributesSettings(Settings):
     )
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
     eval_crop: float = option(
-        1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
+        1.0, "share of a photo's side that is seen when it is evaluated", above=0, high=1
     )
     min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
 

@@ -45,7 +45,7 @@ class ClassificationSettings(Settings):
         "none", "balanced: rare classes weigh more in the loss", choices=("none", "balanced")
     )
     tta: str = option(
-        "none", "views of a photo whose answers are averaged when it is judged",
+        "none", "views of a photo whose answers are averaged when it is evaluated",
         choices=("none", "mirror", "ten", "scales"),
     )
     teacher_weight: float = option(0.5, "share of the loss that --teacher gives", low=0, high=1)
@@ -146,7 +146,7 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         Returns:
             The predictions at that temperature, what ``config.json`` keeps, and the figures that would
             flatter if they were taken from the fitted predictions: ``ece`` is cross-fitted, each fold
-            judged with the temperature of the others.
+            evaluated with the temperature of the others.
         """
         from apps.engine.evaluation.calibration import cross_fitted_ece, fit_temperature, fit_unknown_rule
 

@@ -195,7 +195,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
     help="none for face crops, five-point for whole photos",
 )
 @click.option(
-    "--teacher", type=FOLDER, help="file as those of --predictions; TAR is told as a share of its, too"
+    "--teacher", type=FOLDER, help="file as those of --predictions; TAR is given as a share of its, too"
 )
 @click.option(
     "--mirror/--no-mirror", default=False, show_default=True,
@@ -209,7 +209,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
 @_workers
 @click.pass_context
 def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
-    """Judge face models: LFW's protocol, and every photo against every other.
+    """Evaluate face models: LFW's protocol, and every photo against every other.
 
     Several models give a line each, and one table in the report.
     """
@@ -219,7 +219,7 @@ def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
     if not any(value[name] for name in ("checkpoints", "weights", "predictions", "teacher")):
         raise click.UsageError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     if not any(value[name] for name in ("checkpoints", "weights")):
-        why = "is for --checkpoint and --weights: vectors of a file are judged as is"
+        why = "is for --checkpoint and --weights: vectors of a file are evaluated as is"
         refuse_vain(context, ("align", "mirror", "workers"), why)
     for line in evaluate_models(data, console=Console(), **value):
         emit(line)

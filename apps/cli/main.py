@@ -144,7 +144,7 @@ def _evaluate_command(name: str) -> click.Command:
         ),
     ]
     return click.Command(
-        name, params=list(params), callback=run, help=f"Judge a model of {name} on labelled photos."
+        name, params=list(params), callback=run, help=f"Evaluate a model of {name} on labelled photos."
     )
 
 
@@ -167,7 +167,7 @@ cli.add_command(weights_group)
 for command in (*FACE_COMMANDS, *EXPORT_COMMANDS):
     cli.add_command(command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
-evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos.")
+evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Evaluate a model on labelled photos.")
 evaluate_group.add_command(evaluate_attributes)
 evaluate_group.add_command(evaluate_faces)
 evaluate_group.add_command(evaluate_objects)

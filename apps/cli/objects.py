@@ -26,16 +26,16 @@ from apps.cli.output import PRECISION, WORKERS, emit, emit_images, refuse_vain
 def evaluate_objects(
     context: click.Context, /, checkpoint: Path | None, predictions: Path | None, **rest: Any
 ) -> None:
-    """Judge a detector, or a result file of any system, by COCO's figures."""
+    """Evaluate a detector, or a result file of any system, by COCO's figures."""
 
     if (checkpoint is None) == (predictions is None):
         raise click.UsageError("give either --checkpoint RUN or --predictions F")
     if predictions is not None and rest["data"] is None:
-        raise click.UsageError("--predictions needs the photos and boxes to judge by; give --data DIR")
+        raise click.UsageError("--predictions needs the photos and boxes to evaluate on; give --data DIR")
     if predictions is not None and rest["results"] is not None:
         raise click.UsageError("--write-predictions writes the answers of a run; give --checkpoint RUN")
     if predictions is not None:
-        refuse_vain(context, ("workers", "precision"), "is for --checkpoint: predictions are judged as is")
+        refuse_vain(context, ("workers", "precision"), "is for --checkpoint: predictions are evaluated as is")
     from apps.engine.core.console import Console
     from apps.objects.evaluate import evaluate_predictions, evaluate_run
 
@@ -53,7 +53,7 @@ def evaluate_objects(
 @click.option(
     "--threshold", type=SHARE, default=0.3, show_default=True, help="least score"
 )
-@click.option("--classes", help="the only ones told, with commas between")
+@click.option("--classes", help="the only ones reported, with commas between")
 @click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects a photo")
 @WORKERS
 @PRECISION

@@ -32,7 +32,7 @@ _OF_RUNS = (
 @click.option("--cells", type=FOLDER, help="refuse a run that was trained on other cells than these")
 @_LEAST
 @_TEN
-@click.option("--baselines/--no-baselines", default=True, help="judge two simple answers beside the run")
+@click.option("--baselines/--no-baselines", default=True, help="evaluate two simple answers beside the run")
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @click.option("--write-predictions", "predictions_to", type=FOLDER, help="CSV for the answers")
 @WORKERS
@@ -41,7 +41,7 @@ _OF_RUNS = (
 def evaluate_places(
     context: click.Context, /, checkpoint: Path | None, predictions: Path | None, **rest: Any
 ) -> None:
-    """Judge a model of places, or predictions of any system, by kilometres."""
+    """Evaluate a model of places, or predictions of any system, by kilometres."""
     from apps.engine.core.console import Console
     from apps.places.evaluate import evaluate_predictions, evaluate_run
 
@@ -51,7 +51,7 @@ def evaluate_places(
         emit(evaluate_run(checkpoint, console=Console(), **rest))
         return
     assert predictions is not None
-    refuse_vain(context, _OF_RUNS, "is for --checkpoint: predictions are judged as is")
+    refuse_vain(context, _OF_RUNS, "is for --checkpoint: predictions are evaluated as is")
     emit(evaluate_predictions(predictions, data=rest["data"], report=rest["report"], console=Console()))
 
 

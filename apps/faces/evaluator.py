@@ -1,4 +1,4 @@
-"""Vectors of labelled faces, judged: drawn pairs, and all against all."""
+"""Vectors of labelled faces, evaluated: drawn pairs, and all against all."""
 
 from __future__ import annotations
 
@@ -85,4 +85,4 @@ class FaceEvaluation:
 
 
 def _never(*_: object) -> Extraction:
-    raise ValueError("these photos were judged already")
+    raise ValueError("these photos were evaluated already")

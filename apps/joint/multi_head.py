@@ -159,7 +159,7 @@ def predict_heads(
         separate: allow a pass a backbone where the runs do not share one.
         top: how many classes, cells or objects a photo, where there are some; None for 5.
         workers: reading processes; None decides by the cores.
-        tta: views of a photo whose answers are averaged; None for those that each run was judged with.
+        tta: views of a photo whose answers are averaged; None for those that each run was evaluated with.
         precision: ``auto``, ``fp32`` or ``bf16``.
 
     Returns:

@@ -96,7 +96,7 @@ class JointLoader:
         return self._named(name, self.streams[name].source.empty(side))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from ``start`` on; which photos they hold hangs on the number alone."""
+        """The batches of one epoch from ``start`` on; which photos they hold depends on the number alone."""
         done = {name: number * count for name, count in self.counts.items()}
         for place, name in enumerate(self.order):
             if place >= start:

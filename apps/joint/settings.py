@@ -1,4 +1,4 @@
-"""What ``joint`` can be told: the options that all tasks share, and those of one task."""
+"""What ``joint`` can be given: the options that all tasks share, and those of one task."""
 
 from __future__ import annotations
 

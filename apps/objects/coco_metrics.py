@@ -152,7 +152,7 @@ def resampled(
 
 
 def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> list[str]:
-    """What is likely a mistake in results that can be judged: a sentence each."""
+    """What is likely a mistake in results that can be evaluated: a sentence each."""
     sizes = {image["id"]: (image["width"], image["height"]) for image in truth["images"]}
     outside = odd = 0
     for result in results:
@@ -172,7 +172,7 @@ def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> li
 
 
 def check_results(results: Any, truth: dict[str, Any], where: str) -> list[dict[str, Any]]:
-    """Results of any system, held against the images and categories that are judged.
+    """Results of any system, held against the images and categories that are evaluated.
 
     Raises:
         ValueError: it is no list of COCO results, or it is of other images or categories.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOVES_NO_BOX = "would move no box with its photo; use --augment for objects"
 USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
-SHOWN = 0.3  # least score that is told unless asked otherwise
+SHOWN = 0.3  # least score that is reported unless asked otherwise
 SIDES = {"ssd300": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
 
 
@@ -46,7 +46,7 @@ METRICS = MetricTable("objects", (
 class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
-    finer_evaluation: ClassVar[bool] = False  # boxes are judged at the size that they are learned at
+    finer_evaluation: ClassVar[bool] = False  # boxes are evaluated at the size that they are learned at
     refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
         ("erase", "randaugment", "jitter"), MOVES_NO_BOX
     )

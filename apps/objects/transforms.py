@@ -33,7 +33,7 @@ class ToSquare:
         return self._placed(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1))
 
     def both(self, pixels: Pixels, target: BoxTarget) -> tuple[Tensor, BoxTarget]:
-        """The photo on its square, and the target as it is: judging is done in the photo's pixels."""
+        """The photo on its square, and the target as it is: evaluation is done in the photo's pixels."""
         return self(pixels), target
 
     def factors(self, width: float, height: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Photos with positions, from EXIF or a table, and the cells that they are taught by."""
+"""Photos with positions, from EXIF or a table, and the cells that they are trained by."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def subset(positions: Positions, rows: Ints) -> Positions:
 def split_of(positions: Positions, share: float, *, by: str, km: float, seed: int) -> tuple[Ints, Ints]:
     """Rows of train and of val, both with photos; neighbours are on one side."""
     if len(positions) < 2:
-        raise ValueError(f"{len(positions)} photo with a position is too few to learn from and judge by")
+        raise ValueError(f"{len(positions)} photo with a position is too few to learn from and evaluate on")
     return split_positions(positions, share, by=by, km=km, seed=seed)
 
 

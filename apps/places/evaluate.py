@@ -1,4 +1,4 @@
-"""``evaluate places``: a run, or anybody's predictions, judged by where photos were taken."""
+"""``evaluate places``: a run, or anybody's predictions, evaluated by where photos were taken."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def check_albums(photos: GeoDataset) -> None:
 
 
 def fit_sequence(known: Features, *, seed: int) -> AlbumNetwork:
-    """Teach an LSTM the true cells of the photos of albums, an album a step.
+    """Train an LSTM on the true cells of the photos of albums, an album a step.
 
     What is kept is the epoch that does best on every fourth album, which nothing is learned from; that may
     be the start, which answers as the model of single photos does.
@@ -233,7 +233,7 @@ def train_sequence(run: Path, task: Any, model: Any, config: RunConfig) -> str:
     write_whole(run / FILE, lambda temporary: save_file(state, temporary, kept))
     evaluated = (
         f"cross-entropy of {count} photos of val's albums {alone:.3f} alone, {together:.3f} in their album"
-        if count else "val has no album to judge it by"
+        if count else "val has no album to evaluate it by"
     )
     return f"sequence model: {evaluated}"
 

@@ -1,4 +1,4 @@
-"""What a head over cells is taught and what its offsets mean: plain tables from a grid."""
+"""What a head over cells learns and what its offsets mean: plain tables from a grid."""
 
 from __future__ import annotations
 

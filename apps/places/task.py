@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datasets.geo.geotagged import GeoDataset
     from heads import GeoCells, MultiHead
 
-MOST_FITTED = 1000  # cells; a regression over more takes longer than teaching the layer
+MOST_FITTED = 1000  # cells; a regression over more takes longer than training the layer
 
 
 METRICS = MetricTable("places", (
@@ -134,7 +134,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
             cells = targets["cells"][:, number].numpy()
             known = cells >= 0
             if not isinstance(layer, FullSoftmax) or layer.out_features > MOST_FITTED:
-                return f"{layer_size(layer)} cells are too many for a regression: they are taught"
+                return f"{layer_size(layer)} cells are too many for a regression: they are trained"
             if len(set(cells[known].tolist())) < 2:
                 return "fewer than two cells have photos: the head starts undecided"
             holder: Any = SimpleNamespace(linear=layer)

@@ -64,7 +64,7 @@ class ImageNetTrain(ImageDataset):
 
 
 class ImageNetVal(ImageDataset):
-    """Photos to judge by; labels are 0 to 999 in the order of the WordNet numbers.
+    """Photos to evaluate on; labels are 0 to 999 in the order of the WordNet numbers.
 
     The photos lie in ``val/WNID/``, in ``WNID/``, or without folders as published (in ``val/`` or the root);
     these need the list of their labels beside them or in the root: a list of WordNet numbers in the order

@@ -82,7 +82,7 @@ class DetectionDataset(ImageDataset):
         classes: names in the order that labels are to have; None for the reader's.
 
     Attributes:
-        transforms: the application's (training, judging) transforms of photo and target together.
+        transforms: the application's (training, evaluation) transforms of photo and target together.
 
     Raises:
         ValueError: there is no box in the whole set, or a box is of a class that is not in ``classes``.
@@ -203,7 +203,7 @@ def as_shown(photo: BoxedPhoto) -> BoxedPhoto:
     """
     try:
         width, height, turn = stored_size(photo.path)
-    except BadImageError:  # told by whoever reads the pixels
+    except BadImageError:  # reported by whoever reads the pixels
         return photo
     if turn not in SIDEWAYS or width == height or (photo.width, photo.height) != (width, height):
         return photo

@@ -42,7 +42,7 @@ class GeoDataset(ImageDataset):
         self.positions, self.cells, self.offsets = positions, cells, offsets
 
     def target(self, index: int) -> dict[str, NDArray[Any]]:
-        """What is to be learned of a photo, and what it is judged by."""
+        """What is to be learned of a photo, and what it is evaluated by."""
         where = np.array([self.positions.lat[index], self.positions.lon[index]])
         results: dict[str, NDArray[Any]] = {"cells": self.cells[index], "position": where}
         return (

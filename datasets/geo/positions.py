@@ -111,7 +111,7 @@ def check_swapped(lat: Floats, lon: Floats, where: str) -> None:
     """Refuse columns that hold each other's numbers, as far as that shows.
 
     It shows where latitudes are beyond 90 degrees and would do as longitudes; a set that lies within 90
-    degrees of (0, 0) cannot be told by its numbers.
+    degrees of (0, 0) cannot be known by its numbers.
 
     Raises:
         ValueError: one in a hundred rows or more would be right the other way round.

@@ -17,7 +17,7 @@ _CHUNK = 2048
 def split_positions(
     positions: Positions, fraction: float, *, by: str = "distance", km: float = 1.0, seed: int = 0
 ) -> tuple[Ints, Ints]:
-    """Which photos are for training and which for judging, the same at every call with the same photos.
+    """Which photos are for training and which for evaluation, the same at every call with the same photos.
 
     Photos within ``km`` of each other stay together, directly or through others between them; with ``by``
     author or folder also all photos of an author or a folder. Photos without an author stay with their
@@ -42,8 +42,8 @@ def split_positions(
     sizes = np.bincount(groups)
     if len(sizes) < 2:
         raise ValueError(
-            f"all {len(positions)} photos hang together by {by} and {km:g} km, so none is left to judge by; "
-            "give a smaller distance or photos from more places"
+            f"all {len(positions)} photos hang together by {by} and {km:g} km, so none is left to evaluate "
+            "on; give a smaller distance or photos from more places"
         )
     chosen = _draw(sizes, fraction * len(positions), seed)
     val = np.isin(groups, chosen)

@@ -195,7 +195,7 @@ def append_metrics(run: Path, row: dict[str, Any]) -> None:
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``, oldest first; none where there is no such file.
 
-    A last line that a crash cut off is left out: its epoch is judged again when the run goes on.
+    A last line that a crash cut off is left out: its epoch is evaluated again when the run goes on.
     """
     path = run / METRICS
     if not path.is_file():

@@ -107,7 +107,7 @@ class Settings:
     jitter: float = option(0.2, "greatest change of brightness, contrast and colour", low=0, high=1)
     randaugment: str | None = option(None, "timm's RandAugment, as in m9-mstd0.5")
     erase: float = option(0.0, "probability that a rectangle of a photo is erased", low=0, high=1)
-    ema: float = option(0.0, "decay of the averaged weights that are judged and kept", low=0, below=1)
+    ema: float = option(0.0, "decay of the averaged weights that are evaluated and kept", low=0, below=1)
     sampling: str = option(
         "all", "all: every photo once an epoch; balanced: every class as often", choices=("all", "balanced")
     )

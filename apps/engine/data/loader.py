@@ -47,7 +47,7 @@ EVAL_BATCH = 64  # images
 
 
 class SeededImages(Dataset[Batch]):
-    """A dataset under a transform whose random choices hang on (seed, epoch, index, repeat) alone."""
+    """A dataset under a transform whose random choices depend on (seed, epoch, index, repeat) alone."""
 
     def __init__(
         self, photos: ImageDataset, transform: PairTransform, seed: int, cache: ImageCache | None
@@ -55,7 +55,7 @@ class SeededImages(Dataset[Batch]):
         self.photos, self.transform, self.seed, self.cache = photos, transform, seed, cache
 
     def __getitems__(self, keys: list[Key]) -> Batch:
-        """The batch of these photos; those that cannot be read are told in ``bad``."""
+        """The batch of these photos; those that cannot be read are listed in ``bad``."""
         builder = BatchBuilder(len(keys), shared=get_worker_info() is not None)
         with seeded() as generators:
             for epoch, index, repeat in keys:
@@ -188,7 +188,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """One thread, and deaf to signals meant for the terminal's foreground: the main process decides."""
+    """One thread, and ignoring signals meant for the terminal's foreground: the main process decides."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):
@@ -199,7 +199,7 @@ def eval_loader(
     photos: ImageDataset, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
     cache: ImageCache | None = None, rank: int = 0, world: int = 1,
 ) -> Loader:
-    """Photos in order as the weights want to see them: for judging and for answering."""
+    """Photos in order as the weights want to see them: for evaluation and for answering."""
     size, crop = preprocessing.resolution, preprocessing.crop
     return Loader(
         photos, photos.transforms[1] if photos.transforms else eval_transform(size, crop),

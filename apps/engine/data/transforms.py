@@ -259,7 +259,7 @@ class seeded:
         return self
 
     def seed(self, *parts: int) -> None:
-        """From here on the choices hang on these numbers alone."""
+        """From here on the choices depend on these numbers alone."""
         value = int(np.random.SeedSequence(parts).generate_state(1)[0])
         random.seed(value)
         np.random.seed(value)

@@ -1,4 +1,4 @@
-"""``evaluate``: a run, or pretrained weights, judged on labelled photos."""
+"""``evaluate``: a run, or pretrained weights, evaluated on labelled photos."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def evaluate(
         split: ``val`` or ``train``.
         report: folder to write ``report.html`` into.
         workers: reading processes; None decides by the cores.
-        tta: views of a photo whose answers are averaged; None for those that the run was judged with.
+        tta: views of a photo whose answers are averaged; None for those that the run was evaluated with.
         precision: ``auto``, ``fp32`` or ``bf16``.
         console: where words and progress go.
 

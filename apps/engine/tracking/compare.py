@@ -17,7 +17,7 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     """The first run beside the others.
 
     Two figures differ by more than chance where their difference is larger than both halves of the
-    95 % intervals put together as independent ones: the root of the sum of their squares. Judged on the
+    95 % intervals put together as independent ones: the root of the sum of their squares. Evaluated on the
     same photos, two runs err together, so the true bound is lower: what passes here passes there.
 
     Args:

@@ -64,7 +64,7 @@ def sorting_direction(name: str, tables: Iterable[MetricTable | None]) -> bool:
     if direction is None:
         apps = ", ".join(dict.fromkeys(table.app for table in there if table is not None))
         raise UnknownMetricError(
-            f"cannot sort by {name!r}: which way it is better is not told by "
+            f"cannot sort by {name!r}: which way it is better is not said by "
             + (f"the metrics of {apps}" if apps else "any application that this version knows")
         )
     return direction

@@ -70,7 +70,7 @@ class Teacher:
         network: images in [0, 1] -> (B, K) logits.
         classes: the teacher's, in the order of its outputs.
         wanted: the student's, in the order of its outputs.
-        resolution: side in px that the teacher was trained or judged at.
+        resolution: side in px that the teacher was trained or evaluated at.
         name: of the teacher, for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The end of a training: calibrate, judge, and write what a person wants to open."""
+"""The end of a training: calibrate, evaluate, and write what a person wants to open."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def precision_used(setup: TrainSetup) -> dict[str, str | int]:
 
 
 def versions() -> dict[str, str]:
-    """Of the interpreter and the libraries that the figures hang on."""
+    """Of the interpreter and the libraries that the figures depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 

@@ -21,7 +21,7 @@ from apps.engine.training.fit import begin, fit, predict_val
 from apps.engine.training.frozen.cached_features import fit_head
 from apps.engine.training.setup import TrainSetup, prepare
 
-# What a resumed run may be told anew; of these only epochs changes the weights, and says so.
+# What a resumed run may be given anew; of these only epochs changes the weights, and says so.
 CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile"}
 
 

@@ -104,7 +104,7 @@ def train_epoch(
     seed: Callable[[int], None] = lambda _step: None,
     on_step: StepHook = lambda _done, _totals: None,
 ) -> MetricAccumulator:
-    """Teach the model one pass over the batches, or the rest of one.
+    """Train the model for one pass over the batches, or the rest of one.
 
     Args:
         train_step: put its model in training mode first.
@@ -114,12 +114,12 @@ def train_epoch(
         done: how many those were.
         epoch_start: updates done before this epoch.
         seed: called before each update with the number of those done in this epoch, so that what is
-            random in one hangs on its place alone.
+            random in one depends on its place alone.
         on_step: called after each update with the number done in this epoch and the totals.
 
     Raises:
         FloatingPointError: a loss term or the gradient is not finite; the message names terms and photos.
-        Stopped: a signal asked for it; every update that ``on_step`` was told of is done.
+        Stopped: a signal asked for it; every update that ``on_step`` was called for is done.
     """
     totals = totals or MetricAccumulator()
     before, start = totals.seconds, time.perf_counter()

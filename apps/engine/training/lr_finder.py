@@ -160,12 +160,12 @@ def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, console: Conso
         clearly, and where its curve is.
 
     Raises:
-        ValueError: a setting does not fit, the head is fitted instead of taught, or the loss broke at once.
+        ValueError: a setting does not fit, the head is fitted instead of trained, or the loss broke at once.
     """
     start = time.perf_counter()
     settings = load_task(name).Settings(**given)
     if settings.freeze and settings.epochs is None:
-        raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
+        raise ValueError("--freeze fits the head, which has no rate; give --epochs to train it instead")
     if settings.weights is not None:
         locate_weights(settings.weights)
     setup, task = prepare(name, settings, writable_folder(out), console, World())

@@ -54,7 +54,7 @@ class SkippedImages:
     """The images that could not be read, each named once.
 
     Args:
-        screen: told of each.
+        console: named each.
         reasons: a sentence an image.
     """
 
@@ -267,7 +267,7 @@ FROZEN = {"min_crop": 0.35, "lr": 3e-3, "backbone_lr": 0.0, "warmup_epochs": 0.0
 def resolve(
     settings: Settings, info: WeightsInfo, *, photos: int, pretrained: bool, sample: bool
 ) -> Settings:
-    """The settings with every None chosen; ``epochs`` stays None where the head is fitted, not taught.
+    """The settings with every None chosen; ``epochs`` stays None where the head is fitted, not trained.
 
     Raises:
         ValueError: the batch is larger than the data or a single photo, or a new backbone is frozen.

@@ -134,7 +134,7 @@ def shared_module(setup: TrainSetup, module: nn.Module) -> nn.Module:
 
 
 def seed_update(seed: int, epoch: int, step: int, rank: int) -> None:
-    """Make what is random in an update hang on its place alone, so that it can be done again."""
+    """Make what is random in an update depend on its place alone, so that it can be done again."""
     value = int(np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1)[0])
     torch.manual_seed(value)
     np.random.seed(value)

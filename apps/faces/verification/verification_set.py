@@ -1,4 +1,4 @@
-"""What faces are judged by: photos, who is on them, which pairs are compared; from any of three layouts."""
+"""What faces are evaluated on: photos, their people, the pairs to compare; from any of three layouts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class VerificationSet:
 def load_verification_set(
     data: Path, *, pairs: Path | None = None, folds: Sequence[int] | None = None, seed: int = 0
 ) -> VerificationSet:
-    """Photos to judge by.
+    """Photos to evaluate on.
 
     Args:
         data: LFW's layout (a folder with ``pairs.txt``), an insightface ``.bin`` file, or a folder with a

@@ -87,7 +87,7 @@ class FeatureLoader:
 
 
 def with_cached_features(setup: TrainSetup) -> tuple[FeatureLoader, FeatureLoader]:
-    """The features of the training photos, plain and augmented, and of those to judge by."""
+    """The features of the training photos, plain and augmented, and of those to evaluate on."""
     s = setup.settings
     if not pools(setup):
         raise ValueError(

@@ -307,7 +307,7 @@ def test_of_a_metric_that_nobody_knows_neither_run_is_called_better(tmp_path: Pa
     assert table[1][2] == "2.000 (+1.000, differs)"
     answer = cli("runs", tmp_path, "--sort", "chirps")
     assert answer.code == 1
-    assert "which way it is better is not told by the metrics of" in answer.last_error
+    assert "which way it is better is not said by the metrics of" in answer.last_error
     assert "cannot sort by 'chirps'" in answer.last_error
     sorted_by_column = cli("runs", tmp_path, "--sort", "app").lines
     assert [run["app"] for run in sorted_by_column] == ["birds", "birds", "dogs"]
