@@ -19,11 +19,11 @@ VAL_SHARE = 0.2  # of each class, where a folder has no val/
 class DogsSettings(ClassificationSettings):
     """Options of ``finetune dogs``."""
 
-    crop: bool = option(False, "cut Stanford Dogs' photos to their annotated box")
+    crop: bool = option(False, "cut Stanford Dogs' images to their annotated box")
 
 
 class Dogs(ClassificationTask[DogsSettings]):
-    """The application: which photos, which head, which figures."""
+    """The application: which images, which head, which figures."""
 
     name: ClassVar[str] = "dogs"
     has_sample: ClassVar[bool] = True

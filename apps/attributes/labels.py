@@ -42,7 +42,7 @@ def labelled_names(data: Path, table: Path | None) -> tuple[str, ...]:
 def labelled(
     settings: Any, split: str, asked: list[str], *, lenient: bool
 ) -> tuple[MultiLabelDataset, Layout]:
-    """The photos of a split with their labels: a column an attribute, then one a group.
+    """The images of a split with their labels: a column an attribute, then one a group.
 
     Args:
         settings: of the application.
@@ -51,7 +51,7 @@ def labelled(
         lenient: names may be missing as long as one is there: a teacher speaks of them.
 
     Raises:
-        OSError: photos or table are missing.
+        OSError: images or table are missing.
         ValueError: they do not fit, or lack a name.
     """
     root = Path(settings.data)
@@ -130,10 +130,10 @@ def _constant(photos: MultiLabelDataset) -> list[str]:
 
 
 def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[MultiLabelDataset, Layout]:
-    """The photos of a folder without a table, and the names that the teacher knows; nothing is known of them.
+    """The images of a folder without a table, and the names that the teacher knows; nothing is known of them.
 
     Raises:
-        OSError: there are no photos, or no teacher is given.
+        OSError: there are no images, or no teacher is given.
         ValueError: there is no such split.
     """
     root = Path(settings.data)

@@ -70,9 +70,11 @@ class AttributesSettings(Settings):
     )
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
     eval_crop: float = option(
-        1.0, "share of a photo's side that is seen when it is evaluated", above=0, high=1
+        1.0, "share of an image's side that is seen when it is evaluated", above=0, high=1
     )
-    min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
+    min_crop: float | None = option(
+        0.7, "least share of an image that a training crop shows", above=0, high=1
+    )
 
     def __post_init__(self) -> None:
         if self.preset == "paper":
@@ -119,7 +121,7 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
         return self.settings.eval_crop
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> MultiLabelDataset:
-        """The photos of a split; in ``train`` with the teacher's answers where there is one."""
+        """The images of a split; in ``train`` with the teacher's answers where there is one."""
         from apps.attributes.data import attribute_split
 
         return attribute_split(self.settings, split, classes=classes)

@@ -1,4 +1,4 @@
-"""What applications that name one class a photo have in common: head, terms, figures, report."""
+"""What applications that name one class an image have in common: head, terms, figures, report."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class ClassificationSettings(Settings):
 
     smoothing: float = option(0.1, "label smoothing, 0 to 1", low=0, high=0.99)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
-    mixup: float = option(0.0, "strength of mixup: blends of two photos and their labels", low=0)
-    cutmix: float = option(0.0, "strength of cutmix: a rectangle of one photo in another", low=0)
+    mixup: float = option(0.0, "strength of mixup: blends of two images and their labels", low=0)
+    cutmix: float = option(0.0, "strength of cutmix: a rectangle of one image in another", low=0)
     class_weights: str = option(
         "none", "balanced: rare classes weigh more in the loss", choices=("none", "balanced")
     )
     tta: str = option(
-        "none", "views of a photo whose answers are averaged when it is evaluated",
+        "none", "views of an image whose answers are averaged when it is evaluated",
         choices=("none", "mirror", "ten", "scales"),
     )
     teacher_weight: float = option(0.5, "share of the loss that --teacher gives", low=0, high=1)
@@ -93,7 +93,7 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
 
     def losses(self, head: Classifier, images: ImageDataset) -> Losses[Tensor]:
-        """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
+        """The loss of a batch: mixed images, weighed classes and a teacher where the settings say so."""
         from apps.engine.core.machine import choose_precision
         from apps.engine.data.class_weights import class_weights
         from apps.engine.data.samplers import as_floats
@@ -141,7 +141,7 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         return HeadSpec.of("classes", config, ("logits",))
 
     def calibrate(self, raw: Predictions) -> tuple[Predictions, Calibration, dict[str, float]]:
-        """Temperature and the rule for the unknown, fitted on these photos.
+        """Temperature and the rule for the unknown, fitted on these images.
 
         Returns:
             The predictions at that temperature, what ``config.json`` keeps, and the figures that would

@@ -15,11 +15,11 @@ from apps.cli.output import PRECISION, emit, refuse_vain
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune attributes`")
 @click.option("--weights", help="face weights with heads for gender and age: these heads are evaluated")
 @click.option("--predictions", type=FOLDER, help="CSV or Parquet of any system's probabilities, with image")
-@click.option("--data", type=FOLDER, help="folder of photos  [default: the run's]")
+@click.option("--data", type=FOLDER, help="folder of images  [default: the run's]")
 @click.option("--table", type=FOLDER, help="their attributes  [default: the run's, or that in --data]")
 @click.option(
     "--split", type=click.Choice(["val", "train", "test", "all"]),
-    help="which photos  [default: val; all with --predictions]",
+    help="which images  [default: val; all with --predictions]",
 )
 @click.option("--teacher", help="as of `finetune attributes`: tells how well the run repeats it, too")
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")

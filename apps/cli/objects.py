@@ -49,17 +49,17 @@ def evaluate_objects(
 @click.command("detect")
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
 @click.option("--checkpoint", type=FOLDER, required=True, help="a run's folder, made by `finetune objects`")
-@click.option("--draw", type=FOLDER, help="folder for the photos with boxes drawn")
+@click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn")
 @click.option(
     "--threshold", type=SHARE, default=0.3, show_default=True, help="least score"
 )
 @click.option("--classes", help="the only ones reported, with commas between")
-@click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects a photo")
+@click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects an image")
 @WORKERS
 @PRECISION
 @click.pass_context
 def detect(context: click.Context, /, paths: tuple[Path, ...], classes: str | None, **rest: Any) -> None:
-    """Find objects on photos, or on all photos in folders: one JSON line each."""
+    """Find objects on images, or on all images in folders: one JSON line each."""
     from apps.objects.detect import detect as answers
 
     wanted = [part.strip() for part in (classes or "").split(",") if part.strip()]

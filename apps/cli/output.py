@@ -1,4 +1,4 @@
-"""What commands share: JSON on stdout, a line a photo, and the options of commands that look at photos."""
+"""What commands share: JSON on stdout, a line an image, and the options of commands that look at images."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def terminal_table(
 
 
 def emit_images(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:
-    """A line a photo, or a face; photos with an ``error`` are counted on stderr; exit code 1 if all are bad.
+    """A line an image, or a face; images with an ``error`` are counted on stderr; exit code 1 if all are bad.
 
-    A photo on which no face is found was read: it has a line that says so, and is counted apart.
+    An image on which no face is found was read: it has a line that says so, and is counted apart.
     """
     good: set[str] = set()
     bad = faceless = 0

@@ -27,7 +27,7 @@ _OF_RUNS = (
 @click.option("--data", type=FOLDER, help="photos with GPS, or a table  [default: the run's]")
 @click.option(
     "--split", type=click.Choice(["val", "train", "all"]),
-    help="which photos  [default: val of the run's data, all of other data]",
+    help="which images  [default: val of the run's data, all of other data]",
 )
 @click.option("--cells", type=FOLDER, help="refuse a run that was trained on other cells than these")
 @_LEAST
@@ -58,20 +58,20 @@ def evaluate_places(
 @click.command("locate")
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
 @click.option("--checkpoint", type=FOLDER, required=True, help="a run's folder, made by `finetune places`")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="cells a photo")
-@click.option("--album", is_flag=True, help="the photos of a folder are one trip: answer for it, too")
-@click.option("--map", type=FOLDER, help="draw where the photos may be from: .png, .html or .geojson")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="cells an image")
+@click.option("--album", is_flag=True, help="the images of a folder are one trip: answer for it, too")
+@click.option("--map", type=FOLDER, help="draw where the images may be from: .png, .html or .geojson")
 @click.option("--precise", is_flag=True, help="tell positions as they are, not to a city")
 @_TEN
-@click.option("--refine", is_flag=True, help="the place of the likest training photo in the likeliest cells")
+@click.option("--refine", is_flag=True, help="the place of the likest training image in the likeliest cells")
 @_LEAST
 @WORKERS
 @PRECISION
 @click.pass_context
 def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path, **rest: Any) -> None:
-    """Tell where photos may have been taken: one JSON line each.
+    """Tell where images may have been taken: one JSON line each.
 
-    PATHS are photos, or folders that are searched for photos. What the camera wrote about the place is not
+    PATHS are images, or folders that are searched for images. What the camera wrote about the place is not
     read. Answers are coarse, as a city is, unless --precise.
     """
     from apps.engine.core.console import Console

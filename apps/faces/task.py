@@ -50,7 +50,7 @@ class FacesSettings(Settings):
     fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "folder with a folder a person in it, or LFW's layout; face crops")
-    listing: Path | None = option(None, "file that lists the photos of --data, a line each; default: all")
+    listing: Path | None = option(None, "file that lists the images of --data, a line each; default: all")
     val_folds: str | None = option(
         None, "folds of --data's pairs.txt whose people are evaluated on and never learned from, as in 7,8"
     )
@@ -74,9 +74,11 @@ class FacesSettings(Settings):
     margin_scale: float = option(32.0, "by which --margin-loss multiplies cosines", above=0)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
     eval_crop: float = option(
-        1.0, "share of a photo's side that is seen when it is evaluated", above=0, high=1
+        1.0, "share of an image's side that is seen when it is evaluated", above=0, high=1
     )
-    min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
+    min_crop: float | None = option(
+        0.7, "least share of an image that a training crop shows", above=0, high=1
+    )
     lr: float | None = option(1e-3, "learning rate of the head", above=0)
     backbone_lr: float | None = option(0.5, "the backbone's rate as a share of --lr", low=0)
 
@@ -174,8 +176,8 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         if len(held) < LEAST_PEOPLE or len(several) < 2 or len(held) == len(photos.classes):
             raise ValueError(
                 f"of the {len(photos.classes)} people in {self.settings.data} {len(held)} are left to "
-                f"evaluate on, {len(several)} of them with two photos; {LEAST_PEOPLE} and 2 are needed, and others to "
-                f"learn from: give more people, or another --val-share or --val-folds"
+                f"evaluate on, {len(several)} of them with two photos; {LEAST_PEOPLE} and 2 are needed, and "
+                f"others to learn from: give more people, or another --val-share or --val-folds"
             )
         people = [photos.classes[photo.label] for photo in photos.photos]
         return [n for n, person in enumerate(people) if (person in held) == (split == "val")]

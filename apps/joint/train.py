@@ -1,4 +1,4 @@
-"""``joint``: several tasks' photos in, a run a task out, all with one backbone."""
+"""``joint``: several tasks' images in, a run a task out, all with one backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plots of a detector's page, and photos with boxes drawn."""
+"""The plots of a detector's page, and images with boxes drawn."""
 
 from __future__ import annotations
 

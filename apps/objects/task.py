@@ -93,7 +93,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     file_predictor: ClassVar[FilePredictor | None] = predict_boxes
 
     def square(self) -> ToSquare:
-        """How photos come onto the square that the network sees: SSD squashes, Faster R-CNN pads."""
+        """How images come onto the square that the network sees: SSD squashes, Faster R-CNN pads."""
         from apps.objects.transforms import ToSquare
 
         side = self.settings.resolution or SIDES[self.settings.head]
@@ -138,7 +138,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         backbone.detach_unused(backbone.blocks[-1])
 
     def postprocess(self, head: Head, output: Any) -> Detected:
-        """Boxes on the square, scores and labels a photo."""
+        """Boxes on the square, scores and labels an image."""
         return [(item.boxes, item.scores, item.labels) for item in head.decode(output)]
 
     def evaluator(

@@ -1,1 +1,1 @@
-"""Places: cells of the earth, where photos were taken, and what an answer is worth."""
+"""Places: cells of the earth, where images were taken, and what an answer is worth."""

@@ -49,8 +49,8 @@ class RunConfig:
         backbone: architecture, preprocessing and provenance of the backbone.
         fingerprint: of the backbone's state; heads with the same one share a backbone.
         calibration: temperature, rule for the unknown, and on what they were fitted.
-        metrics: of the validation photos.
-        data: which photos it learned from, in words and counts.
+        metrics: of the validation images.
+        data: which images it learned from, in words and counts.
         versions: of the libraries.
         intervals: 95 % intervals of the metrics that have one.
         seconds: that the training took.

@@ -43,7 +43,7 @@ class Run:
         date: when the folder was last written, local time, ISO 8601.
         settings: as resolved.
         intervals: 95 % [lower, upper] of some of the metrics.
-        data: which photos, in words and counts.
+        data: which images, in words and counts.
     """
 
     run: str

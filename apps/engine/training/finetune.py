@@ -1,4 +1,4 @@
-"""``finetune``: photos and settings in, a run's folder out."""
+"""``finetune``: images and settings in, a run's folder out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def finetune(
         console: where words and progress go.
 
     Returns:
-        ``{"app", "run", "metrics", "seconds"}``, and ``"skipped"``, the number of unreadable photos;
+        ``{"app", "run", "metrics", "seconds"}``, and ``"skipped"``, the number of unreadable images;
         None in all processes but the first.
 
     Raises:

@@ -98,7 +98,7 @@ def begin(
         any_world: go on with another number of processes.
 
     Raises:
-        ValueError: what was saved is of other photos, classes or processes.
+        ValueError: what was saved is of other images, classes or processes.
     """
     s = setup.settings
     if s.freeze:

@@ -53,7 +53,7 @@ def find_lr(
     """Train a few steps at exponentially rising rates, until the loss is four times its best.
 
     The suggestion is a tenth of the rate at which the smoothed loss is lowest: where it is lowest the steps
-    are already as long as they can be. (The steepest point is the other usual rule; with photos by the
+    are already as long as they can be. (The steepest point is the other usual rule; with images by the
     batch it is mostly noise.) Not below ``low``. The model and the optimizer are changed by the trial:
     start the training itself from fresh ones.
 
@@ -130,10 +130,10 @@ def stepper(setup: TrainSetup, state: TrainState) -> Callable[[float], float]:
 
 
 def _readable_batches(setup: TrainSetup, state: TrainState) -> Iterator[Batch]:
-    """Batches without end; damaged photos are named, and a batch of nothing else is left out.
+    """Batches without end; damaged images are named, and a batch of nothing else is left out.
 
     Raises:
-        ValueError: a whole epoch had no photo that can be read.
+        ValueError: a whole epoch had no image that can be read.
     """
     for epoch in count():
         useful = 0

@@ -202,7 +202,7 @@ def restore_state(setup: TrainSetup, state: TrainState, saved: dict[str, Any], *
     """Put a saved state into a setup and its state.
 
     Raises:
-        ValueError: photos, classes or the number of processes are others than when the run was started.
+        ValueError: images, classes or the number of processes are others than when the run was started.
     """
     if saved["classes"] != list(setup.classes):
         raise ValueError(

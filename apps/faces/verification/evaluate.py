@@ -41,10 +41,10 @@ def evaluate_faces(
     folds: Sequence[int] | None = None, align: Align = "none", mirror: bool = False,
     keep_thresholds: bool = False, report: Path | None = None, workers: int | None = None, console: Console,
 ) -> list[dict[str, Any]]:
-    """The figures of some models on the same photos, in the order: runs, weights, files of vectors, teacher.
+    """The figures of some models on the same images, in the order: runs, weights, files of vectors, teacher.
 
     Args:
-        data: validation photos; see :func:`apps.faces.verification.verification_set.load_verification_set`.
+        data: validation images; see :func:`apps.faces.verification.verification_set.load_verification_set`.
         checkpoints: runs of ``finetune faces``.
         weights: face weights.
         predictions: ``.npz`` files with ``name`` and ``vector``, such as a teacher's.
@@ -141,7 +141,7 @@ def _source(result: VerificationResult, data: Path, folds: Sequence[int] | None)
 def evaluate_model(
     name: str, trial: VerificationSet, vectors: Vectors, gone: Bools, cost: dict[str, int]
 ) -> VerificationResult:
-    """The figures of vectors, less the photos that gave none.
+    """The figures of vectors, less the images that gave none.
 
     Raises:
         ValueError: a vector is not finite, or what is left is too little to compare.
