@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps.engine.core.files import json_line
 from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
@@ -43,16 +42,7 @@ def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:
 
 def emit(values: dict[str, Any]) -> None:
     """One JSON object on a line of stdout; what is not defined or has no bound is null."""
-    click.echo(json.dumps(defined(values), allow_nan=False))  # in ASCII: a file name may be no UTF-8
-
-
-def defined(value: Any) -> Any:
-    """A value of tables and lists with None for numbers that JSON does not have: not a number, infinite."""
-    if isinstance(value, dict):
-        return {key: defined(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [defined(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    click.echo(json_line(values))
 
 
 def terminal_table(

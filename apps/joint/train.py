@@ -12,7 +12,7 @@ from typing import Any
 from apps.engine.core import run_dir
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
-from apps.engine.core.files import only_process, remove_unused, write_json, write_text
+from apps.engine.core.files import json_line, only_process, remove_unused, write_json, write_text
 from apps.engine.core.metrics import MetricTable
 from apps.engine.core.registry import load_task
 from apps.engine.core.settings import flag_name
@@ -130,7 +130,7 @@ def _together(
         item = part.setup
         item.run.mkdir(exist_ok=True)
         write_text(item.run / run_dir.METRICS, "".join(
-            json.dumps(row) + "\n" for row in rows_of(name, run_dir.read_metrics(out))
+            json_line(row) + "\n" for row in rows_of(name, run_dir.read_metrics(out))
         ))
         raw = joint_task.evaluate_part(name)
         metrics = finalize(item, part.task, raw, seconds=time.perf_counter() - start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from apps.engine.core import run_dir as runs
 from apps.engine.core.console import Console
-from apps.engine.core.files import writable_folder
+from apps.engine.core.files import defined, writable_folder
 from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import inference_forward, load_run
 from apps.engine.core.run_dir import RunConfig
@@ -140,21 +139,14 @@ def _answer(
     geo: GeoPredictions, metrics: dict[str, float], beside: dict[str, GeoPredictions], skipped: int
 ) -> dict[str, Any]:
     results = {
-        name: {"metrics": defined(geo_metrics(value)), "intervals": geo_intervals(value)}
+        name: {"metrics": defined(geo_metrics(value)), "intervals": defined(geo_intervals(value))}
         for name, value in beside.items()
     }
     return {
-        "app": "places", "n": len(geo.paths), "metrics": defined(metrics), "intervals": {
-            name: [None if math.isnan(value) else value for value in both]
-            for name, both in geo_intervals(geo).items()
-        },
+        "app": "places", "n": len(geo.paths), "metrics": defined(metrics),
+        "intervals": defined(geo_intervals(geo)),
         **({"baselines": results} if results else {}), "skipped": skipped,
     }
-
-
-def defined(figures: dict[str, float]) -> dict[str, float | None]:
-    """Figures as JSON can tell them: None where one is not defined or has no bound."""
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def _baselines(

@@ -110,6 +110,10 @@ class MetricTable:
         tasks = [f"{task}/{name}" for task, table in self.parts.items() for name in table.names()]
         return [metric.name for metric in self.metrics] + tasks
 
+    def directed(self) -> list[str]:
+        """Of :meth:`names` those of which more is better, or less."""
+        return [name for name in self.names() if self.direction(name) is not None]
+
     def _exact(self, name: str) -> Metric | None:
         known = {metric.name: metric for metric in (LOSS, *self.metrics)}
         return known.get(name)

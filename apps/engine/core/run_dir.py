@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from apps.engine.core.files import sha256_of, write_bytes, write_json
+from apps.engine.core.files import json_line, sha256_of, write_bytes, write_json
 from backbone import WeightsInfo
 from backbone.weights_files import read_safetensors
 
@@ -49,7 +49,7 @@ class RunConfig:
         backbone: architecture, preprocessing and provenance of the backbone.
         fingerprint: of the backbone's state; heads with the same one share a backbone.
         calibration: temperature, rule for the unknown, and on what they were fitted.
-        metrics: of the validation images.
+        metrics: of the validation images; in the file one that is undefined or has no bound is null.
         data: which images it learned from, in words and counts.
         versions: of the libraries.
         intervals: 95 % intervals of the metrics that have one.
@@ -189,7 +189,7 @@ def load_best(run: Path, model: nn.Module) -> None:
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
     """Add a line to ``metrics.jsonl``."""
     with (run / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(json_line(row) + "\n")
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from apps.engine.core.files import json_line
+
 if TYPE_CHECKING:
     from apps.engine.core.run_dir import RunConfig
 
@@ -88,7 +90,7 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """As it is kept in the file."""
-        return json.dumps(asdict(self) | {"version": VERSION})
+        return json_line(asdict(self) | {"version": VERSION})
 
     @classmethod
     def from_json(cls, text: str, path: object) -> ModelSpec:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import LOCK, exclusive, write_bytes, write_text
+from apps.engine.core.files import LOCK, exclusive, json_line, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
 from apps.engine.inference.graph.onnx_file import write_onnx
 from apps.export.page.detector import networks, usage
@@ -100,7 +100,7 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
     if spec.of_faces:
         reported["faces"] = usage()
         files += [write_bytes(out / name, content) for name, content in finders.items()]
-    write_text(out / "model.json", json.dumps(reported))
+    write_text(out / "model.json", json_line(reported))
     files.append(out / "model.json")
     if land is not None:
         write_text(out / "land.json", json.dumps(land))
