@@ -332,7 +332,7 @@ def test_a_metric_that_the_application_does_not_know_is_refused_in_one_line_that
     assert len(cli("runs", tmp_path).lines) == 2
     for arguments, text in (
         (["--compare", tmp_path / "a", tmp_path / "b"], f"a cannot be compared: {metric!r} is not among"),
-        ([tmp_path, "--sort", metric], f"cannot sort by {metric!r}: which way it is better is not told by"),
+        ([tmp_path, "--sort", metric], f"cannot sort by {metric!r}: which way it is better is not said by"),
     ):
         answer = cli("runs", *arguments)
         assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
