@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from apps.attributes.evaluator import AttributeEvaluation
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import Calibration, RunConfig
-    from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, ReportInputs
     from datasets.multilabel import MultiLabelDataset
     from heads import MultiLabelClassifier
@@ -110,6 +109,8 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     name: ClassVar[str] = "attributes"
     Settings: ClassVar[type[Settings]] = AttributesSettings
     metrics: ClassVar[MetricTable] = METRICS
+    head_kind: ClassVar[str] = "attributes"
+    head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_attributes
@@ -165,12 +166,6 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
             head.probabilities(logits).numpy(), targets.numpy(), layout, images.paths(indices), thresholds,
             owners=images.owners,
         ))
-
-    def head_spec(self, head: MultiLabelClassifier, config: RunConfig) -> HeadSpec:
-        """Logits, which the names among the classes say how to read."""
-        from apps.engine.core.spec import HeadSpec
-
-        return HeadSpec.of("attributes", config, ("logits",))
 
     def calibrate(
         self, raw: AttributeEvaluation

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from apps.engine.core.run_dir import Calibration, RunConfig
-    from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.engine.evaluation.classification import Predictions
     from datasets.base import ImageDataset
@@ -65,6 +64,8 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
 
     name: ClassVar[str]
     metrics: ClassVar[MetricTable] = METRICS
+    head_kind: ClassVar[str] = "classes"
+    head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
     predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
 
     @property
@@ -133,12 +134,6 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         return CollectingEvaluator(lambda logits, targets, indices: Predictions(
             logits.numpy(), targets.numpy(), images.paths(indices), tuple(classes), temperature
         ))
-
-    def head_spec(self, head: Classifier, config: RunConfig) -> HeadSpec:
-        """Logits of the classes."""
-        from apps.engine.core.spec import HeadSpec
-
-        return HeadSpec.of("classes", config, ("logits",))
 
     def calibrate(self, raw: Predictions) -> tuple[Predictions, Calibration, dict[str, float]]:
         """Temperature and the rule for the unknown, fitted on these images.

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import Calibration, RunConfig
-    from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.faces.evaluator import FaceEvaluation
     from datasets.base import Photo
@@ -106,6 +105,8 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     name: ClassVar[str] = "faces"
     Settings: ClassVar[type[Settings]] = FacesSettings
     metrics: ClassVar[MetricTable] = METRICS
+    head_kind: ClassVar[str] = "embedding"
+    head_outputs: ClassVar[tuple[str, ...]] = ("embedding",)
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_vectors
@@ -248,12 +249,6 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         return CollectingEvaluator(lambda vectors, targets, indices: FaceEvaluation(
             vectors.numpy(), targets["person"].numpy(), images.paths(indices)
         ))
-
-    def head_spec(self, head: Embedding, config: RunConfig) -> HeadSpec:
-        """Vectors."""
-        from apps.engine.core.spec import HeadSpec
-
-        return HeadSpec.of("embedding", config, ("embedding",))
 
     def calibrate(self, raw: FaceEvaluation) -> tuple[FaceEvaluation, Calibration, dict[str, float]]:
         """The thresholds at some rates of false accepts, for crops as they were evaluated."""

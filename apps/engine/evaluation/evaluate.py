@@ -24,12 +24,13 @@ from apps.engine.training.loop import rate, run_model
 from apps.engine.training.setup import without_photos
 
 BATCH = 64
+Then = Callable[[AnyTask, Any, RunConfig], None]
 
 
 def evaluate(
     name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
     split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
-    precision: str = "auto", console: Console,
+    precision: str = "auto", console: Console, then: Then = lambda _task, _evaluation, _config: None,
 ) -> dict[str, Any]:
     """The figures of a model on the images of one split.
 
@@ -43,6 +44,7 @@ def evaluate(
         tta: views of an image whose answers are averaged; None for those that the run was evaluated with.
         precision: ``auto``, ``fp32`` or ``bf16``.
         console: where words and progress go.
+        then: what else is done with the evaluation.
 
     Returns:
         ``{"app", "n", "metrics", "intervals"}``, and ``"skipped"``.
@@ -67,6 +69,7 @@ def evaluate(
         task, lambda images: task.postprocess(head, tta_logits(forward, images, kind)), config, split,
         workers, console,
     )
+    then(task, predictions, config)
     if report is not None:
         inputs = ReportInputs(
             f"{name}: {config.backbone.name} on {task.settings.data}", predictions, facts(config),
