@@ -31,7 +31,7 @@ ALL = "all"
 def evaluate_run(
     checkpoint: Path, *, data: Path | None = None, table: Path | None = None, split: str = "val",
     teacher: str | None = None, report: Path | None = None, workers: int | None = None,
-    precision: str = "auto", console: Console,
+    precision: str = "auto", engine: str = "auto", device: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a run on one split.
 
@@ -44,6 +44,8 @@ def evaluate_run(
         report: folder to write ``report.html`` into.
         workers: reading processes.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
+        device: see there.
         console: where words and progress go.
 
     Returns:
@@ -62,7 +64,9 @@ def evaluate_run(
     changes |= {} if table is None else {"table": table}
     settings = AttributesSettings(**(kept | changes))
     settings = replace(settings, teacher=None if is_labelled(settings) else teacher or settings.teacher)
-    oracle = load_oracle(str(checkpoint), precision=precision)
+    oracle = load_oracle(
+        str(checkpoint), precision=precision, engine=engine, device=device, say=console.say
+    )
     photos = _photos(settings, split, config.classes, console, lenient=bool(config.settings.get("teacher")))
     thresholds = config.calibration.get("thresholds", {})
     result, skipped, answers = _evaluate(oracle, photos, thresholds, workers, console)

@@ -17,6 +17,7 @@ from apps.engine.evaluation.binary import average_precision
 from apps.engine.evaluation.classification import reliability
 from apps.engine.reporting import plots
 from apps.engine.reporting.html import percent, thumbnail_or_grey
+from apps.engine.reporting.labels import label
 from apps.engine.reporting.page import write_page
 from apps.engine.reporting.thumbnails import thumbnail
 
@@ -83,7 +84,7 @@ def _grid(evaluation: AttributeEvaluation, draw: Callable[..., None], theme: plo
         scores, labels, _ = evaluation.known(name)
         draw(axes, scores, labels, theme)
         axes.set(xlim=(0, 1), ylim=(0, 1.03))
-        plots.dress(axes, theme, title=plots.label(name))
+        plots.dress(axes, theme, title=label(name))
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -92,14 +92,15 @@ class AttributesSettings(Settings):
 
 def predict_attributes(
     paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,  # noqa: ARG001
-    crops: bool = False,
+    engine: str = "auto", device: str = "auto", crops: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A line a face that is found on the images; with ``crops``, a line an image."""
     from apps.faces.extraction.crops import predict_faces
 
     return predict_faces(
         list(paths), checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
-        precision=precision,
+        precision=precision, engine=engine, device=device, say=say,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps.engine.core.device import DEVICES, ENGINES
 from apps.engine.core.files import json_line
 from apps.faces import NO_FACE
 
@@ -17,7 +18,20 @@ PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
     help="of the backbone's sums; auto is fp32, the same numbers on every processor",
 )
-WORKERS = click.option("--workers", type=click.IntRange(0), help="processes that read photos")
+WORKERS = click.option("--workers", type=click.IntRange(0), help="that read images  [default: by the cores]")
+ENGINE = click.option(
+    "--engine", type=click.Choice(ENGINES), default="auto", show_default=True,
+    help="what computes; auto: the exported file's runtime where there is a file, else torch",
+)
+DEVICE = click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
+    help="where; auto: the processor for a file, a GPU for torch where there is one",
+)
+
+
+def note(text: str) -> None:
+    """A line for the user, on stderr."""
+    click.echo(text, err=True)
 
 
 def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:

@@ -11,15 +11,15 @@ import torch
 
 from apps.engine.core.console import Console
 from apps.engine.core.spec import HeadSpec
-from apps.engine.inference.decode.boxes import suppressed
+from apps.engine.evaluation.forward import as_kept
+from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Loaded
-from apps.engine.inference.model_file import ModelFile
 from apps.engine.inference.preprocess import square
 from datasets.image_io import BadImageError
 
 
 def figures(
-    parts: Sequence[Loaded], models: Sequence[ModelFile], data: Path,
+    parts: Sequence[Loaded], models: Sequence[Engine], data: Path,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, float]]:
     """For each model the figure that each head is chosen by, on the labelled photos of a folder.
@@ -53,7 +53,7 @@ def figures(
 
 
 def _outputs(
-    photos: Any, models: Sequence[ModelFile], head: HeadSpec, say: Callable[[str], None]
+    photos: Any, models: Sequence[Engine], head: HeadSpec, say: Callable[[str], None]
 ) -> tuple[list[int], list[list[tuple[Any, ...]]]]:
     """Of each photo that can be read the head's outputs; of a detector only the objects found."""
     kept: list[int] = []
@@ -66,13 +66,16 @@ def _outputs(
         except BadImageError as err:
             say(f"skipped: {err}")
             continue
-        images = models[0].laid_out(square(pixels, spec.resolution, spec.crop, spec.resize))
+        images = models[0].laid_out(square(pixels, spec.resolution, spec.crop, spec.resize)[None])
         kept.append(index)
         for model, made in zip(models, outputs, strict=True):
-            custom = model.run(images)[first : first + len(head.outputs)]
-            boxes = head.kind == "boxes"
-            made.append(suppressed(custom[0][0], custom[1][0], head.extra) if boxes else tuple(custom))
+            custom = tuple(model.run(images)[first : first + len(head.outputs)])
+            made.append(tuple(part[0][custom[1][0] > 0] for part in custom) if _boxes(head) else custom)
     return kept, outputs
+
+
+def _boxes(head: HeadSpec) -> bool:
+    return head.kind == "detections"
 
 
 def _figure(
@@ -80,15 +83,12 @@ def _figure(
 ) -> float:
     from apps.engine.data.collate import stacked
 
-    _, model, config = part
+    _, _, config = part
     value: Any
-    if head.kind == "boxes":
+    if _boxes(head):
         value = [tuple(map(torch.from_numpy, item)) for item in outputs]
     else:
-        whole = [torch.from_numpy(np.concatenate(part)) for part in zip(*outputs, strict=True)]
-        output = whole[0] if len(whole) == 1 else tuple(whole)
-        placed = head.kind == "cells"  # whose outputs are log-probabilities already
-        value = {"log_probabilities": output} if placed else task.postprocess(model.heads[config.app], output)
+        value = as_kept(head, [np.concatenate(column) for column in zip(*outputs, strict=True)])
     targets = stacked([photos.target(index) for index in kept])
     evaluator = task.evaluator(photos, config.classes, config.calibration)
     evaluator.update(value, targets, kept)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import writable_folder, write_text
+from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Plan, plan
 from apps.engine.inference.graph.onnx_file import OPSET, check_opset, described, onnx_model, write_onnx
 from apps.engine.inference.graph.parity import parity
-from apps.engine.inference.model_file import ModelFile, load_model, load_onnx
+from apps.engine.inference.model_file import load_model, load_onnx
 from apps.export import formats
 from apps.export.accuracy import figures
 from apps.export.card import card
@@ -100,9 +101,9 @@ def _check(to: str, precision: str, calibrate: Path | None, out: Path) -> None:
 
 
 def _at_precision(
-    made: Plan, proto: Any, reference: ModelFile, photos: list[Path], out: Path,
+    made: Plan, proto: Any, reference: Engine, photos: list[Path], out: Path,
     say: Callable[[str], None],
-) -> tuple[Any, ModelFile]:
+) -> tuple[Any, Engine]:
     if made.spec.precision == "int8":
         proto = quantised(proto, reference, photos, say)
     elif made.spec.precision == "fp16":
@@ -112,7 +113,7 @@ def _at_precision(
 
 
 def _measure(
-    made: Plan, reference: ModelFile, model: ModelFile, validate: Path | None, max_drop: float,
+    made: Plan, reference: Engine, model: Engine, validate: Path | None, max_drop: float,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     if validate is None:
@@ -154,8 +155,8 @@ def check_drop(drops: Mapping[str, float], most: float) -> None:
 
 
 def _write(
-    made: Plan, proto: Any, model: ModelFile, to: str, out: Path
-) -> tuple[list[Path], ModelFile]:
+    made: Plan, proto: Any, model: Engine, to: str, out: Path
+) -> tuple[list[Path], Engine]:
     if to == "torch":
         return [formats.write_torch(made, out)], model
     if to == "openvino":

@@ -13,16 +13,19 @@ from apps.engine.core.files import write_bytes
 from apps.engine.core.spec import KEY, ModelSpec
 from apps.engine.inference.graph.model import Plan
 from apps.engine.inference.graph.onnx_file import free_batch, quiet
+from apps.export.tail import tail
 
 
 def half(proto: Any) -> Any:
-    """A copy with 16-bit weights and arithmetic; its outputs stay fp32."""
+    """A copy with 16-bit weights and arithmetic; what decodes boxes, and all outputs, stay fp32."""
     import copy
 
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with quiet():
-        return convert_float_to_float16(copy.deepcopy(proto), keep_io_types=True)
+        return convert_float_to_float16(
+            copy.deepcopy(proto), keep_io_types=True, node_block_list=tail(proto.graph)
+        )
 
 
 def write_openvino(proto: Any, spec: ModelSpec, out: Path) -> Path:

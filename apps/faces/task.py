@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -89,13 +89,15 @@ class FacesSettings(Settings):
 
 def predict_vectors(
     paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,  # noqa: ARG001
-    crops: bool = False,
+    engine: str = "auto", device: str = "auto", crops: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A line with a vector for each face that is found; with ``crops``, a line an image."""
     from apps.faces.extraction.crops import predict_faces
 
     return predict_faces(
-        list(paths), checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers, precision=precision
+        list(paths), checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers,
+        precision=precision, engine=engine, device=device, say=say,
     )
 
 

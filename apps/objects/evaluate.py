@@ -10,10 +10,12 @@ import numpy as np
 
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder, write_bytes
-from apps.engine.core.run_dir import RunConfig, read_config
-from apps.engine.core.task import AnyTask
-from apps.engine.evaluation.evaluate import evaluate
+from apps.engine.core.machine import choose_precision
+from apps.engine.core.model import inference_forward, load_run
+from apps.engine.core.run_dir import read_metrics
+from apps.engine.evaluation.evaluate import evaluate_split
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
+from apps.engine.training.finalize import facts
 from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
 from apps.objects.layouts import read_boxes
@@ -33,19 +35,24 @@ def evaluate_run(
         OSError: data or run are missing, or a file cannot be written.
         ValueError: the run is damaged, or the classes do not fit.
     """
+    task, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
+    if report is not None:
+        writable_folder(report, "--report")
     if results is not None:
-        read_config(run, app="objects")
         writable_folder(results.parent, "--write-predictions")
-
-    def write(task: AnyTask, evaluated: DetectionEvaluation, config: RunConfig) -> None:
-        if results is not None:
-            images: DetectionDataset = task.dataset(split, classes=config.classes)
-            write_bytes(results, json.dumps(numbered(evaluated, images)).encode())
-
-    return evaluate(
-        "objects", checkpoint=run, data=data, split=split, report=report, workers=workers,
-        precision=precision, console=console, then=write,
+    forward, head = inference_forward(model, "objects", choose_precision(precision)), model.heads["objects"]
+    evaluated, skipped = evaluate_split(
+        task, lambda images: task.postprocess(head, forward(images)), config, split, workers, console
     )
+    if results is not None:
+        photos: Any = task.dataset(split, classes=config.classes)
+        write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
+    if report is not None:
+        title = f"objects: {run.name} on {task.settings.data}"
+        try_report(lambda: write_objects_report(
+            report, title, evaluated, facts(config), history=read_metrics(run)
+        ), console, METRICS_COMPLETE)
+    return answer(evaluated) | {"skipped": skipped}
 
 
 def evaluate_predictions(

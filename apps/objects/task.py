@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import REFUSED, Settings, option
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOVES_NO_BOX = "would move no box with its photo; use --augment for objects"
 USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
-SHOWN = 0.3  # least score that is reported unless asked otherwise
+THRESHOLD = 0.3  # least score of an answer unless asked otherwise
 SIDES = {"ssd300": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
 
 
@@ -74,12 +74,16 @@ class ObjectsSettings(Settings):
 
 def predict_boxes(
     paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
-    crops: bool = False,  # noqa: ARG001
+    engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
     from apps.objects.detect import detect
 
-    return detect(paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision)
+    return detect(
+        paths, checkpoint=checkpoint, threshold=THRESHOLD, top=top, workers=workers, say=say,
+        precision=precision, engine=engine, device=device,
+    )
 
 
 class Objects(TaskDefaults[ObjectsSettings, "Head"]):
@@ -155,28 +159,24 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     def head_spec(self, head: Head, config: RunConfig) -> HeadSpec:
         """Boxes on the square, scores and labels, suppressed already."""
         from apps.engine.core.spec import HeadSpec
+        from heads import SSD
 
-        square = self.square()
+        square, made = self.square(), cast("Any", head)
+        limits = {name: getattr(made, name) for name in ("score_thresh", "nms_thresh", "detections_per_img")}
+        if isinstance(head, SSD):
+            limits["topk_candidates"] = head.topk_candidates
         return HeadSpec.of(
             "detections", config, ("boxes", "scores", "labels"), size=square.side,
-            resize="pad" if square.keep_aspect else "squash", shown=SHOWN,
+            resize="pad" if square.keep_aspect else "squash", threshold=THRESHOLD, **limits,
         )
 
     def graph_head(self, head: Head) -> Any:
-        """An SSD with its boxes decoded.
-
-        Raises:
-            ValueError: the head is a Faster R-CNN.
-        """
+        """The detector with its boxes decoded and suppressed."""
         from apps.engine.inference.graph.boxes import DecodedSSD
+        from apps.engine.inference.graph.two_stage import DecodedTwoStage
         from heads import SSD
 
-        if not isinstance(head, SSD):
-            raise ValueError(
-                "objects of --head frcnn300, frcnn600 and frcnn-fpn cannot be exported, those of ssd300 can: "
-                "leave this run out, or finetune objects with --head ssd300"
-            )
-        return DecodedSSD(head)
+        return DecodedSSD(head) if isinstance(head, SSD) else DecodedTwoStage(cast("Any", head))
 
     def report(self, folder: Path, inputs: ReportInputs[DetectionEvaluation]) -> list[Path]:
         """``report.html``: metrics, precision against recall, errors, best and worst images."""

@@ -11,12 +11,11 @@ import numpy as np
 from apps.engine.core import run_dir as runs
 from apps.engine.core.console import Console
 from apps.engine.core.files import defined, writable_folder
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import inference_forward, load_run
+from apps.engine.core.model import load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import Loader, eval_loader
 from apps.engine.evaluation.evaluate import BATCH, evaluate_split
-from apps.engine.inference.tta import tta_logits
+from apps.engine.evaluation.forward import evaluated_by
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.places.cells.files import check_same_cells, fingerprint, read_cells
@@ -35,7 +34,8 @@ SPLITS = ("val", "train", "all")
 def evaluate_run(
     run: Path, *, data: Path | None = None, split: str | None = None, cells: Path | None = None,
     least: float = 0.0, ten_crop: bool = False, baselines: bool = True, report: Path | None = None,
-    predictions_to: Path | None = None, workers: int | None = None, precision: str = "auto", console: Console,
+    predictions_to: Path | None = None, workers: int | None = None, precision: str = "auto",
+    engine: str = "auto", device: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a run on images whose positions are known.
 
@@ -51,6 +51,8 @@ def evaluate_run(
         predictions_to: CSV to write the answers into.
         workers: reading processes.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
+        device: see there.
         console: where words and progress go.
 
     Returns:
@@ -67,16 +69,14 @@ def evaluate_run(
         check_same_cells(read_cells(cells), fingerprint(grids_of(config.classes)), str(run))
     _check_outputs(report, predictions_to)
     split = split or ("all" if other else "val")
-    head: Any = model.heads["places"]
-    forward = inference_forward(model, "places", choose_precision(precision))
+    forward = evaluated_by(
+        str(run), tta="ten" if ten_crop else None, say=console.say, precision=precision, engine=engine,
+        device=device,
+    )
 
     def answer(images: Any) -> dict[str, Any]:
-        if not ten_crop:
-            results: dict[str, Any] = task.postprocess(head, forward(images))
-            return results
-        return {"log_probabilities": tta_logits(
-            lambda view: head.log_probabilities(forward(view)).float(), images, "ten"
-        )}
+        """The mean of several offsets may lie far from all of them: ten crops are answered by their cell."""
+        return {name: v for name, v in forward(images).items() if not (ten_crop and name == "offset")}
 
     answers, skipped = evaluate_split(task, answer, config, split, workers, console)
     answers = replace(answers, least=least)

@@ -26,13 +26,13 @@ from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import eval_loader
 from apps.engine.evaluation.classification import log_softmax
 from apps.engine.training.frozen.features import pooled_features
+from apps.places import SEQUENCE
 from apps.places.cells.files import fingerprint
 from apps.places.cells.names import grids_of
 from apps.places.cells.s2 import Floats
 from datasets.geo.geotagged import GeoDataset
 
 BATCH = 64
-FILE = "sequence.safetensors"
 HIDDEN, EPOCHS, PATIENCE, RATE, DECAY, DROPOUT = 64, 60, 5, 3e-3, 1e-2, 0.5
 LONGEST = 25  # images, as PlaNet's albums
 HELD_OUT = 4  # every fourth album tells when to stop
@@ -230,7 +230,7 @@ def train_sequence(run: Path, task: Any, model: Any, config: RunConfig) -> str:
     alone, together, count = cross_entropies(network, features_in(task, model, config, "val"))
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     kept = {"cells": fingerprint(grids_of(config.classes))}
-    write_whole(run / FILE, lambda temporary: save_file(state, temporary, kept))
+    write_whole(run / SEQUENCE, lambda temporary: save_file(state, temporary, kept))
     evaluated = (
         f"cross-entropy of {count} photos of val's albums {alone:.3f} alone, {together:.3f} in their album"
         if count else "val has no album to evaluate it by"
@@ -244,7 +244,7 @@ def load_sequence(run: Path, config: RunConfig) -> AlbumNetwork | None:
     Raises:
         ValueError: the file is damaged, or of other cells than the run.
     """
-    path = run / FILE
+    path = run / SEQUENCE
     if not path.exists():
         return None
     try:

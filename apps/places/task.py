@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import Calibration, RunConfig
+    from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.places.cells.partition import CellPartition
     from apps.places.evaluator import PlaceEvaluation
@@ -89,8 +90,6 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
     name: ClassVar[str] = "places"
     Settings: ClassVar[type[Settings]] = PlacesSettings
     metrics: ClassVar[MetricTable] = METRICS
-    head_kind: ClassVar[str] = "cells"
-    head_outputs: ClassVar[tuple[str, ...]] = ("log_probabilities",)
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> GeoDataset:
@@ -182,6 +181,13 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
             )
 
         return CollectingEvaluator(evaluation)
+
+    def head_spec(self, head: GeoCells, config: RunConfig) -> HeadSpec:
+        """Log-probabilities of the finest cells, and the offset."""
+        from apps.engine.core.spec import HeadSpec
+
+        offset = () if head.offset is None else ("offset",)
+        return HeadSpec.of("cells", config, ("log_probabilities", *offset))
 
     def graph_head(self, head: GeoCells) -> nn.Module:
         """One table of log-probabilities, over the finest cells."""

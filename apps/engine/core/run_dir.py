@@ -13,11 +13,13 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from apps.engine.core import run_values as about
 from apps.engine.core.files import json_line, sha256_of, write_bytes, write_json
 from backbone import WeightsInfo
 from backbone.weights_files import read_safetensors
 
-MODEL, CONFIG, TRAINING, METRICS = "model.safetensors", "config.json", "training.pt", "metrics.jsonl"
+MODEL, CONFIG = about.MODEL, about.CONFIG
+TRAINING, METRICS = "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
 STATE_VERSION = 3  # of training.pt
 
@@ -91,38 +93,12 @@ def save_checkpoint(run: Path, model: nn.Module, config: RunConfig) -> None:
 
 
 def read_config(run: Path, *, app: str | None = None) -> RunConfig:
-    """The configuration of a run, checked.
-
-    Args:
-        run: the folder that ``finetune`` wrote.
-        app: the application that it must be of.
-
-    Raises:
-        FileNotFoundError: the folder or one of its two files is missing.
-        ValueError: the configuration is damaged, does not belong to the model, or is of another app.
-    """
-    if run.is_file():
-        raise ValueError(f"{run} is a file; give the run's folder, {run.parent}")
-    path = run / CONFIG
-    for needed in (path, run / MODEL):
-        if not needed.is_file():
-            raise FileNotFoundError(f"{needed} is missing; give the folder of a finished run of `finetune`")
+    """The configuration of a run, checked; raises as :func:`about.run_values` does."""
+    values = about.run_values(run, app=app)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        config = RunConfig.from_dict(values)
-        plain = isinstance(config.settings, dict) and isinstance(config.calibration, dict)
+        return RunConfig.from_dict(values)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise ValueError(f"{path} is damaged, or lacks a key; restore it or train again") from err
-    if not plain:
-        raise ValueError(f"{path} is damaged: settings and calibration must be tables; restore it")
-    if app is not None and config.app != app:
-        raise ValueError(f"{run} is a run of {config.app!r}, not of {app!r}")
-    if values.get("model_sha256") != sha256_of(run / MODEL):
-        raise ValueError(
-            f"{run / MODEL} is not the file that {CONFIG} describes: cut off, changed, or a crash between "
-            "the two; copy the run again, or go on with `finetune --resume`"
-        )
-    return config
+        raise about.damaged(run / CONFIG) from err
 
 
 def load_model_state(run: Path, model: nn.Module) -> None:

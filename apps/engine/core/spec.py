@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.files import json_line
@@ -18,6 +18,7 @@ LAYOUTS = ("nhwc", "nchw")
 RESIZES = ("crop", "squash", "pad")
 FACE_APPS = ("faces", "attributes")  # whose images are searched for faces
 INPUT = "images"
+UNSUPPRESSED = "boxes"  # kind of detectors before suppression was in the graph
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class HeadSpec:
     Args:
         name: of the head, and the first part of its outputs' names.
         app: the application that it answers for.
-        kind: how its outputs are read: ``classes``, ``attributes``, ``cells``, ``embedding``, ``boxes``, ...
+        kind: how its outputs are read: ``classes``, ``attributes``, ``cells``, ``embedding``, ``detections``.
         outputs: names of its outputs in the graph.
         classes: names, in the order of the outputs.
         calibration: temperature, thresholds, rule for the unknown.
@@ -55,6 +56,12 @@ class HeadSpec:
             config.data, extra,
         )
 
+    def named(self, name: str) -> HeadSpec:
+        """The head under another name, which its outputs' names begin with."""
+        parts = self.outputs if len(self.outputs) > 1 else ("",)
+        outputs = tuple("/".join(filter(None, (name, part.split("/")[-1]))) for part in parts)
+        return replace(self, name=name, outputs=outputs)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HeadSpec:
         """The inverse of ``asdict``."""
@@ -76,6 +83,7 @@ class ModelSpec:
         versions: of the libraries that wrote it.
         resize: how an image comes onto the square: ``crop`` cuts its middle, ``squash`` forgets its shape,
             ``pad`` keeps it and fills the square at the right and below.
+        checkpoint: SHA-256 of the weights of the run that it was made from; empty for several runs or none.
     """
 
     fingerprint: str
@@ -87,6 +95,7 @@ class ModelSpec:
     heads: tuple[HeadSpec, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     resize: str = RESIZES[0]
+    checkpoint: str = ""
 
     def to_json(self) -> str:
         """As it is kept in the file."""
@@ -106,15 +115,21 @@ class ModelSpec:
         try:
             values = json.loads(text)
             version = values.pop("version")
-            if version == VERSION:
-                heads = tuple(HeadSpec.from_dict(head) for head in values["heads"])
-                return cls(**{**values, "heads": heads})
+            heads = tuple(HeadSpec.from_dict(head) for head in values["heads"]) if version == VERSION else ()
+            spec = cls(**{**values, "heads": heads}) if version == VERSION else None
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ValueError(f"{path}: what it says of itself is damaged; export it again") from err
-        raise ValueError(
-            f"{path} was exported by another version of this program (format {version}, not {VERSION}); "
-            "export it again"
-        )
+        if spec is None:
+            raise ValueError(
+                f"{path} was exported by another version of this program (format {version}, not {VERSION}); "
+                "export it again"
+            )
+        if any(head.kind == UNSUPPRESSED for head in heads):
+            raise ValueError(
+                f"{path} was exported by an earlier version of this program, which left overlapping boxes to "
+                "its readers; export it again"
+            )
+        return spec
 
     @property
     def of_faces(self) -> bool:

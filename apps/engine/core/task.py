@@ -94,9 +94,10 @@ class FilePredictor(Protocol):
 
     def __call__(
         self, paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
-        crops: bool = False,
+        engine: str = "auto", device: str = "auto", crops: bool = False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> Iterator[dict[str, Any]]:
-        """The lines of ``predict`` with a run, as JSON objects."""
+        """The lines of ``predict`` with a run, as JSON objects; ``say`` takes a line on what answers."""
 
 
 @dataclass(frozen=True)

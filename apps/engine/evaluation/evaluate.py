@@ -11,26 +11,24 @@ from torch import Tensor
 from apps.engine.core import run_dir as runs
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import inference_forward, load_pretrained, load_run, tta_of
+from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, ReportInputs
 from apps.engine.data.loader import eval_loader
-from apps.engine.inference.predict import check_options
-from apps.engine.inference.tta import tta_logits
+from apps.engine.evaluation.forward import evaluated_by
+from apps.engine.inference.lines import check_options
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
 from apps.engine.training.setup import without_photos
 
 BATCH = 64
-Then = Callable[[AnyTask, Any, RunConfig], None]
 
 
 def evaluate(
     name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
     split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
-    precision: str = "auto", console: Console, then: Then = lambda _task, _evaluation, _config: None,
+    precision: str = "auto", engine: str = "auto", device: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a model on the images of one split.
 
@@ -43,8 +41,9 @@ def evaluate(
         workers: reading processes; None decides by the cores.
         tta: views of an image whose answers are averaged; None for those that the run was evaluated with.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
+        device: see there.
         console: where words and progress go.
-        then: what else is done with the evaluation.
 
     Returns:
         ``{"app", "n", "metrics", "intervals"}``, and ``"skipped"``.
@@ -63,13 +62,11 @@ def evaluate(
     check_options([type(task)], top=None, tta=tta)
     if report is not None:
         writable_folder(report, "--report")
-    forward, kind = inference_forward(model, name, choose_precision(precision)), tta_of(config, tta)
-    head = model.heads[name]
-    predictions, skipped = evaluate_split(
-        task, lambda images: task.postprocess(head, tta_logits(forward, images, kind)), config, split,
-        workers, console,
+    forward = evaluated_by(
+        str(checkpoint or weights), tta=tta, say=console.say, precision=precision, engine=engine,
+        device=device,
     )
-    then(task, predictions, config)
+    predictions, skipped = evaluate_split(task, forward, config, split, workers, console)
     if report is not None:
         inputs = ReportInputs(
             f"{name}: {config.backbone.name} on {task.settings.data}", predictions, facts(config),

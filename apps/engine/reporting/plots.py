@@ -18,9 +18,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from apps.engine.evaluation.classification import Ints, Reliability, wilson_interval
+from apps.engine.reporting.labels import label
 
 Row = Mapping[str, Any]
-LABEL_LENGTH = 28
 PALETTE = 128  # colours of a PNG: a third of the bytes, no difference to the eye
 NUMBERED_CLASSES = 15  # up to here each cell of the confusion matrix carries its number
 
@@ -43,12 +43,6 @@ LIGHT = Theme(
 DARK = Theme(
     page="#1c2220", text="#e7ecea", soft="#9daaa5", line="#333c39", first="#5ec4b6", second="#f0a860"
 )
-
-
-def label(name: str, length: int = LABEL_LENGTH) -> str:
-    """A name that can be drawn: one line, printable, cut to a length."""
-    clean = "".join(c if c.isprintable() else "\ufffd" for c in name)
-    return clean if len(clean) <= length else clean[: length - 1] + "\u2026"
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:

@@ -1,4 +1,4 @@
-"""The end of a training: calibrate, evaluate, and write what a person wants to open."""
+"""The end of a training: calibrate, evaluate, and write what a person wants to open and what answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from apps.engine.core import run_dir
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, Evaluation, ReportInputs
+from apps.engine.inference.graph.run_model import write_run_model
 from apps.engine.reporting.tolerant import try_report
 from apps.engine.training.setup import TrainSetup
 
@@ -56,6 +57,8 @@ def finalize(
     )
     again = f"the run is complete: evaluate {setup.name} --checkpoint {setup.run} --report DIR writes one"
     try_report(lambda: task.report(setup.run, inputs), setup.console, again)
+    if setup.settings.export:
+        write_run_model(setup.run, setup.console)
     return metrics
 
 

@@ -1,34 +1,31 @@
-"""Objects in an exported model: an SSD whose boxes are decoded in the graph, before any is suppressed."""
+"""An SSD in an exported model: its boxes are decoded and suppressed in the graph."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from apps.engine.core.spec import HeadSpec
+from apps.engine.inference.graph.nms import Detected, detections
 from heads import SSD
 
 
 class DecodedSSD(nn.Module):
-    """Where each default box went, and how sure the head is of each class there.
+    """The objects of each image, from the backbone's maps.
 
     Args:
         head: as trained; its batch-norm is folded into a copy.
 
     Shape:
-        returns: ``boxes`` (B, A, 4), (x1, y1, x2, y2) in pixels of the input, not cut to it, and ``scores``
-        (B, A, K), 0 to 1, without the background.
+        returns: boxes (B, D, 4), (x1, y1, x2, y2) pixels of the input, scores (B, D) and labels (B, D), best
+        first; zeros fill up.
 
     Source: Liu et al. 2016, "SSD", equation 2, backwards.
     """
 
-    centres: Tensor
-    sides: Tensor
+    defaults: Tensor
 
     def __init__(self, head: SSD) -> None:
         super().__init__()
@@ -37,25 +34,16 @@ class DecodedSSD(nn.Module):
             layers: Any = extra
             for at in (0, 3):  # convolution, batch-norm, activation; twice
                 layers[at], layers[at + 1] = fuse_conv_bn_eval(layers[at], layers[at + 1]), nn.Identity()
-        defaults = head.default_boxes()
-        self.register_buffer("centres", (defaults[:, :2] + defaults[:, 2:]) / 2)
-        self.register_buffer("sides", defaults[:, 2:] - defaults[:, :2])
-        self.weights, self.max_growth = head.coder.weights, head.coder.bbox_xform_clip
+        self.register_buffer("defaults", head.default_boxes())
 
-    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
-        """All default boxes, as they were moved, and their scores."""
-        result = self.head(*maps)
-        wx, wy, ww, wh = self.weights
-        moves, grows = result["bbox_regression"].split(2, dim=2)
-        centre = moves / moves.new_tensor([wx, wy]) * self.sides + self.centres
-        half = torch.exp((grows / grows.new_tensor([ww, wh])).clamp(max=self.max_growth)) * self.sides / 2
-        scores = result["cls_logits"].softmax(2)[:, :, 1:]
-        return torch.cat([centre - half, centre + half], 2), scores
-
-    def describe(self, spec: HeadSpec) -> HeadSpec:
-        """All boxes and scores, and what suppression needs."""
-        extra = {
-            **spec.extra, "threshold": self.head.score_thresh, "overlap": self.head.nms_thresh,
-            "candidates": self.head.topk_candidates, "most": self.head.detections_per_img,
-        }
-        return replace(spec, kind="boxes", outputs=("boxes", "scores"), extra=extra)
+    def forward(self, *maps: Tensor) -> Detected:
+        """The objects of each image, best first."""
+        head, output = self.head, self.head(*maps)
+        offsets = output["bbox_regression"]
+        defaults = self.defaults.expand(offsets.shape[0], -1, -1)
+        boxes = head.coder.decode_single(offsets.reshape(-1, 4), defaults.reshape(-1, 4))
+        return detections(
+            boxes.reshape(offsets.shape), head.scores(output["cls_logits"]), size=head.size,
+            score_thresh=head.score_thresh, nms_thresh=head.nms_thresh,
+            topk_candidates=head.topk_candidates, detections_per_img=head.detections_per_img,
+        )

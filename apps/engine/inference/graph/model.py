@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,8 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from apps.engine.core.files import sha256_of
 from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
+from apps.engine.core.run_values import MODEL
 from apps.engine.core.spec import RESIZES, HeadSpec, ModelSpec
 from backbone import Backbone, inference_model
 
@@ -156,8 +158,9 @@ def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: s
     _, model, config = parts[0]
     seen = config.backbone.preprocessing
     spec = ModelSpec(
-        config.fingerprint, seen.resolution, seen.crop, layout, precision, _backbone(config), tuple(specs),
-        {library: version(library) for library in LIBRARIES}, resize_of(specs),
+        config.fingerprint, seen.resolution, seen.crop, layout, precision, about_backbone(config),
+        tuple(specs), {library: version(library) for library in LIBRARIES}, resize_of(specs),
+        sha256_of(runs[0] / MODEL) if len(runs) == 1 else "",
     )
     return Plan(Deployed(model.backbone, heads, layout), spec, parts)
 
@@ -205,12 +208,11 @@ def describe(name: str, task: Any, head: Any, graph_head: Any, config: RunConfig
     spec: HeadSpec = task.head_spec(head, config)
     if isinstance(graph_head, GraphHead):
         spec = graph_head.describe(spec)
-    parts = spec.outputs if len(spec.outputs) > 1 else ("",)
-    outputs = tuple("/".join(filter(None, (name, part))) for part in parts)
-    return replace(spec, name=name, outputs=outputs)
+    return spec.named(name)
 
 
-def _backbone(config: RunConfig) -> dict[str, Any]:
+def about_backbone(config: RunConfig) -> dict[str, Any]:
+    """What a model says of its backbone, plain types."""
     info = config.backbone.to_dict()
     kept = {key: info[key] for key in ("name", "arch", "source", "licence")}
     return {**kept, "arguments": dict(info["arguments"]), "preprocessing": info["preprocessing"]}

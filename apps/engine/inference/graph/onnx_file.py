@@ -14,6 +14,7 @@ import torch
 from apps.engine.core.files import write_whole
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.graph.model import Plan
+from apps.engine.inference.graph.nms import translations
 
 LEAST_OPSET, OPSET, MOST_OPSET = 18, 18, 25
 MOST_BATCH = 1 << 16
@@ -45,6 +46,7 @@ def onnx_model(plan: Plan, opset: int = OPSET) -> Any:
         program = torch.onnx.export(
             plan.module, (plan.example(2),), dynamo=True, dynamic_shapes=(free_batch(),), opset_version=opset,
             input_names=[INPUT], output_names=list(plan.spec.outputs), verbose=False,
+            custom_translation_table=translations(),
         )
     assert program is not None
     proto = program.model_proto
