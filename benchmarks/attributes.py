@@ -22,7 +22,7 @@ from apps.cost.paper_tables import TABLE_12, Network
 from apps.engine.core.files import write_bytes
 from apps.engine.core.run_dir import CONFIG
 from apps.engine.reporting.markdown import markdown_table
-from backbone.weights import MIRROR_VARIABLE
+from backbone.storage import MIRROR_VARIABLE
 from benchmarks.studies import trained
 from datasets.faces.attribute_tables import IMAGE, find_table
 

@@ -101,14 +101,14 @@ def few(data: Path, folder: Path, count: int) -> Path:
 def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
     """What a finished run is worth on some splits."""
     from apps.engine.core.console import Console
-    from apps.objects.evaluate import evaluate_run
+    from apps.objects.evaluate import evaluate_detector
 
     config = json.loads((folder / CONFIG).read_text())
     figures = {}
     for split in splits:
-        reported = evaluate_run(
-            folder, data=None, split=split, report=folder / f"report-{split}", results=None, workers=None,
-            precision="auto", console=Console(),
+        reported = evaluate_detector(
+            checkpoint=folder, data=None, split=split, report=folder / f"report-{split}", results=None,
+            workers=None, precision="auto", console=Console(),
         )
         figures[split] = {name: reported["metrics"][name] for name in ("ap", "ap50", "ap75")}
     return {

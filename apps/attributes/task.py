@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, ReportInputs
+    from backbone import Weights
     from datasets.multilabel import MultiLabelDataset
     from heads import MultiLabelClassifier
 
@@ -36,6 +37,9 @@ METRICS = MetricTable("attributes", (
     Metric("prevalence/*", None), Metric("threshold/*", None, bounds=SHARE),
     Metric("entropy", None, "nats", POSITIVE), Metric("entropy/*", None, "nats", POSITIVE),
 ), primary="mean_ap", watchable=("ece", "cross_entropy"))
+
+FACE_HEADS = ("feats", "gender_pred", "age_pred")  # of the face network: a layer with ReLU, and two on it
+GENDER, AGE = "Male", "age"
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,36 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
             channels[stride], layout.names, groups=layout.groups, dropout=self.settings.dropout,
             weights=weights_of(self.settings.weights_of, layout.names), stride=stride,
         )
+
+    def pretrained_head(
+        self, weights: Weights, channels: dict[int, int]
+    ) -> PretrainedHead[MultiLabelClassifier]:
+        """Sex and age, as the face network answers them.
+
+        Raises:
+            ValueError: the weights are of another network.
+        """
+        import torch
+
+        from apps.attributes.names import Layout
+        from heads import MultiLabelClassifier
+
+        parts = [f"{name}.{part}" for name in FACE_HEADS for part in ("weight", "bias")]
+        if not set(parts) <= set(weights.others):
+            raise ValueError(
+                f"{weights.info.name} has no heads {', '.join(FACE_HEADS)}; give the face network, such as "
+                "faces_mobilenetv1_1.0_224.safetensors, or a run of finetune attributes"
+            )
+        hidden, hidden_bias, gender, gender_bias, age, age_bias = (weights.others[part] for part in parts)
+        layout, stride = Layout((GENDER,), {AGE: len(age)}), max(channels)
+        head = MultiLabelClassifier(
+            channels[stride], layout.names, groups=layout.groups, stride=stride, hidden=len(hidden)
+        )
+        head.load_state_dict({
+            "hidden.weight": hidden, "hidden.bias": hidden_bias,
+            "linear.weight": torch.cat([gender, age]), "linear.bias": torch.cat([gender_bias, age_bias]),
+        })
+        return PretrainedHead(head, layout.classes, {})
 
     def fit_head(self, head: MultiLabelClassifier, features: NDArray[np.float32], targets: Tensor) -> str:
         """Logistic regression on pooled features, hard or soft targets, put into the head."""

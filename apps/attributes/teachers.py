@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from apps.attributes.names import Layout
 from apps.engine.core.console import Console
 from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
-from backbone import Preprocessing, build, load_state, load_weights
-from backbone.weights import locate_weights
+from backbone import Preprocessing
 from datasets.base import ImageDataset, Photo
 from datasets.faces.attribute_tables import IMAGE, read_attribute_table
 
 FACE_NETWORK = "face-network:"
-GENDER, AGE, YEARS = "Male", "age", 100
 BATCH = 32
 SUM_OFF = 0.02  # that the probabilities of a class may miss 1 by, as rounded ones do
 Values = NDArray[np.float32]
@@ -44,49 +42,6 @@ class Oracle:
     seen: Preprocessing
     answers: Callable[[Tensor], Tensor]
     finished: Callable[[Values], Values] = lambda every: every
-
-
-class FaceNetwork(nn.Module):
-    """The face network of the mirror with its heads for gender and age.
-
-    Shape:
-        images: (B, 3, H, W) in [0, 1]
-        returns: (B, 1 + 100) the probability of a man, then that of each age in years.
-
-    Raises:
-        ValueError: the weights bring no such heads.
-    """
-
-    def __init__(self, spec: str) -> None:
-        super().__init__()
-        from safetensors.torch import load_file
-
-        loaded = load_weights(spec)
-        self.backbone = build(loaded.info)
-        load_state(self.backbone, loaded)
-        file = locate_weights(spec)
-        state = load_file(file) if file is not None and file.is_file() else {}
-        heads = {key: value for key, value in state.items() if key.split(".")[0] in _HEADS}
-        if {name.split(".")[0] for name in heads} != set(_HEADS):
-            raise ValueError(
-                f"{spec} has no heads {', '.join(_HEADS)}; give the file of the face network, such as "
-                "faces_mobilenetv1_1.0_224.safetensors"
-            )
-        for name in _HEADS:
-            out, width = heads[f"{name}.weight"].shape
-            self.add_module(name, nn.Linear(width, out))
-        self.load_state_dict(heads, strict=False)
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 101) probabilities."""
-        last = self.backbone(images)[max(self.backbone.channels)].mean(dim=(2, 3))
-        feats, gender, age = (self.get_submodule(name) for name in _HEADS)
-        result = torch.relu(feats(last))
-        return torch.cat([torch.sigmoid(gender(result)), torch.softmax(age(result), dim=1)], dim=1)
-
-
-_HEADS = ("feats", "gender_pred", "age_pred")
 
 
 def load_oracle(
@@ -112,18 +67,20 @@ def load_oracle(
             f"--teacher {spec} does not exist; give a run of finetune attributes, {FACE_NETWORK}FILE, an "
             ".onnx file, or a .csv or .parquet table of probabilities"
         )
-    if spec.startswith(FACE_NETWORK):
-        network = FaceNetwork(spec.removeprefix(FACE_NETWORK))
-        whole = replace(network.backbone.preprocessing, crop=1.0)  # crops of faces are not cut again
-        return Oracle(Layout((GENDER,), {AGE: YEARS}), whole, network)
     if spec.endswith(".onnx") and not Path(spec).is_dir():
         return _onnx(Path(spec), names or ())
-    from apps.engine.core.model import load_run
+    from apps.engine.core.model import load_pretrained, load_run
     from apps.engine.evaluation.forward import evaluated_by
 
-    task, model, config = load_run(Path(spec), app="attributes")
+    source = spec.removeprefix(FACE_NETWORK)
+    if source != spec:
+        task, model, config = load_pretrained(source, app="attributes")
+    else:
+        task, model, config = load_run(Path(spec), app="attributes")
     head: Any = model.heads[task.name]
-    forward = evaluated_by(spec, precision=precision, engine=engine, device=device, say=say)
+    forward = evaluated_by(
+        source, app="attributes", precision=precision, engine=engine, device=device, say=say
+    )
     return Oracle(
         Layout.of(config.classes), config.backbone.preprocessing,
         lambda images: head.probabilities(forward(images.mul(255).round().byte())),

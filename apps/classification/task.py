@@ -131,8 +131,9 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         from apps.engine.evaluation.collecting import CollectingEvaluator
 
         temperature = (calibration or {}).get("temperature", 1.0)
+        count = len(classes)  # without the logit of all others, where there is one
         return CollectingEvaluator(lambda logits, targets, indices: Predictions(
-            logits.numpy(), targets.numpy(), images.paths(indices), tuple(classes), temperature
+            logits.numpy()[:, :count], targets.numpy(), images.paths(indices), tuple(classes), temperature
         ))
 
     def calibrate(self, raw: Predictions) -> tuple[Predictions, Calibration, dict[str, float]]:

@@ -11,7 +11,7 @@ import click
 from apps.cli.options import FOLDER
 from apps.cli.output import emit, refuse_vain
 
-WHICH, ALIGNMENTS = ("all", "largest", "one"), ("five-point", "none")
+WHICH, ALIGNMENTS, DETECTORS = ("all", "largest", "one"), ("five-point", "none"), ("mtcnn", "ssd")
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -32,6 +32,10 @@ _model = _options(
 _align = click.option(
     "--align", type=click.Choice(ALIGNMENTS), default="five-point", show_default=True,
     help="turn faces upright by their landmarks, or none: the images are face crops already",
+)
+_detector = click.option(
+    "--detector", type=click.Choice(DETECTORS), default="mtcnn", show_default=True,
+    help="what finds faces; ssd is one network on MobileNetV1, fetched once, that needs no torch",
 )
 _gallery = click.option("--gallery", type=FOLDER, required=True, help="table of faces, made by embed-faces")
 _workers = click.option("--workers", type=click.IntRange(1), help="threads that read and detect")
@@ -55,11 +59,12 @@ def _one_model(checkpoint: Path | None, weights: str | None) -> None:
     help="faces of an image; one refuses images with several",
 )
 @_align
+@_detector
 @_workers
 @click.pass_context
 def embed_faces(
     context: click.Context, paths: tuple[str, ...], out: Path, checkpoint: Path | None, weights: str | None,
-    which: Any, align: Any, workers: int | None,
+    which: Any, align: Any, detector: Any, workers: int | None,
 ) -> None:
     """Find the faces on images and turn each into a unit vector, in one table.
 
@@ -73,7 +78,7 @@ def embed_faces(
 
     _one_model(checkpoint, weights)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
-    answer = make_table(paths, Order(out, which, align, workers=workers), model, Console())
+    answer = make_table(paths, Order(out, which, align, workers=workers, detector=detector), model, Console())
     if answer is not None:
         emit(answer)
         context.exit(1 if 0 < answer["photos"] == answer["unreadable"] else 0)
@@ -84,10 +89,11 @@ def embed_faces(
 @click.argument("second", metavar="B", type=FOLDER)
 @_model
 @_align
+@_detector
 @_limit
 def verify_faces(
-    first: Path, second: Path, checkpoint: Path | None, weights: str | None, align: Any, far: float | None,
-    threshold: float | None,
+    first: Path, second: Path, checkpoint: Path | None, weights: str | None, align: Any, detector: Any,
+    far: float | None, threshold: float | None,
 ) -> None:
     """Tell whether the largest faces of two images are of one person."""
     from apps.faces.extraction.loading import load_face_model
@@ -95,7 +101,7 @@ def verify_faces(
 
     _one_model(checkpoint, weights)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
-    emit(verify(first, second, model, align=align, far=far, threshold=threshold))
+    emit(verify(first, second, model, align=align, far=far, threshold=threshold, detector=detector))
 
 
 @click.command("search-faces")
@@ -103,10 +109,11 @@ def verify_faces(
 @_gallery
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="matches a face at most")
 @_model
+@_detector
 @_limit
 def search_faces(
-    query: Path, gallery: Path, top: int, checkpoint: Path | None, weights: str | None, far: float | None,
-    threshold: float | None,
+    query: Path, gallery: Path, top: int, checkpoint: Path | None, weights: str | None, detector: Any,
+    far: float | None, threshold: float | None,
 ) -> None:
     """Find the people on an image in a table of faces; strangers are called unknown.
 
@@ -119,7 +126,7 @@ def search_faces(
         raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
     opened = Gallery.open(gallery)
     model = gallery_model(opened, weights=weights, checkpoint=checkpoint)
-    emit(search(query, opened, model, top=top, far=far, threshold=threshold))
+    emit(search(query, opened, model, top=top, far=far, threshold=threshold, detector=detector))
 
 
 @click.command("enroll")
@@ -128,11 +135,12 @@ def search_faces(
 @_gallery
 @_model
 @_align
+@_detector
 @_workers
 @click.pass_context
 def enroll(
     context: click.Context, name: str, paths: tuple[str, ...], gallery: Path, checkpoint: Path | None,
-    weights: str | None, align: Any, workers: int | None,
+    weights: str | None, align: Any, detector: Any, workers: int | None,
 ) -> None:
     """Put a person into a gallery by NAME, from images that show that person alone.
 
@@ -148,7 +156,7 @@ def enroll(
     asked = context.get_parameter_source("align") is not click.core.ParameterSource.DEFAULT
     answer = put(
         name, paths, gallery, weights=weights, checkpoint=checkpoint, align=align if asked else None,
-        workers=workers, console=Console(),
+        workers=workers, console=Console(), detector=detector,
     )
     emit(answer)
     context.exit(1 if answer["photos"] and not answer["faces"] else 0)

@@ -60,7 +60,7 @@ def evaluate_places(
 
 @click.command("locate")
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
-@click.option("--checkpoint", type=FOLDER, required=True, help="a run's folder, made by `finetune places`")
+@click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="cells an image")
 @click.option("--album", is_flag=True, help="the images of a folder are one trip: answer for it, too")
 @click.option("--map", type=FOLDER, help="draw where the images may be from: .png, .html or .geojson")
@@ -73,12 +73,18 @@ def evaluate_places(
 @ENGINE
 @DEVICE
 @click.pass_context
-def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path, **rest: Any) -> None:
+def locate(
+    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, **rest: Any
+) -> None:
     """Tell where images may have been taken: one JSON line each.
 
     PATHS are images, or folders that are searched for images. What the camera wrote about the place is not
     read. Answers are coarse, as a city is, unless --precise.
     """
+    if checkpoint is None:
+        from apps.zoo.defaults import no_network
+
+        raise click.UsageError(no_network("places"))
     from apps.engine.core.console import Console
     from apps.places.locate import Asked
     from apps.places.locate import locate as answers

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from apps.engine.core.metrics import Metric, Metrics, MetricTable, logged
-from apps.engine.core.task import FilePredictor, H, Losses, ReportInputs, S, Subject
+from apps.engine.core.task import FilePredictor, H, Losses, PretrainedHead, ReportInputs, S, Subject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from backbone import Backbone
+    from backbone import Backbone, Weights
     from heads import MultiHead
 
 
@@ -79,6 +79,29 @@ class TaskDefaults(Generic[S, H]):
 
     def init_head(self, backbone: Backbone, head: H) -> None:
         """Nothing is taken from the backbone."""
+
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
+        """No weights bring one.
+
+        Raises:
+            ValueError: always.
+        """
+        del channels
+        raise ValueError(
+            f"weights {weights.info.name} bring no head of {self.name!r}: give --checkpoint RUN, made by "
+            f"`finetune {self.name}`"
+        )
+
+    @classmethod
+    def with_weights(cls, settings: Any, weights: Weights) -> Any:
+        """They choose nothing."""
+        del weights
+        return settings
+
+    def start_head(self, head: H, classes: Sequence[str], weights: Weights) -> str:
+        """A new head starts from nothing."""
+        del head, classes, weights
+        return ""
 
     def fit_head(self, head: H, features: NDArray[np.float32], targets: Any) -> str:
         """Nothing is fitted; settings with ``fits_head = False`` refuse a training that is no more."""

@@ -112,8 +112,7 @@ def _merged(shown: Ids, probabilities: Floats) -> tuple[Ids, Floats, Ints]:
     descending = np.argsort(-probabilities, kind="stable")
     _, first = np.unique(member[descending], return_index=True)
     sums: Floats = np.bincount(member, weights=probabilities).astype(np.float64)
-    likeliest: Ints = descending[first].astype(np.int64)
-    return distinct, sums, likeliest
+    return distinct, sums, descending[first].astype(np.int64)
 
 
 def describe(

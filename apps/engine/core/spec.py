@@ -50,6 +50,8 @@ class HeadSpec:
     @classmethod
     def of(cls, kind: str, config: RunConfig, outputs: tuple[str, ...], **extra: Any) -> HeadSpec:
         """The head of a run, named after its application."""
+        if config.backbone.preprocessing.resize != RESIZES[0]:
+            extra = {"resize": config.backbone.preprocessing.resize, **extra}
         extra = {**extra, "tta": config.settings.get("tta", "none")}
         return cls(
             config.app, config.app, kind, outputs, config.classes, config.calibration, config.metrics,

@@ -201,8 +201,9 @@ def eval_loader(
 ) -> Loader:
     """Photos in order as the weights want to see them: for evaluation and for answering."""
     size, crop = preprocessing.resolution, preprocessing.crop
+    usual = eval_transform(size, crop, preprocessing.resize)
     return Loader(
-        photos, photos.transforms[1] if photos.transforms else eval_transform(size, crop),
+        photos, photos.transforms[1] if photos.transforms else usual,
         batch_size=min(batch_size, photos.evaluated_together or batch_size), workers=workers,
         min_side=decode_size(size, crop), cache=cache, rank=rank, world=world,
     )

@@ -64,17 +64,18 @@ def train_transform(
     return TrainTransform(resolution, scale, jitter, randaugment, erase)
 
 
-def eval_transform(resolution: int, crop: float) -> EvalTransform:
-    """Resize the short side to resolution / crop, then the central square.
+def eval_transform(resolution: int, crop: float, resize: str = "crop") -> EvalTransform:
+    """Resize the short side to resolution / crop, then the central square; or the whole image.
 
     Args:
         resolution: side of the result in pixels.
         crop: share of the short side that is seen, above 0 and up to 1.
+        resize: ``crop``, or ``squash`` for the whole image without its shape.
 
     Raises:
         ValueError: crop is out of its range.
     """
-    return EvalTransform(resolution, crop)
+    return EvalTransform(resolution, crop, resize)
 
 
 def side_for_training(resolution: int, scale: float) -> int:
@@ -139,13 +140,16 @@ class EvalTransform(ImageTransform):
 
     resolution: int
     crop: float
+    resize: str = "crop"
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be above 0 and up to 1, got {self.crop}")
 
     def __call__(self, photo: Pixels | Image.Image) -> Tensor:
-        """The middle of the image."""
+        """The middle of the image, or all of it."""
+        if self.resize == "squash":
+            return _resize(_tensor(photo), self.resolution, self.resolution)
         image = tame(_tensor(photo))
         height, width = image.shape[1:]
         side = math.floor(self.resolution / self.crop)

@@ -129,8 +129,15 @@ def max_softmax(logits: NDArray[Any], temperature: float) -> Floats:
     return best
 
 
+def known_share(logits: NDArray[Any], temperature: float) -> Floats:
+    """(N,) the probability of all logits but the last one, which stands for everything else, 0 to 1."""
+    share: Floats = 1 - softmax(logits, temperature)[:, -1]
+    return share
+
+
 SCORES: dict[str, Callable[[NDArray[Any], float], Floats]] = {
     "energy": energy,
+    "known_share": known_share,
     "max_logit": max_logit,
     "max_softmax": max_softmax,
 }

@@ -31,7 +31,7 @@ def looks(
 ) -> list[tuple[Image.Image, str]]:
     """Where the network looked, for a handful of images spread over right and wrong answers."""
     preprocessing = config.backbone.preprocessing
-    look = eval_transform(preprocessing.resolution, preprocessing.crop)
+    look = eval_transform(preprocessing.resolution, preprocessing.crop, preprocessing.resize)
     wrong, right = ([int(i) for i in (predictions.right == value).nonzero()[0]] for value in (False, True))
     half = min(len(wrong), LOOKS // 2)
     chosen = _spread(right, LOOKS - half) + _spread(wrong, half)

