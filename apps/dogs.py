@@ -23,11 +23,11 @@ VAL_SHARE = 0.2  # of each class, where a folder has no val/
 class DogsSettings(ClassificationSettings):
     """Options of ``finetune dogs``."""
 
-    crop: bool = option(False, "cut Stanford Dogs' photos to their annotated box")
+    crop: bool = option(False, "cut Stanford Dogs' images to their annotated box")
 
 
 class Dogs(ClassificationTask[DogsSettings]):
-    """The application: which photos, which head, which figures."""
+    """The application: which images, which head, which figures."""
 
     name: ClassVar[str] = "dogs"
     has_sample: ClassVar[bool] = True
@@ -49,7 +49,7 @@ class Dogs(ClassificationTask[DogsSettings]):
     def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[Classifier]:
         """The breeds of an ImageNet classifier, its other classes as one; or a classifier of other classes.
 
-        A photo shows no dog where all breeds together have less than :func:`least_share` of the probability.
+        An image shows no dog where all breeds together have less than :func:`least_share` of the probability.
 
         Raises:
             ValueError: the weights bring no classifier.

@@ -37,12 +37,12 @@ class ImageNet(ClassificationTask[ImageNetSettings]):
         """Photos whose labels are numbers of the 1000 classes.
 
         Args:
-            split: ``train`` for ``train/WNID``, ``val`` for any layout of the validation photos.
+            split: ``train`` for ``train/WNID``, ``val`` for any layout of the validation images.
             classes: those of the model, which must be the 1000.
 
         Raises:
-            OSError: the photos, or the list of their labels, are missing.
-            ValueError: photos or list do not fit, or the model has other classes.
+            OSError: the images, or the list of their labels, are missing.
+            ValueError: images or list do not fit, or the model has other classes.
         """
         from datasets.classification.imagenet import ImageNetTrain, ImageNetVal
 
@@ -90,7 +90,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def _is_sample(data: Path) -> bool:
-    """Whether photos are the drawn sample, which training takes where no ``--data`` is given."""
+    """Whether images are the drawn sample, which training takes where no ``--data`` is given."""
     from datasets.synthetic.drawn_dogs import drawn_dogs_root
 
     return (data / "README.txt").is_file() and data == drawn_dogs_root()

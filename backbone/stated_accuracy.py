@@ -6,7 +6,7 @@ HOSTED = "TensorFlow's hosted_models.md, of its quantised file"
 SLIM = "TF-slim's mobilenet_v1.md, of its checkpoint"
 RESOLUTIONS = (224, 192, 160, 128)
 
-# (top-1, top-5) on ImageNet's validation photos as TensorFlow states them, percent: width -> by resolution.
+# (top-1, top-5) on ImageNet's validation images as TensorFlow states them, percent: width -> by resolution.
 SLIM_FLOAT = {
     "1.0": ((70.9, 89.9), (70.0, 89.2), (68.0, 87.7), (65.2, 85.8)),
     "0.75": ((68.4, 88.2), (67.2, 87.3), (65.3, 86.0), (62.1, 83.9)),

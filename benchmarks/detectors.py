@@ -1,4 +1,4 @@
-"""Detectors that learn real photos and are judged on them and on others: does the whole chain work?
+"""Detectors that learn real photos and are evaluated on them and on others: does the whole chain work?
 
 It resumes: what is finished in ``--out`` is not done again.
 """
@@ -123,4 +123,4 @@ def markdown(rows: Iterable[dict[str, Any]]) -> list[str]:
         (f"`{row['head']}`", row["photos"], row["epochs"], split, f"{part['ap50']:.3f}", f"{part['ap']:.3f}")
         for row in rows for split, part in row["figures"].items()
     ]
-    return markdown_table(("head", "photos", "epochs", "judged on", "AP50", "AP"), cells)
+    return markdown_table(("head", "photos", "epochs", "evaluated on", "AP50", "AP"), cells)

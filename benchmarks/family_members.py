@@ -36,7 +36,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Weights judged on ``n`` photos of ``classes``: a share with its 95 % interval."""
+    """Weights evaluated on ``n`` photos of ``classes``: a share with its 95 % interval."""
 
     weights: str
     source: str

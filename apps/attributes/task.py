@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from apps.attributes.evaluator import AttributeEvaluation
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import Calibration, RunConfig
-    from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, ReportInputs
     from backbone import Weights
     from datasets.multilabel import MultiLabelDataset
@@ -74,9 +73,11 @@ class AttributesSettings(Settings):
     )
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
     eval_crop: float = option(
-        1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
+        1.0, "share of an image's side that is seen when it is evaluated", above=0, high=1
     )
-    min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
+    min_crop: float | None = option(
+        0.7, "least share of an image that a training crop shows", above=0, high=1
+    )
 
     def __post_init__(self) -> None:
         if self.preset == "paper":
@@ -113,6 +114,8 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     name: ClassVar[str] = "attributes"
     Settings: ClassVar[type[Settings]] = AttributesSettings
     metrics: ClassVar[MetricTable] = METRICS
+    head_kind: ClassVar[str] = "attributes"
+    head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_attributes
@@ -124,7 +127,7 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
         return self.settings.eval_crop
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> MultiLabelDataset:
-        """The photos of a split; in ``train`` with the teacher's answers where there is one."""
+        """The images of a split; in ``train`` with the teacher's answers where there is one."""
         from apps.attributes.data import attribute_split
 
         return attribute_split(self.settings, split, classes=classes)
@@ -198,12 +201,6 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
             head.probabilities(logits).numpy(), targets.numpy(), layout, images.paths(indices), thresholds,
             owners=images.owners,
         ))
-
-    def head_spec(self, head: MultiLabelClassifier, config: RunConfig) -> HeadSpec:
-        """Logits, which the names among the classes say how to read."""
-        from apps.engine.core.spec import HeadSpec
-
-        return HeadSpec.of("attributes", config, ("logits",))
 
     def calibrate(
         self, raw: AttributeEvaluation

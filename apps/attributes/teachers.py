@@ -1,4 +1,4 @@
-"""Teachers of attributes: what each says of a list of photos, as one table of probabilities."""
+"""Teachers of attributes: what each says of a list of images, as one table of probabilities."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Oracle:
 
     Args:
         layout: which attribute, and which group, each column is of.
-        seen: how photos are prepared for it.
+        seen: how images are prepared for it.
         answers: images (B, 3, S, S) in [0, 1] to (B, columns).
         finished: all answers (N, columns) to probabilities; NaN stays NaN.
     """
@@ -128,7 +128,7 @@ def _filled(images: Tensor, count: int) -> Tensor:
 def as_probabilities(every: Values) -> Values:
     """Answers (N, columns) as they are where all lie in [0, 1]; else they are taken for logits.
 
-    All photos decide together, so that a batch whose logits happen to be small is not read in another way.
+    All images decide together, so that a batch whose logits happen to be small is not read in another way.
     """
     known = every[~np.isnan(every)]
     if not len(known) or (known.min() >= 0 and known.max() <= 1):
@@ -146,7 +146,7 @@ def asked(
     ``on_bad`` is called with the reason for each of the latter.
 
     Raises:
-        FloatingPointError: an answer is not finite; the photo is named.
+        FloatingPointError: an answer is not finite; the image is named.
     """
     result = np.full((len(paths), oracle.layout.width), np.nan, np.float32)
     photos = ImageDataset([Photo(path, 0) for path in paths], ["photo"])
@@ -178,12 +178,12 @@ def teacher_columns(
 ) -> NDArray[np.float32]:
     """A teacher's probabilities (N, width) in the columns of ``layout``; NaN where it says nothing.
 
-    The teacher sees each photo once, whole; what a network said is kept in ``folder``.
+    The teacher sees each image once, whole; what a network said is kept in ``folder``.
 
     Args:
         spec: as of :func:`load_oracle`, or a ``.csv`` or ``.parquet`` table of probabilities.
         layout: of the student.
-        paths: N photos.
+        paths: N images.
         images: their names in a table.
         folder: where answers are kept.
         console: where progress goes; None asks no network, and takes the answers that are kept.
@@ -191,7 +191,7 @@ def teacher_columns(
 
     Raises:
         FileNotFoundError: there is no such teacher, or without a screen: its answers are not kept.
-        ValueError: the teacher knows none of the attributes, or a table lacks a photo or holds a NaN.
+        ValueError: the teacher knows none of the attributes, or a table lacks an image or holds a NaN.
     """
     if is_table(spec):
         return _of_table(Path(spec), layout, images)

@@ -29,7 +29,7 @@ from apps.cli.output import emit
     help="of the uint8 RGB input",
 )
 @click.option("--calibrate", type=FOLDER, help="photos like yours, for the ranges of int8")
-@click.option("--validate", type=FOLDER, help="labelled photos, to measure the loss of accuracy")
+@click.option("--validate", type=FOLDER, help="labelled images, to measure the loss of accuracy")
 @click.option(
     "--max-drop", type=SHARE, default=0.03, show_default=True,
     help="write nothing where accuracy falls by more",

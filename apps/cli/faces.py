@@ -31,7 +31,7 @@ _model = _options(
 )
 _align = click.option(
     "--align", type=click.Choice(ALIGNMENTS), default="five-point", show_default=True,
-    help="turn faces upright by their landmarks, or none: the photos are face crops already",
+    help="turn faces upright by their landmarks, or none: the images are face crops already",
 )
 _detector = click.option(
     "--detector", type=click.Choice(DETECTORS), default="mtcnn", show_default=True,
@@ -56,7 +56,7 @@ def _one_model(checkpoint: Path | None, weights: str | None) -> None:
 @_model
 @click.option(
     "--faces", "which", type=click.Choice(WHICH), default="all", show_default=True,
-    help="faces of a photo; one refuses photos with several",
+    help="faces of an image; one refuses images with several",
 )
 @_align
 @_detector
@@ -66,9 +66,9 @@ def embed_faces(
     context: click.Context, paths: tuple[str, ...], out: Path, checkpoint: Path | None, weights: str | None,
     which: Any, align: Any, detector: Any, workers: int | None,
 ) -> None:
-    """Find the faces on photos and turn each into a unit vector, in one table.
+    """Find the faces on images and turn each into a unit vector, in one table.
 
-    PATHS are photos, folders, patterns, .tar shards, or - for a list of such on stdin. Photos that the table
+    PATHS are images, folders, patterns, .tar shards, or - for a list of such on stdin. Images that the table
     has already are skipped; stopped and started again, it goes on. Under torchrun the work is shared.
     """
     from apps.engine.core.console import Console
@@ -95,7 +95,7 @@ def verify_faces(
     first: Path, second: Path, checkpoint: Path | None, weights: str | None, align: Any, detector: Any,
     far: float | None, threshold: float | None,
 ) -> None:
-    """Tell whether the largest faces of two photos are of one person."""
+    """Tell whether the largest faces of two images are of one person."""
     from apps.faces.extraction.loading import load_face_model
     from apps.faces.people.search import verify
 
@@ -115,7 +115,7 @@ def search_faces(
     query: Path, gallery: Path, top: int, checkpoint: Path | None, weights: str | None, detector: Any,
     far: float | None, threshold: float | None,
 ) -> None:
-    """Find the people on a photo in a table of faces; strangers are called unknown.
+    """Find the people on an image in a table of faces; strangers are called unknown.
 
     The model is the one that made the table.
     """
@@ -142,7 +142,7 @@ def enroll(
     context: click.Context, name: str, paths: tuple[str, ...], gallery: Path, checkpoint: Path | None,
     weights: str | None, align: Any, detector: Any, workers: int | None,
 ) -> None:
-    """Put a person into a gallery by NAME, from photos that show that person alone.
+    """Put a person into a gallery by NAME, from images that show that person alone.
 
     A new gallery wants --weights or --checkpoint; one that is there has its own model.
     """
@@ -203,7 +203,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
     help="none for face crops, five-point for whole photos",
 )
 @click.option(
-    "--teacher", type=FOLDER, help="file as those of --predictions; TAR is told as a share of its, too"
+    "--teacher", type=FOLDER, help="file as those of --predictions; TAR is given as a share of its, too"
 )
 @click.option(
     "--mirror/--no-mirror", default=False, show_default=True,
@@ -217,7 +217,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
 @_workers
 @click.pass_context
 def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
-    """Judge face models: LFW's protocol, and every photo against every other.
+    """Evaluate face models: LFW's protocol, and every image against every other.
 
     Several models give a line each, and one table in the report.
     """
@@ -227,7 +227,7 @@ def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
     if not any(value[name] for name in ("checkpoints", "weights", "predictions", "teacher")):
         raise click.UsageError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     if not any(value[name] for name in ("checkpoints", "weights")):
-        why = "is for --checkpoint and --weights: vectors of a file are judged as is"
+        why = "is for --checkpoint and --weights: vectors of a file are evaluated as is"
         refuse_vain(context, ("align", "mirror", "workers"), why)
     for line in evaluate_models(data, console=Console(), **value):
         emit(line)

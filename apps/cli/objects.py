@@ -28,17 +28,17 @@ def evaluate_objects(
     context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
     **rest: Any,
 ) -> None:
-    """Judge a detector, or a result file of any system, by COCO's figures."""
+    """Evaluate a detector, or a result file of any system, by COCO's figures."""
 
     if [checkpoint, weights, predictions].count(None) != 2:
         raise click.UsageError("give one of --checkpoint RUN, --weights W and --predictions F")
     if checkpoint is None and rest["data"] is None:
         flag = "--weights" if predictions is None else "--predictions"
-        raise click.UsageError(f"{flag} needs the photos and boxes to judge by; give --data DIR")
+        raise click.UsageError(f"{flag} needs the photos and boxes to evaluate on; give --data DIR")
     if predictions is not None and rest["results"] is not None:
         raise click.UsageError("--write-predictions writes the answers of a run; give --checkpoint RUN")
     if predictions is not None:
-        refuse_vain(context, ("workers", "precision"), "is for --checkpoint: predictions are judged as is")
+        refuse_vain(context, ("workers", "precision"), "is for --checkpoint: predictions are evaluated as is")
     from apps.engine.core.console import Console
     from apps.objects.evaluate import evaluate_detector, evaluate_predictions
 
@@ -53,19 +53,19 @@ def evaluate_objects(
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune objects`")
 @click.option("--weights", help="pretrained weights with a detector, instead of a run: a path or a name")
-@click.option("--draw", type=FOLDER, help="folder for the photos with boxes drawn")
+@click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn")
 @click.option(
     "--threshold", type=SHARE, default=0.3, show_default=True, help="least score"
 )
-@click.option("--classes", help="the only ones told, with commas between")
-@click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects a photo")
+@click.option("--classes", help="the only ones reported, with commas between")
+@click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects an image")
 @WORKERS
 @PRECISION
 @ENGINE
 @DEVICE
 @click.pass_context
 def detect(context: click.Context, /, paths: tuple[Path, ...], classes: str | None, **rest: Any) -> None:
-    """Find objects on photos, or on all photos in folders: one JSON line each."""
+    """Find objects on images, or on all images in folders: one JSON line each."""
     from apps.objects.detect import detect as answers
 
     if rest["checkpoint"] is not None and rest["weights"] is not None:

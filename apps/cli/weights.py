@@ -28,7 +28,7 @@ def _calibration(command: Any) -> Any:
     )
     folder = click.option(
         "--calibrate", type=FOLDER, metavar="DIR",
-        help="measure batch-norm, which the file has folded away, on the photos in this folder",
+        help="measure batch-norm, which the file has folded away, on the images in this folder",
     )
     return folder(few(command))
 

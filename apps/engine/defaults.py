@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import Calibration, RunConfig
@@ -26,12 +27,18 @@ class TaskDefaults(Generic[S, H]):
 
     Where a method passes what differs from task to task, ``Any`` leaves the type to the task; ``Task`` has
     them all, and a test holds each registered task against it.
+
+    Attributes:
+        head_kind: how the head's outputs are read, a key of ``DECODERS``; "" for a kind of the task's name.
+        head_outputs: names of what ``postprocess`` keeps, as an exported file has them.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[MetricTable]
     primary_metric: ClassVar[Metric]
     has_sample: ClassVar[bool] = False
+    head_kind: ClassVar[str] = ""
+    head_outputs: ClassVar[tuple[str, ...]] = ("output",)
     predict_options: ClassVar[frozenset[str]] = frozenset()
     subject: ClassVar[Subject] = "images"
     file_predictor: ClassVar[FilePredictor | None] = None
@@ -111,12 +118,12 @@ class TaskDefaults(Generic[S, H]):
         return output
 
     def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
-        """One output, of a kind that has the task's name."""
+        """Outputs as ``head_outputs`` names them, of the kind ``head_kind``."""
         from apps.engine.core.spec import HeadSpec
 
-        return HeadSpec.of(self.name, config, ("output",))
+        return HeadSpec.of(self.head_kind or self.name, config, self.head_outputs)
 
-    def graph_head(self, head: H) -> Any:
+    def graph_head(self, head: H) -> nn.Module:
         """The head itself."""
         return head
 

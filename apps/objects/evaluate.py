@@ -1,4 +1,4 @@
-"""``evaluate objects``: a run, or a COCO result file of any system, on the photos of a split."""
+"""``evaluate objects``: a run, or a COCO result file of any system, on the images of a split."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def evaluate_predictions(
 
 
 def without_damaged(photos: DetectionDataset, console: Console) -> tuple[DetectionDataset, set[int]]:
-    """The photos whose size is known, and the numbers of the others, each of which is named once."""
+    """The images whose size is known, and the numbers of the others, each of which is named once."""
     every: Any = photos.photos
     damaged = {result.image_id: result.path for result in every if not result.width}
     for path in damaged.values():
@@ -162,7 +162,7 @@ def numbered(evaluation: DetectionEvaluation, photos: DetectionDataset) -> list[
 
 
 def as_photos_are_shown(results: list[dict[str, Any]], photos: DetectionDataset) -> list[dict[str, Any]]:
-    """Results of a file, which has boxes where the annotations have them, on the photos as shown."""
+    """Results of a file, which has boxes where the annotations have them, on the images as shown."""
     every: Any = photos.photos
     laid = {result.image_id: result for result in every if result.turn != 1}
 

@@ -49,7 +49,7 @@ METRICS = MetricTable("objects", (
 class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
-    finer_evaluation: ClassVar[bool] = False  # boxes are judged at the size that they are learned at
+    finer_evaluation: ClassVar[bool] = False  # boxes are evaluated at the size that they are learned at
     refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
         ("erase", "randaugment", "jitter"), MOVES_NO_BOX
     )
@@ -107,7 +107,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     file_predictor: ClassVar[FilePredictor | None] = predict_boxes
 
     def square(self) -> ToSquare:
-        """How photos come onto the square that the network sees: SSD squashes, Faster R-CNN pads."""
+        """How images come onto the square that the network sees: SSD squashes, Faster R-CNN pads."""
         from apps.objects.transforms import ToSquare
 
         name = self.settings.head or DEFAULT_HEAD
@@ -195,7 +195,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         backbone.detach_unused(backbone.blocks[-1])
 
     def postprocess(self, head: Head, output: Any) -> Detected:
-        """Boxes on the square, scores and labels a photo."""
+        """Boxes on the square, scores and labels an image."""
         return [(item.boxes, item.scores, item.labels) for item in head.decode(output)]
 
     def evaluator(

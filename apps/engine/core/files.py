@@ -105,7 +105,7 @@ def _sync_folder(folder: Path) -> None:
 def exclusive(path: Path, error: str, *, seconds: float = 0) -> Iterator[None]:
     """Hold a lock file for this process; given up by the system where the process dies.
 
-    Processes that are forked meanwhile, such as those that read photos, do not hold it.
+    Processes that are forked meanwhile, such as those that read images, do not hold it.
 
     Args:
         path: of the lock file.

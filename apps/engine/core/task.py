@@ -227,7 +227,7 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
     def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
         """What the head's outputs mean, so that one decoder a kind of head reads what is kept."""
 
-    def graph_head(self, head: H) -> Any:
+    def graph_head(self, head: H) -> nn.Module:
         """The trained head as it stands in an exported graph, with what follows its layers there.
 
         One whose outputs mean something else than :meth:`head_spec` says has a ``describe``.

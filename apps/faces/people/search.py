@@ -1,4 +1,4 @@
-"""``verify-faces`` and ``search-faces``: photos of people against a photo, and against a gallery."""
+"""``verify-faces`` and ``search-faces``: images of people against an image, and against a gallery."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from apps.faces.verification.thresholds import Threshold, find_threshold
 
 @dataclass(frozen=True)
 class Query:
-    """A photo of somebody, embedded.
+    """An image of somebody, embedded.
 
     Args:
         looked: what was found in it.
@@ -33,16 +33,16 @@ class Query:
 
 
 def embed_photo(path: Path, model: FaceModel, align: Align, detector: Detector) -> Query:
-    """All faces of one photo as vectors.
+    """All faces of one image as vectors.
 
     Args:
-        path: of the photo.
+        path: of the image.
         model: to embed with.
         align: how the faces are cut out.
         detector: what finds them.
 
     Raises:
-        FileNotFoundError: there is no such photo.
+        FileNotFoundError: there is no such image.
         ValueError: it cannot be read, or shows no face.
     """
     if not path.exists():
@@ -58,10 +58,10 @@ def verify(
     first: Path, second: Path, model: FaceModel, *, align: Align, far: float | None, threshold: float | None,
     detector: DetectorName = "mtcnn",
 ) -> dict[str, Any]:
-    """Whether the largest faces of two photos are of the same person.
+    """Whether the largest faces of two images are of the same person.
 
     Args:
-        first: a photo.
+        first: an image.
         second: another.
         model: to embed with.
         align: how the faces are cut out.
@@ -73,8 +73,8 @@ def verify(
         ``{"same", "similarity", "threshold", "false_accept_rate", "photos": [...]}``.
 
     Raises:
-        OSError: a photo is missing.
-        ValueError: a photo shows no face, or no threshold is known for the model.
+        OSError: an image is missing.
+        ValueError: an image shows no face, or no threshold is known for the model.
     """
     limit = find_threshold(model.info, align, far=far, threshold=threshold)
     finder = make_detector(detector, align)
@@ -93,10 +93,10 @@ def search(
     query: Path, gallery: Gallery, model: FaceModel, *, top: int, far: float | None, threshold: float | None,
     detector: DetectorName = "mtcnn",
 ) -> dict[str, Any]:
-    """Who in a gallery the faces of a photo are; strangers are said to be unknown.
+    """Who in a gallery the faces of an image are; strangers are said to be unknown.
 
     Args:
-        query: a photo with one or more faces.
+        query: an image with one or more faces.
         gallery: to search in.
         model: the gallery's.
         top: matches a face at most, 1 or more.
@@ -108,8 +108,8 @@ def search(
         ``{"query", "faces": [{"face", "box", "unknown", "best_similarity", "matches"}, ...], ...}``.
 
     Raises:
-        OSError: the photo is missing.
-        ValueError: the gallery is another model's, the photo shows no face, or no threshold is known.
+        OSError: the image is missing.
+        ValueError: the gallery is another model's, the image shows no face, or no threshold is known.
     """
     gallery.check_model(model.info)
     align: Any = gallery.about.align
@@ -136,7 +136,7 @@ def enroll(
 
     Args:
         name: of the person.
-        paths: photos that show exactly one face each, as for ``embed-faces``.
+        paths: images that show exactly one face each, as for ``embed-faces``.
         table: the gallery.
         weights: of a new gallery; one that is there brings its own.
         checkpoint: of a new gallery, instead of weights.
