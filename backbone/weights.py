@@ -21,6 +21,7 @@ from backbone.weights_files import (
     plain_classifier,
     read_safetensors,
     read_state_dict,
+    unwrapped,
 )
 
 MIRROR_VARIABLE = "MOBILENET_WEIGHTS"
@@ -140,6 +141,7 @@ def _not_in_mirror(name: str, folder: str | None) -> FileNotFoundError:
 def _from_file(path: Path) -> Weights:
     if is_safetensors(path) or path.suffix == SUFFIX:
         state, metadata = read_safetensors(path)
+        state = unwrapped(state)
     else:
         state, metadata = read_state_dict(path), {}
     return weights_from(path, state, metadata)
