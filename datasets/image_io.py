@@ -1,4 +1,4 @@
-"""Photos from disk: found in folders, read upright and in RGB, or refused in one line."""
+"""Photos from disk: read upright and in RGB, or refused in one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,8 @@ import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
+from datasets.file_kinds import IMAGE_SUFFIXES
+from datasets.folders import find_images, list_photos
 from datasets.jpeg import (
     SIDEWAYS,
     UPRIGHT,
@@ -36,6 +38,7 @@ __all__ = [
     "Pixels",
     "find_images",
     "image_size",
+    "list_photos",
     "read_bytes",
     "read_image",
     "read_pixels",
@@ -43,7 +46,6 @@ __all__ = [
 ]
 
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 DECODER = f"1 {PIL.__version__}"  # changes whenever the pixels of a photo may come out otherwise
 
@@ -187,63 +189,6 @@ def stored_size(path: Path) -> tuple[int, int, int]:
     with _one_line_errors(path), Image.open(_regular_file(path), formats=_FORMATS) as image:
         width, height = image.size  # Pillow turns a TIFF by itself
         return width, height, 1 if image.format == "TIFF" else orientation(image)
-
-
-def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
-    """The photos in some files and folders, in the order given, each folder in the order of names.
-
-    A file that is named is always yielded; inside folders, at any depth, only files with a suffix of
-    :data:`IMAGE_SUFFIXES`, and nothing hidden. A link back to a folder above is not followed.
-
-    Args:
-        paths: files or folders.
-
-    Raises:
-        FileNotFoundError: one of the paths does not exist; raised before the first photo.
-    """
-    starts = [Path(path) for path in paths]
-    for start in starts:
-        if not start.exists():
-            raise FileNotFoundError(f"{start} does not exist; name a photo or a folder with photos")
-    for start in starts:
-        if start.is_dir():
-            yield from _photos_below(start, seen=set())
-        else:
-            yield start
-
-
-def list_photos(
-    paths: Iterable[Path | str], hint: str = "give photos or folders that hold some"
-) -> list[Path]:
-    """What :func:`find_images` yields, which must be something.
-
-    Args:
-        paths: files or folders.
-        hint: how to mend it where there is no photo.
-
-    Raises:
-        FileNotFoundError: one of the paths does not exist.
-        ValueError: they hold no photo.
-    """
-    named = list(paths)
-    photos = list(find_images(named))
-    if not photos:
-        raise ValueError(f"no photo in {', '.join(map(str, named))}; {hint}")
-    return photos
-
-
-def _photos_below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _photos_below(entry, seen)
-        elif entry.suffix.lower() in IMAGE_SUFFIXES:
-            yield entry
 
 
 @contextmanager

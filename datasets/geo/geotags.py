@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from datasets.folders import find_images
 from datasets.geo.positions import BEYOND_LAT, BEYOND_LON, ZERO, LeftOut, Positions
-from datasets.image_io import find_images
 
 _GPS_IFD, _EXIF_IFD = 0x8825, 0x8769
 _LAT_REF, _LAT, _LON_REF, _LON = 1, 2, 3, 4

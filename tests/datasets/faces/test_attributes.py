@@ -54,13 +54,13 @@ def test_a_class_column_holds_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("image,A\na.jpg,yes\n", "row 1, column A: expected 0, 1, -1 or blank, got 'yes'"),
-    ("image,A\na.jpg,0.5\n", "expected 0, 1, -1 or blank, got '0.5'"),
-    ("photo,A\na.jpg,1\n", "has no column 'image'; it has photo, A"),
+    ("image,A\na.jpg,maybe\n", "row 1, column A: expected 0, 1, -1, yes, no or blank, got 'maybe'"),
+    ("image,A\na.jpg,0.5\n", "expected 0, 1, -1, yes, no or blank, got '0.5'"),
+    ("snap,A\na.jpg,1\n", "has no column 'image'; it has snap, A"),
     ("image,A\na.jpg,1\na.jpg,0\n", "names a.jpg more than once"),
     ("image\na.jpg\n", "has no column of attributes"),
     ("image,A\n", "has no rows"),
-    ("image,A\na.jpg,1,2\n", "no table that can be read"),
+    ("image,A\na.jpg,1,2\n", "row 1: 2 columns expected, got 3; mend the row"),
 ])
 def test_a_table_that_makes_no_sense_is_refused_in_one_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:

@@ -110,7 +110,7 @@ def test_one_odd_latitude_among_many_is_a_bad_row_and_not_a_swap(table) -> None:
     (("lat,lon", "48,85,2,35"), r"decimal commas \(48,85,2,35\); write them with points"),
     (("lat,lon", '"48,85","2,35"'), r"decimal commas \(lat 48,85\)"),
     (("lat,lon",), "has no rows; give one photo a row"),
-    (("",), "is empty; give a heading such as path,lat,lon"),
+    (("",), "is empty; give a heading, the names of the columns"),
     (("lat,lon", "0,0", "nan,1"), "has no good row: row 2 .*not a number.*row 1 .* are 0"),
 ])
 def test_a_table_that_cannot_be_used_is_refused(table, lines: tuple[str, ...], words: str) -> None:
