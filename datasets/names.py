@@ -33,9 +33,9 @@ class NamedPhotos:
                 return path
         for folder in self.folders:
             for parts in path_tails(name):
-                path = self._in(folder.joinpath(*parts[:-1]), parts[-1])
-                if path is not None:
-                    return path if self._taken.setdefault(path, name) == name else None
+                file = self._in(folder.joinpath(*parts[:-1]), parts[-1])
+                if file is not None:
+                    return file if self._taken.setdefault(file, name) == name else None
         return None
 
     def _in(self, folder: Path, name: str) -> Path | None:

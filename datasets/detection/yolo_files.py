@@ -75,7 +75,7 @@ def yolo_files(root: Path) -> YoloFiles | None:
 def _splits(root: Path) -> dict[str, list[Path]] | None:
     """The folders of photos by split; one split where photos lie together; None for other layouts."""
     together = (root / "labels").is_dir() and (root / "images").is_dir()
-    results = {}
+    results: dict[str, list[Path]] = {}
     for split in ("train", "val"):
         places = [root / "images" / name for name in names_of(split)] if together else []
         places += [root / name / "images" for name in names_of(split) if (root / name / "labels").is_dir()]
@@ -117,7 +117,7 @@ def _described(path: Path) -> YoloFiles:
     if not isinstance(data, dict) or not data.keys() & {"names", "nc"}:
         raise ValueError(f"{path} describes no data set: it needs train, val and names")
     base = path.parent / str(data.get("path") or "")
-    splits = {}
+    splits: dict[str, list[Path]] = {}
     for split in ("train", "val"):
         entry = next((data[name] for name in names_of(split) if data.get(name)), None)
         entries = entry if isinstance(entry, list) else [] if entry is None else [entry]
@@ -173,7 +173,7 @@ def _darknet(root: Path) -> YoloFiles:
     data = {key.strip(): value.strip() for key, _, value in pairs}
     names = _place(data.get("names", "obj.names"), root, root)
     names = existing(names or root / "obj.names", f"the names of the classes, which {listing} names")
-    splits = {}
+    splits: dict[str, list[Path]] = {}
     for split, key in (("train", "train"), ("val", "valid")):
         place = _place(data[key], root, root) if data.get(key) else None
         splits |= {split: [place]} if place is not None else {}
