@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets.detection.base import Found
 from datasets.detection.boxes_csv import csv_splits, read_boxes_csv
 from datasets.detection.coco import coco_splits, read_coco
+from datasets.detection.imagefolder import imagefolder_splits, read_imagefolder
 from datasets.detection.splits import draw_val
 from datasets.detection.voc import read_voc, voc_splits
 from datasets.detection.yolo import read_yolo, yolo_splits
@@ -15,7 +16,8 @@ from datasets.detection.yolo import read_yolo, yolo_splits
 Splits = Callable[[Path], set[str]]
 Read = Callable[[Path, str], Found]
 LAYOUTS: tuple[tuple[Splits, Read], ...] = (
-    (coco_splits, read_coco), (voc_splits, read_voc), (yolo_splits, read_yolo), (csv_splits, read_boxes_csv)
+    (coco_splits, read_coco), (voc_splits, read_voc), (yolo_splits, read_yolo), (csv_splits, read_boxes_csv),
+    (imagefolder_splits, read_imagefolder),
 )
 
 
@@ -51,5 +53,6 @@ def _layout(root: Path) -> tuple[set[str], Read]:
             return splits, read
     raise FileNotFoundError(
         f"{root} has no boxes in a known layout: COCO's annotations/*.json, VOC's Annotations/ and "
-        "ImageSets/Main/, YOLO's images/ and labels/ or data.yaml, or train.csv and val.csv; see docs/data.md"
+        "ImageSets/Main/, YOLO's images/ and labels/ or data.yaml, train.csv and val.csv, or metadata.jsonl; "
+        "see docs/data.md"
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 from datasets.base import ImageDataset, Photo
 from datasets.classification.wordnet import class_names, folder_ids, match_classes
 from datasets.folders import find_images, find_in_each, loose_images, subfolders
+from datasets.metadata import FILE_NAME, label_of, metadata_of, read_metadata
+from datasets.names import NamedPhotos, missing_photos
 from datasets.tables import clean_name
 
 _LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg"
-_FOLDERS_OF = {"train": ("train",), "val": ("val", "valid", "test")}
+_FOLDERS_OF = {"train": ("train",), "val": ("val", "valid", "validation", "test")}
 
 
 def has_split(root: Path | str, split: str) -> bool:
@@ -50,6 +52,10 @@ class ImageFolders(ImageDataset):
         min_side: int | None = None,
     ) -> None:
         root = Path(root)
+        described = metadata_of(_existing_split(root, split))
+        if described is not None and not subfolders(described.parent):
+            self._read_described(root, described, classes, min_side)
+            return
         folders = _class_folders(root, _existing_split(root, split))
         names = list(dict.fromkeys(clean_name(folder.name) for folder in folders))
         if classes is None:
@@ -66,6 +72,32 @@ class ImageFolders(ImageDataset):
         ]
         super().__init__(photos, classes, min_side=min_side)
         self.notes += [*_merged(folders), *_notes(folders[0].parent, self.classes, self.counts())]
+
+
+    def _read_described(
+        self, root: Path, described: Path, classes: Sequence[str] | None, min_side: int | None
+    ) -> None:
+        """Photos whose classes are in ``metadata.jsonl`` beside them: Hugging Face's ``imagefolder``."""
+        rows = _described(described)
+        train = metadata_of(_existing_split(root, "train")) if has_split(root, "train") else None
+        self.class_ids = tuple(sorted({label for _, label in (_described(train) if train else rows)}))
+        names = list(dict.fromkeys(label for _, label in rows))
+        wanted = self.class_ids if classes is None else classes
+        labels = match_classes(names, wanted, "the checkpoint" if classes else f"{train}")
+        if classes is not None:
+            self.class_ids = folder_ids(names, labels, classes)
+        number, named = dict(zip(names, labels, strict=True)), NamedPhotos(described.parent)
+        files = [(named.find(name), number[label]) for name, label in rows]
+        missing = [name for (name, _), (file, _) in zip(rows, files, strict=True) if file is None]
+        notes = missing_photos(described, missing, len(rows))
+        photos = [Photo(file, label) for file, label in files if file is not None]
+        super().__init__(photos, wanted, min_side=min_side)
+        self.notes += [*notes, *_notes(described.parent, self.classes, self.counts(), loose=0)]
+
+
+def _described(path: Path) -> list[tuple[str, str]]:
+    """(file, class) of each photo."""
+    return [(row[FILE_NAME], label_of(row, str(path))) for row in read_metadata(path)]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
@@ -143,7 +175,9 @@ def _merged(folders: list[Path]) -> list[str]:
     ]
 
 
-def _notes(split_folder: Path, classes: Sequence[str], counts: list[int]) -> list[str]:
+def _notes(
+    split_folder: Path, classes: Sequence[str], counts: list[int], loose: int | None = None
+) -> list[str]:
     """What looks odd but stops nothing."""
     named = list(zip(classes, counts, strict=True))
     notes = [f"class {name!r} has one photo only in {split_folder}" for name, count in named if count == 1]
@@ -151,7 +185,7 @@ def _notes(split_folder: Path, classes: Sequence[str], counts: list[int]) -> lis
     if absent:
         names = ", ".join(absent)
         notes.append(f"{len(absent)} of {len(classes)} classes have no photo in {split_folder}: {names}")
-    loose = len(loose_images(split_folder))
+    loose = len(loose_images(split_folder)) if loose is None else loose
     if loose:
         notes.append(f"{loose} photos lie in {split_folder} outside any class folder: left out")
     return notes

@@ -185,7 +185,20 @@ def csv_pandas(root: Path) -> None:
             photo(root / f"images/{name}.jpg")
 
 
+def imagefolder(root: Path) -> None:
+    for split, names in SPLITS.items():
+        folder = root / {"val": "validation"}.get(split, split)
+        rows = [
+            {"file_name": f"{name}.jpg", "objects": {"bbox": [[8, 6, 16, 24]], "categories": [CLASSES[name]]}}
+            for name in names
+        ]
+        write(folder / "metadata.jsonl", "\n".join(map(json.dumps, rows)), "utf-8-sig")
+        for name in names:
+            photo(folder / f"{name}.jpg")
+
+
 EXPORTS = [
+    imagefolder,
     roboflow_coco,
     coco_backslash,
     coco_sizeless,
