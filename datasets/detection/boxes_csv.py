@@ -30,6 +30,7 @@ COLUMNS = {
 }
 NAMES = ("{}.csv", "{}_labels.csv", "{}/_annotations.csv", "{}/labels.csv", "{}/annotations.csv")
 WHOLE = ("labels.csv", "annotations.csv", "boxes.csv", "_annotations.csv")
+SIDES = ("x1", "y1", "x2", "y2")
 HALF = ("width", "height", "w", "h")
 _Row = tuple[int, dict[str, str]]
 
@@ -112,6 +113,8 @@ def _rows(path: Path) -> list[_Row]:
     for misfit in table.misfits:
         raise ValueError(f"{path}:{misfit.row + 1}: a row must have as many columns as the first line")
     cells = {key: table.texts(key) for key in COLUMNS}
+    if table.separator != ",":  # decimal commas, as spreadsheets write them beside semicolons
+        cells |= {key: [cell.replace(",", ".") for cell in cells[key]] for key in SIDES}
     rows = [
         (number + 1, dict(zip(cells, row, strict=True)))
         for number, row in zip(table.rows.tolist(), zip(*cells.values(), strict=True), strict=True)
@@ -124,7 +127,7 @@ def _rows(path: Path) -> list[_Row]:
 
 def _check_row(row: dict[str, str], where: str) -> None:
     """Refuse a row without a photo, or with half a box; of one without a box all five cells become empty."""
-    sides = [name for name in ("x1", "y1", "x2", "y2") if row[name].casefold() not in MISSING]
+    sides = [name for name in SIDES if row[name].casefold() not in MISSING]
     if not sides and row["class"].casefold() in MISSING:
         row["class"] = ""
     if not row["path"]:
@@ -135,7 +138,7 @@ def _check_row(row: dict[str, str], where: str) -> None:
 
 def _marked(row: dict[str, str], width: int, height: int, where: str, names: Sequence[str]) -> Marked | None:
     sides = [
-        finite(row[name], f"{where}: {name}", -LARGEST_PX, LARGEST_PX) for name in ("x1", "y1", "x2", "y2")
+        finite(row[name], f"{where}: {name}", -LARGEST_PX, LARGEST_PX) for name in SIDES
     ]
     box = inside(sides, width, height, where)
     return None if box is None else Marked(box, names.index(row["class"]))

@@ -124,7 +124,7 @@ def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
 def _expanded(paths: Iterable[str], stdin: TextIO) -> Iterator[Path]:
     for path in paths:
         if path == STDIN:
-            lines = [line.rstrip("\r\n") for line in stdin]
+            lines = [line.rstrip("\r\n").lstrip("\ufeff") for line in stdin]
             yield from _expanded([line for line in lines if line.strip() and line != STDIN], stdin)
         elif not Path(path).exists() and glob.has_magic(path):
             matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute ones

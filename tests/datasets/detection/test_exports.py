@@ -167,7 +167,7 @@ def yolo_valid(root: Path) -> None:
 
 def csv_tensorflow(root: Path) -> None:
     for split, names in SPLITS.items():
-        rows = [f'{name}.jpg;40;32;" {CLASSES[name]}";8;6;24;30;"a\n""note"""\r\n' for name in names]
+        rows = [f'{name}.jpg;40;32;" {CLASSES[name]}";8,0;6;24,0;30;"a\n""note"""\r\n' for name in names]
         head = "filename;width;height;class;xmin;ymin;xmax;ymax;remark\r\n"
         write(root / f"{split}_labels.csv", head + "".join(rows), "utf-16")
         for name in names:

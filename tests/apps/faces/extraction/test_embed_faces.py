@@ -124,7 +124,7 @@ def test_photos_are_named_in_five_ways_and_give_the_same_vectors(
         for photo in photos:
             tar.add(photo, arcname=photo.name)
         tar.addfile(tarfile.TarInfo("notes.txt"), io.BytesIO())
-    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{photo}\n" for photo in photos)))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeff" + "".join(f"{photo}\n" for photo in photos)))
     paths = {
         "folder": [crops],
         "files": photos,
