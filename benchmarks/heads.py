@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apps.joint.multi_head import one_pass
+from apps.engine.inference.torch_engine import one_pass
 from backbone import MobileNetV1
 from benchmarks.gate import Gate
 from benchmarks.rounds import Side, interleave, rates, ratios

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import ssd300_vgg16, ssdlite320_mobilenet_v3_large
 
-from apps.engine.core.model import answering
+from apps.engine.core.model import inference_forward
 from apps.objects.transforms import ToSquare
 from backbone import MobileNetV1
 from datasets.image_io import find_images, read_pixels
@@ -100,7 +100,7 @@ def ours(photo: Tensor, candidates: int) -> Detector:
     head = SSD([trunk.channels[16], trunk.channels[32]], CLASSES - 1, size=300)
     model = MultiHead(trunk, {"objects": head})
     measure_norms(model, model, photo)
-    forward = answering(model, "objects")
+    forward = inference_forward(model, "objects")
     head.score_thresh = threshold_for(forward(photo[None])["cls_logits"][0], candidates)
     return lambda item: len(head.decode(forward(item[None]))[0].boxes)
 

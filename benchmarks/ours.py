@@ -21,7 +21,7 @@ from apps.dogs import DogsSettings
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.machine import choose_precision, keep_memory
-from apps.engine.core.model import answering
+from apps.engine.core.model import inference_forward
 from apps.engine.core.task import AnyTask
 from apps.engine.data.loader import Batch, worker_count
 from apps.engine.tracking.monitor import Watching, watching
@@ -141,7 +141,7 @@ def answerer(network: nn.Module, side: Side, classes: int) -> Callable[[Tensor],
     state = {_our_name(name): value for name, value in network.state_dict().items()}
     model.load_state_dict(state)
     model.eval().to(memory_format=torch.channels_last)
-    return answering(model, "classes", choose_precision(side.options.get("precision", "fp32")))
+    return inference_forward(model, "classes", choose_precision(side.options.get("precision", "fp32")))
 
 
 def _our_name(name: str) -> str:

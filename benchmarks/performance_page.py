@@ -26,6 +26,22 @@ from benchmarks.tables import table, without_empty
 
 Spread = tuple[float, float, float]
 FLOPS_PER_MULT_ADD, PASSES = 2, 3  # a training step costs about three forward passes
+INSTRUCTIONS = {
+    "avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 and bf16", "amx_bf16": "AMX and bf16",
+}
+ELSEWHERE = (
+    "On other machines, which the JSON beside this page does not hold; training end to end per core, 1.0, "
+    "first epoch over timm:",
+    "",
+    "| processor | precision | 224 px | 128 px | measured |",
+    "| --- | --- | ---: | ---: | --- |",
+    "| AMD EPYC with AVX-512 and bf16 (avx512_bf16, avx512_vnni), 2 cores | bf16 | 4.73 | 2.02 | "
+    "earlier, date not kept; medians only, not measured again |",
+    "| the same | fp32 | 3.17 | 1.45 | the same |",
+    "| AMD EPYC with AVX2, 2 cores that other programs kept busy (a load of 8 to 14) | fp32 | "
+    "2.33 (2.08 to 2.37) | 1.75 (1.72 to 2.01) | 2026-11-29, `python -m benchmarks speed --data imagewoof "
+    "--only train-1.0-224 --only train-1.0-128 --rounds 3` |",
+)
 TIME = {"cpu": "CPU time of the core", "wall": "wall time"}
 DIFFERS = (
     "- Network: timm's `mobilenetv1_100` (`mobilenetv1_025` of `backbone` for 0.25, with timm's own "
@@ -75,7 +91,12 @@ def page(results: Mapping[str, Any]) -> str:
         "How many times as fast, by the rate of work: the ratio is taken in each round, then the median "
         "(least to greatest).",
         "",
-        *table(("what", "wanted", "measured", ""), [_target_row(results, target) for target in TARGETS]),
+        *table(
+            ("what", "processor", "wanted", "measured", ""),
+            [_target_row(results, target) for target in TARGETS],
+        ),
+        "",
+        *ELSEWHERE,
         "",
         "## Case by case",
         "",
@@ -111,6 +132,12 @@ def peak_share(record: Record, matrix: Record, mult_adds: int, by: str) -> Sprea
     return scale * middle, scale * low, scale * high
 
 
+def instructions(facts: Mapping[str, Any]) -> str:
+    """The widest instructions of a processor, of those that make a difference here."""
+    there = [words for flag, words in INSTRUCTIONS.items() if facts["flags"].get(flag)]
+    return there[-1] if there else "none of these"
+
+
 def spread_text(values: Spread, digits: int = 2) -> str:
     """``2.31 (2.20 to 2.40)``."""
     middle, low, high = values
@@ -126,7 +153,9 @@ def _smoke(results: Mapping[str, Any]) -> list[str]:
 def _target_row(results: Mapping[str, Any], target: Target) -> Sequence[str]:
     ratio, verdict = verdict_of(results, target)
     who = f"{target.words}: {target.top} over {target.bottom}"
-    return who, f"{target.at_least:.1f}", "" if ratio is None else spread_text(ratio), verdict
+    case = results["cases"].get(target.case)
+    where = "" if case is None else instructions(case["asked"]["machine"])
+    return who, where, f"{target.at_least:.1f}", "" if ratio is None else spread_text(ratio), verdict
 
 
 def _case(name: str, case: Mapping[str, Any]) -> list[str]:
@@ -145,7 +174,8 @@ def _case(name: str, case: Mapping[str, Any]) -> list[str]:
         f"### {name}", "",
         f"{asked['kind']}, width {asked['width']} at {asked['resolution']} px, {where}, by {TIME[by]}; "
         f"photos of {asked['data']}{size}; rounds: {asked['rounds']}, of {asked['steps']} steps after "
-        f"{asked['warm_up']}; {case['date']}.", "", *table(*without_empty(head, rows)),
+        f"{asked['warm_up']}; {asked['machine']['processor']} with {instructions(asked['machine'])}; "
+        f"{case['date']}.", "", *table(*without_empty(head, rows)),
     ]
     if MATRIX in records:
         product = spread_text(rates(records[MATRIX], by), 1)

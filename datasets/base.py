@@ -45,7 +45,7 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
     """Photos with labels; reads them upright in RGB, resizes and normalises nothing.
 
     A dataset with other targets than one class a photo derives from it, overrides :meth:`target` and sets
-    ``one_class`` to False.
+    ``single_label`` to False.
 
     Args:
         photos: what to read, in this order.
@@ -62,7 +62,7 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
         ValueError: a label has no class, or two classes have the same name.
     """
 
-    one_class: ClassVar[bool] = True
+    single_label: ClassVar[bool] = True
     evaluated_together: ClassVar[int | None] = None
     transforms: tuple[PairTransform, PairTransform] | None = None
 
@@ -124,6 +124,10 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
         for photo in self.photos:
             counts[photo.label] += 1
         return counts
+
+    def paths(self, indices: Iterable[int]) -> tuple[str, ...]:
+        """The files of some images, in the order given."""
+        return tuple(str(self.photos[index].path) for index in indices)
 
     def subset(self, indices: Iterable[int]) -> Self:
         """The same dataset with some of its photos, in the order given."""

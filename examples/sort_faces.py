@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from apps.engine.core.console import Console
 from apps.faces.extraction.embed_faces import Order, embed_faces
-from apps.faces.extraction.embedder import load_face_model
+from apps.faces.extraction.loading import load_face_model
 from apps.faces.people.contact_sheet import cluster_faces
 
 weights, folder, out = sys.argv[1:]

@@ -8,10 +8,11 @@ from heads.embedding import Embedding
 from heads.faster_rcnn import FasterRCNN, FasterRCNNPyramid
 from heads.geo import CellTopK, GeoCells
 from heads.multi_head import MultiHead
-from heads.multilabel import AttributeAnswer, Attributes
+from heads.multilabel import AttributeAnswer, MultiLabelClassifier
 from heads.ssd import SSD
 
 __all__ = [
-    "SSD", "AngularMargin", "AttributeAnswer", "Attributes", "CellTopK", "Classifier", "Detections",
-    "Embedding", "FasterRCNN", "FasterRCNNPyramid", "GeoCells", "Head", "MultiHead", "TopK",
+    "SSD", "AngularMargin", "AttributeAnswer", "CellTopK", "Classifier", "Detections",
+    "Embedding", "FasterRCNN", "FasterRCNNPyramid", "GeoCells", "Head", "MultiHead",
+    "MultiLabelClassifier", "TopK",
 ]

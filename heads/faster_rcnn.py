@@ -102,6 +102,21 @@ class TwoStage(Head):
             score_thresh, nms_thresh, detections_per_img,
         )
 
+    @property
+    def score_thresh(self) -> float:
+        """Least score of an answer, 0 to 1."""
+        return float(self.roi.score_thresh)
+
+    @property
+    def nms_thresh(self) -> float:
+        """Intersection over union from which the weaker of two boxes is dropped, 0 to 1."""
+        return float(self.roi.nms_thresh)
+
+    @property
+    def detections_per_img(self) -> int:
+        """Most boxes an image."""
+        return int(self.roi.detections_per_img)
+
     @abstractmethod
     def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
         """The maps that proposals are made from."""

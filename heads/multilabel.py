@@ -27,7 +27,7 @@ class AttributeAnswer:
     values: dict[str, float] = field(default_factory=dict)
 
 
-class Attributes(Head):
+class MultiLabelClassifier(Head):
     """Independent logits of yes/no attributes, then the logits of multi-class groups, from one map.
 
     Args:

@@ -95,6 +95,15 @@ class SSD(Head):
         boxes: Tensor = self.anchor_generator(images, [torch.empty(1, 1, side, side) for side in sides])[0]
         return boxes
 
+    def scores(self, logits: Tensor) -> Tensor:
+        """Of each class, 0 to 1, without the background.
+
+        Shape:
+            logits: (..., K + 1)
+            returns: (..., K)
+        """
+        return logits.softmax(-1)[..., 1:]
+
     def loss(self, output: dict[str, Tensor], target: Sequence[Target]) -> dict[str, Tensor]:
         """``box`` (smooth L1) and ``class`` (cross-entropy, three hard negatives a positive).
 
@@ -129,7 +138,7 @@ class SSD(Head):
         defaults = self.default_boxes().to(output["bbox_regression"].device)
         return [
             nms(
-                self.coder.decode_single(offsets, defaults), logits.softmax(1)[:, 1:], size=self.size,
+                self.coder.decode_single(offsets, defaults), self.scores(logits), size=self.size,
                 score_thresh=self.score_thresh, nms_thresh=self.nms_thresh,
                 topk_candidates=self.topk_candidates, detections_per_img=self.detections_per_img,
             )

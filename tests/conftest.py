@@ -28,7 +28,7 @@ torch.set_num_threads(int(os.environ.get(THREADS, "1")))
 
 def _seed() -> None:
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002  what libraries draw from
+    np.random.seed(0)  # what libraries draw from
     torch.manual_seed(0)
 
 

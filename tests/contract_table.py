@@ -22,22 +22,37 @@ from apps.objects.coco_metrics import DetectionEvaluation
 from apps.objects.task import Objects, ObjectsSettings
 from apps.places.evaluator import PlaceEvaluation
 from apps.places.task import Places, PlacesSettings
-from heads import Classifier, Embedding, GeoCells, Head
-from heads.multilabel import Attributes as AttributesHead
+from datasets.base import ImageDataset
+from datasets.detection.base import DetectionDataset
+from datasets.faces.distillation import FaceDistillationDataset
+from datasets.geo.geotagged import GeoDataset
+from datasets.multilabel import MultiLabelDataset
+from heads import Classifier, Embedding, GeoCells, Head, MultiLabelClassifier
 
 Tensors = dict[str, Tensor]
-dogs: type[Task[DogsSettings, Classifier, Tensor, Tensor, Predictions]] = Dogs
-imagenet: type[Task[ImageNetSettings, Classifier, Tensor, Tensor, Predictions]] = ImageNet
-attributes: type[Task[AttributesSettings, AttributesHead, Tensor, Tensor, AttributeEvaluation]] = Attributes
-faces: type[Task[FacesSettings, Embedding, Tensors, Tensor, FaceEvaluation]] = Faces
-places: type[Task[PlacesSettings, GeoCells, Tensors, Tensors, PlaceEvaluation]] = Places
-objects: type[
+Boxes = list[tuple[Any, ...]]
+Detected = list[tuple[Tensor, Tensor, Tensor]]
+dogs: type[Task[DogsSettings, Classifier, ImageDataset, Tensor, Tensor, Tensor, Predictions]] = Dogs
+imagenet: type[
+    Task[ImageNetSettings, Classifier, ImageDataset, Tensor, Tensor, Tensor, Predictions]
+] = ImageNet
+attributes: type[
     Task[
-        ObjectsSettings, Head, list[tuple[Any, ...]], list[tuple[Tensor, Tensor, Tensor]], DetectionEvaluation
+        AttributesSettings, MultiLabelClassifier, MultiLabelDataset, Tensor, Tensor, Tensor,
+        AttributeEvaluation,
     ]
+] = Attributes
+faces: type[
+    Task[FacesSettings, Embedding, FaceDistillationDataset, Tensor, Tensors, Tensor, FaceEvaluation]
+] = Faces
+places: type[
+    Task[PlacesSettings, GeoCells, GeoDataset, Tensor, Tensors, Tensors, PlaceEvaluation]
+] = Places
+objects: type[
+    Task[ObjectsSettings, Head, DetectionDataset, Any, Boxes, Detected, DetectionEvaluation]
 ] = Objects
 
-TASKS: dict[str, type[AnyTask]] = {
+TYPED_TASKS: dict[str, type[AnyTask]] = {
     "dogs": dogs, "imagenet": imagenet, "attributes": attributes, "faces": faces, "places": places,
     "objects": objects,
 }

@@ -14,7 +14,7 @@ from support import ROOT
 
 from apps.cli.main import cli
 from apps.cli.options import given_settings
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from backbone.pretrained import REGISTRY
 from benchmarks.__main__ import BENCHMARKS, parser_of
 
@@ -125,7 +125,7 @@ def read_cli(words: list[str], *, whole: bool) -> None:
     except click.UsageError as err:
         raise AssertionError(err.format_message()) from err
     if context.command is cli and "freeze" in made.params and name in cli_apps():
-        kind = load_app(name).Settings
+        kind = load_task(name).Settings
         kind(**given_settings(made, kind))
     for value in (made.params.get("weights"), made.params.get("name") if name in ("show", "fetch") else None):
         for one in value if isinstance(value, tuple) else (value,):

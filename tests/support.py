@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,15 @@ Cli = Callable[..., Answer]
 
 
 def with_precision(arguments: tuple[object, ...]) -> list[str]:
-    """A call of the command line; a training that names no precision gets the one under test, if any is."""
+    """A call of the command line; a training that names no precision gets the one under test, if any is.
+
+    It writes ``model.onnx`` where ``--export`` asks for it: hundreds of trainings of a second would spend
+    seven more each on it.
+    """
     words = [str(word) for word in arguments]
+    plain = not any(word in ("--export", "--no-export", "--help", "-h") for word in words)
+    if plain and words and words[0] in ("finetune", "joint"):
+        words += ["--no-export"]
     precision = os.environ.get(PRECISION)
     plain = not any(word.startswith(("--precision", "--help", "-h")) for word in words)
     if precision and plain and words and words[0] in ("finetune", "joint"):
@@ -60,3 +69,20 @@ def save_colour(path: Path, colour: tuple[int, int, int], size: int = 48, *, see
 
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+
+
+NO_TORCH = """
+import sys
+from apps.cli.main import main
+code = main(sys.argv[1:])
+assert "torch" not in sys.modules, "torch was imported"
+sys.exit(code)
+"""
+
+
+def run_without_torch(*arguments: object) -> list[dict[str, Any]]:
+    """The lines of a command in a process of its own, which must go well and not import torch."""
+    command = [sys.executable, "-c", NO_TORCH, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

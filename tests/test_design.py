@@ -12,7 +12,7 @@ import pytest
 from support import ROOT
 
 from apps.cli.main import cli
-from apps.engine.core.registry import APPS, load_app, merge, targets
+from apps.engine.core.registry import TASKS, load_task, merge, targets
 
 ROOMS = ("apps", "backbone", "heads", "datasets", "benchmarks")
 LAYERS = (  # a package imports only from layers below its own, or from its own layer
@@ -109,7 +109,7 @@ def test_only_commands_and_the_training_make_a_console() -> None:
         if any(isinstance(call, ast.Name) and call.id == "Console" for call in calls):
             makers.add(path.relative_to(ROOT / "apps").as_posix())
     makers = {name for name in makers if not name.startswith("cli/")}
-    quiet = {"engine/training/finetune.py", "export/parity.py", "faces/extraction/embed_faces.py"}
+    quiet = {"engine/training/finetune.py", "export/accuracy.py", "faces/extraction/embed_faces.py"}
     assert makers <= quiet, "the console is passed in"
 
 
@@ -141,8 +141,8 @@ def test_an_application_of_another_package_joins_and_a_second_of_one_name_raises
     with pytest.raises(ValueError, match=r"'dogs' is registered twice: a:B and somewhere:Dogs"):
         merge({"dogs": "a:B"}, (EntryPoint("dogs", "somewhere:Dogs", "mobilenet_apps.apps"),))
     with pytest.raises(KeyError, match=r"there is no application 'cats'; there are: .*dogs"):
-        load_app("cats")
-    assert targets().keys() >= APPS.keys()
+        load_task("cats")
+    assert targets().keys() >= TASKS.keys()
 
 
 def shell_lines(text: str) -> list[str]:

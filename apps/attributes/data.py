@@ -14,17 +14,19 @@ from apps.attributes.labels import is_labelled, labelled, unlabelled
 from apps.attributes.names import Layout
 from apps.attributes.teachers import teacher_columns
 from apps.engine.core.console import Console
-from datasets.faces.attributes import AttributeDataset
+from datasets.multilabel import MultiLabelDataset
 from datasets.synthetic.drawn_dogs import default_cache
 
 Values = NDArray[np.float32]
-TAUGHT = "the folder has no labels: the student is evaluated by how well it repeats the teacher's decisions"
+BY_TEACHER = (
+    "the folder has no labels: the student is evaluated by how well it repeats the teacher's decisions"
+)
 
 
 def attribute_split(
     settings: Any, split: str, *, classes: Sequence[str] | None = None, lenient: bool = False,
     console: Console | None = None,
-) -> AttributeDataset:
+) -> MultiLabelDataset:
     """The photos of ``train``, with what is to be learned, or of ``val``, with labels.
 
     Args:
@@ -45,7 +47,7 @@ def attribute_split(
         trained = distilled_columns(settings, photos, layout, console)
         photos = photos.learning(trained if split == "train" else decided(trained, layout))
         if split != "train":
-            photos.notes.append(TAUGHT)
+            photos.notes.append(BY_TEACHER)
     else:
         photos, layout = labelled(settings, split, asked, lenient=lenient or settings.teacher is not None)
         labels = layout.spread(photos.values)
@@ -64,7 +66,7 @@ def decided(values: Values, layout: Layout) -> Values:
     return result
 
 
-def _named(photos: AttributeDataset, layout: Layout) -> AttributeDataset:
+def _named(photos: MultiLabelDataset, layout: Layout) -> MultiLabelDataset:
     """The photos with the names as a checkpoint keeps them."""
     result = photos.subset(range(len(photos)))
     result.classes, result.notes = layout.classes, list(photos.notes)
@@ -72,7 +74,7 @@ def _named(photos: AttributeDataset, layout: Layout) -> AttributeDataset:
 
 
 def distilled_columns(
-    settings: Any, photos: AttributeDataset, layout: Layout, console: Console | None
+    settings: Any, photos: MultiLabelDataset, layout: Layout, console: Console | None
 ) -> Values:
     """What the teacher of the settings says of photos, in the columns of a layout; NaN where it says nothing.
 
@@ -104,7 +106,7 @@ def mixed(labels: Values, values: Values, weight: float) -> Values:
     return result.astype(np.float32)
 
 
-def _check_varied(photos: AttributeDataset, layout: Layout, split: str) -> None:
+def _check_varied(photos: MultiLabelDataset, layout: Layout, split: str) -> None:
     """Refuse what is the same, or unknown, on all training photos; tell of what is to judge by."""
     faults = []
     for n, name in enumerate(layout.names):

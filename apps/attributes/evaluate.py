@@ -21,8 +21,9 @@ from apps.attributes.teachers import FACE_NETWORK, Oracle, asked, load_oracle
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from datasets.faces.attribute_tables import attribute_names, read_attribute_table
-from datasets.faces.attributes import AttributeDataset
+from datasets.multilabel import MultiLabelDataset
 
 ALL = "all"
 
@@ -30,7 +31,7 @@ ALL = "all"
 def evaluate_run(
     checkpoint: Path, *, data: Path | None = None, table: Path | None = None, split: str = "val",
     teacher: str | None = None, report: Path | None = None, workers: int | None = None,
-    precision: str = "auto", console: Console,
+    precision: str = "auto", engine: str = "auto", device: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a run on one split.
 
@@ -43,6 +44,8 @@ def evaluate_run(
         report: folder to write ``report.html`` into.
         workers: reading processes.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
+        device: see there.
         console: where words and progress go.
 
     Returns:
@@ -61,14 +64,16 @@ def evaluate_run(
     changes |= {} if table is None else {"table": table}
     settings = AttributesSettings(**(kept | changes))
     settings = replace(settings, teacher=None if is_labelled(settings) else teacher or settings.teacher)
-    oracle = load_oracle(str(checkpoint), precision=precision)
+    oracle = load_oracle(
+        str(checkpoint), precision=precision, engine=engine, device=device, say=console.say
+    )
     photos = _photos(settings, split, config.classes, console, lenient=bool(config.settings.get("teacher")))
     thresholds = config.calibration.get("thresholds", {})
     result, skipped, answers = _evaluate(oracle, photos, thresholds, workers, console)
     title = f"attributes: {config.backbone.name}"
     if settings.teacher is not None:
         title += ", evaluated by its teacher's decisions"
-    answer = _answer(result, report, title, skipped)
+    answer = _answer(result, report, title, skipped, console)
     answer["judged_by"] = "labels" if settings.teacher is None else "teacher"
     if teacher is not None:
         layout = Layout.of(photos.classes)
@@ -95,7 +100,7 @@ def evaluate_weights(
         raise ValueError(f"{weights} knows {listed(oracle.layout.classes)}, the labels {listed(columns)}")
     photos = _photos(AttributesSettings(data=data, table=table), split, shared, console)
     result, skipped, _ = _evaluate(oracle, photos, {}, workers, console)
-    return _answer(result, report, f"attributes: {Path(weights).name}", skipped)
+    return _answer(result, report, f"attributes: {Path(weights).name}", skipped, console)
 
 
 def evaluate_predictions(
@@ -120,7 +125,7 @@ def evaluate_predictions(
     values = answer.values[[rows[key] for key in keys if key is not None]]
     paths = [str(photo.path) for photo in photos.photos]
     result = evaluation_of(values, photos.columns, layout, paths, owners=photos.owners)
-    return _answer(result, report, f"attributes: {predictions.name}", 0, result.crossed())
+    return _answer(result, report, f"attributes: {predictions.name}", 0, console, result.crossed())
 
 
 def _shared(predictions: Path, labels: Sequence[str]) -> tuple[Layout, list[str]]:
@@ -147,7 +152,7 @@ def _key(path: Path, rows: dict[str, int]) -> str | None:
 
 def _photos(
     settings: Any, split: str, classes: tuple[str, ...], console: Console, *, lenient: bool = False
-) -> AttributeDataset:
+) -> MultiLabelDataset:
     result = attribute_split(settings, split, classes=classes, lenient=lenient, console=console)
     for note in result.notes:
         console.warn(note)
@@ -158,7 +163,7 @@ def _photos(
 
 def _evaluate(
     oracle: Oracle,
-    photos: AttributeDataset,
+    photos: MultiLabelDataset,
     thresholds: dict[str, float],
     workers: int | None,
     console: Console,
@@ -181,12 +186,14 @@ def _evaluate(
 
 
 def _answer(
-    evaluation: AttributeEvaluation, report: Path | None, title: str, skipped: int,
+    evaluation: AttributeEvaluation, report: Path | None, title: str, skipped: int, console: Console,
     cross_validated: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     if report is not None:
         writable_folder(report, "--report")
-        write_report(report, evaluation, title=title, cross_validated=cross_validated)
+        try_report(lambda: write_report(
+            report, evaluation, title=title, cross_validated=cross_validated
+        ), console, METRICS_COMPLETE)
     return {
         "app": Attributes.name,
         "n": len(evaluation.paths),

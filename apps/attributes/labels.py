@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from apps.attributes.names import Layout, listed
 from apps.attributes.teachers import is_table, load_oracle
 from datasets.faces.attribute_tables import attribute_names, find_table, photos_of_table, read_attribute_table
-from datasets.faces.attributes import AttributeDataset
 from datasets.faces.celeba import celeba, is_celeba
 from datasets.image_io import find_images
+from datasets.multilabel import MultiLabelDataset
 
 NO_TABLE = "attributes.csv, attributes.parquet, lfw_attributes.txt or CelebA's lists"
 
@@ -41,7 +41,7 @@ def labelled_names(data: Path, table: Path | None) -> tuple[str, ...]:
 
 def labelled(
     settings: Any, split: str, asked: list[str], *, lenient: bool
-) -> tuple[AttributeDataset, Layout]:
+) -> tuple[MultiLabelDataset, Layout]:
     """The photos of a split with their labels: a column an attribute, then one a group.
 
     Args:
@@ -83,7 +83,7 @@ def labelled(
 
 def _of_celeba(
     root: Path, split: str, asked: list[str], *, lenient: bool
-) -> tuple[AttributeDataset, Layout]:
+) -> tuple[MultiLabelDataset, Layout]:
     photos = celeba(root, split)
     dull = _constant(photos) if split == "train" and not asked else []
     layout = Layout.of(asked or [name for name in photos.classes if name not in dull])
@@ -93,7 +93,7 @@ def _of_celeba(
         lacking = [name for name in wanted if name not in there]
         raise ValueError(f"CelebA has no attribute {listed(lacking)}; it has {listed(photos.classes)}")
     columns = [photos.classes.index(name) for name in there]
-    chosen = AttributeDataset(
+    chosen = MultiLabelDataset(
         [photo.path for photo in photos.photos], wanted, _spread(photos.values[:, columns], there, wanted),
         people=photos.people,
     )
@@ -123,13 +123,13 @@ def _spread(
     return result
 
 
-def _constant(photos: AttributeDataset) -> list[str]:
+def _constant(photos: MultiLabelDataset) -> list[str]:
     """The attributes that a part of CelebA cannot teach; all of them stay where there is no other."""
     same = (photos.values == photos.values[0]).all(axis=0)
     return [] if same.all() else [name for name, item in zip(photos.classes, same, strict=True) if item]
 
 
-def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributeDataset, Layout]:
+def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[MultiLabelDataset, Layout]:
     """The photos of a folder without a table, and the names that the teacher knows; nothing is known of them.
 
     Raises:
@@ -152,7 +152,7 @@ def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[AttributeDa
     layout = Layout.of(asked)
     folders = [str(path.parent) for path in paths]
     unknown = np.full((len(paths), len(layout.classes)), np.nan, np.float32)
-    every = AttributeDataset(
+    every = MultiLabelDataset(
         paths, layout.classes, unknown, people=folders if len(set(folders)) > 1 else None
     )
     if split not in ("train", "val", "all"):

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from apps.attributes.evaluator import AttributeEvaluation, average_precision
+from apps.attributes.evaluator import AttributeEvaluation
+from apps.engine.core.metrics import Metrics
+from apps.engine.evaluation.binary import average_precision
 from apps.engine.evaluation.classification import reliability
 from apps.engine.reporting import plots
 from apps.engine.reporting.html import percent, thumbnail_or_grey
+from apps.engine.reporting.labels import label
 from apps.engine.reporting.page import write_page
 from apps.engine.reporting.thumbnails import thumbnail
 
@@ -28,7 +31,7 @@ def write_report(
     evaluation: AttributeEvaluation,
     *,
     title: str,
-    cross_validated: Mapping[str, float] | None = None,
+    cross_validated: Metrics | None = None,
     facts: Mapping[str, str | float] | None = None,
 ) -> list[Path]:
     """``report.html``, ``precision_recall.png`` and ``reliability.png``.
@@ -81,7 +84,7 @@ def _grid(evaluation: AttributeEvaluation, draw: Callable[..., None], theme: plo
         scores, labels, _ = evaluation.known(name)
         draw(axes, scores, labels, theme)
         axes.set(xlim=(0, 1), ylim=(0, 1.03))
-        plots.dress(axes, theme, title=plots.label(name))
+        plots.dress(axes, theme, title=label(name))
     return figure
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metrics import POSITIVE, SHARE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
+from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
     from apps.attributes.evaluator import AttributeEvaluation
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
-    from datasets.faces.attributes import AttributeDataset
-    from heads.multilabel import Attributes as AttributesHead
+    from apps.engine.core.task import Evaluator, ReportInputs
+    from datasets.multilabel import MultiLabelDataset
+    from heads import MultiLabelClassifier
 
 
 METRICS = MetricTable("attributes", (
@@ -43,6 +44,10 @@ class AttributesSettings(Settings):
     """Options of a student of attributes."""
 
     finer_evaluation: ClassVar[bool] = False  # crops of faces are of one scale
+    refused: ClassVar[Mapping[str, str]] = {
+        "sampling": "balanced needs one class a photo; give --weights-of NAME=WEIGHT"
+    }
+    fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "CelebA, or a folder of face crops, with a table of attributes in it")
     table: Path | None = option(
@@ -78,8 +83,6 @@ class AttributesSettings(Settings):
                 )
             object.__setattr__(self, "weight_decay", 0.0)
         super().__post_init__()
-        if self.sampling == "balanced":
-            raise ValueError("--sampling balanced needs one class a photo; give --weights-of NAME=WEIGHT")
         if self.teacher is None and self.teacher_weight != 1:
             raise ValueError("--teacher-weight is a teacher's share: give --teacher, or leave it out")
         if self.table is not None:
@@ -88,45 +91,39 @@ class AttributesSettings(Settings):
 
 def predict_attributes(
     paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,  # noqa: ARG001
-    crops: bool = False,
+    engine: str = "auto", device: str = "auto", crops: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A line a face that is found on the images; with ``crops``, a line an image."""
     from apps.faces.extraction.crops import predict_faces
 
     return predict_faces(
         list(paths), checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
-        precision=precision,
+        precision=precision, engine=engine, device=device, say=say,
     )
 
 
-class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
+class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     """Photos of faces to the probabilities of their attributes."""
 
     name: ClassVar[str] = "attributes"
     Settings: ClassVar[type[Settings]] = AttributesSettings
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_attributes
     fit_head_distills: ClassVar[bool] = True
-
-    def __init__(self, settings: AttributesSettings) -> None:
-        super().__init__(settings)
-        self._owners: dict[str, str] = {}  # who is on the photos that were asked for, for the intervals
 
     @property
     def eval_crop(self) -> float | None:
         """As the settings say."""
         return self.settings.eval_crop
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> AttributeDataset:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> MultiLabelDataset:
         """The photos of a split; in ``train`` with the teacher's answers where there is one."""
         from apps.attributes.data import attribute_split
 
-        result = attribute_split(self.settings, split, classes=classes)
-        self._owners |= result.owners
-        return result
+        return attribute_split(self.settings, split, classes=classes)
 
     def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Ask the teacher for what it says of the images, unless its answers are kept already."""
@@ -136,49 +133,39 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
         if self.settings.teacher is not None and not is_table(self.settings.teacher):
             attribute_split(self.settings, split, classes=classes, console=console)
 
-    def head(self, channels: dict[int, int], classes: Sequence[str]) -> AttributesHead:
+    def head(self, channels: dict[int, int], classes: Sequence[str]) -> MultiLabelClassifier:
         """Logits of the deepest map."""
         from apps.attributes.names import Layout, weights_of
-        from heads.multilabel import Attributes as AttributesHead
+        from heads import MultiLabelClassifier
 
         layout, stride = Layout.of(classes), max(channels)
-        return AttributesHead(
+        return MultiLabelClassifier(
             channels[stride], layout.names, groups=layout.groups, dropout=self.settings.dropout,
             weights=weights_of(self.settings.weights_of, layout.names), stride=stride,
         )
 
-    def fit_head(self, head: AttributesHead, features: NDArray[np.float32], targets: Tensor) -> str:
+    def fit_head(self, head: MultiLabelClassifier, features: NDArray[np.float32], targets: Tensor) -> str:
         """Logistic regression on pooled features, hard or soft targets, put into the head."""
-        from apps.attributes.probe import fit_logistic
+        from apps.engine.training.frozen.logistic import fit_logistic
 
         return fit_logistic(head, features, targets.numpy(), seed=self.settings.seed)
 
-    def losses(self, head: AttributesHead, photos: AttributeDataset) -> Losses[Tensor]:
-        """The head's masked loss; a teacher's answers are in the targets already."""
-        from apps.engine.training.losses import plain_terms
-
-        return plain_terms(head)
-
-    def postprocess(self, head: AttributesHead, output: Tensor) -> Tensor:
-        """The logits, as they are."""
-        return output
-
-    def predictions(
-        self, outputs: Tensor, targets: Tensor, paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> AttributeEvaluation:
+    def evaluator(
+        self, images: MultiLabelDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[Tensor, Tensor, AttributeEvaluation]:
         """Probabilities beside the labels, with the thresholds of the calibration."""
         from apps.attributes.data import evaluation_of
         from apps.attributes.names import Layout
+        from apps.engine.evaluation.collecting import CollectingEvaluator
 
         layout, thresholds = Layout.of(classes), (calibration or {}).get("thresholds", {})
         head = self.head({32: 1}, classes)
-        return evaluation_of(
-            head.probabilities(outputs).numpy(), targets.numpy(), layout, paths, thresholds,
-            owners=self._owners,
-        )
+        return CollectingEvaluator(lambda logits, targets, indices: evaluation_of(
+            head.probabilities(logits).numpy(), targets.numpy(), layout, images.paths(indices), thresholds,
+            owners=images.owners,
+        ))
 
-    def head_spec(self, head: AttributesHead, config: RunConfig) -> HeadSpec:
+    def head_spec(self, head: MultiLabelClassifier, config: RunConfig) -> HeadSpec:
         """Logits, which the names among the classes say how to read."""
         from apps.engine.core.spec import HeadSpec
 
@@ -186,23 +173,20 @@ class Attributes(TaskDefaults[AttributesSettings, "AttributesHead"]):
 
     def calibrate(
         self, raw: AttributeEvaluation
-    ) -> tuple[AttributeEvaluation, dict[str, Any], dict[str, float]]:
+    ) -> tuple[AttributeEvaluation, Calibration, dict[str, float]]:
         """The threshold of each attribute that gives the best balanced accuracy.
 
         The honest figures, ``balanced_accuracy@chosen/NAME``, use for each half of the people the
         thresholds chosen on the other.
         """
         thresholds = raw.chosen_thresholds()
-        kept = {"thresholds": thresholds, "fitted_on": "val", "photos": len(raw.paths)}
+        kept: Calibration = {"thresholds": thresholds, "fitted_on": "val", "photos": len(raw.paths)}
         return replace(raw, thresholds=thresholds), kept, raw.crossed()
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        results = {
-            name: value for name, value in metrics.items() if name == "mean_ap" or name.startswith("ap/")
-        }
-        results["loss"] = metrics["cross_entropy"]
-        return {f"val/{name}": value for name, value in results.items() if value is not None}
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
+        """Loss and average precision, the mean and each attribute's."""
+        shown = [name for name in metrics if name == "mean_ap" or name.startswith("ap/")]
+        return logged(metrics, {name: name for name in shown} | {"cross_entropy": "loss"})
 
     def report(self, folder: Path, inputs: ReportInputs[AttributeEvaluation]) -> list[Path]:
         """Metrics, precision over recall, calibration, groups and the worst mistakes."""

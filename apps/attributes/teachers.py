@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from apps.attributes.names import Layout
 from apps.engine.core.console import Console
-from apps.engine.core.machine import choose_precision
 from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing, build, load_state, load_weights
@@ -91,7 +90,8 @@ _HEADS = ("feats", "gender_pred", "age_pred")
 
 
 def load_oracle(
-    spec: str, names: Sequence[str] | None = None, *, precision: str = "auto"
+    spec: str, names: Sequence[str] | None = None, *, precision: str = "auto", engine: str = "auto",
+    device: str = "auto", say: Callable[[str], None] = lambda _: None,
 ) -> Oracle:
     """The network that a ``--teacher`` names.
 
@@ -99,6 +99,9 @@ def load_oracle(
         spec: ``face-network:FILE``, an ``.onnx`` file, or the folder of a run of ``finetune attributes``.
         names: of the columns of an ONNX file, which has none of its own.
         precision: of a run's sums, ``auto``, ``fp32`` or ``bf16``.
+        engine: that computes a run; see :class:`apps.engine.inference.predictor.Predictor`.
+        device: see there.
+        say: takes a line on what computes.
 
     Raises:
         FileNotFoundError: there is no such file or run.
@@ -115,14 +118,15 @@ def load_oracle(
         return Oracle(Layout((GENDER,), {AGE: YEARS}), whole, network)
     if spec.endswith(".onnx") and not Path(spec).is_dir():
         return _onnx(Path(spec), names or ())
-    from apps.engine.core.model import answering, load_run
+    from apps.engine.core.model import load_run
+    from apps.engine.evaluation.forward import evaluated_by
 
-    app, model, config = load_run(Path(spec), app="attributes")
-    head: Any = model.heads[app.name]
-    forward = answering(model, app.name, choose_precision(precision))
+    task, model, config = load_run(Path(spec), app="attributes")
+    head: Any = model.heads[task.name]
+    forward = evaluated_by(spec, precision=precision, engine=engine, device=device, say=say)
     return Oracle(
         Layout.of(config.classes), config.backbone.preprocessing,
-        lambda images: head.probabilities(forward(images)),
+        lambda images: head.probabilities(forward(images.mul(255).round().byte())),
     )
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import TaskDefaults
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.engine.evaluation.classification import Predictions
     from datasets.base import ImageDataset
     from heads import Classifier
@@ -33,6 +33,9 @@ METRICS = MetricTable("an application of one class a photo", (
 @dataclass(frozen=True)
 class ClassificationSettings(Settings):
     """Options of the head and its loss."""
+
+    refused: ClassVar[Mapping[str, str]] = {}
+    fits_head: ClassVar[bool] = True
 
     smoothing: float = option(0.1, "label smoothing, 0 to 1", low=0, high=0.99)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
@@ -62,7 +65,6 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
 
     name: ClassVar[str]
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
 
     @property
@@ -90,7 +92,7 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         best = probe.accuracy_by_strength[probe.strength]
         return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
 
-    def losses(self, head: Classifier, photos: ImageDataset) -> Losses[Tensor]:
+    def losses(self, head: Classifier, images: ImageDataset) -> Losses[Tensor]:
         """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
         from apps.engine.core.machine import choose_precision
         from apps.engine.data.class_weights import class_weights
@@ -100,10 +102,10 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
 
         s = self.settings
         if s.class_weights != "none":
-            head.set_class_weights(class_weights(photos.counts(), "balanced"))
-        mix = Mixer(len(photos.classes), mixup=s.mixup, cutmix=s.cutmix) if s.mixup or s.cutmix else None
+            head.set_class_weights(class_weights(images.counts(), "balanced"))
+        mix = Mixer(len(images.classes), mixup=s.mixup, cutmix=s.cutmix) if s.mixup or s.cutmix else None
         teacher = None if s.teacher is None else load_teacher(
-            Path(s.teacher), classes=photos.classes, dtype=choose_precision(s.precision)
+            Path(s.teacher), classes=images.classes, dtype=choose_precision(s.precision)
         )
 
         def losses(images: Tensor, model: nn.Module, targets: Tensor) -> dict[str, Tensor]:
@@ -120,19 +122,17 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
 
         return losses
 
-    def postprocess(self, head: Classifier, output: Tensor) -> Tensor:
-        """The logits, as they are."""
-        return output
-
-    def predictions(
-        self, outputs: Tensor, targets: Tensor, paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> Predictions:
-        """Answers with the truth beside them, at the temperature of the calibration."""
+    def evaluator(
+        self, images: ImageDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[Tensor, Tensor, Predictions]:
+        """Logits beside the truth, at the temperature of the calibration."""
         from apps.engine.evaluation.classification import Predictions
+        from apps.engine.evaluation.collecting import CollectingEvaluator
 
         temperature = (calibration or {}).get("temperature", 1.0)
-        return Predictions(outputs.numpy(), targets.numpy(), paths, tuple(classes), temperature)
+        return CollectingEvaluator(lambda logits, targets, indices: Predictions(
+            logits.numpy(), targets.numpy(), images.paths(indices), tuple(classes), temperature
+        ))
 
     def head_spec(self, head: Classifier, config: RunConfig) -> HeadSpec:
         """Logits of the classes."""
@@ -140,7 +140,7 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
 
         return HeadSpec.of("classes", config, ("logits",))
 
-    def calibrate(self, raw: Predictions) -> tuple[Predictions, dict[str, Any], dict[str, float]]:
+    def calibrate(self, raw: Predictions) -> tuple[Predictions, Calibration, dict[str, float]]:
         """Temperature and the rule for the unknown, fitted on these photos.
 
         Returns:
@@ -152,16 +152,16 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
 
         temperature = fit_temperature(raw.logits, raw.targets)
         rule = fit_unknown_rule(raw.logits, raw.targets, temperature)
-        kept = {
+        kept: Calibration = {
             "temperature": temperature, "unknown": rule.to_dict(), "fitted_on": "val",
             "photos": len(raw.targets),
         }
         cross_validated = {"ece": cross_fitted_ece(raw.logits, raw.targets)} if len(raw.targets) > 1 else {}
         return replace(raw, temperature=temperature), kept, cross_validated
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        return {"val/loss": metrics["cross_entropy"], "val/top1": metrics["top1"]}
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
+        """Loss and top-1."""
+        return logged(metrics, {"cross_entropy": "loss", "top1": "top1"})
 
     def report(self, folder: Path, inputs: ReportInputs[Predictions]) -> list[Path]:
         """The report of a classifier, with where the network looked."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import PRECISION, emit, refuse_vain
+from apps.cli.output import DEVICE, ENGINE, PRECISION, emit, refuse_vain
 
 
 @click.command("attributes")
@@ -25,10 +25,12 @@ from apps.cli.output import PRECISION, emit, refuse_vain
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @click.option("--workers", type=click.IntRange(0), help="processes that read photos")
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def evaluate_attributes(
     context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
-    split: str | None, precision: str, workers: int | None, data: Path | None, teacher: str | None,
+    split: str | None, precision: str, engine: str, device: str, workers: int | None, data: Path | None, teacher: str | None,
     **rest: Any,
 ) -> None:
     """Judge attributes of faces: a run, face weights with heads, or any system's probabilities."""
@@ -40,13 +42,13 @@ def evaluate_attributes(
     if teacher is not None and checkpoint is None:
         raise click.UsageError("--teacher is for a run: give --checkpoint RUN")
     if checkpoint is None:
-        refuse_vain(context, ("precision",), "is for a run: give --checkpoint RUN, or leave it out")
+        refuse_vain(context, ("precision", "engine", "device"), "is for a run: give --checkpoint RUN, or leave it out")
     if predictions is not None:
         refuse_vain(context, ("workers",), "is for a model: predictions are judged as is")
     if checkpoint is not None:
         emit(evaluate_run(
             checkpoint, data=data, teacher=teacher, split=split or "val", workers=workers,
-            precision=precision, console=Console(), **rest,
+            precision=precision, engine=engine, device=device, console=Console(), **rest,
         ))
         return
     if data is None:

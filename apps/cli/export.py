@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from apps.cli.options import FOLDER, SHARE
+from apps.cli.output import emit
 
 
 @click.command()
@@ -44,7 +44,7 @@ def export(runs: tuple[Path, ...], **options: Any) -> None:
         )
     from apps.export.export import export as write
 
-    click.echo(json.dumps(write(runs, say=lambda line: click.echo(line, err=True), **options)))
+    emit(write(runs, say=lambda line: click.echo(line, err=True), **options))
 
 
 @click.command()
@@ -56,7 +56,7 @@ def serve(folder: Path, port: int) -> None:
 
     with server(folder, port) as running:
         address = f"http://{HOST}:{running.server_address[1]}/"
-        click.echo(json.dumps({"url": address, "folder": str(folder)}))
+        emit({"url": address, "folder": str(folder)})
         click.echo("open that address in a browser; Ctrl-C stops", err=True)
         running.serve_forever()
 

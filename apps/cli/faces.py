@@ -69,7 +69,7 @@ def embed_faces(
     from apps.engine.core.console import Console
     from apps.faces.extraction.embed_faces import Order
     from apps.faces.extraction.embed_faces import embed_faces as make_table
-    from apps.faces.extraction.embedder import load_face_model
+    from apps.faces.extraction.loading import load_face_model
 
     _one_model(checkpoint, weights)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
@@ -90,7 +90,7 @@ def verify_faces(
     threshold: float | None,
 ) -> None:
     """Tell whether the largest faces of two photos are of one person."""
-    from apps.faces.extraction.embedder import load_face_model
+    from apps.faces.extraction.loading import load_face_model
     from apps.faces.people.search import verify
 
     _one_model(checkpoint, weights)

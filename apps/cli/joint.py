@@ -10,7 +10,7 @@ import click
 
 from apps.cli.options import FOLDER, config_option, given_settings, settings_options
 from apps.cli.output import emit
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.joint.settings import JointSettings, TaskSpec, make_tasks
 
 OWN = ("data", "teacher")  # of one task each: --data NAME=DIR, --set NAME.teacher=RUN
@@ -43,7 +43,7 @@ def _set(words: Sequence[str], apps: dict[str, str]) -> dict[str, dict[str, Any]
         name, _, flag = key.partition(".")
         if name not in apps:
             raise click.UsageError(f"--set {key}: there is no such task; {', '.join(apps)}")
-        known = {str(item.name): item for item in settings_options(load_app(apps[name]).Settings)}
+        known = {str(item.name): item for item in settings_options(load_task(apps[name]).Settings)}
         option = known.get(flag.replace("-", "_"))
         if option is None or option.name == "data":
             raise click.UsageError(f"--set {key}: {apps[name]} has no option {flag!r}")
@@ -59,7 +59,7 @@ def _tasks(words: Sequence[str], rest: dict[str, Any]) -> list[TaskSpec]:
     data = {name: Path(value) for name, value in _pairs(rest["data"], "--data").items()}
     try:
         for app in apps.values():
-            load_app(app)
+            load_task(app)
         return make_tasks(
             words, data=data, share=_numbers(rest["share"], "--share"),
             weight=_numbers(rest["weight"], "--weight"), given=_set(rest["set_"], apps),
@@ -77,7 +77,7 @@ def _run(
     try:
         JointSettings(**given)
         for task in tasks:
-            load_app(task.app).Settings(**task.settings(given))
+            load_task(task.app).Settings(**task.settings(given))
     except ValueError as err:
         raise click.UsageError(str(err)) from err
     from apps.engine.core.console import Console

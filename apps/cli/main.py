@@ -18,13 +18,13 @@ from apps.cli.faces import evaluate_faces
 from apps.cli.joint import joint
 from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import FOLDER, config_option, given_settings, settings_options
-from apps.cli.output import emit
+from apps.cli.output import DEVICE, ENGINE, PRECISION, emit
 from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
 from apps.cli.places import evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
-from apps.engine.core.registry import load_app, targets
+from apps.engine.core.registry import load_task, targets
 
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 
@@ -62,7 +62,7 @@ class AppGroup(click.Group):
 
 def _finetune_command(name: str) -> click.Command:
     """``finetune NAME`` with an option for each field of its settings."""
-    kind = load_app(name).Settings
+    kind = load_task(name).Settings
 
     @click.pass_context
     def run(
@@ -127,7 +127,7 @@ def _evaluate_command(name: str) -> click.Command:
             raise click.UsageError("give either --checkpoint RUN or --weights W")
         emit(evaluate(name, checkpoint=checkpoint, weights=weights, console=Console(), **rest))
 
-    params = [
+    params: list[click.Parameter] = [
         click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
         click.Option(["--weights"], help="pretrained weights with a classifier: a path or a name"),
         click.Option(["--data"], type=FOLDER, help="folder of photos  [default: the run's]"),
@@ -138,14 +138,12 @@ def _evaluate_command(name: str) -> click.Command:
         click.Option(["--report"], type=FOLDER, help="write report.html and its plots into this folder"),
         click.Option(["--workers"], type=click.IntRange(0), help="processes that read photos"),
         click.Option(["--tta"], type=click.Choice(TTA), help=TTA_HELP),
-        click.Option(
-            ["--precision"], type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
-            help="of the backbone's sums; auto is fp32, the same numbers on every processor",
-        ),
     ]
-    return click.Command(
-        name, params=list(params), callback=run, help=f"Judge a model of {name} on labelled photos."
+    command = click.command(name, help=f"Judge a model of {name} on labelled photos.")(
+        PRECISION(ENGINE(DEVICE(run)))
     )
+    command.params[:0] = params
+    return command
 
 
 def free_folder(parent: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER, SHARE
-from apps.cli.output import PRECISION, WORKERS, emit, emit_images, refuse_vain
+from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_images, note, refuse_vain
 
 
 @click.command("objects")
@@ -57,10 +57,12 @@ def evaluate_objects(
 @click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects a photo")
 @WORKERS
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def detect(context: click.Context, /, paths: tuple[Path, ...], classes: str | None, **rest: Any) -> None:
     """Find objects on photos, or on all photos in folders: one JSON line each."""
     from apps.objects.detect import detect as answers
 
     wanted = [part.strip() for part in (classes or "").split(",") if part.strip()]
-    emit_images(context, answers(paths, classes=wanted, **rest))
+    emit_images(context, answers(paths, classes=wanted, say=note, **rest))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps.engine.core.device import DEVICES, ENGINES
+from apps.engine.core.files import json_line
 from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
@@ -18,7 +18,20 @@ PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
     help="of the backbone's sums; auto is fp32, the same numbers on every processor",
 )
-WORKERS = click.option("--workers", type=click.IntRange(0), help="processes that read photos")
+WORKERS = click.option("--workers", type=click.IntRange(0), help="that read photos  [default: by the cores]")
+ENGINE = click.option(
+    "--engine", type=click.Choice(ENGINES), default="auto", show_default=True,
+    help="what computes; auto: the exported file's runtime where there is a file, else torch",
+)
+DEVICE = click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
+    help="where; auto: the processor for a file, a GPU for torch where there is one",
+)
+
+
+def note(text: str) -> None:
+    """A line for the user, on stderr."""
+    click.echo(text, err=True)
 
 
 def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:
@@ -43,16 +56,7 @@ def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:
 
 def emit(values: dict[str, Any]) -> None:
     """One JSON object on a line of stdout; what is not defined or has no bound is null."""
-    click.echo(json.dumps(defined(values), allow_nan=False))  # in ASCII: a file name may be no UTF-8
-
-
-def defined(value: Any) -> Any:
-    """A value of tables and lists with None for numbers that JSON does not have: not a number, infinite."""
-    if isinstance(value, dict):
-        return {key: defined(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [defined(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    click.echo(json_line(values))
 
 
 def terminal_table(

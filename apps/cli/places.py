@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import PRECISION, WORKERS, emit, emit_images, refuse_vain
+from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_images, refuse_vain
 
 _LEAST = click.option(
     "--min-confidence", "least", type=float, default=0.0, show_default=True,
@@ -18,6 +18,7 @@ _TEN = click.option("--ten-crop", is_flag=True, help="average over ten views of 
 
 _OF_RUNS = (
     "split", "cells", "least", "ten_crop", "baselines", "predictions_to", "workers", "precision",
+    "engine", "device",
 )
 
 
@@ -37,6 +38,8 @@ _OF_RUNS = (
 @click.option("--write-predictions", "predictions_to", type=FOLDER, help="CSV for the answers")
 @WORKERS
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def evaluate_places(
     context: click.Context, /, checkpoint: Path | None, predictions: Path | None, **rest: Any
@@ -67,6 +70,8 @@ def evaluate_places(
 @_LEAST
 @WORKERS
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def locate(context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path, **rest: Any) -> None:
     """Tell where photos may have been taken: one JSON line each.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import PRECISION, WORKERS, emit_images
+from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit_images, note
 
 TTA = ["none", "mirror", "ten", "scales"]
 TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
-Lines = Iterator[dict[str, Any]]
 
 
 @click.command()
@@ -28,45 +26,36 @@ Lines = Iterator[dict[str, Any]]
 @WORKERS
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def predict(
-    context: click.Context, /, paths: tuple[Path, ...], heads: str | None, model: Path | None,
-    allow_separate: bool, **rest: Any,
+    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
+    heads: str | None, model: Path | None, allow_separate: bool, top: int | None, crops: bool,
+    workers: int | None, **how: Any,
 ) -> None:
     """Name what is on photos, or on all photos in folders: one JSON line each."""
-
-    if [rest["checkpoint"], rest["weights"], heads, model].count(None) != 3:
+    if [checkpoint, weights, heads, model].count(None) != 3:
         raise click.UsageError(
             "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE"
         )
     if allow_separate and heads is None:
         raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
-    if rest["crops"] and rest["checkpoint"] is None:
+    if crops and checkpoint is None:
         raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces")
+    if model is not None and model.suffix not in (".onnx", ".xml"):
+        raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
+    how |= {"threads": workers or None}
     if heads is not None:
-        lines = _by_heads(paths, heads, allow_separate, rest)
-    elif model is not None:
-        lines = _by_file(paths, model, rest)
+        from apps.joint.multi_head import predict_heads
+
+        runs = [Path(part) for part in heads.split(",") if part]
+        if not runs:
+            raise click.UsageError("--heads names no run; give --heads RUN,RUN")
+        lines = predict_heads(paths, runs, separate=allow_separate, top=top, say=note, **how)
     else:
-        from apps.engine.inference.predict import predict as answers
+        from apps.engine.inference.lines import predict as answers
 
-        lines = answers(paths, **rest)
+        source = str(checkpoint or weights or model)
+        lines = answers(paths, source, is_run=checkpoint is not None, top=top, crops=crops, say=note, **how)
     emit_images(context, lines)
-
-
-def _by_heads(paths: tuple[Path, ...], heads: str, separate: bool, rest: dict[str, Any]) -> Lines:
-    from apps.joint.multi_head import predict_heads
-
-    runs = [Path(part) for part in heads.split(",") if part]
-    if not runs:
-        raise click.UsageError("--heads names no run; give --heads RUN,RUN")
-    how = {name: rest[name] for name in ("top", "workers", "tta", "precision")}
-    return predict_heads(paths, runs, separate=separate, **how)
-
-
-def _by_file(paths: tuple[Path, ...], model: Path, rest: dict[str, Any]) -> Lines:
-    from apps.engine.inference.model_file import predict as answers
-
-    if rest["tta"] is not None or rest["precision"] != "auto":
-        raise click.UsageError("--model settles --tta and --precision; leave them out")
-    return answers(paths, model=model, top=rest["top"], workers=rest["workers"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import terminal_table
+from apps.cli.output import emit, terminal_table
 
 if TYPE_CHECKING:
     from apps.engine.tracking.runs import Run
@@ -38,7 +37,7 @@ def runs(paths: tuple[Path, ...], sort: str | None, comparing: bool, as_json: bo
     result = ordered(result, sort) if sort else result
     if as_json:
         for run in result:
-            click.echo(json.dumps(run.to_dict()))
+            emit(run.to_dict())
         return
     _draw_list(result, sort)
 
@@ -48,7 +47,7 @@ def _compare(paths: Sequence[Path], as_json: bool) -> None:
 
     values = compare(_named(paths))
     if as_json:
-        click.echo(json.dumps(values))
+        emit(values)
         return
     _draw_comparison(values)
 

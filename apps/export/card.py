@@ -16,7 +16,7 @@ LIMITS = {
     "continent.",
     "embedding": "Two faces that are close together need not be one person; error rates differ by group of "
     "people and by light, pose and age. Use it on people who know and agree.",
-    "boxes": "Small, hidden or turned objects are missed; what is not among the classes is not seen.",
+    "detections": "Small, hidden or turned objects are missed; what is not among the classes is not seen.",
 }
 UNKNOWN = {
     True: "`unknown` catches many such photos, not all.",
@@ -67,6 +67,11 @@ def _shape(spec: ModelSpec) -> str:
 def _resize(spec: ModelSpec) -> str:
     if spec.resize == "squash":
         return f"Resize the whole photo to {spec.resolution} x {spec.resolution} px (bilinear, antialiased)."
+    if spec.resize == "pad":
+        return (
+            f"Resize the whole photo, the longer side to {spec.resolution} px (bilinear, antialiased), "
+            "and fill the square at the right or below with grey 128."
+        )
     side = int(spec.resolution / spec.crop)
     return f"Resize the short side to {side} px (bilinear, antialiased), then cut the middle."
 
@@ -99,7 +104,8 @@ def _classes(head: HeadSpec) -> str:
     if not head.classes:
         return head.kind
     shown = ", ".join(head.classes[:8])
-    return f"{len(head.classes)} {head.kind}: {shown}{', ...' if len(head.classes) > 8 else ''}"
+    kind = "boxes" if head.kind == "detections" else head.kind
+    return f"{len(head.classes)} {kind}: {shown}{', ...' if len(head.classes) > 8 else ''}"
 
 
 def _data(head: HeadSpec) -> str:

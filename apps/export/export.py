@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import writable_folder, write_text
-from apps.engine.inference.model_file import ModelFile, load_model, load_onnx
+from apps.engine.inference.engines import Engine
+from apps.engine.inference.graph.model import Plan, plan
+from apps.engine.inference.graph.onnx_file import OPSET, check_opset, described, onnx_model, write_onnx
+from apps.engine.inference.graph.parity import parity
+from apps.engine.inference.model_file import load_model, load_onnx
 from apps.export import formats
+from apps.export.accuracy import figures
 from apps.export.card import card
-from apps.export.graph.model import Plan, plan
 from apps.export.page.write import check_shown, engine, write_page
-from apps.export.parity import figures, parity
 from apps.export.quantise import calibration_photos, quantised
 
 TARGETS = ("onnx", "openvino", "torch", "web")
@@ -25,7 +28,7 @@ MAX_DROP = 0.03  # of the figure that the best epoch is told by
 def export(
     runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None,
     precision: str = "fp32", layout: str = "nhwc", calibrate: Path | None = None,
-    validate: Path | None = None, max_drop: float = MAX_DROP, opset: int = formats.OPSET,
+    validate: Path | None = None, max_drop: float = MAX_DROP, opset: int = OPSET,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Write one model file with the heads of all runs, and a card that describes it.
@@ -52,7 +55,7 @@ def export(
         ValueError: the runs do not fit together, the options do not, or the loss is above ``max_drop``.
     """
     began = time.monotonic()
-    formats.check_opset(opset)
+    check_opset(opset)
     _check(to, precision, calibrate, out)
     photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
     if precision == "int8" and len(photos) < FEW:
@@ -64,7 +67,7 @@ def export(
         engine()
     say(f"{len(made.spec.heads)} head(s) on backbone {made.spec.fingerprint}, {made.spec.resolution} px")
     plain = replace(made, spec=replace(made.spec, precision="fp32"))
-    reference_proto = formats.onnx_model(plain, opset)
+    reference_proto = onnx_model(plain, opset)
     reference = load_onnx(reference_proto.SerializeToString(), out)
     difference = parity(plain, reference)
     proto, model = _at_precision(made, reference_proto, reference, photos, out, say)
@@ -98,19 +101,19 @@ def _check(to: str, precision: str, calibrate: Path | None, out: Path) -> None:
 
 
 def _at_precision(
-    made: Plan, proto: Any, reference: ModelFile, photos: list[Path], out: Path,
+    made: Plan, proto: Any, reference: Engine, photos: list[Path], out: Path,
     say: Callable[[str], None],
-) -> tuple[Any, ModelFile]:
+) -> tuple[Any, Engine]:
     if made.spec.precision == "int8":
         proto = quantised(proto, reference, photos, say)
     elif made.spec.precision == "fp16":
         proto = formats.half(proto)
-    formats.described(proto, made.spec)
+    described(proto, made.spec)
     return proto, load_onnx(proto.SerializeToString(), out)
 
 
 def _measure(
-    made: Plan, reference: ModelFile, model: ModelFile, validate: Path | None, max_drop: float,
+    made: Plan, reference: Engine, model: Engine, validate: Path | None, max_drop: float,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     if validate is None:
@@ -152,8 +155,8 @@ def check_drop(drops: Mapping[str, float], most: float) -> None:
 
 
 def _write(
-    made: Plan, proto: Any, model: ModelFile, to: str, out: Path
-) -> tuple[list[Path], ModelFile]:
+    made: Plan, proto: Any, model: Engine, to: str, out: Path
+) -> tuple[list[Path], Engine]:
     if to == "torch":
         return [formats.write_torch(made, out)], model
     if to == "openvino":
@@ -161,7 +164,7 @@ def _write(
         return [path, path.with_suffix(".bin")], load_model(path)
     if to == "web":
         return write_page(proto, made.spec, out), model
-    return [formats.write_onnx(proto, out)], model
+    return [write_onnx(proto, out)], model
 
 
 def _card_path(out: Path, to: str) -> Path:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine.core.spec import INPUT
-from apps.engine.inference.model_file import ModelFile
-from apps.export.graph.tail import tail
+from apps.engine.inference.engines import Engine
+from apps.export.tail import tail
 from datasets.image_io import BadImageError, list_photos
 
 PHOTOS = 200  # that the ranges are taken from
@@ -36,7 +36,7 @@ def calibration_photos(folder: Path, most: int = PHOTOS) -> list[Path]:
 class _Reader:
     """Photos one by one, as ONNX Runtime's quantiser asks for them."""
 
-    def __init__(self, model: ModelFile, paths: list[Path]) -> None:
+    def __init__(self, model: Engine, paths: list[Path]) -> None:
         self.model, self.paths = model, paths
         self.rest = self._inputs()
 
@@ -50,7 +50,7 @@ class _Reader:
 
 
 def readable(
-    model: ModelFile, paths: list[Path], say: Callable[[str], None] = lambda _: None
+    model: Engine, paths: list[Path], say: Callable[[str], None] = lambda _: None
 ) -> list[Path]:
     """Those of the photos that can be read; the others are named.
 
@@ -83,7 +83,7 @@ def first_nodes(proto: Any, convolutions: int = PLAIN) -> list[str]:
 
 
 def quantised(
-    proto: Any, model: ModelFile, photos: list[Path], say: Callable[[str], None] = lambda _: None
+    proto: Any, model: Engine, photos: list[Path], say: Callable[[str], None] = lambda _: None
 ) -> Any:
     """The model in int8: weights a channel, activations by their range over the photos.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
-from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
+from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
+from apps.engine.core.settings import REFUSED, Settings, option
+from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.faces.evaluator import FaceEvaluation
     from datasets.base import Photo
     from datasets.faces.distillation import FaceDistillationDataset
     from datasets.faces.identities import Identities
     from heads import Embedding
 
-LEAST_JUDGED = 4  # people: two in each of two folds
+LEAST_PEOPLE = 4  # people: two in each of two folds
 FARS_KEPT = (1e-2, 1e-3, 1e-4)
 
 
@@ -45,6 +46,8 @@ class FacesSettings(Settings):
     """Options of a student of faces."""
 
     finer_evaluation: ClassVar[bool] = False  # crops are of one scale
+    refused: ClassVar[Mapping[str, str]] = {"sampling": REFUSED["sampling"]}
+    fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "folder with a folder a person in it, or LFW's layout; face crops")
     listing: Path | None = option(None, "file that lists the photos of --data, a line each; default: all")
@@ -85,13 +88,15 @@ class FacesSettings(Settings):
 
 def predict_vectors(
     paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,  # noqa: ARG001
-    crops: bool = False,
+    engine: str = "auto", device: str = "auto", crops: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A line with a vector for each face that is found; with ``crops``, a line an image."""
     from apps.faces.extraction.crops import predict_faces
 
     return predict_faces(
-        list(paths), checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers, precision=precision
+        list(paths), checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers,
+        precision=precision, engine=engine, device=device, say=say,
     )
 
 
@@ -101,10 +106,10 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     name: ClassVar[str] = "faces"
     Settings: ClassVar[type[Settings]] = FacesSettings
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_vectors
+    fit_head_distills: ClassVar[bool] = True
 
     @property
     def eval_crop(self) -> float | None:
@@ -168,10 +173,10 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         held = self._held_out(photos)
         counts = zip(photos.classes, photos.counts(), strict=True)
         several = [person for person, count in counts if person in held and count > 1]
-        if len(held) < LEAST_JUDGED or len(several) < 2 or len(held) == len(photos.classes):
+        if len(held) < LEAST_PEOPLE or len(several) < 2 or len(held) == len(photos.classes):
             raise ValueError(
                 f"of the {len(photos.classes)} people in {self.settings.data} {len(held)} are left to judge "
-                f"by, {len(several)} of them with two photos; {LEAST_JUDGED} and 2 are needed, and others to "
+                f"by, {len(several)} of them with two photos; {LEAST_PEOPLE} and 2 are needed, and others to "
                 f"learn from: give more people, or another --val-share or --val-folds"
             )
         people = [photos.classes[photo.label] for photo in photos.photos]
@@ -189,7 +194,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             return {name.split("/")[0] for name in LFW(self.data, folds=folds).paths}
         people = sorted(photos.classes)
         random.Random(f"{s.seed} faces").shuffle(people)
-        return set(people[: max(LEAST_JUDGED, round(len(people) * s.val_share))])
+        return set(people[: max(LEAST_PEOPLE, round(len(people) * s.val_share))])
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> Embedding:
         """An embedding of the deepest map."""
@@ -221,30 +226,28 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             head.linear.bias.copy_(torch.as_tensor(fitted.intercept_))
         return f"head fitted to the teacher's vectors by ridge regression, strength {fitted.alpha_:g}"
 
-    def losses(self, head: Embedding, photos: FaceDistillationDataset) -> Losses[dict[str, Tensor]]:
+    def losses(self, head: Embedding, images: FaceDistillationDataset) -> Losses[dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
-        from apps.engine.training.losses import plain_terms
+        from apps.engine.training.losses import plain_losses
 
-        vectors = photos.vectors
+        vectors = images.vectors
         if vectors is not None and vectors.shape[1] != self.settings.dim:
             raise ValueError(
                 f"the teacher's vectors have {vectors.shape[1]} dimensions; give --dim {vectors.shape[1]}"
             )
 
-        return plain_terms(head)
+        return plain_losses(head)
 
-    def postprocess(self, head: Embedding, output: Tensor) -> Tensor:
-        """The vectors, as they are."""
-        return output
-
-    def predictions(
-        self, outputs: Tensor, targets: dict[str, Tensor], paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> FaceEvaluation:
+    def evaluator(
+        self, images: FaceDistillationDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[Tensor, dict[str, Tensor], FaceEvaluation]:
         """Vectors with the person of each."""
+        from apps.engine.evaluation.collecting import CollectingEvaluator
         from apps.faces.evaluator import FaceEvaluation
 
-        return FaceEvaluation(outputs.numpy(), targets["person"].numpy(), paths)
+        return CollectingEvaluator(lambda vectors, targets, indices: FaceEvaluation(
+            vectors.numpy(), targets["person"].numpy(), images.paths(indices)
+        ))
 
     def head_spec(self, head: Embedding, config: RunConfig) -> HeadSpec:
         """Vectors."""
@@ -252,7 +255,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
 
         return HeadSpec.of("embedding", config, ("embedding",))
 
-    def calibrate(self, raw: FaceEvaluation) -> tuple[FaceEvaluation, dict[str, Any], dict[str, float]]:
+    def calibrate(self, raw: FaceEvaluation) -> tuple[FaceEvaluation, Calibration, dict[str, float]]:
         """The thresholds at some rates of false accepts, for crops as they were judged."""
         from apps.faces.verification.protocol import far_name
 
@@ -262,10 +265,9 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         source = f"{len(raw.people)} photos of {self.data.name}, {people}, all against all"
         return raw, {"faces": {"none": {"source": source, "thresholds": thresholds}}}, {}
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        reported = ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1")
-        return {f"val/{name}": metrics[name] for name in reported if name in metrics}
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
+        """Accuracy of pairs, rates of true accepts, and rank 1."""
+        return logged(metrics, ("accuracy", "tar@far=1e-2", "tar@far=1e-3", "tar@far=1e-4", "rank1"))
 
     def report(self, folder: Path, inputs: ReportInputs[FaceEvaluation]) -> list[Path]:
         """The report of ``evaluate faces``."""

@@ -14,7 +14,8 @@ from apps.engine.core.console import Console
 from apps.engine.core.files import write_whole
 from apps.engine.core.run_dir import CONFIG
 from apps.faces.extraction.align import square_crop
-from apps.faces.extraction.embedder import BATCH, Vectors, load_face_model
+from apps.faces.extraction.embedder import BATCH, Vectors
+from apps.faces.extraction.loading import load_face_model
 from apps.faces.verification.evaluate import read_vectors
 from apps.faces.verification.protocol import Bools
 from datasets.image_io import BadImageError, read_image

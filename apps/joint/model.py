@@ -92,7 +92,7 @@ class JointModel(MultiHead):
         weighed = {f"{name}/{key}": torch.exp(-log_variance) * term for key, term in terms.items()}
         return weighed | {f"{name}/uncertainty": log_variance / 2}
 
-    def told_weights(self) -> dict[str, float]:
+    def current_weights(self) -> dict[str, float]:
         """The tasks' weights as they are now."""
         if not self.log_variance:
             return dict(self.weights)

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import load_run, tta_of
-from apps.engine.core.registry import load_app
-from apps.engine.core.run_dir import RunConfig, read_config
-from apps.engine.core.task import AnyTask, Subject
-from apps.engine.data.loader import Batch
-from apps.engine.inference.answers import answers
-from apps.engine.inference.batches import answer_loader
-from apps.engine.inference.predict import TOP, check_options
-from apps.engine.inference.tta import tta_logits
-from backbone import Preprocessing, inference_model
-from datasets.base import ImageDataset, Photo
-from datasets.image_io import image_size, list_photos
-from heads import MultiHead
+from apps.engine.core.registry import load_task
+from apps.engine.core.run_values import run_values
+from apps.engine.core.task import Subject
+from apps.engine.inference.lines import check_options, photo_lines
+from apps.engine.inference.predictor import TOP, Predictor
+from datasets.image_io import list_photos
 
 IMAGES: Subject = "images"
 FACES: Subject = "faces"
 OWN_WAY: Subject = "own"
 WORDS = {IMAGES: "whole photos", FACES: "the faces on photos"}
-Forward = Callable[[Tensor], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -39,26 +27,37 @@ class HeadRun:
     Args:
         name: under which its answers stand.
         run: its folder.
-        config: of the run.
+        values: of its ``config.json``.
     """
 
     name: str
     run: Path
-    config: RunConfig
+    values: Mapping[str, Any]
 
     @property
-    def seen(self) -> Preprocessing:
+    def app(self) -> str:
+        """Its application."""
+        return str(self.values["app"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its backbone."""
+        return str(self.values["fingerprint"])
+
+    @property
+    def seen(self) -> dict[str, Any]:
         """How it wants its photos."""
-        return self.config.backbone.preprocessing
+        seen: dict[str, Any] = self.values["backbone"]["preprocessing"]
+        return seen
 
     @property
     def subject(self) -> Subject:
         """What its application looks at: whole photos, the faces on them, or it has a way of its own."""
-        return load_app(self.config.app).subject
+        return load_task(self.app).subject
 
     def shares(self, other: HeadRun) -> bool:
         """Whether one pass of one backbone serves both."""
-        same = self.config.fingerprint == other.config.fingerprint and self.seen == other.seen
+        same = self.fingerprint == other.fingerprint and self.seen == other.seen
         return same and self.subject == other.subject != OWN_WAY
 
 
@@ -68,8 +67,8 @@ def head_runs(runs: Sequence[Path]) -> list[HeadRun]:
     The name is the application's; runs of one application go by their folders' names, and folders of one
     name are numbered: ``dogs``, ``dogs-2``.
     """
-    configs = [read_config(run) for run in runs]
-    kinds = [config.app for config in configs]
+    values = [run_values(run) for run in runs]
+    kinds = [item["app"] for item in values]
     names: list[str] = []
     for run, kind in zip(runs, kinds, strict=True):
         plain = kind if kinds.count(kind) == 1 else run.resolve().name
@@ -77,7 +76,7 @@ def head_runs(runs: Sequence[Path]) -> list[HeadRun]:
         while name in names:
             name, number = f"{plain}-{number}", number + 1
         names.append(name)
-    return [HeadRun(name, run, config) for name, run, config in zip(names, runs, configs, strict=True)]
+    return [HeadRun(name, run, item) for name, run, item in zip(names, runs, values, strict=True)]
 
 
 def passes_of(members: Sequence[HeadRun], *, separate: bool) -> list[list[HeadRun]]:
@@ -103,7 +102,7 @@ def _why(head_run: HeadRun, other: HeadRun) -> str:
     for looking in (head_run, other):
         if looking.subject == OWN_WAY:
             return (
-                f"{looking.run} looks at photos in a way of its own ({looking.config.app}), so one pass does "
+                f"{looking.run} looks at photos in a way of its own ({looking.app}), so one pass does "
                 "not serve it; give --allow-separate"
             )
     if head_run.subject != other.subject:
@@ -111,7 +110,7 @@ def _why(head_run: HeadRun, other: HeadRun) -> str:
             f"{head_run.run} looks at {WORDS[head_run.subject]}, {other.run} at {WORDS[other.subject]}, so "
             "one pass does not serve both; give --allow-separate"
         )
-    prints = head_run.config.fingerprint, other.config.fingerprint
+    prints = head_run.fingerprint, other.fingerprint
     if prints[0] != prints[1]:
         return (
             f"{head_run.run} has the backbone {prints[0]}, {other.run} has {prints[1]}: one pass serves one "
@@ -125,31 +124,13 @@ def _why(head_run: HeadRun, other: HeadRun) -> str:
     )
 
 
-def _seen(seen: Preprocessing) -> str:
-    return f"{seen.resolution} px (crop {seen.crop:g}, mean {seen.mean[0]:g}, {seen.order})"
-
-
-def one_pass(model: MultiHead, dtype: torch.dtype = torch.float32) -> Forward:
-    """The output of every head from one pass of a copy of the backbone that is made for answering.
-
-    Args:
-        model: as trained; the copy does not follow when it learns on.
-        dtype: in which the backbone computes.
-    """
-    backbone: Any = model.backbone
-    network = inference_model(backbone, dtype)
-    heads: dict[str, Any] = {name: head.eval() for name, head in model.heads.items()}
-
-    def forward(images: Tensor) -> dict[str, Any]:
-        maps = {stride: value.float() for stride, value in network(images).items()}
-        return {name: head(*(maps[s] for s in model.strides[name])) for name, head in heads.items()}
-
-    return forward
+def _seen(seen: Mapping[str, Any]) -> str:
+    return f"{seen['resolution']} px (crop {seen['crop']:g}, mean {seen['mean'][0]:g}, {seen['order']})"
 
 
 def predict_heads(
     paths: Iterable[Path], runs: Sequence[Path], *, separate: bool = False, top: int | None = None,
-    workers: int | None = None, tta: str | None = None, precision: str = "auto",
+    say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """What every run says to each photo, in the order of the paths.
 
@@ -158,9 +139,8 @@ def predict_heads(
         runs: folders of finished runs, one or more.
         separate: allow a pass a backbone where the runs do not share one.
         top: how many classes, cells or objects a photo, where there are some; None for 5.
-        workers: reading processes; None decides by the cores.
-        tta: views of a photo whose answers are averaged; None for those that each run was judged with.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        say: takes a line of words.
+        how: ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
 
     Returns:
         ``{"path", "answers": {NAME: {...}}}`` a photo, or ``{"path", "error"}``. Of an application that
@@ -171,19 +151,19 @@ def predict_heads(
         ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
     """
     members, best = head_runs(runs), top or TOP
-    check_options([load_app(member.config.app) for member in members], top=top, tta=tta)
+    check_options([load_task(member.app) for member in members], top=top, tta=how.get("tta"))
     passes = passes_of(members, separate=separate)
-    result = list_photos(paths)
+    photos = list_photos(paths)
     lines = []
     for group in passes:
         if group[0].subject == OWN_WAY:
-            lines.append(_own_lines(group[0], result, top=best, workers=workers, precision=precision))
-        elif group[0].subject == FACES:
-            lines.append(_face_lines(group, result, top=best, workers=workers, precision=precision))
-        else:
-            lines.append(
-                _shared_lines(group, result, top=best, workers=workers, tta=tta, precision=precision)
-            )
+            lines.append(_own_lines(group[0], photos, top=best, **how))
+            continue
+        predictor = Predictor(tuple((member.name, str(member.run)) for member in group), **how)
+        if predictor.loaded.note:
+            say(predictor.loaded.note)
+        looks = _face_lines if group[0].subject == FACES else _shared_lines
+        lines.append(looks(predictor, photos, best))
     for parts in zip(*lines, strict=True):
         yield _merged(parts)
 
@@ -197,12 +177,16 @@ def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"path": parts[0]["path"], "answers": answers}
 
 
-def _own_lines(member: HeadRun, photos: list[Path], **options: Any) -> Iterator[dict[str, Any]]:
+def _own_lines(member: HeadRun, photos: list[Path], *, top: int, **how: Any) -> Iterator[dict[str, Any]]:
     """The lines of an application that looks in a way of its own."""
-    predictor = load_app(member.config.app).file_predictor
+    predictor = load_task(member.app).file_predictor
     if predictor is None:
-        raise TypeError(f"{member.config.app} answers in a way of its own, but has no file_predictor")
-    for line in predictor(photos, checkpoint=member.run, **options):
+        raise TypeError(f"{member.app} answers in a way of its own, but has no file_predictor")
+    known = {name: how[name] for name in ("engine", "device", "precision") if name in how}
+    lines = predictor(
+        photos, checkpoint=member.run, top=top, workers=how.get("threads"), **{"precision": "auto"} | known
+    )
+    for line in lines:
         if "error" in line:
             yield line
         else:
@@ -210,84 +194,36 @@ def _own_lines(member: HeadRun, photos: list[Path], **options: Any) -> Iterator[
             yield {"path": line["path"], "answers": {member.name: answer}}
 
 
-def _face_lines(
-    group: Sequence[HeadRun], paths: list[Path], *, top: int, workers: int | None, precision: str
-) -> Iterator[dict[str, Any]]:
+def _shared_lines(predictor: Predictor, photos: list[Path], top: int) -> Iterator[dict[str, Any]]:
+    """The lines of the runs that one pass serves; a single head's answer gets its name, too."""
+    heads = predictor.heads
+    for line in photo_lines(predictor, photos, top):
+        if len(heads) > 1 or "error" in line:
+            yield line
+        else:
+            answer = {key: value for key, value in line.items() if key != "path"}
+            yield {"path": line["path"], "answers": {heads[0].name: answer}}
+
+
+def _face_lines(predictor: Predictor, photos: list[Path], top: int) -> Iterator[dict[str, Any]]:
     """The lines of the runs that answer for faces: these are found once, and one pass serves all runs."""
     from apps.faces import NO_FACE
     from apps.faces.extraction.crops import faces_of
     from apps.faces.extraction.sources import Source
 
-    apps, forward, heads = _loaded(group, precision)
-
-    def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-        outputs = forward(pixels)
-        parts = [
-            answers(apps[m.name], heads[m.name], outputs[m.name], m.config, sizes, top=top) for m in group
-        ]
-        return [
-            {m.name: part.to_dict() for m, part in zip(group, face, strict=True)}
-            for face in zip(*parts, strict=True)
-        ]
-
-    sources = [Source(str(path.absolute()), path) for path in paths]
-    side = group[0].seen.resolution
-    for path, problem, faces in faces_of(sources, answer, side=side, workers=workers):
+    del top  # answers for faces are no lists
+    names = [head.name for head in predictor.heads]
+    sources = [Source(str(path.absolute()), path) for path in photos]
+    for path, problem, faces in faces_of(sources, predictor):
         if problem not in ("", NO_FACE):
             yield {"path": path, "error": problem}
             continue
-        yield {"path": path, "answers": {
-            m.name: {"faces": [{"face": f["face"], "box": f["box"]} | f[m.name] for f in faces]}
-            for m in group
-        }}
+        yield {"path": path, "answers": {name: {"faces": [_of_head(face, name, names) for face in faces]}
+                                         for name in names}}
 
 
-def _loaded(
-    group: Sequence[HeadRun], precision: str
-) -> tuple[dict[str, AnyTask], Forward, dict[str, Any]]:
-    """The applications, one pass for all heads, and the heads, by the members' names."""
-    apps: dict[str, AnyTask] = {}
-    heads: dict[str, Any] = {}
-    for member in group:
-        apps[member.name], model, _ = load_run(member.run)
-        heads[member.name] = model.heads[member.config.app]
-    return apps, one_pass(MultiHead(model.backbone, heads), choose_precision(precision)), heads
-
-
-def _shared_lines(
-    group: Sequence[HeadRun], paths: list[Path], *, top: int, workers: int | None, tta: str | None,
-    precision: str,
-) -> Iterator[dict[str, Any]]:
-    """The lines of the runs that one pass serves."""
-    apps, forward, heads = _loaded(group, precision)
-    kinds = {item.name: tta_of(item.config, tta) for item in group}
-    photos = ImageDataset([Photo(path, 0) for path in paths], ["any"])
-    loader = answer_loader(photos, group[0].seen, workers=workers)
-    for batch in loader.epoch(0):
-        outputs = _outputs(forward, batch, kinds)
-        lines = batch.errors(paths)
-        lines |= {index: {"path": str(paths[index]), "answers": {}} for index in batch.indices}
-        sizes = [image_size(paths[index]) for index in batch.indices]
-        for member in group if batch.indices else ():
-            parts = answers(
-                apps[member.name], heads[member.name], outputs[member.name], member.config, sizes, top=top
-            )
-            for index, part in zip(batch.indices, parts, strict=True):
-                lines[index]["answers"][member.name] = part.to_dict()
-        yield from (lines[index] for index in sorted(lines))
-
-
-@torch.inference_mode()
-def _outputs(forward: Forward, batch: Batch, kinds: dict[str, str]) -> dict[str, Any]:
-    """The heads' outputs: from one pass, and from passes over further views for the heads that want them."""
-    if not batch.indices:
-        return {}
-    outputs = forward(batch.images) if "none" in kinds.values() else {}
-    for name, kind in kinds.items():
-        if kind != "none":
-            outputs[name] = tta_logits(_only(forward, name), batch.images, kind)
-    return outputs
-
-
-def _only(forward: Forward, name: str) -> Callable[[Tensor], Any]:
-    return lambda images: forward(images)[name]
+def _of_head(face: dict[str, Any], name: str, names: Sequence[str]) -> dict[str, Any]:
+    """What one head says of a face; a single head's answer stands there without its name."""
+    if len(names) == 1:
+        return face
+    return {"face": face["face"], "box": face["box"]} | face["answers"][name]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.settings import Settings, flag_name, option
 
 SEPARATE = "separate"  # folder of the runs that --compare trains
@@ -20,6 +20,9 @@ OF_ONE = ("data", "teacher")  # never all tasks'
 @dataclass(frozen=True)
 class JointSettings(Settings):
     """The options of ``joint`` that hold for all tasks; those of :class:`Settings` reach every task."""
+
+    refused: ClassVar[Mapping[str, str]] = {}  # each task refuses what it must
+    fits_head: ClassVar[bool] = True
 
     accumulate: int = option(0, "batches whose gradients make one update; 0: one a task", low=0)
     bn: str = option(
@@ -86,7 +89,7 @@ class TaskSpec:
 
     def settings(self, common: Mapping[str, Any]) -> dict[str, Any]:
         """What the user gave for this task: the options of all tasks that it knows, then its own."""
-        known = {field_.name for field_ in fields(load_app(self.app).Settings)}
+        known = {field_.name for field_ in fields(load_task(self.app).Settings)}
         shared = {k: v for k, v in common.items() if k in known and k not in (*OF_ALL, *OF_ONE)}
         if shared.get("bn") == "apart":
             shared["bn"] = "train"
@@ -119,7 +122,7 @@ def make_tasks(
     if data and without:  # without any, applications that have one take their sample
         raise ValueError(f"task {without[0]} has no data; give --data {without[0]}=DIR")
     for _, app in pairs:
-        load_app(app)
+        load_task(app)
     return [
         TaskSpec(name, app, data.get(name), share.get(name, 1.0), weight.get(name, 1.0), given.get(name, {}))
         for name, app in pairs

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
-from apps.engine.core.metrics import Metric, MetricTable, joint_table
-from apps.engine.core.registry import load_app
+from apps.engine.core.metrics import Intervals, Metric, Metrics, MetricTable, joint_table, logged
+from apps.engine.core.registry import load_task
 from apps.engine.core.task import AnyTask, Evaluation
 from apps.engine.training.fit import OneHead, predict_val
 from apps.engine.training.frozen.cached_features import fit_head, pools
@@ -45,7 +45,7 @@ class JointEvaluation:
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics:
         """Those of each task as ``TASK/METRIC``, and ``mean``, that of the tasks' primary metrics.
 
         One that is undefined on the images at hand is None, and does not count.
@@ -59,7 +59,7 @@ class JointEvaluation:
         ]
         return ({MEAN: mean(shares) if shares else None} if watched else {}) | _flat(parts)
 
-    def intervals(self) -> dict[str, list[float]]:
+    def intervals(self) -> Intervals:
         """Those of each task as ``TASK/METRIC``."""
         return _flat({name: part.intervals() for name, part in self.parts.items()})
 
@@ -117,15 +117,15 @@ class JointTask:
         first = {"params": learned, "lr": UNCERTAINTY_LR, "weight_decay": 0.0, "name": "loss weights"}
         return [first, *(group for group in rest if group["params"])]
 
-    def log_dict(self, figures: Mapping[str, float]) -> dict[str, float]:
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
         """What a line of ``metrics.jsonl`` tells: the tasks' rows, their mean and their weights."""
-        result = {} if figures.get(MEAN) is None else {f"val/{MEAN}": figures[MEAN]}
+        result = logged(metrics, (MEAN,))
         for name, part in self.parts.items():
             start = f"{name}/"
-            results = {key.removeprefix(start): v for key, v in figures.items() if key.startswith(start)}
+            results = {key.removeprefix(start): v for key, v in metrics.items() if key.startswith(start)}
             row = part.task.log_dict(results)
             result |= {f"val/{name}/{key.removeprefix('val/')}": value for key, value in row.items()}
-        return result | {f"weight/{name}": value for name, value in self.model.told_weights().items()}
+        return result | {f"weight/{name}": value for name, value in self.model.current_weights().items()}
 
 
 def _greatest(metric: Metric) -> float:
@@ -152,7 +152,7 @@ def prepare_joint(
     prepared: dict[str, Part] = {}
     for spec in tasks:
         console.say(f"{spec.name}:")
-        settings = load_app(spec.app).Settings(**spec.settings(given))
+        settings = load_task(spec.app).Settings(**spec.settings(given))
         prepared[spec.name] = Part(*prepare(spec.app, settings, run / spec.name, console, world))
     first = next(iter(prepared.values())).setup
     chosen = _resolved(joint, first.settings, len(prepared), pretrained=joint.weights is not None)

@@ -12,9 +12,9 @@ from typing import Any
 from apps.engine.core import run_dir
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
-from apps.engine.core.files import only_process, remove_unused, write_json, write_text
+from apps.engine.core.files import json_line, only_process, remove_unused, write_json, write_text
 from apps.engine.core.metrics import MetricTable
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.settings import flag_name
 from apps.engine.training.finalize import finalize
 from apps.engine.training.finetune import claim_run, discard_failed, finetune
@@ -23,7 +23,7 @@ from apps.joint.settings import SEPARATE, JointSettings, TaskSpec
 from apps.joint.setup import begin_joint, prepare_joint
 from backbone.weights import locate_weights
 
-TASKS, SUMMARY = "tasks.json", "joint.json"
+TASKS_FILE, SUMMARY = "tasks.json", "joint.json"
 
 
 def joint(
@@ -53,7 +53,7 @@ def joint(
         Stopped: a signal asked for it; what was learned is kept.
     """
     start = time.perf_counter()
-    if not resume and (out / TASKS).exists():
+    if not resume and (out / TASKS_FILE).exists():
         raise FileExistsError(f"{out} holds a joint run already; give another --out, or --resume")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("joint runs in one process; start it without torchrun")
@@ -61,7 +61,7 @@ def joint(
     if given.get("weights") is not None:
         locate_weights(given["weights"])
     with only_process(claim_run(out, resume=resume)):
-        write_json(out / TASKS, {"tasks": [task.to_dict() for task in tasks], "settings": _plain(given)})
+        write_json(out / TASKS_FILE, {"tasks": [task.to_dict() for task in tasks], "settings": _plain(given)})
         try:
             if JointSettings(**given).freeze:
                 answer = _alone(tasks, given, out, console, freeze=True, stop_after=stop_after)
@@ -73,7 +73,7 @@ def joint(
         if compare and "epochs_done" not in answer:
             alone = _alone(tasks, {**given, "freeze": False}, out / SEPARATE, console)
             answer["compare"] = compared(answer["tasks"], alone["tasks"])
-            console.say(table(answer["compare"], {task.name: load_app(task.app).metrics for task in tasks}))
+            console.say(table(answer["compare"], {task.name: load_task(task.app).metrics for task in tasks}))
         answer = {"app": "joint", "run": str(out), **answer, "seconds": round(time.perf_counter() - start, 1)}
         write_json(out / SUMMARY, answer)
         return answer
@@ -90,7 +90,7 @@ def _beginning(
     """
     if not resume:
         return list(tasks), dict(given)
-    path = out / TASKS
+    path = out / TASKS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing, so there is nothing to resume; leave --resume out")
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -130,7 +130,7 @@ def _together(
         item = part.setup
         item.run.mkdir(exist_ok=True)
         write_text(item.run / run_dir.METRICS, "".join(
-            json.dumps(row) + "\n" for row in rows_of(name, run_dir.read_metrics(out))
+            json_line(row) + "\n" for row in rows_of(name, run_dir.read_metrics(out))
         ))
         raw = joint_task.evaluate_part(name)
         metrics = finalize(item, part.task, raw, seconds=time.perf_counter() - start)
@@ -148,7 +148,7 @@ def _discard_unbegun(out: Path) -> None:
     begun = (run_dir.PROGRESS, run_dir.CONFIG)
     if any((folder / name).exists() for folder in (out, *out.iterdir()) for name in begun):
         return
-    (out / TASKS).unlink(missing_ok=True)
+    (out / TASKS_FILE).unlink(missing_ok=True)
     remove_unused(out)
 
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from apps.engine.core.files import writable_folder
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
-from apps.engine.data.loader import Loader
-from apps.engine.inference.answers import arrays
+from apps.engine.core.run_values import run_values
 from apps.engine.inference.decode import decode
-from apps.objects.plots import drawn
-from datasets.base import ImageDataset, Photo
-from datasets.image_io import image_size, list_photos, read_image
+from apps.engine.inference.predictions import FailedPrediction
+from apps.engine.inference.predictor import Predictor
+from apps.objects.drawing import drawn
+from datasets.image_io import list_photos, read_image
 
-BATCH = 16
 ALL = 10**6  # objects an image: those of all classes, as some are left out later
 
 
 def detect(
     paths: Iterable[Path], *, checkpoint: Path, draw: Path | None = None, threshold: float = 0.3,
-    classes: Sequence[str] = (), top: int = 100, workers: int | None = None, precision: str = "auto",
+    classes: Sequence[str] = (), top: int = 100, workers: int | None = None,
+    say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """The objects on each photo, in the order of the paths.
 
@@ -33,11 +29,12 @@ def detect(
         paths: photos, and folders that are searched for photos.
         checkpoint: a run of ``finetune objects``.
         draw: folder for the photos with boxes drawn.
-        threshold: least score, 0 to 1.
+        threshold: least score, 0 to 1; the detector gives none below its own ``score_thresh``.
         classes: the only ones told; none for all.
         top: most objects a photo.
-        workers: reading processes; None decides by the cores.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        workers: threads that read photos and compute; None or 0 takes one for each core.
+        say: takes a line of words on what answers.
+        how: ``engine``, ``device`` and ``precision`` of a :class:`Predictor`.
 
     Returns:
         ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``.
@@ -46,31 +43,26 @@ def detect(
         FileNotFoundError: a path or the run is missing.
         ValueError: the folders hold no photo, or the model does not know one of the classes.
     """
-    app, model, config = load_run(checkpoint, app="objects")
-    strange = [name for name in classes if name not in config.classes]
+    run_values(checkpoint, app="objects")
+    predictor = Predictor(str(checkpoint), threads=workers or None, **how)
+    (plain,) = predictor.heads
+    strange = [name for name in classes if name not in plain.classes]
     if strange:
-        known = ", ".join(config.classes)
+        known = ", ".join(plain.classes)
         raise ValueError(f"the model does not know {', '.join(strange)}; it knows {known}")
-    hits = list_photos(paths)
-    value: Any = app
-    photos = ImageDataset([Photo(path, 0) for path in hits], config.classes)
-    loader = Loader(photos, value.square(), batch_size=BATCH, workers=workers)
-    forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
-    plain = app.head_spec(head, config)
-    spec = replace(plain, extra={**plain.extra, "shown": threshold})
+    if predictor.loaded.note:
+        say(predictor.loaded.note)
+    photos, head = list_photos(paths), replace(plain, extra={**plain.extra, "threshold": threshold})
     if draw is not None:
         writable_folder(draw, "--draw")
-    for batch in loader.epoch(0):
-        lines = batch.errors(hits)
-        with torch.inference_mode():
-            outputs = forward(batch.images) if batch.indices else None
-        sizes = [image_size(hits[index]) for index in batch.indices]
-        kept = arrays(spec, app.postprocess(head, outputs)) if batch.indices else [[], [], []]
-        results = decode(spec, kept, sizes, top=ALL)
-        for index, result in zip(batch.indices, results, strict=True):
-            objects = result.to_dict()["objects"]
-            shown = [item for item in objects if not classes or item["name"] in classes][:top]
-            lines[index] = {"path": str(hits[index]), "objects": shown}
-            if draw is not None:
-                drawn(read_image(hits[index]), shown).save(draw / f"{index:04d}-{hits[index].stem}.jpg")
-        yield from (lines[index] for index in sorted(lines))
+    results = zip(photos, predictor.outputs(photos), strict=True)
+    for index, (path, (_, outputs, size)) in enumerate(results):
+        if isinstance(outputs, FailedPrediction):
+            yield {"path": str(path), **outputs.to_dict()}
+            continue
+        (answer,) = decode(head, outputs, [size], top=ALL)
+        objects = answer.to_dict()["objects"]
+        shown = [item for item in objects if not classes or item["name"] in classes][:top]
+        if draw is not None:
+            drawn(read_image(path), shown).save(draw / f"{index:04d}-{path.stem}.jpg")
+        yield {"path": str(path), "objects": shown}

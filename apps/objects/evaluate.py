@@ -11,9 +11,10 @@ import numpy as np
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder, write_bytes
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
+from apps.engine.core.model import inference_forward, load_run
 from apps.engine.core.run_dir import read_metrics
 from apps.engine.evaluation.evaluate import evaluate_split
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
@@ -34,23 +35,23 @@ def evaluate_run(
         OSError: data or run are missing, or a file cannot be written.
         ValueError: the run is damaged, or the classes do not fit.
     """
-    app, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
+    task, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
     if report is not None:
         writable_folder(report, "--report")
     if results is not None:
         writable_folder(results.parent, "--write-predictions")
-    forward, head = answering(model, "objects", choose_precision(precision)), model.heads["objects"]
+    forward, head = inference_forward(model, "objects", choose_precision(precision)), model.heads["objects"]
     evaluated, skipped = evaluate_split(
-        app, lambda images: app.postprocess(head, forward(images)), config, split, workers, console
+        task, lambda images: task.postprocess(head, forward(images)), config, split, workers, console
     )
     if results is not None:
-        photos: Any = app.dataset(split, classes=config.classes)
+        photos: Any = task.dataset(split, classes=config.classes)
         write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
     if report is not None:
-        write_objects_report(
-            report, f"objects: {run.name} on {app.settings.data}", evaluated, facts(config),
-            history=read_metrics(run),
-        )
+        title = f"objects: {run.name} on {task.settings.data}"
+        try_report(lambda: write_objects_report(
+            report, title, evaluated, facts(config), history=read_metrics(run)
+        ), console, METRICS_COMPLETE)
     return answer(evaluated) | {"skipped": skipped}
 
 
@@ -76,7 +77,10 @@ def evaluate_predictions(
     evaluation = DetectionEvaluation(truth, results, tuple(str(image.path) for image in photos.photos))
     if report is not None:
         writable_folder(report, "--report")
-        write_objects_report(report, f"objects: {path.name} on {data}", evaluation, {"results": str(path)})
+        title = f"objects: {path.name} on {data}"
+        try_report(lambda: write_objects_report(
+            report, title, evaluation, {"results": str(path)}
+        ), console, METRICS_COMPLETE)
     return answer(evaluation) | {"skipped": len(damaged) + len(every.missing)}
 
 

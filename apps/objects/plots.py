@@ -1,4 +1,4 @@
-"""The plots of a detector's page, and photos with boxes drawn."""
+"""The plots of a detector's page."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageDraw
 
 from apps.engine.reporting import plots
+from apps.engine.reporting.labels import label
 from apps.engine.reporting.plots import Row, Theme
 from apps.objects.coco_metrics import DetectionEvaluation
 
-Colour = tuple[int, int, int]
-FOUND, TRUE = (214, 48, 32), (24, 128, 56)
 CLASSES_DRAWN = 6  # curves of single classes
 LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 
@@ -30,7 +28,7 @@ def recall_figure(evaluation: DetectionEvaluation, theme: Theme) -> Figure:
         _curve(left, evaluation.curve(overlap), f"IoU {overlap:g}", colour, style)
     names = commonest(evaluation)[:CLASSES_DRAWN]
     for number, name in enumerate(names):
-        _curve(right, evaluation.curve(0.5, name), plots.label(name, 18), colours[number % 3], LINES[number])
+        _curve(right, evaluation.curve(0.5, name), label(name, 18), colours[number % 3], LINES[number])
     for axes, title in ((left, "All classes"), (right, "Classes with most objects, IoU 0.5")):
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall")
         plots.dress(axes, theme, title=title, legend="best")
@@ -73,43 +71,3 @@ def _lines(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str,
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     plots.dress(axes, theme, title=title, legend="best")
-
-
-def drawn(
-    image: Image.Image, objects: Sequence[dict[str, Any]], colour: Colour = FOUND, *, below: bool = False
-) -> Image.Image:
-    """The picture with a frame and a name for each object, the best object on top.
-
-    Args:
-        image: any picture.
-        objects: ``name``, ``box`` as (x1, y1, x2, y2) pixels of the picture and, if there is one, ``score``.
-        colour: of frames; names stand in white on it.
-        below: names at the lower ends of the frames, so that two kinds of frames do not hide each other's.
-    """
-    canvas = image.convert("RGB")
-    pen, width = ImageDraw.Draw(canvas), max(2, round(min(canvas.size) / 200))
-    size = max(12, round(min(canvas.size) / 32))
-    for item in sorted(objects, key=lambda entry: entry.get("score", 1.0)):
-        pen.rectangle(item["box"], outline=colour, width=width)
-    for item in sorted(objects, key=lambda entry: entry.get("score", 1.0)):
-        name = plots.label(item["name"])
-        words = f"{name} {item['score']:.2f}" if "score" in item else name
-        _named(pen, canvas.size, item["box"], words, size, colour, below)
-    return canvas
-
-
-def _named(
-    pen: ImageDraw.ImageDraw, canvas: tuple[int, int], box: Sequence[float], words: str, size: int,
-    colour: Colour, below: bool,
-) -> None:
-    """The words on a plate outside the frame, or in it where there is no room; always within the picture."""
-    x1, y1, x2, y2 = pen.textbbox((0, 0), words, font_size=size)
-    width, height = x2 - x1 + 6, y2 - y1 + 6
-    left = max(min(box[0], canvas[0] - width), 0)
-    if below:
-        top = box[3] if box[3] + height <= canvas[1] else box[3] - height
-    else:
-        top = box[1] - height if box[1] >= height else box[1]
-    top = max(min(top, canvas[1] - height), 0)
-    pen.rectangle((left, top, left + width, top + height), fill=colour)
-    pen.text((left + 3 - x1, top + 3 - y1), words, fill=(255, 255, 255), font_size=size)

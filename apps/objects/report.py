@@ -11,9 +11,10 @@ from apps.engine.reporting.html import thumbnail_or_grey
 from apps.engine.reporting.page import Drawings, write_page
 from apps.engine.reporting.plots import Row
 from apps.objects.coco_metrics import FIGURES, DetectionEvaluation
+from apps.objects.drawing import FOUND, TRUE, drawn
 from apps.objects.errors import SEEN, Matched, grouped
 from apps.objects.evaluator import cornered
-from apps.objects.plots import FOUND, TRUE, drawn, history_figure, recall_figure
+from apps.objects.plots import history_figure, recall_figure
 from datasets.image_io import read_image
 
 SHOWN, TILE_PX = 6, 480

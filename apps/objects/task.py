@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
-from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import FilePredictor, Subject, TaskDefaults
+from apps.engine.core.settings import REFUSED, Settings, option
+from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, ReportInputs
     from apps.objects.coco_metrics import DetectionEvaluation
     from apps.objects.transforms import ToSquare
     from backbone import Backbone
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
     BoxTargets = list[tuple[Any, ...]]  # a tuple of boxes, labels and what else an image has
     Detected = list[tuple[Tensor, Tensor, Tensor]]
 
+MOVES_NO_BOX = "would move no box with its photo; use --augment for objects"
 USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
-LOGGED = ("ap", "ap50", "ap75")
-SHOWN = 0.3  # least score that is told unless asked otherwise
+THRESHOLD = 0.3  # least score of an answer unless asked otherwise
 SIDES = {"ssd300": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
 
 
@@ -48,6 +47,9 @@ class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
     finer_evaluation: ClassVar[bool] = False  # boxes are judged at the size that they are learned at
+    refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
+        ("erase", "randaugment", "jitter"), MOVES_NO_BOX
+    )
 
     data: Path | None = option(None, "boxes: COCO's, Pascal VOC's or YOLO's layout, or train.csv and val.csv")
     head: str = option("ssd300", "the detector; --resolution changes its size", choices=tuple(SIDES))
@@ -64,30 +66,24 @@ class ObjectsSettings(Settings):
             raise ValueError(f"--resolution must be 64 or more for objects, got {self.resolution}")
         if self.train_resolution not in (None, self.resolution):
             raise ValueError("--train-resolution must be --resolution for objects; leave it out")
-        if self.sampling == "balanced":
-            raise ValueError("--sampling balanced needs one class a photo; leave it out for objects")
-        results = {
-            "--erase": self.erase > 0, "--randaugment": self.randaugment is not None,
-            "--jitter": self.jitter != 0.2, "--min-crop": self.min_crop not in (None, *USUAL_CROPS),
-        }
-        for flag in (flag for flag, given in results.items() if given):
-            raise ValueError(f"{flag} would move no box with its photo; use --augment for objects")
-        if self.teacher is not None:
-            raise ValueError("--teacher needs class logits; leave it out for objects")
-        if self.freeze and self.epochs is None:
-            raise ValueError("--freeze fits no detector at once; give --epochs, too")
+        if self.min_crop not in (None, *USUAL_CROPS):
+            raise ValueError(f"--min-crop {MOVES_NO_BOX}")
         if self.freeze:
             object.__setattr__(self, "cached_features", False)
 
 
 def predict_boxes(
     paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
-    crops: bool = False,  # noqa: ARG001
+    engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
     from apps.objects.detect import detect
 
-    return detect(paths, checkpoint=checkpoint, top=top, workers=workers, precision=precision)
+    return detect(
+        paths, checkpoint=checkpoint, threshold=THRESHOLD, top=top, workers=workers, say=say,
+        precision=precision, engine=engine, device=device,
+    )
 
 
 class Objects(TaskDefaults[ObjectsSettings, "Head"]):
@@ -96,7 +92,6 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     name: ClassVar[str] = "objects"
     Settings: ClassVar[type[Settings]] = ObjectsSettings
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
     subject: ClassVar[Subject] = "own"
     file_predictor: ClassVar[FilePredictor | None] = predict_boxes
@@ -131,7 +126,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         made: Head = kind(widths, len(classes), size=self.settings.resolution)
         return made
 
-    def adopt(self, backbone: Backbone, head: Head) -> None:
+    def init_head(self, backbone: Backbone, head: Head) -> None:
         """C4: the box head starts as the backbone's last stage, which itself is then not learned."""
         from backbone import MobileNetV1
         from heads import FasterRCNN
@@ -146,48 +141,42 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         box_head.blocks.load_state_dict(backbone.blocks[-1].state_dict())
         backbone.detach_unused(backbone.blocks[-1])
 
-    def fit_head(self, head: Head, features: NDArray[np.float32], targets: BoxTargets) -> str:
-        """Detectors have no closed-form start."""
-        return "a detector's head is taught, not fitted"
-
-    def losses(self, head: Head, photos: DetectionDataset) -> Losses[BoxTargets]:
-        """The head's own loss terms."""
-        from apps.engine.training.losses import plain_terms
-
-        return plain_terms(head)
-
     def postprocess(self, head: Head, output: Any) -> Detected:
         """Boxes on the square, scores and labels a photo."""
         return [(item.boxes, item.scores, item.labels) for item in head.decode(output)]
 
-    def predictions(
-        self, outputs: Detected, targets: BoxTargets, paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> DetectionEvaluation:
-        """Detections beside the truth, in pixels of the photos."""
+    def evaluator(
+        self, images: DetectionDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[Detected, BoxTargets, DetectionEvaluation]:
+        """Detections beside the truth, in pixels of the images."""
+        from apps.engine.evaluation.collecting import CollectingEvaluator
         from apps.objects.evaluator import as_evaluation
 
-        return as_evaluation(outputs, targets, paths, classes, self.square())
+        return CollectingEvaluator(lambda outputs, targets, indices: as_evaluation(
+            outputs, targets, images.paths(indices), classes, self.square()
+        ))
 
     def head_spec(self, head: Head, config: RunConfig) -> HeadSpec:
         """Boxes on the square, scores and labels, suppressed already."""
         from apps.engine.core.spec import HeadSpec
+        from heads import SSD
 
-        square = self.square()
+        square, made = self.square(), cast("Any", head)
+        limits = {name: getattr(made, name) for name in ("score_thresh", "nms_thresh", "detections_per_img")}
+        if isinstance(head, SSD):
+            limits["topk_candidates"] = head.topk_candidates
         return HeadSpec.of(
             "detections", config, ("boxes", "scores", "labels"), size=square.side,
-            resize="pad" if square.keep_aspect else "squash", shown=SHOWN,
+            resize="pad" if square.keep_aspect else "squash", threshold=THRESHOLD, **limits,
         )
 
-    def calibrate(
-        self, raw: DetectionEvaluation
-    ) -> tuple[DetectionEvaluation, dict[str, Any], dict[str, float]]:
-        """Nothing is calibrated."""
-        return raw, {}, {}
+    def graph_head(self, head: Head) -> Any:
+        """The detector with its boxes decoded and suppressed."""
+        from apps.engine.inference.graph.boxes import DecodedSSD
+        from apps.engine.inference.graph.two_stage import DecodedTwoStage
+        from heads import SSD
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        return {f"val/{name}": metrics[name] for name in LOGGED if name in metrics}
+        return DecodedSSD(head) if isinstance(head, SSD) else DecodedTwoStage(cast("Any", head))
 
     def report(self, folder: Path, inputs: ReportInputs[DetectionEvaluation]) -> list[Path]:
         """``report.html``: metrics, precision against recall, errors, best and worst images."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ import numpy as np
 
 from apps.engine.core import run_dir as runs
 from apps.engine.core.console import Console
-from apps.engine.core.files import writable_folder
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
+from apps.engine.core.files import defined, writable_folder
+from apps.engine.core.model import load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import Loader, eval_loader
 from apps.engine.evaluation.evaluate import BATCH, evaluate_split
-from apps.engine.inference.tta import tta_logits
+from apps.engine.evaluation.forward import evaluated_by
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.places.cells.files import check_same_cells, fingerprint, read_cells
 from apps.places.cells.names import grids_of
@@ -35,7 +34,8 @@ SPLITS = ("val", "train", "all")
 def evaluate_run(
     run: Path, *, data: Path | None = None, split: str | None = None, cells: Path | None = None,
     least: float = 0.0, ten_crop: bool = False, baselines: bool = True, report: Path | None = None,
-    predictions_to: Path | None = None, workers: int | None = None, precision: str = "auto", console: Console,
+    predictions_to: Path | None = None, workers: int | None = None, precision: str = "auto",
+    engine: str = "auto", device: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a run on photos whose positions are known.
 
@@ -51,6 +51,8 @@ def evaluate_run(
         predictions_to: CSV to write the answers into.
         workers: reading processes.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
+        device: see there.
         console: where words and progress go.
 
     Returns:
@@ -62,34 +64,32 @@ def evaluate_run(
     """
     custom = runs.read_config(run, app="places").settings.get("data")
     other = data is not None and str(Path(data).absolute()) != custom
-    app, model, config = load_run(run, app="places", **({} if data is None else {"data": data}))
+    task, model, config = load_run(run, app="places", **({} if data is None else {"data": data}))
     if cells is not None:
         check_same_cells(read_cells(cells), fingerprint(grids_of(config.classes)), str(run))
     _check_outputs(report, predictions_to)
     split = split or ("all" if other else "val")
-    head: Any = model.heads["places"]
-    forward = answering(model, "places", choose_precision(precision))
+    forward = evaluated_by(
+        str(run), tta="ten" if ten_crop else None, say=console.say, precision=precision, engine=engine,
+        device=device,
+    )
 
     def answer(images: Any) -> dict[str, Any]:
-        if not ten_crop:
-            results: dict[str, Any] = app.postprocess(head, forward(images))
-            return results
-        return {"log_probabilities": tta_logits(
-            lambda view: head.log_probabilities(forward(view)).float(), images, "ten"
-        )}
+        """The mean of several offsets may lie far from all of them: ten crops are answered by their cell."""
+        return {name: v for name, v in forward(images).items() if not (ten_crop and name == "offset")}
 
-    answers, skipped = evaluate_split(app, answer, config, split, workers, console)
+    answers, skipped = evaluate_split(task, answer, config, split, workers, console)
     answers = replace(answers, least=least)
-    beside = _baselines(app, model, config, answers, workers, console) if baselines and not other else {}
+    beside = _baselines(task, model, config, answers, workers, console) if baselines and not other else {}
     if predictions_to is not None:
         write_predictions(predictions_to, answers.geo)
     if report is not None:
         from apps.places.report import write_places_report
 
-        write_places_report(
+        try_report(lambda: write_places_report(
             report, f"Places: {config.backbone.name}, {split}", answers.geo, facts(config),
             history=runs.read_metrics(run), answers=answers, baselines=beside,
-        )
+        ), console, METRICS_COMPLETE)
     return _answer(answers.geo, answers.metrics(), beside, skipped)
 
 
@@ -117,8 +117,10 @@ def evaluate_predictions(
     if report is not None:
         from apps.places.report import write_places_report
 
-        write_places_report(writable_folder(report, "--report"), f"Places: {file.name}", geo,
-                            {"predictions": str(file)})
+        folder = writable_folder(report, "--report")
+        try_report(lambda: write_places_report(
+            folder, f"Places: {file.name}", geo, {"predictions": str(file)}
+        ), console, METRICS_COMPLETE)
     metrics = geo_metrics(geo) | {"country_accuracy": country_figure(geo)}
     return _answer(geo, metrics, {}, read.skipped) | {"without_prediction": int((~geo.answered).sum())}
 
@@ -137,25 +139,18 @@ def _answer(
     geo: GeoPredictions, metrics: dict[str, float], beside: dict[str, GeoPredictions], skipped: int
 ) -> dict[str, Any]:
     results = {
-        name: {"metrics": defined(geo_metrics(value)), "intervals": geo_intervals(value)}
+        name: {"metrics": defined(geo_metrics(value)), "intervals": defined(geo_intervals(value))}
         for name, value in beside.items()
     }
     return {
-        "app": "places", "n": len(geo.paths), "metrics": defined(metrics), "intervals": {
-            name: [None if math.isnan(value) else value for value in both]
-            for name, both in geo_intervals(geo).items()
-        },
+        "app": "places", "n": len(geo.paths), "metrics": defined(metrics),
+        "intervals": defined(geo_intervals(geo)),
         **({"baselines": results} if results else {}), "skipped": skipped,
     }
 
 
-def defined(figures: dict[str, float]) -> dict[str, float | None]:
-    """Figures as JSON can tell them: None where one is not defined or has no bound."""
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
-
-
 def _baselines(
-    app: Any,
+    task: Any,
     model: MultiHead,
     config: RunConfig,
     answers: PlaceEvaluation,
@@ -169,8 +164,8 @@ def _baselines(
     results = {"most_frequent_cell": GeoPredictions(
         np.full(count, grid.lat[most]), np.full(count, grid.lon[most]), *truth, answers.paths
     )}
-    known = features_of(app, model, config, "train", workers, console)
-    asked = features_of(app, model, config, "val", workers, console)
+    known = features_of(task, model, config, "train", workers, console)
+    asked = features_of(task, model, config, "val", workers, console)
     if len(asked[0]) != count or asked[3] != answers.paths:
         return results
     nearest = (asked[0] @ known[0].T).argmax(axis=1)
@@ -179,13 +174,13 @@ def _baselines(
 
 
 def features_of(
-    app: Any, model: MultiHead, config: RunConfig, split: str, workers: int | None, console: Console
+    task: Any, model: MultiHead, config: RunConfig, split: str, workers: int | None, console: Console
 ) -> tuple[Any, Any, Any, tuple[str, ...]]:
     """Features (N, C) of length 1, latitudes, longitudes and paths of the photos of a split."""
     from apps.engine.training.frozen.features import pooled_features
     from apps.engine.training.loop import rate
 
-    photos = app.dataset(split, classes=config.classes)
+    photos = task.dataset(split, classes=config.classes)
     loader: Loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     backbone: Any = model.backbone
     with console.track(f"features of {split}", len(loader)) as update:
@@ -197,4 +192,4 @@ def features_of(
             console.warn(f"skipped: {bad_image.reason}")
     features = features / np.linalg.norm(features, axis=1, keepdims=True)
     where = targets["position"].numpy()
-    return features, where[:, 0], where[:, 1], tuple(str(photos.photos[i].path) for i in indices)
+    return features, where[:, 0], where[:, 1], photos.paths(indices)

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
-from apps.engine.core.run_dir import RunConfig
-from apps.engine.data.loader import eval_loader
+from apps.engine.core.run_values import run_values
 from apps.engine.evaluation.classification import log_softmax
-from apps.engine.inference.tta import tta_logits
+from apps.engine.inference.predictions import FailedPrediction
+from apps.engine.inference.predictor import Predictor
+from apps.engine.inference.preprocess import read_square
+from apps.places import SEQUENCE
 from apps.places.answers import album_log_probabilities, coarse, describe
 from apps.places.cells.names import grids_of
 from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats
-from apps.places.evaluate import features_of
 from apps.places.maps.gazetteer import gazetteer
-from apps.places.maps.render import check_map, write_map
-from apps.places.sequence import AlbumNetwork, in_album, load_sequence
 from apps.places.targets import move
-from datasets.base import ImageDataset, Photo
 from datasets.geo.geotags import taken_at
 from datasets.image_io import list_photos
-from heads import MultiHead
 
-BATCH = 32
+InAlbum = Callable[[Floats, Floats], Floats]  # (T, C) features and (T, K) log-probabilities -> (T, K)
 REFINED_CELLS = 5  # likeliest cells in which the nearest training photo is looked for
 
 
@@ -48,8 +43,10 @@ class Asked:
         ten_crop: average over ten views of each photo.
         refine: take the position of the nearest training photo inside the likeliest cells.
         least: confidence below which the model abstains, 0 to 1.
-        workers: reading processes.
+        workers: threads that read photos and compute; None takes one for each core.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
+        device: see there.
 
     Raises:
         ValueError: ``least`` is out of range, or the map's suffix is unknown.
@@ -64,11 +61,15 @@ class Asked:
     least: float = 0.0
     workers: int | None = None
     precision: str = "auto"
+    engine: str = "auto"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.least <= 1:
             raise ValueError(f"--min-confidence must be 0 to 1, got {self.least:g}")
         if self.map is not None:
+            from apps.places.maps.render import check_map
+
             check_map(self.map)
 
 
@@ -84,35 +85,43 @@ def locate(
         OSError: the folder of the map cannot be written; told before any photo is read.
         ValueError: the run is damaged, or the folders hold no photo.
     """
-    app, model, config = load_run(run, app="places")
+    classes = tuple(run_values(run, app="places", weights=False)["classes"])
     images = list_photos(paths)
     if asked.map is not None:
         writable_folder(asked.map.parent, "--map")
     if asked.album:
         images.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
-    grid = grids_of(config.classes)[-1]
-    refiner = _Refiner(app, model, config, grid, asked, console) if asked.refine else None
-    network = load_sequence(run, config) if asked.album else None
+    grid = grids_of(classes)[-1]
+    predictor = Predictor(
+        str(run), asked.engine, asked.device, asked.workers or None, asked.precision,
+        "ten" if asked.ten_crop else None,
+    )
+    if predictor.loaded.note:
+        console.say(predictor.loaded.note)
+    refiner = _Refiner(run, grid, asked, console) if asked.refine else None
+    in_album = _album_network(run) if asked.album else None
     sums: Floats = np.zeros(len(grid))
     albums: dict[Path, list[tuple[Floats, Any]]] = {}
     good, line = 0, dict[str, Any]()
-    pooled = asked.refine or network is not None
-    for path, log_probabilities, features, reported in _answers(images, model, config, asked, pooled=pooled):
-        if log_probabilities is None:
-            yield {"path": str(path), "error": reported}
+    features_of = _pooling(run, predictor) if refiner is not None or in_album is not None else None
+    for path, answer in _answers(images, predictor):
+        if isinstance(answer, FailedPrediction):
+            yield {"path": str(path)} | answer.to_dict()
             continue
+        log_probabilities, offset = answer
+        features = None if features_of is None else features_of(path)
         probabilities = np.exp(log_probabilities)
         sums, good = sums + probabilities, good + 1
         albums.setdefault(path.parent, []).append((log_probabilities, features))
         line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
         if not line["abstains"]:
-            line |= {} if reported is None else moved(grid, probabilities, reported, precise=asked.precise)
+            line |= {} if offset is None else moved(grid, probabilities, offset, precise=asked.precise)
             line |= {} if refiner is None else refiner(features, probabilities)
         yield {"path": str(path), **line}
     if asked.album and good:
-        together = {folder: _together(photos, network) for folder, photos in albums.items()}
+        together = {folder: _together(photos, in_album) for folder, photos in albums.items()}
         sums = np.sum(list(together.values()), axis=0)
-        by = "mean of log-probabilities" if network is None else "sequence model"
+        by = "mean of log-probabilities" if in_album is None else "sequence model"
         for folder, probabilities in together.items():
             line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
             yield {"album": str(folder), "photos": len(albums[folder]), "by": by, **line}
@@ -138,11 +147,11 @@ def named(lat: float, lon: float, *, precise: bool) -> dict[str, Any]:
     return {"lat": lat, "lon": lon, "country": place.country_code, "city": place.city}
 
 
-def _together(photos: Sequence[tuple[Floats, Any]], network: AlbumNetwork | None) -> Floats:
+def _together(photos: Sequence[tuple[Floats, Any]], in_album: InAlbum | None) -> Floats:
     """The probabilities (K,) of an album, its photos in time order."""
     logs = np.stack([item for item, _ in photos])
-    if network is not None:
-        logs = in_album(network, np.stack([pooled for _, pooled in photos]), logs)
+    if in_album is not None:
+        logs = in_album(np.stack([pooled for _, pooled in photos]), logs)
     return np.exp(album_log_probabilities(logs))
 
 
@@ -150,74 +159,69 @@ def _draw(
     asked: Asked, grid: CellPartition, probabilities: Floats, answer: dict[str, Any], photos: int
 ) -> None:
     """The map of all photos; ``answer`` is the line that was told where there is one for all of them."""
+    from apps.places.maps.render import write_map
+
     title = "Where was it taken?" if photos == 1 else f"Where were these {photos} photos taken?"
     assert asked.map is not None
     write_map(asked.map, grid, probabilities, answer, title=title, precise=asked.precise)
 
 
 def _answers(
-    paths: Sequence[Path], model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool
-) -> Iterator[tuple[Path, Floats | None, Any, Any]]:
-    """Each photo with log-probabilities (K,), features (C,) and offset (2,); or with why it is bad."""
-    photos = ImageDataset([Photo(path, 0) for path in paths], ["place"])
-    loader = eval_loader(
-        photos, config.backbone.preprocessing, batch_size=BATCH, workers=asked.workers
-    )
-    look = _looking(model, config, asked, pooled=pooled)
-    for batch in loader.epoch(0):
-        lines: dict[int, tuple[Path, Floats | None, Any, Any]] = {
-            bad_image.index: (paths[bad_image.index], None, None, bad_image.reason) for bad_image in batch.bad
-        }
-        if batch.indices:
-            rows, features, offsets = look(batch.images)
-            for row, index in enumerate(batch.indices):
-                feature, offset = (None if item is None else item[row] for item in (features, offsets))
-                lines[index] = (paths[index], rows[row], feature, offset)
-        yield from (lines[index] for index in sorted(lines))
-
-
-def _looking(model: MultiHead, config: RunConfig, asked: Asked, *, pooled: bool) -> Any:
-    """images -> log-probabilities (B, K), features (B, C) or None, offsets (B, 2) or None, as arrays.
+    paths: Sequence[Path], predictor: Predictor
+) -> Iterator[tuple[Path, tuple[Floats, Floats | None] | FailedPrediction]]:
+    """Each photo with log-probabilities (K,) and offset (2,), or why it is bad.
 
     The mean of several offsets may lie far from all of them: ten crops are answered by their cell.
     """
-    head: Any = model.heads["places"]
-    forward = answering(model, "places", choose_precision(asked.precision))
-    trunk: Any = model.backbone
-    temperature = config.calibration.get("temperature", 1.0)
+    (head,) = predictor.heads
+    temperature = float(head.calibration.get("temperature", 1.0))
+    for path, outputs, _ in predictor.outputs(paths):
+        if isinstance(outputs, FailedPrediction):
+            yield Path(str(path)), outputs
+            continue
+        logs, *offset = (part[0].astype(np.float64) for part in outputs)
+        away = offset[0] if offset and predictor.tta != "ten" else None
+        yield Path(str(path)), (log_softmax(logs, temperature), away)
 
-    def one_view(images: torch.Tensor) -> torch.Tensor:
-        tensor: torch.Tensor = head.log_probabilities(forward(images)).float()
-        return tensor
+
+def _pooling(run: Path, predictor: Predictor) -> Callable[[Path], Floats]:
+    """From a photo to the features (C,) of the run's backbone, which only PyTorch gives."""
+    import torch
+
+    from apps.engine.core.model import load_run
+
+    backbone: Any = load_run(run)[1].backbone
+    seen = predictor.loaded.spec
 
     @torch.inference_mode()
-    def look(images: torch.Tensor) -> tuple[Floats, Any, Any]:
-        offset = None
-        if asked.ten_crop:
-            raw = tta_logits(one_view, images, "ten")
-        else:
-            output = forward(images)
-            raw, offset = head.log_probabilities(output).float(), head.split(output)[1]
-        features = trunk(images)[max(trunk.channels)].mean(dim=(2, 3)).numpy() if pooled else None
-        away = None if offset is None else offset.double().numpy()
-        return log_softmax(raw.numpy(), temperature), features, away
+    def features(path: Path) -> Floats:
+        pixels, _ = read_square(path, seen.resolution, seen.crop, seen.resize)
+        maps = backbone(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
+        pooled: Floats = maps[max(backbone.channels)].mean(dim=(2, 3))[0].numpy()
+        return pooled
 
-    return look
+    return features
+
+
+def _album_network(run: Path) -> InAlbum | None:
+    """What reads the photos of an album together, where the run has learned that."""
+    if not (run / SEQUENCE).is_file():
+        return None
+    from apps.engine.core.run_dir import read_config
+    from apps.places.sequence import in_album, load_sequence
+
+    network = load_sequence(run, read_config(run))
+    return None if network is None else partial(in_album, network)
 
 
 class _Refiner:
     """Positions of training photos that look like the one asked for, inside its likeliest cells."""
 
-    def __init__(
-        self,
-        app: Any,
-        model: MultiHead,
-        config: RunConfig,
-        grid: CellPartition,
-        asked: Asked,
-        console: Console,
-    ) -> None:
-        result = features_of(app, model, config, "train", asked.workers, console)
+    def __init__(self, run: Path, grid: CellPartition, asked: Asked, console: Console) -> None:
+        from apps.engine.core.model import load_run
+        from apps.places.evaluate import features_of
+
+        result = features_of(*load_run(run), "train", asked.workers, console)
         self.features, self.lat, self.lon, _ = result
         self.cells, self.precise = grid.locate(self.lat, self.lon), asked.precise
 

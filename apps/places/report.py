@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,6 +13,7 @@ from PIL import Image
 
 from apps.engine.reporting import plots
 from apps.engine.reporting.html import thumbnail_or_grey
+from apps.engine.reporting.labels import label
 from apps.engine.reporting.page import Drawings, write_page
 from apps.engine.reporting.thumbnails import thumbnail
 from apps.places.cells.s2 import Floats
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 WORST = 12
 EARTH_KM2 = 510_064_471.9
-Row = dict[str, Any]
+Row = plots.Row
 
 
 def write_places_report(
@@ -72,7 +73,7 @@ def _distances(every: dict[str, GeoPredictions], theme: plots.Theme) -> Figure:
         km = np.sort(np.where(np.isfinite(geo.distances_km), geo.distances_km, np.inf))
         share = np.arange(1, len(km) + 1) / len(km)
         axes.step(np.maximum(km, 0.1), share, ("-", "--", ":", "-.")[number % 4], where="post", linewidth=2,
-                  color=theme.first if number == 0 else theme.second, label=plots.label(name))
+                  color=theme.first if number == 0 else theme.second, label=label(name))
     for limit in DISTANCES_KM:
         axes.axvline(limit, color=theme.line, linewidth=0.8)
     axes.set(xscale="log", xlim=(0.5, 21_000), ylim=(0, 1.02), xlabel="km off", ylabel="share of photos")

@@ -26,13 +26,13 @@ from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import eval_loader
 from apps.engine.evaluation.classification import log_softmax
 from apps.engine.training.frozen.features import pooled_features
+from apps.places import SEQUENCE
 from apps.places.cells.files import fingerprint
 from apps.places.cells.names import grids_of
 from apps.places.cells.s2 import Floats
 from datasets.geo.geotagged import GeoDataset
 
 BATCH = 64
-FILE = "sequence.safetensors"
 HIDDEN, EPOCHS, PATIENCE, RATE, DECAY, DROPOUT = 64, 60, 5, 3e-3, 1e-2, 0.5
 LONGEST = 25  # photos, as PlaNet's albums
 HELD_OUT = 4  # every fourth album tells when to stop
@@ -200,12 +200,12 @@ def cross_entropies(network: AlbumNetwork, known: Features) -> tuple[float, floa
     return alone, together, count
 
 
-def features_in(app: Any, model: Any, config: RunConfig, split: str) -> Features:
+def features_in(task: Any, model: Any, config: RunConfig, split: str) -> Features:
     """What a run says of the photos of one of its splits; photos that cannot be read are left out."""
-    photos: GeoDataset = app.dataset(split, classes=config.classes)
+    photos: GeoDataset = task.dataset(split, classes=config.classes)
     head: Any = model.heads[config.app].eval()
     loader = eval_loader(
-        photos, config.backbone.preprocessing, batch_size=BATCH, workers=app.settings.workers
+        photos, config.backbone.preprocessing, batch_size=BATCH, workers=task.settings.workers
     )
     pooled, targets, indices, _ = pooled_features(model.backbone, loader, stride=head.strides[0])
     row = {index: number for number, index in enumerate(indices)}
@@ -224,13 +224,13 @@ def single(head: Any, pooled: Tensor, config: RunConfig) -> Tensor:
     return torch.from_numpy(log_softmax(raw, config.calibration.get("temperature", 1.0))).float()
 
 
-def teach_sequence(run: Path, app: Any, model: Any, config: RunConfig) -> str:
+def train_sequence(run: Path, task: Any, model: Any, config: RunConfig) -> str:
     """Learn from the albums among a run's training photos; returns a sentence on how well it went."""
-    network = fit_sequence(features_in(app, model, config, "train"), seed=app.settings.seed)
-    alone, together, count = cross_entropies(network, features_in(app, model, config, "val"))
+    network = fit_sequence(features_in(task, model, config, "train"), seed=task.settings.seed)
+    alone, together, count = cross_entropies(network, features_in(task, model, config, "val"))
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     kept = {"cells": fingerprint(grids_of(config.classes))}
-    write_whole(run / FILE, lambda temporary: save_file(state, temporary, kept))
+    write_whole(run / SEQUENCE, lambda temporary: save_file(state, temporary, kept))
     evaluated = (
         f"cross-entropy of {count} photos of val's albums {alone:.3f} alone, {together:.3f} in their album"
         if count else "val has no album to judge it by"
@@ -244,7 +244,7 @@ def load_sequence(run: Path, config: RunConfig) -> AlbumNetwork | None:
     Raises:
         ValueError: the file is damaged, or of other cells than the run.
     """
-    path = run / FILE
+    path = run / SEQUENCE
     if not path.exists():
         return None
     try:

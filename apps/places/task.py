@@ -8,9 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
+from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import TaskDefaults
+from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from apps.engine.core.task import Losses, ReportInputs
+    from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.places.cells.partition import CellPartition
     from apps.places.evaluator import PlaceEvaluation
     from datasets.geo.geotagged import GeoDataset
@@ -45,6 +45,8 @@ METRICS = MetricTable("places", (
 @dataclass(frozen=True)
 class PlacesSettings(Settings):
     """Options of ``finetune places``."""
+
+    fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "photos with GPS in their EXIF, or a table with path, lat and lon")
     photos: Path | None = option(None, "the same as --data")
@@ -88,7 +90,6 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
     name: ClassVar[str] = "places"
     Settings: ClassVar[type[Settings]] = PlacesSettings
     metrics: ClassVar[MetricTable] = METRICS
-    primary_metric: ClassVar[Metric] = METRICS.primary_metric
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> GeoDataset:
@@ -143,16 +144,16 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
             fit_offset(head.offset, features[known], targets["offset"].numpy()[known])
         return f"logistic regression: {'; '.join(results)}"
 
-    def losses(self, head: GeoCells, photos: GeoDataset) -> Losses[dict[str, Tensor]]:
+    def losses(self, head: GeoCells, images: GeoDataset) -> Losses[dict[str, Tensor]]:
         """A cross-entropy for each partition, and the offset's distance."""
-        from apps.engine.training.losses import plain_terms
+        from apps.engine.training.losses import plain_losses
 
         if self.settings.sequence:
             from apps.places.sequence import check_albums
 
-            check_albums(photos)
+            check_albums(images)
 
-        return plain_terms(head)
+        return plain_losses(head)
 
     def postprocess(self, head: GeoCells, output: Tensor) -> dict[str, Tensor]:
         """Log-probabilities of the finest cells, and the offset."""
@@ -160,29 +161,41 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         offset = head.split(output)[1]
         return results if offset is None else results | {"offset": offset}
 
-    def predictions(
-        self, outputs: dict[str, Tensor], targets: dict[str, Tensor], paths: tuple[str, ...],
-        classes: Sequence[str], calibration: dict[str, Any] | None = None,
-    ) -> PlaceEvaluation:
+    def evaluator(
+        self, images: GeoDataset, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[dict[str, Tensor], dict[str, Tensor], PlaceEvaluation]:
         """Probabilities with the true positions."""
+        from apps.engine.evaluation.collecting import CollectingEvaluator
         from apps.places.cells.names import grids_of
         from apps.places.evaluator import PlaceEvaluation
 
-        where = targets["position"].numpy()
-        offset = outputs.get("offset")
-        return PlaceEvaluation(
-            outputs["log_probabilities"].numpy(), None if offset is None else offset.numpy().astype(float),
-            where[:, 0], where[:, 1], paths, grids_of(classes)[-1],
-            temperature=(calibration or {}).get("temperature", 1.0),
-        )
+        def evaluation(
+            outputs: dict[str, Tensor], targets: dict[str, Tensor], indices: list[int]
+        ) -> PlaceEvaluation:
+            where, offset = targets["position"].numpy(), outputs.get("offset")
+            return PlaceEvaluation(
+                outputs["log_probabilities"].numpy(),
+                None if offset is None else offset.numpy().astype(float), where[:, 0], where[:, 1],
+                images.paths(indices), grids_of(classes)[-1],
+                temperature=(calibration or {}).get("temperature", 1.0),
+            )
+
+        return CollectingEvaluator(evaluation)
 
     def head_spec(self, head: GeoCells, config: RunConfig) -> HeadSpec:
-        """Log-probabilities of the finest cells."""
+        """Log-probabilities of the finest cells, and the offset."""
         from apps.engine.core.spec import HeadSpec
 
-        return HeadSpec.of("cells", config, ("log_probabilities",))
+        offset = () if head.offset is None else ("offset",)
+        return HeadSpec.of("cells", config, ("log_probabilities", *offset))
 
-    def calibrate(self, raw: PlaceEvaluation) -> tuple[PlaceEvaluation, dict[str, Any], dict[str, float]]:
+    def graph_head(self, head: GeoCells) -> nn.Module:
+        """One table of log-probabilities, over the finest cells."""
+        from apps.places.cells.graph import FinestCells
+
+        return FinestCells(head)
+
+    def calibrate(self, raw: PlaceEvaluation) -> tuple[PlaceEvaluation, Calibration, dict[str, float]]:
         """A temperature for the probabilities, fitted on these photos."""
         from dataclasses import replace
 
@@ -192,22 +205,21 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         if known.sum() < 2 or len(raw.grid) < 2:
             return raw, {}, {}
         temperature = fit_temperature(raw.log_probabilities[known], raw.truth[known])
-        kept = {"temperature": temperature, "fitted_on": "val", "photos": int(known.sum())}
+        kept: Calibration = {"temperature": temperature, "fitted_on": "val", "photos": int(known.sum())}
         return replace(raw, temperature=temperature), kept, {}
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """What a line of ``metrics.jsonl`` tells of an epoch."""
-        reported = ("cross_entropy", "within_200km", "within_750km", "median_km", "geoscore")
-        named = {"cross_entropy": "loss"}
-        return {f"val/{named.get(name, name)}": metrics[name] for name in reported}
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
+        """Loss, shares within two distances, the median distance and the geoscore."""
+        reported = ("within_200km", "within_750km", "median_km", "geoscore")
+        return logged(metrics, {"cross_entropy": "loss"} | {name: name for name in reported})
 
     def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
         """With ``--sequence`` the LSTM over albums, into ``run``."""
         if not self.settings.sequence:
             return {}
-        from apps.places.sequence import teach_sequence
+        from apps.places.sequence import train_sequence
 
-        words = teach_sequence(run, self, model, config)
+        words = train_sequence(run, self, model, config)
         console.say(words)
         return {"albums": words}
 

@@ -97,7 +97,7 @@ class DetectionDataset(ImageDataset):
         ValueError: there is no box in the whole set, or a box is of a class that is not in ``classes``.
     """
 
-    one_class: ClassVar[bool] = False
+    single_label: ClassVar[bool] = False
     evaluated_together: ClassVar[int | None] = 8  # photos: 300 regions of each are in memory at once
 
     def __init__(self, result: Found, classes: Sequence[str] | None = None) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.faces.attributes import AttributeDataset
 from datasets.folders import find_images
+from datasets.multilabel import MultiLabelDataset
 from datasets.names import NamedPhotos
 from datasets.tables import MISSING, clean_name, read_table
 from datasets.validation import read_text
@@ -182,7 +182,7 @@ def _value(word: str, soft: bool, classes: int | None) -> float:
     return value if 0 <= value <= top and (not whole or value.is_integer()) else np.inf
 
 
-def photos_of_table(root: Path, table: AttributeTable, where: Path) -> AttributeDataset:
+def photos_of_table(root: Path, table: AttributeTable, where: Path) -> MultiLabelDataset:
     """The photos that a table names, with notes on what is on one side only.
 
     The person on a photo is what the table says, else its folder, where there are several.
@@ -201,7 +201,7 @@ def photos_of_table(root: Path, table: AttributeTable, where: Path) -> Attribute
             "its column image names them from the folder --data, or from images/ in it"
         )
     people = _people(table)
-    dataset = AttributeDataset(
+    dataset = MultiLabelDataset(
         list(files.values()), table.names, table.values[there],
         people=None if people is None else [people[n] for n in there],
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.faces.attributes import AttributeDataset
+from datasets.multilabel import MultiLabelDataset
 from datasets.validation import read_text
 
 PHOTOS, ATTRIBUTES = "img_align_celeba", "list_attr_celeba.txt"
@@ -20,7 +20,7 @@ def is_celeba(root: Path) -> bool:
     return _find(root, ATTRIBUTES) is not None
 
 
-def celeba(root: Path, split: str) -> AttributeDataset:
+def celeba(root: Path, split: str) -> MultiLabelDataset:
     """The photos of one of CelebA's own splits, in which nobody is twice.
 
     Args:
@@ -62,7 +62,7 @@ def celeba(root: Path, split: str) -> AttributeDataset:
     if not paths:
         raise FileNotFoundError(f"none of the {len(missing)} photos of {split} is in {root / PHOTOS}")
     people = [known[path.name] for path in paths] if all(path.name in known for path in paths) else None
-    dataset = AttributeDataset(paths, names, np.array(values, np.float32), people=people)
+    dataset = MultiLabelDataset(paths, names, np.array(values, np.float32), people=people)
     if missing:
         dataset.notes.append(
             f"CelebA's {split} lists {len(paths) + len(missing)} photos, {len(paths)} are there: the rest is "

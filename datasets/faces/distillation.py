@@ -23,7 +23,7 @@ class FaceDistillationDataset(ImageDataset):
         ValueError: there is not one vector a photo, or one is not finite.
     """
 
-    one_class: ClassVar[bool] = False
+    single_label: ClassVar[bool] = False
 
     def __init__(
         self, photos: Iterable[Photo], classes: Sequence[str], vectors: NDArray[np.float32] | None

@@ -29,7 +29,7 @@ class GeoDataset(ImageDataset):
         ValueError: the positions have no paths, or the tables do not fit.
     """
 
-    one_class: ClassVar[bool] = False
+    single_label: ClassVar[bool] = False
 
     def __init__(
         self, positions: Positions, cells: Ints, classes: Sequence[str], offsets: Floats | None = None

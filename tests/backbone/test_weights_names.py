@@ -26,7 +26,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small networks under the names of large ones."""
     folder = tmp_path_factory.mktemp("mirror")
     drawn = torch.Generator().manual_seed(0)
-    heads = {  # a small gender layer: its answers must differ from photo to photo, not all be 1 to the last bit
+    heads = {  # a small gender layer: a larger one would answer 1 to the last bit for all
         "feats.weight": torch.randn(8, 256, generator=drawn), "feats.bias": torch.zeros(8),
         "gender_pred.weight": 0.01 * torch.randn(1, 8, generator=drawn), "gender_pred.bias": torch.zeros(1),
         "age_pred.weight": torch.zeros(100, 8), "age_pred.bias": torch.zeros(100),

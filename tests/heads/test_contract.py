@@ -17,13 +17,13 @@ import heads
 from heads import (
     SSD,
     AngularMargin,
-    Attributes,
     Classifier,
     Embedding,
     FasterRCNN,
     FasterRCNNPyramid,
     GeoCells,
     Head,
+    MultiLabelClassifier,
 )
 
 SIDE = 96  # px of the images
@@ -54,8 +54,8 @@ TWO = ([8, 8], 3)
 # A head that is not here fails a test below.
 CASES: dict[str, Case] = {
     "Classifier": case(Classifier, [0, 2, 1], 8, 3, dropout=0.5),
-    "Attributes": case(
-        Attributes, [[1.0, 0.0, 0, 1], [0, 1, 1, 0], [float("nan"), 1, 0.5, 0.5]], 8, ["a", "b"],
+    "MultiLabelClassifier": case(
+        MultiLabelClassifier, [[1.0, 0.0, 0, 1], [0, 1, 1, 0], [float("nan"), 1, 0.5, 0.5]], 8, ["a", "b"],
         groups={"age": 2},
     ),
     "Embedding": case(Embedding, [[1.0, 0, 0, 0, 0]] * 3, 8, 5, dropout=0.5),

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from heads import Attributes
+from heads import MultiLabelClassifier
 
 pytestmark = pytest.mark.computes
 
@@ -26,7 +26,7 @@ def _naive(logits: torch.Tensor, target: torch.Tensor, weights: list[float]) -> 
 @pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0, 1.0], [2.0, 0.5, 0.0, 1.0]])
 def test_the_masked_loss_is_the_naive_loop_over_what_is_known(weights):
     generator = torch.Generator().manual_seed(0)
-    head = Attributes(3, ["a", "b", "c", "d"], weights=weights)
+    head = MultiLabelClassifier(3, ["a", "b", "c", "d"], weights=weights)
     for blank in (0.0, 0.3, 0.9, 1.0):
         logits = torch.randn(9, 4, generator=generator, dtype=torch.float64)
         target = torch.rand(9, 4, generator=generator, dtype=torch.float64)
@@ -36,7 +36,7 @@ def test_the_masked_loss_is_the_naive_loop_over_what_is_known(weights):
 
 
 def test_an_unknown_label_gives_no_gradient_and_no_nan():
-    head = Attributes(3, ["a", "b"])
+    head = MultiLabelClassifier(3, ["a", "b"])
     logits = torch.zeros(2, 2, requires_grad=True)
     head.loss(logits, torch.tensor([[1.0, math.nan], [math.nan, math.nan]]))["attributes"].backward()
     assert logits.grad.tolist() == [[-0.125, 0.0], [0.0, 0.0]]
@@ -44,7 +44,8 @@ def test_an_unknown_label_gives_no_gradient_and_no_nan():
 
 def test_losses_of_batches_add_up_to_that_of_all_photos():
     """Dividing by the known labels of each batch would weigh a batch of few labels more."""
-    head, logits = Attributes(3, ["a", "b"]), torch.randn(6, 2, generator=torch.Generator().manual_seed(1))
+    head = MultiLabelClassifier(3, ["a", "b"])
+    logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(1))
     target = torch.tensor([[1.0, math.nan]] * 3 + [[0.0, 1.0]] * 3)
     whole = head.loss(logits, target)["attributes"]
     halves = [head.loss(logits[part], target[part])["attributes"] for part in (slice(0, 3), slice(3, 6))]
@@ -52,7 +53,7 @@ def test_losses_of_batches_add_up_to_that_of_all_photos():
 
 
 def test_a_group_is_a_softmax_and_its_value_the_expected_class():
-    head = Attributes(3, ["a"], groups={"age": 3})
+    head = MultiLabelClassifier(3, ["a"], groups={"age": 3})
     logits = torch.tensor([[0.0, 0.0, 0.0, math.log(2.0)]])
     (answer,) = head.decode(logits)
     assert answer.probabilities == {"a": 0.5}
@@ -65,7 +66,7 @@ def test_a_group_is_a_softmax_and_its_value_the_expected_class():
 
 
 def test_the_output_has_a_column_a_name_and_a_class():
-    head = Attributes(8, ["a", "b"], groups={"age": 5}, stride=16)
+    head = MultiLabelClassifier(8, ["a", "b"], groups={"age": 5}, stride=16)
     assert head(torch.rand(3, 8, 4, 4)).shape == (3, 7)
     assert head.strides == (16,)
     assert head.blocks() == {"age": slice(2, 7)}
@@ -81,9 +82,9 @@ def test_the_output_has_a_column_a_name_and_a_class():
 ])
 def test_a_head_that_makes_no_sense_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Attributes(4, **arguments)
+        MultiLabelClassifier(4, **arguments)
 
 
 def test_targets_of_another_width_are_refused():
     with pytest.raises(ValueError, match=r"are \(B, 2\), as the logits, got \(1, 3\)"):
-        Attributes(4, ["a", "b"]).loss(torch.zeros(1, 2), torch.zeros(1, 3))
+        MultiLabelClassifier(4, ["a", "b"]).loss(torch.zeros(1, 2), torch.zeros(1, 3))

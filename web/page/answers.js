@@ -1,7 +1,5 @@
 // A head's outputs as answers: the same sums as apps/engine/inference/decode/.
 
-import { suppressed } from "./boxes.js";
-
 export function softmax(logits, temperature) {
   const scaled = Array.from(logits, (value) => value / temperature);
   const most = Math.max(...scaled), powers = scaled.map((value) => Math.exp(value - most));
@@ -63,13 +61,18 @@ export function cells(head, outputs, top = 5) {
 
 const MOST_OBJECTS = 20; // that a card lists
 
-// Objects with their boxes in pixels of the photo.
-export function boxes(head, outputs, top, [width, height]) {
-  const [places, scores] = head.outputs.map((name) => outputs[name].data), told = head.extra;
-  const [x, y] = [width / told.size, height / told.size];
-  const objects = suppressed(places, scores, told).filter(({ score }) => score >= told.shown)
-    .map(({ label, score, box: [x1, y1, x2, y2] }) => ({ name: head.classes[label], score, box: [x1 * x, y1 * y, x2 * x, y2 * y] }));
+// Objects with their boxes in pixels of the photo, best first; a score of 0 is none.
+export function detections(head, outputs, top, [width, height]) {
+  const [places, scores, labels] = head.outputs.map((name) => outputs[name].data), { size, resize, threshold } = head.extra;
+  const long = Math.max(width, height), [x, y] = resize === "pad" ? [long / size, long / size] : [width / size, height / size];
+  const cut = (value, most) => Math.min(Math.max(value, 0), most), objects = [];
+  scores.forEach((score, place) => {
+    if (score < threshold || score <= 0) return;
+    const [x1, y1, x2, y2] = places.slice(4 * place, 4 * place + 4);
+    const box = [cut(x1 * x, width), cut(y1 * y, height), cut(x2 * x, width), cut(y2 * y, height)];
+    objects.push({ name: head.classes[Number(labels[place])], score, box });
+  });
   return { objects: objects.slice(0, MOST_OBJECTS), more: Math.max(objects.length - MOST_OBJECTS, 0) };
 }
 
-export const READERS = { classes, attributes, cells, embedding, boxes };
+export const READERS = { classes, attributes, cells, embedding, detections };

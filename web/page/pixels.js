@@ -5,6 +5,7 @@ export const MAX_PIXELS = 178_956_970;
 const MAX_ASPECT = 8;
 const STRIP_PIXELS = 4_000_000;
 const ONE = 2 ** 22;
+const GREY = 128; // beside a photo that is padded
 
 // The part of a photo that is seen, in its own pixels: {x, y, width, height}, as apps/engine/inference/preprocess.py has it.
 export function seen(width, height, resolution, crop, resize) {
@@ -51,7 +52,17 @@ function filters(start, end, out, size, shift) {
 
 // (resolution, resolution, 3) bytes of a decoded photo.
 export function square(bitmap, resolution, crop, resize) {
+  if (resize === "pad") return padded(bitmap, resolution);
   return resized(bitmap, seen(bitmap.width, bitmap.height, resolution, crop, resize), resolution, resolution);
+}
+
+// The whole photo at the top left, its shape kept; the rest is grey.
+function padded(bitmap, side) {
+  const { width, height } = bitmap, long = Math.max(width, height), pixels = new Uint8Array(3 * side * side).fill(GREY);
+  const [wide, high] = [width, height].map((length) => Math.max(even(length * (side / long)), 1));
+  const small = resized(bitmap, whole(width, height), wide, high);
+  for (let y = 0; y < high; y += 1) pixels.set(small.subarray(3 * y * wide, 3 * (y + 1) * wide), 3 * y * side);
+  return pixels;
 }
 
 // (high, wide, 3) bytes of a part of a photo.

@@ -155,7 +155,7 @@ export function frames(boxes, [width, height]) {
   return layer;
 }
 
-function boxes({ objects, more }, { frame, size }) {
+function detections({ objects, more }, { frame, size }) {
   if (objects.length === 0) return [make("p", "No object found that the network knows.")];
   frame.append(frames(objects.map(({ box }) => box), size));
   const list = bars(objects.map(({ name, score }) => ({ name, probability: score })));
@@ -168,4 +168,4 @@ function boxes({ objects, more }, { frame, size }) {
   return more ? [list, make("p", `and ${more} more.`)] : [list];
 }
 
-export const RENDERERS = { classes, attributes, cells, embedding, boxes };
+export const RENDERERS = { classes, attributes, cells, embedding, detections };

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -35,8 +36,23 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """One JSON document, indented, whole or not at all."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    """One JSON document, indented, whole or not at all; what :func:`defined` leaves out is null."""
+    text = json.dumps(defined(values), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def json_line(values: Any) -> str:
+    """JSON in one line of ASCII, as a file name may be no UTF-8; what :func:`defined` leaves out is null."""
+    return json.dumps(defined(values), allow_nan=False)
+
+
+def defined(value: Any) -> Any:
+    """A value of tables and lists with None for numbers that JSON does not have: not a number, infinite."""
+    if isinstance(value, dict):
+        return {key: defined(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [defined(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+Metrics = Mapping[str, float | None]  # by the names of a task's table; None is undefined on these images
+Intervals = Mapping[str, list[float]]  # 95 %, [lower, upper]
 SHARE, ANY, POSITIVE = (0.0, 1.0), (-math.inf, math.inf), (0.0, math.inf)
 
 
@@ -108,6 +110,10 @@ class MetricTable:
         tasks = [f"{task}/{name}" for task, table in self.parts.items() for name in table.names()]
         return [metric.name for metric in self.metrics] + tasks
 
+    def directed(self) -> list[str]:
+        """Of :meth:`names` those of which more is better, or less."""
+        return [name for name in self.names() if self.direction(name) is not None]
+
     def _exact(self, name: str) -> Metric | None:
         known = {metric.name: metric for metric in (LOSS, *self.metrics)}
         return known.get(name)
@@ -130,6 +136,18 @@ def joint_table(parts: Mapping[str, MetricTable]) -> MetricTable:
     """
     metrics = (Metric("mean", True), Metric("weight/*", None, "factor", POSITIVE))
     return MetricTable("joint", metrics, "mean", parts=dict(parts))
+
+
+def logged(metrics: Metrics, names: Mapping[str, str] | Iterable[str]) -> dict[str, float]:
+    """The metrics that a line of ``metrics.jsonl`` has, as ``val/NAME``, without those that are undefined.
+
+    Args:
+        metrics: of an evaluation; it need not have all of them.
+        names: of the metrics, or what each is called in the line.
+    """
+    called = names if isinstance(names, Mapping) else {name: name for name in names}
+    values = {short: metrics.get(name) for name, short in called.items()}
+    return {f"val/{short}": value for short, value in values.items() if value is not None}
 
 
 def best_of(values: list[float], name: str, *, higher_is_better: bool) -> int:

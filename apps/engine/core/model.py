@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.run_dir import RunConfig, load_model_state, read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
@@ -90,15 +90,15 @@ def make_backbone(
     return network, replace(info, preprocessing=preprocessing)
 
 
-def make_model(app: AnyTask, network: Backbone, classes: Sequence[str]) -> MultiHead:
+def make_model(task: AnyTask, network: Backbone, classes: Sequence[str]) -> MultiHead:
     """The backbone with a new head of the application, in channels-last memory."""
-    head = app.head(network.channels, classes)
-    app.adopt(network, head)
-    model = MultiHead(network, {app.name: head})
+    head = task.head(network.channels, classes)
+    task.init_head(network, head)
+    model = MultiHead(network, {task.name: head})
     return model.to(memory_format=torch.channels_last)
 
 
-def answering(
+def inference_forward(
     model: MultiHead, name: str, dtype: torch.dtype = torch.float32
 ) -> Callable[[Tensor], Any]:
     """One head's output on a copy of the backbone that is made for answering: batch-norm is folded in.
@@ -136,10 +136,10 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyT
         ValueError: it is damaged, or of another application.
     """
     config = read_config(run, app=app)
-    kind = load_app(config.app)
-    fields = kind.Settings.__dataclass_fields__
+    task_class = load_task(config.app)
+    fields = task_class.Settings.__dataclass_fields__
     known = {key: value for key, value in config.settings.items() if key in fields}
-    item = kind(kind.Settings(**(known | changes)))
+    item = task_class(task_class.Settings(**(known | changes)))
     model = make_model(item, build(config.backbone), config.classes)
     load_model_state(run, model)
     model.eval()
@@ -170,8 +170,8 @@ def load_pretrained(
         raise ValueError(f"weights {loaded.info.name} bring no classifier of the 1000 ImageNet classes")
     from datasets.classification.imagenet import imagenet_classes
 
-    kind = load_app(app)
-    item, classes = kind(kind.Settings(weights=weights, **changes)), imagenet_classes()
+    task_class = load_task(app)
+    item, classes = task_class(task_class.Settings(weights=weights, **changes)), imagenet_classes()
     network, info = make_backbone(loaded.info, loaded, loaded.info.preprocessing.resolution)
     model = make_model(item, network, classes)
     head: Any = model.heads[app]

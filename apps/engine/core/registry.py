@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from apps.engine.core.task import AnyTask
 
 GROUP = "mobilenet_apps.apps"
-APPS = {
+TASKS = {
     "attributes": "apps.attributes.task:Attributes",
     "dogs": "apps.dogs:Dogs",
     "faces": "apps.faces.task:Faces",
@@ -28,7 +28,7 @@ def targets() -> dict[str, str]:
     Raises:
         ValueError: another package registers a name that is taken.
     """
-    return merge(APPS, tuple(entry_points(group=GROUP)))
+    return merge(TASKS, tuple(entry_points(group=GROUP)))
 
 
 def merge(results: dict[str, str], others: tuple[EntryPoint, ...]) -> dict[str, str]:
@@ -43,14 +43,37 @@ def merge(results: dict[str, str], others: tuple[EntryPoint, ...]) -> dict[str, 
     return merged
 
 
-def load_app(name: str) -> type[AnyTask]:
+def load_task(name: str) -> type[AnyTask]:
     """The class of an application.
 
     Raises:
         KeyError: there is none of that name; the message names those that there are.
+        ValueError: it lacks a member of the contract.
     """
     if name not in targets():
         raise KeyError(f"there is no application {name!r}; there are: {', '.join(targets())}")
     module, _, attribute = targets()[name].partition(":")
-    result: type[AnyTask] = getattr(import_module(module), attribute)
-    return result
+    task: type[AnyTask] = getattr(import_module(module), attribute)
+    check_members(task, f"{name!r}, {targets()[name]},")
+    return task
+
+
+def check_members(task: type[AnyTask], whose: str) -> None:
+    """Refuse a class that has not every member of the contract of a task.
+
+    Args:
+        task: a class that is meant to be one.
+        whose: its name, for the message.
+
+    Raises:
+        ValueError: members are missing; the message names them.
+    """
+    from apps.engine.core.task import Task
+
+    members = {name for name in (*vars(Task), *Task.__annotations__) if not name.startswith("_")}
+    missing = sorted(members - {"settings"} - set(dir(task)))
+    if missing:
+        raise ValueError(
+            f"the task {whose} lacks {', '.join(missing)}; apps/engine/core/task.py says what they are, and "
+            "TaskDefaults of apps/engine/defaults.py has the others"
+        )

@@ -7,19 +7,37 @@ import json
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
-from apps.engine.core.files import sha256_of, write_bytes, write_json
+from apps.engine.core import run_values as about
+from apps.engine.core.files import json_line, sha256_of, write_bytes, write_json
 from backbone import WeightsInfo
 from backbone.weights_files import read_safetensors
 
-MODEL, CONFIG, TRAINING, METRICS = "model.safetensors", "config.json", "training.pt", "metrics.jsonl"
+MODEL, CONFIG = about.MODEL, about.CONFIG
+TRAINING, METRICS = "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
 STATE_VERSION = 3  # of training.pt
+
+
+class Calibration(TypedDict, total=False):
+    """What is fitted on validation images once a training is over.
+
+    ``temperature`` divides logits; ``unknown`` is the rule for images of nothing known; ``thresholds`` are by
+    name; ``faces`` holds thresholds by way of alignment; ``fitted_on`` and ``photos`` say which images and
+    how many.
+    """
+
+    temperature: float
+    unknown: dict[str, Any]
+    thresholds: dict[str, float]
+    faces: dict[str, Any]
+    fitted_on: str
+    photos: int
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,7 @@ class RunConfig:
         backbone: architecture, preprocessing and provenance of the backbone.
         fingerprint: of the backbone's state; heads with the same one share a backbone.
         calibration: temperature, rule for the unknown, and on what they were fitted.
-        metrics: of the validation photos.
+        metrics: of the validation photos; in the file one that is undefined or has no bound is null.
         data: which photos it learned from, in words and counts.
         versions: of the libraries.
         intervals: 95 % intervals of the metrics that have one.
@@ -47,8 +65,8 @@ class RunConfig:
     settings: dict[str, Any]
     backbone: WeightsInfo
     fingerprint: str
-    calibration: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+    metrics: dict[str, float | None] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     intervals: dict[str, list[float]] = field(default_factory=dict)
@@ -75,38 +93,12 @@ def save_checkpoint(run: Path, model: nn.Module, config: RunConfig) -> None:
 
 
 def read_config(run: Path, *, app: str | None = None) -> RunConfig:
-    """The configuration of a run, checked.
-
-    Args:
-        run: the folder that ``finetune`` wrote.
-        app: the application that it must be of.
-
-    Raises:
-        FileNotFoundError: the folder or one of its two files is missing.
-        ValueError: the configuration is damaged, does not belong to the model, or is of another app.
-    """
-    if run.is_file():
-        raise ValueError(f"{run} is a file; give the run's folder, {run.parent}")
-    path = run / CONFIG
-    for needed in (path, run / MODEL):
-        if not needed.is_file():
-            raise FileNotFoundError(f"{needed} is missing; give the folder of a finished run of `finetune`")
+    """The configuration of a run, checked; raises as :func:`about.run_values` does."""
+    values = about.run_values(run, app=app)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        config = RunConfig.from_dict(values)
-        plain = isinstance(config.settings, dict) and isinstance(config.calibration, dict)
+        return RunConfig.from_dict(values)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise ValueError(f"{path} is damaged, or lacks a key; restore it or train again") from err
-    if not plain:
-        raise ValueError(f"{path} is damaged: settings and calibration must be tables; restore it")
-    if app is not None and config.app != app:
-        raise ValueError(f"{run} is a run of {config.app!r}, not of {app!r}")
-    if values.get("model_sha256") != sha256_of(run / MODEL):
-        raise ValueError(
-            f"{run / MODEL} is not the file that {CONFIG} describes: cut off, changed, or a crash between "
-            "the two; copy the run again, or go on with `finetune --resume`"
-        )
-    return config
+        raise about.damaged(run / CONFIG) from err
 
 
 def load_model_state(run: Path, model: nn.Module) -> None:
@@ -173,7 +165,7 @@ def load_best(run: Path, model: nn.Module) -> None:
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
     """Add a line to ``metrics.jsonl``."""
     with (run / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+        file.write(json_line(row) + "\n")
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

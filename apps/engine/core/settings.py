@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,14 +32,26 @@ def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
 
 
+# Options of all tasks that only some can follow: why a task cannot, and what to do instead.
+REFUSED = {
+    "teacher": "needs class logits; leave it out",
+    "sampling": "balanced needs one class a photo; leave it out",
+}
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What every application's training can be told; None is resolved before training starts.
+    """The options that the training of every task has; None is resolved before training starts.
 
-    ``finer_evaluation``: networks trained on random crops judge at a larger side, where none is given.
+    Attributes:
+        finer_evaluation: networks trained on random crops evaluate at a larger side, where none is given.
+        refused: options that must stay as they are, each with what a message says after the flag.
+        fits_head: whether ``fit_head`` is a training of its own, as ``--freeze`` without ``--epochs`` asks.
     """
 
     finer_evaluation: ClassVar[bool] = True
+    refused: ClassVar[Mapping[str, str]] = REFUSED
+    fits_head: ClassVar[bool] = False
 
     data: Path | None = option(None, "folder of photos; without it the drawn sample is used")
     weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")
@@ -120,6 +133,7 @@ class Settings:
     save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
     tensorboard: bool = option(False, "write TensorBoard's event files beside the run")
     profile: bool = option(False, "measure some steps and write where the time went")
+    export: bool = option(True, "end with model.onnx, from which the run is answered without PyTorch")
     workers: int | None = option(None, "processes that read photos; default: by the number of cores", low=0)
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
 
@@ -129,6 +143,10 @@ class Settings:
                 object.__setattr__(self, name, Path(getattr(self, name)).absolute())
         for field_ in fields(self):
             check_value(field_, getattr(self, field_.name))
+            if field_.name in self.refused and getattr(self, field_.name) != field_.default:
+                raise ValueError(f"{flag_name(field_.name)} {self.refused[field_.name]}")
+        if self.freeze and self.epochs is None and not self.fits_head:
+            raise ValueError("--freeze needs --epochs here: this task's head is trained, not fitted at once")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written into ``config.json``."""

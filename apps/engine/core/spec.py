@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from apps.engine.core.files import json_line
 
 if TYPE_CHECKING:
     from apps.engine.core.run_dir import RunConfig
@@ -16,6 +18,7 @@ LAYOUTS = ("nhwc", "nchw")
 RESIZES = ("crop", "squash", "pad")
 FACE_APPS = ("faces", "attributes")  # whose photos are searched for faces
 INPUT = "images"
+UNSUPPRESSED = "boxes"  # kind of detectors before suppression was in the graph
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class HeadSpec:
     Args:
         name: of the head, and the first part of its outputs' names.
         app: the application that it answers for.
-        kind: how its outputs are read: ``classes``, ``attributes``, ``cells``, ``embedding``, ``boxes``, ...
+        kind: how its outputs are read: ``classes``, ``attributes``, ``cells``, ``embedding``, ``detections``.
         outputs: names of its outputs in the graph.
         classes: names, in the order of the outputs.
         calibration: temperature, thresholds, rule for the unknown.
@@ -40,7 +43,7 @@ class HeadSpec:
     outputs: tuple[str, ...]
     classes: tuple[str, ...] = ()
     calibration: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -52,6 +55,12 @@ class HeadSpec:
             config.app, config.app, kind, outputs, config.classes, config.calibration, config.metrics,
             config.data, extra,
         )
+
+    def named(self, name: str) -> HeadSpec:
+        """The head under another name, which its outputs' names begin with."""
+        parts = self.outputs if len(self.outputs) > 1 else ("",)
+        outputs = tuple("/".join(filter(None, (name, part.split("/")[-1]))) for part in parts)
+        return replace(self, name=name, outputs=outputs)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HeadSpec:
@@ -74,6 +83,7 @@ class ModelSpec:
         versions: of the libraries that wrote it.
         resize: how a photo comes onto the square: ``crop`` cuts its middle, ``squash`` forgets its shape,
             ``pad`` keeps it and fills the square at the right and below.
+        checkpoint: SHA-256 of the weights of the run that it was made from; empty for several runs or none.
     """
 
     fingerprint: str
@@ -85,10 +95,11 @@ class ModelSpec:
     heads: tuple[HeadSpec, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     resize: str = RESIZES[0]
+    checkpoint: str = ""
 
     def to_json(self) -> str:
         """As it is kept in the file."""
-        return json.dumps(asdict(self) | {"version": VERSION})
+        return json_line(asdict(self) | {"version": VERSION})
 
     @classmethod
     def from_json(cls, text: str, path: object) -> ModelSpec:
@@ -104,15 +115,21 @@ class ModelSpec:
         try:
             values = json.loads(text)
             version = values.pop("version")
-            if version == VERSION:
-                heads = tuple(HeadSpec.from_dict(head) for head in values["heads"])
-                return cls(**{**values, "heads": heads})
+            heads = tuple(HeadSpec.from_dict(head) for head in values["heads"]) if version == VERSION else ()
+            spec = cls(**{**values, "heads": heads}) if version == VERSION else None
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise ValueError(f"{path}: what it says of itself is damaged; export it again") from err
-        raise ValueError(
-            f"{path} was exported by another version of this program (format {version}, not {VERSION}); "
-            "export it again"
-        )
+        if spec is None:
+            raise ValueError(
+                f"{path} was exported by another version of this program (format {version}, not {VERSION}); "
+                "export it again"
+            )
+        if any(head.kind == UNSUPPRESSED for head in heads):
+            raise ValueError(
+                f"{path} was exported by an earlier version of this program, which left overlapping boxes to "
+                "its readers; export it again"
+            )
+        return spec
 
     @property
     def of_faces(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from apps.engine.core.metrics import Metric, MetricTable
+from apps.engine.core.metrics import Intervals, Metric, Metrics, MetricTable
 from apps.engine.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,26 +17,57 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import RunConfig
+    from apps.engine.core.distributed import World
+    from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
     from backbone import Backbone
     from datasets.base import ImageDataset
     from heads import Head, MultiHead
 
 Subject = Literal["images", "faces", "own"]  # what answers are of; own: in a way of its own
+Row = Mapping[str, float]  # of ``metrics.jsonl``
+
+S = TypeVar("S", bound=Settings)
+S_co = TypeVar("S_co", bound=Settings, covariant=True)
+H = TypeVar("H", bound="Head")
+D = TypeVar("D", bound="ImageDataset")
+O_contra = TypeVar("O_contra", contravariant=True)
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+K = TypeVar("K")
+K_contra = TypeVar("K_contra", contravariant=True)
+E = TypeVar("E", bound="Evaluation")
+E_co = TypeVar("E_co", bound="Evaluation", covariant=True)
+Losses = Callable[["Tensor", "nn.Module", T], dict[str, "Tensor"]]
 
 
 class Evaluation(Protocol):
-    """Outputs over a split beside their targets, from which metrics are computed."""
+    """What an evaluator computed: metrics, their intervals, and in fields of its own the rows of a report."""
 
     def __len__(self) -> int:
         """Images, or other things, that the metrics are computed from."""
 
-    def metrics(self) -> dict[str, Any]:
-        """Metrics by the names of the task's table, floats; one that is undefined on these images is None."""
+    def metrics(self) -> Metrics:
+        """Metrics by the names of the task's table; one that is undefined on these images is None."""
 
-    def intervals(self) -> dict[str, list[float]]:
+    def intervals(self) -> Intervals:
         """95 % intervals [lower, upper] of the metrics that have one."""
+
+
+class Evaluator(Protocol[K_contra, T_contra, E_co]):
+    """Takes the outputs of a split batch by batch.
+
+    ``apps.engine.evaluation.collecting`` has one that keeps all of them.
+    """
+
+    def update(self, outputs: K_contra, targets: T_contra, indices: Sequence[int]) -> None:
+        """Take a batch: what ``postprocess`` gave, the targets, and the images' places in the dataset."""
+
+    def share(self, world: World) -> None:
+        """Take what the evaluators of the other processes took."""
+
+    def compute(self) -> E_co:
+        """The evaluation of all that was taken."""
 
 
 class Trainable(Protocol):
@@ -54,7 +85,7 @@ class Trainable(Protocol):
     def primary_metric(self) -> Metric:
         """The one of them that tells the best epoch."""
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
         """The metrics that a line of ``metrics.jsonl`` has, as ``val/NAME``."""
 
 
@@ -63,20 +94,10 @@ class FilePredictor(Protocol):
 
     def __call__(
         self, paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
-        crops: bool = False,
+        engine: str = "auto", device: str = "auto", crops: bool = False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> Iterator[dict[str, Any]]:
-        """The lines of ``predict`` with a run, as JSON objects."""
-
-
-S = TypeVar("S", bound=Settings)
-S_co = TypeVar("S_co", bound=Settings, covariant=True)
-H = TypeVar("H", bound="Head")
-T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
-K = TypeVar("K")
-E = TypeVar("E")
-E_co = TypeVar("E_co", covariant=True)
-Losses = Callable[["Tensor", "nn.Module", T], dict[str, "Tensor"]]
+        """The lines of ``predict`` with a run, as JSON objects; ``say`` takes a line on what answers."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +117,19 @@ class ReportInputs(Generic[E_co]):
     title: str
     evaluation: E_co
     facts: Mapping[str, str | float]
-    history: Sequence[dict[str, Any]]
+    history: Sequence[Row]
     model: MultiHead
     config: RunConfig
-    cross_validated: Mapping[str, float] = field(default_factory=dict)
+    cross_validated: Metrics = field(default_factory=dict)
 
 
-class Task(Protocol[S_co, H, T_contra, K, E]):
+class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
     """What the shared commands and the engine ask of a task.
 
-    It is generic in its settings, its head, the targets of a batch (a tensor, or a dict of tensors), what is
-    kept of a batch's output, and its evaluation. An instance holds its settings. :class:`TaskDefaults` has
-    the parts that most tasks leave as they are. A command of its own, such as another ``evaluate NAME``, is
-    added in ``apps/cli/main.py``.
+    It is generic in its settings, head, dataset, the output of its head, the targets of a batch (a tensor, or
+    a dict of tensors), what is kept of an output, and its evaluation. An instance holds its settings.
+    ``TaskDefaults`` (``apps/engine/defaults.py``) has the parts that most leave as they are. A command of its
+    own, such as another ``evaluate NAME``, is added in ``apps/cli/main.py``.
 
     Attributes:
         Settings: its options.
@@ -131,7 +152,7 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     file_predictor: ClassVar[FilePredictor | None]
     fit_head_distills: ClassVar[bool]
 
-    def __init__(self, settings: Any) -> None: ...
+    def __init__(self, settings: S_co) -> None: ...
 
     @property
     def settings(self) -> S_co:
@@ -149,7 +170,7 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     def eval_crop(self) -> float | None:
         """Share of an image's side that evaluation sees, above 0 to 1; None for that of the weights."""
 
-    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ImageDataset:
+    def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> D:
         """The images of ``train`` or ``val``; labels follow ``classes`` where they are given.
 
         It opens files and nothing else; what has to be computed first is :meth:`prepare`'s.
@@ -161,34 +182,39 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> H:
         """A new head for a backbone with these channels by stride."""
 
-    def adopt(self, backbone: Backbone, head: H) -> None:
+    def init_head(self, backbone: Backbone, head: H) -> None:
         """Give a new head what it takes from its backbone, if anything."""
 
     def fit_head(self, head: H, features: NDArray[np.float32], targets: T_contra) -> str:
         """Fit a head that pools to (N, C) pooled features; returns a sentence on how well it went."""
 
-    def losses(self, head: H, photos: Any) -> Losses[T_contra]:
-        """(images, module, targets) -> named losses, each a mean over the images of the batch.
+    def losses(self, head: H, images: D) -> Losses[T_contra]:
+        """(images, module, targets) -> named losses, each a mean over the images of the batch."""
 
-        ``photos`` is what :meth:`dataset` gave.
-        """
-
-    def postprocess(self, head: H, output: Any) -> K:
+    def postprocess(self, head: H, output: O_contra) -> K:
         """What is kept of a batch's output: a tensor, or a dict, tuple or list of such, images first."""
 
-    def predictions(
-        self, outputs: K, targets: T_contra, paths: tuple[str, ...], classes: Sequence[str],
-        calibration: dict[str, Any] | None = None,
-    ) -> E:
-        """The kept outputs over a split beside their targets."""
+    def evaluator(
+        self, images: D, classes: Sequence[str], calibration: Calibration | None = None
+    ) -> Evaluator[K, T_contra, E]:
+        """What computes the metrics of a split of these images, at the calibration of a run."""
 
     def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
         """What the head's outputs mean, so that one decoder a kind of head reads what is kept."""
 
-    def calibrate(self, raw: E) -> tuple[E, dict[str, Any], dict[str, float]]:
+    def graph_head(self, head: H) -> Any:
+        """The trained head as it stands in an exported graph, with what follows its layers there.
+
+        One whose outputs mean something else than :meth:`head_spec` says has a ``describe``.
+
+        Raises:
+            ValueError: such a head cannot be exported.
+        """
+
+    def calibrate(self, raw: E) -> tuple[E, Calibration, Mapping[str, float]]:
         """The calibrated evaluation, what to keep of the calibration, and metrics it must not flatter."""
 
-    def log_dict(self, metrics: dict[str, Any]) -> dict[str, float]:
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
         """The metrics that a line of ``metrics.jsonl`` has, as ``val/NAME``."""
 
     def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
@@ -198,48 +224,4 @@ class Task(Protocol[S_co, H, T_contra, K, E]):
         """Write ``report.html`` and its plots; returns the files."""
 
 
-AnyTask: TypeAlias = Task[Any, Any, Any, Any, Any]
-
-
-class TaskDefaults(Generic[S, H]):
-    """The parts of :class:`Task` that most tasks leave as they are."""
-
-    name: ClassVar[str]
-    has_sample: ClassVar[bool] = False
-    subject: ClassVar[Subject] = "images"
-    file_predictor: ClassVar[FilePredictor | None] = None
-    fit_head_distills: ClassVar[bool] = False
-
-    def __init__(self, settings: S) -> None:
-        self.settings = settings
-
-    @property
-    def data(self) -> Path:
-        """The folder of its images.
-
-        Raises:
-            ValueError: the settings name none.
-        """
-        if self.settings.data is None:
-            raise ValueError(f"{self.name} has no images to read; give --data DIR")
-        return self.settings.data
-
-    @property
-    def tta(self) -> str:
-        """One view, the image itself."""
-        return "none"
-
-    @property
-    def eval_crop(self) -> float | None:
-        """That of the weights."""
-        return None
-
-    def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
-        """Nothing has to be computed first."""
-
-    def adopt(self, backbone: Backbone, head: H) -> None:
-        """Nothing is taken from the backbone."""
-
-    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
-        """Nothing else is learned."""
-        return {}
+AnyTask: TypeAlias = Task[Any, Any, Any, Any, Any, Any, Any]

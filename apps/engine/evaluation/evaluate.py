@@ -11,13 +11,13 @@ from torch import Tensor
 from apps.engine.core import run_dir as runs
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_pretrained, load_run, tta_of
+from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, ReportInputs
 from apps.engine.data.loader import eval_loader
-from apps.engine.inference.predict import check_options
-from apps.engine.inference.tta import tta_logits
+from apps.engine.evaluation.forward import evaluated_by
+from apps.engine.inference.lines import check_options
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
 from apps.engine.training.setup import without_photos
@@ -28,7 +28,7 @@ BATCH = 64
 def evaluate(
     name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
     split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
-    precision: str = "auto", console: Console,
+    precision: str = "auto", engine: str = "auto", device: str = "auto", console: Console,
 ) -> dict[str, Any]:
     """The figures of a model on the photos of one split.
 
@@ -41,6 +41,8 @@ def evaluate(
         workers: reading processes; None decides by the cores.
         tta: views of a photo whose answers are averaged; None for those that the run was judged with.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
+        device: see there.
         console: where words and progress go.
 
     Returns:
@@ -52,25 +54,24 @@ def evaluate(
     """
     changes = {} if data is None else {"data": data}
     if checkpoint is not None:
-        app, model, config = load_run(checkpoint, app=name, **changes)
+        task, model, config = load_run(checkpoint, app=name, **changes)
     else:
-        app, model, config = load_pretrained(weights or "", app=name, **changes)
-    if app.settings.data is None:
+        task, model, config = load_pretrained(weights or "", app=name, **changes)
+    if task.settings.data is None:
         raise ValueError("no photos to evaluate; give --data DIR")
-    check_options([type(app)], top=None, tta=tta)
+    check_options([type(task)], top=None, tta=tta)
     if report is not None:
         writable_folder(report, "--report")
-    forward, kind = answering(model, name, choose_precision(precision)), tta_of(config, tta)
-    head = model.heads[name]
-    predictions, skipped = evaluate_split(
-        app, lambda images: app.postprocess(head, tta_logits(forward, images, kind)), config, split, workers,
-        console,
+    forward = evaluated_by(
+        str(checkpoint or weights), tta=tta, say=console.say, precision=precision, engine=engine, device=device
     )
+    predictions, skipped = evaluate_split(task, forward, config, split, workers, console)
     if report is not None:
-        app.report(report, ReportInputs(
-            f"{name}: {config.backbone.name} on {app.settings.data}", predictions, facts(config),
+        inputs = ReportInputs(
+            f"{name}: {config.backbone.name} on {task.settings.data}", predictions, facts(config),
             runs.read_metrics(checkpoint) if checkpoint else [], model, config,
-        ))
+        )
+        try_report(lambda: task.report(report, inputs), console, METRICS_COMPLETE)
     return {
         "app": name, "n": len(predictions), "metrics": predictions.metrics(),
         "intervals": predictions.intervals(), "skipped": skipped,
@@ -78,20 +79,20 @@ def evaluate(
 
 
 def evaluate_split(
-    app: AnyTask, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
+    task: AnyTask, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
     console: Console,
 ) -> tuple[Any, int]:
     """The answers on one split, and how many of its photos could not be read."""
-    app.prepare(split, console, classes=config.classes)
-    photos = app.dataset(split, classes=config.classes)
+    task.prepare(split, console, classes=config.classes)
+    photos = task.dataset(split, classes=config.classes)
     loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    evaluator = task.evaluator(photos, config.classes, config.calibration)
     with console.track(split, len(loader)) as update:
-        outputs, targets, indices, bad = run_model(
-            forward, loader.epoch(0), on_step=lambda n, totals: update(n, rate(totals))
+        bad = run_model(
+            forward, loader.epoch(0), evaluator, on_step=lambda n, totals: update(n, rate(totals))
         )
     for note in (*photos.notes, *without_photos(photos, split)):
         console.warn(note)
     for bad_image in bad:
         console.warn(f"skipped: {bad_image.reason}")
-    paths = tuple(str(photos.photos[index].path) for index in indices)
-    return app.predictions(outputs, targets, paths, config.classes, config.calibration), len(bad)
+    return evaluator.compute(), len(bad)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ from PIL import Image
 from apps.engine.core.machine import usable_cores
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode import decode_model
-from apps.engine.inference.engines import Engine, load_engine
+from apps.engine.inference.engines import Engine
+from apps.engine.inference.loading import OTHER_SIZES, Source, load_engine
 from apps.engine.inference.predictions import FailedPrediction, Prediction
 from apps.engine.inference.preprocess import read_square, square
+from apps.engine.inference.tta import averaged
 from datasets.image_io import BadImageError, find_images
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
-AHEAD = 4  # images that wait for each thread
+AHEAD = 4  # calls that wait for each thread
+TOP = 5  # classes, cells or objects an image
+Raw = list[Any]  # the outputs of all heads for one image, each (1, ...)
 
 
 @dataclass(frozen=True)
@@ -31,21 +36,30 @@ class Predictor:
     """A model that answers for images; what is pickled is where it is, so that it travels to other processes.
 
     Args:
-        source: a run's folder, a file made by ``export``, or the name of weights with a classifier.
+        source: a run's folder, a file made by ``export``, or the name of weights with a classifier; or (name,
+            run) of several runs on one backbone, which then runs once for all of them.
         engine: ``auto``, ``onnxruntime``, ``openvino`` or ``torch``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or ``xpu``.
         threads: that read images and compute; None takes one for each core.
+        precision: ``auto``, ``fp32`` or ``bf16``; the last is PyTorch's alone.
+        tta: views of an image that are averaged: ``none``, ``mirror``, ``ten`` or ``scales``; None for those
+            that each run was calibrated with.
     """
 
-    source: str
+    source: Source
     engine: str = "auto"
     device: str = "auto"
     threads: int | None = None
+    precision: str = "auto"
+    tta: str | None = None
 
     @cached_property
     def loaded(self) -> Engine:
         """The model, loaded when it is first needed."""
-        return load_engine(self.source, engine=self.engine, device=self.device, calls=self._threads)
+        return load_engine(
+            self.source, engine=self.engine, device=self.device, precision=self.precision, tta=self.tta,
+            calls=self._threads,
+        )
 
     @property
     def heads(self) -> tuple[HeadSpec, ...]:
@@ -56,7 +70,13 @@ class Predictor:
     def _threads(self) -> int:
         return self.threads or usable_cores()
 
-    def predict(self, images: ImageLike | Iterable[ImageLike], *, top: int = 5) -> list[Prediction]:
+    @cached_property
+    def _views(self) -> list[str]:
+        """The views of each head; those of other sizes, which no file can show, are left to PyTorch."""
+        kinds = [self.tta or str(head.extra.get("tta", "none")) for head in self.heads]
+        return [kind if kind != OTHER_SIZES or self.loaded.sizes_vary else "none" for kind in kinds]
+
+    def predict(self, images: ImageLike | Iterable[ImageLike], *, top: int = TOP) -> list[Prediction]:
         """One answer an image, in their order.
 
         Args:
@@ -77,7 +97,7 @@ class Predictor:
         return answers
 
     def stream(
-        self, images: ImageLike | Iterable[ImageLike], *, top: int = 5
+        self, images: ImageLike | Iterable[ImageLike], *, top: int = TOP
     ) -> Iterator[tuple[ImageLike, Prediction]]:
         """Each image, paths of folders one by one, with its answer, as soon as it is there; in their order.
 
@@ -85,55 +105,115 @@ class Predictor:
             FileNotFoundError: there is no such path.
             ValueError: a folder holds no image.
         """
-        expanded = _expanded(images)
-        self.loaded  # noqa: B018 - a model that cannot be loaded is refused before images are read
-        with ThreadPoolExecutor(self._threads) as pool:
-            waiting: deque[tuple[ImageLike, Future[Prediction]]] = deque()
-            for image in expanded:
-                waiting.append((image, pool.submit(self._answer, image, top)))
-                if len(waiting) > AHEAD * self._threads:
-                    first, answer = waiting.popleft()
-                    yield first, answer.result()
-            for image, answer in waiting:
-                yield image, answer.result()
+        for image, raw, size in self.outputs(images):
+            if isinstance(raw, FailedPrediction):
+                yield image, raw
+            else:
+                yield image, decode_model(self.loaded.spec, raw, [size], top=top)[0]
 
-    def _answer(self, image: ImageLike, top: int) -> Prediction:
+    def outputs(
+        self, images: ImageLike | Iterable[ImageLike]
+    ) -> Iterator[tuple[ImageLike, Raw | FailedPrediction, tuple[int, int]]]:
+        """Each image with the outputs of all heads, or why there are none, and its (width, height).
+
+        Raises:
+            FileNotFoundError: there is no such path.
+            ValueError: a folder holds no image.
+        """
+        rest = iter(_expanded(images))
+        many = self.loaded.batch  # a model that cannot be loaded is refused before images are read
+        with ThreadPoolExecutor(self._threads) as pool:
+            waiting: deque[tuple[list[ImageLike], Future[list[Any]]]] = deque()
+            while batch := list(islice(rest, many)):
+                waiting.append((batch, pool.submit(self._computed, batch)))
+                if len(waiting) > AHEAD * self._threads:
+                    yield from _with_results(*waiting.popleft())
+            while waiting:
+                yield from _with_results(*waiting.popleft())
+
+    def compute(self, pixels: NDArray[np.uint8]) -> Raw:
+        """The outputs of all heads, averaged over views where that is asked for.
+
+        Shape:
+            pixels: (B, R, R, 3) uint8 RGB, as they come onto the square.
+        """
+        return averaged(self.loaded, pixels, self._views)
+
+    def answers(self, pixels: NDArray[np.uint8], *, top: int = TOP) -> list[Prediction]:
+        """One answer an image that is on its square already, such as a face's crop.
+
+        Shape:
+            pixels: (B, R, R, 3) uint8 RGB.
+        """
+        spec, (height, width) = self.loaded.spec, pixels.shape[1:3]
+        return decode_model(spec, self.compute(pixels), [(width, height)] * len(pixels), top=top)
+
+    def _computed(self, images: Sequence[ImageLike]) -> list[Any]:
+        """(outputs, size) of each image of a call, or the failure to read it."""
+        good: list[NDArray[np.uint8]] = []
+        results: list[Any] = []
+        for image in images:
+            try:
+                pixels, size = self._square(image)
+            except BadImageError as err:
+                results.append((FailedPrediction(err.reason), (0, 0)))
+            else:
+                results.append((len(good), size))
+                good.append(pixels)
+        outputs = self.compute(np.stack(good)) if good else []
+        return [
+            ([part[at : at + 1] for part in outputs], size) if isinstance(at, int) else (at, size)
+            for at, size in results
+        ]
+
+    def _square(self, image: ImageLike) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """(R, R, 3) and (width, height) of an image.
+
+        Raises:
+            BadImageError: it cannot be read.
+        """
         spec = self.loaded.spec
         how = spec.resolution, spec.crop, spec.resize
-        try:
-            if isinstance(image, str | Path):
-                pixels, size = read_square(Path(image), *how)
-            else:
-                whole = _pixels(image)
-                pixels, size = square(whole, *how), (whole.shape[1], whole.shape[0])
-        except BadImageError as err:
-            return FailedPrediction(err.reason)
-        batch = pixels[None] if spec.layout == "nhwc" else pixels.transpose(2, 0, 1)[None]
-        return decode_model(spec, self.loaded.run(np.ascontiguousarray(batch)), [size], top=top)[0]
+        if isinstance(image, str | Path):
+            return read_square(Path(image), *how)
+        whole = _pixels(image)
+        return square(whole, *how), (whole.shape[1], whole.shape[0])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "loaded"}
+        return {name: value for name, value in self.__dict__.items() if name in self.__dataclass_fields__}
 
 
 def load(
-    source: str | Path, *, engine: str = "auto", device: str = "auto", threads: int | None = None
+    source: str | Path | Mapping[str, str | Path], *, engine: str = "auto", device: str = "auto",
+    threads: int | None = None, precision: str = "auto", tta: str | None = None,
 ) -> Predictor:
     """A predictor that has its model loaded.
 
     Args:
-        source: a run's folder, a file made by ``export``, or the name of weights with a classifier.
+        source: a run's folder, a file made by ``export``, or the name of weights with a classifier; or
+            several runs of one backbone by the names of their answers.
         engine: ``auto``, ``onnxruntime``, ``openvino`` or ``torch``.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or ``xpu``.
         threads: that read images and compute; None takes one for each core.
+        precision: see :class:`Predictor`.
+        tta: see :class:`Predictor`.
 
     Raises:
         FileNotFoundError: there is no such source.
         ImportError: the engine is not installed.
         ValueError: the source is damaged, the engine cannot run it, or the device is not there.
     """
-    predictor = Predictor(str(source), engine, device, threads)
+    runs = tuple((name, str(run)) for name, run in source.items()) if isinstance(source, Mapping) else None
+    predictor = Predictor(runs or str(source), engine, device, threads, precision, tta)
     predictor.loaded  # noqa: B018 - loads
     return predictor
+
+
+def _with_results(
+    images: Sequence[ImageLike], computed: Future[list[Any]]
+) -> Iterator[tuple[ImageLike, Raw | FailedPrediction, tuple[int, int]]]:
+    for image, (outputs, size) in zip(images, computed.result(), strict=True):
+        yield image, outputs, size
 
 
 def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

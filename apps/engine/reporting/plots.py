@@ -18,9 +18,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from apps.engine.evaluation.classification import Ints, Reliability, wilson_interval
+from apps.engine.reporting.labels import label
 
 Row = Mapping[str, Any]
-LABEL_LENGTH = 28
 PALETTE = 128  # colours of a PNG: a third of the bytes, no difference to the eye
 NUMBERED_CLASSES = 15  # up to here each cell of the confusion matrix carries its number
 
@@ -43,12 +43,6 @@ LIGHT = Theme(
 DARK = Theme(
     page="#1c2220", text="#e7ecea", soft="#9daaa5", line="#333c39", first="#5ec4b6", second="#f0a860"
 )
-
-
-def label(name: str, length: int = LABEL_LENGTH) -> str:
-    """A name that can be drawn: one line, printable, cut to a length."""
-    clean = "".join(c if c.isprintable() else "\ufffd" for c in name)
-    return clean if len(clean) <= length else clean[: length - 1] + "\u2026"
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:
@@ -113,21 +107,28 @@ def _draw_curves(axes: Axes, history: Sequence[Row], quantity: str, theme: Theme
     axes.set_xlabel("epoch")
 
 
-def curves(history: Sequence[Row], theme: Theme = LIGHT) -> Figure:
-    """Loss and top-1 of training and validation over the epochs.
+def curves(
+    history: Sequence[Row], theme: Theme = LIGHT, *, quantity: str = "top1", percent: bool = True
+) -> Figure:
+    """Loss and another metric of training and validation over the epochs.
 
     Args:
-        history: rows with ``epoch`` and any of ``train/loss``, ``val/loss``, ``train/top1``, ``val/top1``.
+        history: rows with ``epoch`` and any of loss and the metric, as ``train/NAME`` and ``val/NAME``.
+        theme: of the page.
+        quantity: name of the metric.
+        percent: write the metric as percent.
     """
     figure = blank(9, 3.4, theme)
-    loss, top1 = figure.subplots(1, 2)
-    for axes, quantity, title, corner in (
-        (loss, "loss", "Loss", "upper right"), (top1, "top1", "Top-1 accuracy", "lower right"),
+    loss, other = figure.subplots(1, 2)
+    title = "Top-1 accuracy" if quantity == "top1" else label(quantity)
+    for axes, name, words, corner in (
+        (loss, "loss", "Loss", "upper right"), (other, quantity, title, "lower right"),
     ):
-        _draw_curves(axes, history, quantity, theme)
-        dress(axes, theme, title=title, legend=corner)
+        _draw_curves(axes, history, name, theme)
+        dress(axes, theme, title=words, legend=corner)
     loss.set_ylim(bottom=0)
-    top1.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if percent:
+        other.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
 
 

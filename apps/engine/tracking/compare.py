@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import hypot
 from typing import Any
 
+from apps.engine.core.metrics import UnknownMetricError
 from apps.engine.tracking.run_metrics import shared_direction
 from apps.engine.tracking.runs import Run, is_number, metric_table
 
@@ -27,21 +28,33 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
         ``runs`` as they are listed; ``settings``, name -> a value a run, of those that differ;
         ``metrics``, name -> ``values``, ``differences`` from the first run, ``beyond_chance`` (None where
         no interval is known) and ``better`` (None where equal, where neither side is better, or where no
-        application of these runs knows the metric).
+        application of these runs is known here).
 
     Raises:
         ValueError: there are fewer than two, or one is damaged.
+        UnknownMetricError: one has a metric that is not in the table of its application.
     """
     if len(runs) < 2:
         raise ValueError(f"comparing takes two runs or more, got {len(runs)}")
     for run in runs:
         if run.state == "damaged":
             raise ValueError(f"{run.run} cannot be compared: {run.note}")
+        _check_names(run)
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     return {
         "runs": [run.to_dict() for run in runs], "settings": _differing(runs),
         "metrics": {name: _beside(runs, name) for name in names},
     }
+
+
+def _check_names(run: Run) -> None:
+    """Raise UnknownMetricError where the table of a run's application lacks one of its metrics."""
+    table = metric_table(run)
+    for name in run.metrics if table else ():
+        try:
+            table[name]
+        except UnknownMetricError as err:
+            raise UnknownMetricError(f"{run.run} cannot be compared: {err}") from err
 
 
 def _differing(runs: Sequence[Run]) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from apps.engine.core.files import write_text
+from apps.engine.core.files import json_line, write_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -62,7 +62,7 @@ def truncate_metrics(run: Path, epoch: int) -> list[str]:
     rows, complaints = read_rows(run)
     kept = [row for row in rows if _epoch(row) is not None and _epoch(row) <= epoch]
     if complaints or len(kept) < len(rows):
-        write_text(run / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+        write_text(run / METRICS, "".join(json_line(row) + "\n" for row in kept))
     return complaints
 
 

@@ -15,7 +15,7 @@ from apps.engine.training.loop import MetricAccumulator, rate
 from apps.engine.training.setup import TrainSetup
 from apps.engine.training.state import TrainState
 
-TOLD_EVERY = 10  # updates between two points in TensorBoard's curves of updates
+LOGGED_EVERY = 10  # updates between two points in TensorBoard's curves of updates
 
 
 class Watching:
@@ -46,7 +46,7 @@ class Watching:
         self.view.step(number, rate(totals), terms)
         if self.profiler is not None:
             self.profiler.step()
-        if self.watch is not None and number % TOLD_EVERY == 0:
+        if self.watch is not None and number % LOGGED_EVERY == 0:
             rates = self.state.train_step.optimizer.param_groups
             speed = totals.photos / max(totals.seconds, 1e-9)
             self.watch.step(number, terms | {"lr": rates[-1]["lr"], "photos_per_second": speed})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
-from apps.engine.core.metrics import MetricTable, UnknownMetricError, joint_table
+from apps.engine.core.metrics import Metric, MetricTable, UnknownMetricError, joint_table
 
-JOINT, TASKS = "joint", "tasks.json"
+JOINT, TASKS_FILE = "joint", "tasks.json"
 
 
 def table_of(app: str | None, run: Path) -> MetricTable | None:
@@ -19,18 +20,18 @@ def table_of(app: str | None, run: Path) -> MetricTable | None:
         app: its name; None where the run does not say it.
         run: the folder, which names the tasks of a joint training.
     """
-    return _joint(run / TASKS) if app == JOINT else _registered(app)
+    return _joint(run / TASKS_FILE) if app == JOINT else _registered(app)
 
 
 @cache
 def _registered(app: str | None) -> MetricTable | None:
-    from apps.engine.core.registry import load_app, targets
+    from apps.engine.core.registry import load_task, targets
 
     if app not in targets():
         return None
     try:
-        return load_app(app).metrics
-    except (ImportError, AttributeError):  # of a package that was removed, or is of an older contract
+        return load_task(app).metrics
+    except (ImportError, AttributeError, ValueError):  # its package was removed, or has an older contract
         return None
 
 
@@ -40,7 +41,8 @@ def _joint(listing: Path) -> MetricTable | None:
         tables = {str(task["name"]): _registered(task["app"]) for task in tasks}
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return joint_table({name: table for name, table in tables.items() if table is not None})
+    unknown = MetricTable("joint", (Metric("*", None),), "loss")  # of a task that is not here
+    return joint_table({name: table or unknown for name, table in tables.items()})
 
 
 def shared_direction(name: str, tables: Iterable[MetricTable | None]) -> bool | None:
@@ -62,9 +64,11 @@ def sorting_direction(name: str, tables: Iterable[MetricTable | None]) -> bool:
     there = list(tables)
     direction = shared_direction(name, there)
     if direction is None:
-        apps = ", ".join(dict.fromkeys(table.app for table in there if table is not None))
+        names = {table.app: table.directed() for table in there if table is not None}
         raise UnknownMetricError(
             f"cannot sort by {name!r}: which way it is better is not told by "
-            + (f"the metrics of {apps}" if apps else "any application that this version knows")
+            + (f"the metrics of {', '.join(names)}; sort by one of "
+               f"{', '.join(dict.fromkeys(chain(*names.values())))}" if names
+               else "any application that this version knows")
         )
     return direction

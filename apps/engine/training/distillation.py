@@ -121,10 +121,10 @@ def load_teacher(run: Path, *, classes: Sequence[str], dtype: torch.dtype = torc
     """
     from apps.engine.core.model import load_run
 
-    app, model, config = load_run(run)
+    task, model, config = load_run(run)
     model.backbone_dtype = dtype
     return Teacher(
-        _OneHead(model, app.name, run), classes=config.classes, wanted=classes,
+        _OneHead(model, task.name, run), classes=config.classes, wanted=classes,
         resolution=config.backbone.preprocessing.resolution, name=str(run),
     )
 

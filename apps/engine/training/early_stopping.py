@@ -26,7 +26,7 @@ class EarlyStopping:
         self.epoch: int | None = None
         self.waited = 0
 
-    def improved(self, figures: Mapping[str, float], epoch: int) -> bool:
+    def improved(self, figures: Mapping[str, float | None], epoch: int) -> bool:
         """Note the figures of an epoch; whether they are the best so far. What is not finite never is.
 
         Raises:
@@ -34,7 +34,7 @@ class EarlyStopping:
         """
         if self.metric not in figures:
             raise ValueError(f"there is no figure {self.metric!r}; there are: {', '.join(sorted(figures))}")
-        given: float | None = figures[self.metric]
+        given = figures[self.metric]
         value = math.nan if given is None else float(given)  # None: not defined on these photos
         sign = 1 if self.higher_is_better else -1
         better = math.isfinite(value) and (self.value is None or sign * value > sign * self.value)

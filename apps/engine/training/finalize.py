@@ -1,4 +1,4 @@
-"""The end of a training: calibrate, judge, and write what a person wants to open."""
+"""The end of a training: calibrate, evaluate, and write what a person wants to open and what answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 from apps.engine.core import run_dir
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, Evaluation, ReportInputs
+from apps.engine.inference.graph.run_model import write_run_model
+from apps.engine.reporting.tolerant import try_report
 from apps.engine.training.setup import TrainSetup
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
@@ -18,7 +20,7 @@ LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
 
 def finalize(
     setup: TrainSetup, task: AnyTask, raw: Evaluation, *, seconds: float
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Write the checkpoint and the report of a trained model; returns its metrics.
 
     Args:
@@ -31,7 +33,7 @@ def finalize(
     if not setup.world.is_main:
         return {}
     predictions, calibration, cross_validated = task.calibrate(raw)
-    metrics: dict[str, float] = predictions.metrics() | cross_validated
+    metrics: dict[str, float | None] = {**predictions.metrics(), **cross_validated}
     config = RunConfig(
         app=setup.name, classes=setup.classes, settings=setup.settings.to_dict(), backbone=setup.info,
         fingerprint=setup.backbone.fingerprint(), metrics=metrics, versions=versions(),
@@ -48,11 +50,15 @@ def finalize(
         ) from err
     run_dir.write_progress(setup.run, run_dir.read_progress(setup.run) | {"state": "finished"})
     more = task.after_fit(setup.run, setup.model, config, setup.console)
-    task.report(setup.run, ReportInputs(
+    inputs = ReportInputs(
         f"{setup.name}: {setup.info.name} at {setup.settings.resolution} px", predictions,
         facts(config) | {"seconds of training": f"{seconds:.0f}"} | more, run_dir.read_metrics(setup.run),
         setup.model, config, cross_validated,
-    ))
+    )
+    again = f"the run is complete: evaluate {setup.name} --checkpoint {setup.run} --report DIR writes one"
+    try_report(lambda: task.report(setup.run, inputs), setup.console, again)
+    if setup.settings.export:
+        write_run_model(setup.run, setup.console)
     return metrics
 
 

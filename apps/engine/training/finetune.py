@@ -13,7 +13,7 @@ from apps.engine.core import run_dir
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World, joined
 from apps.engine.core.files import only_process, remove_unused, writable_folder
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.core.settings import Settings, flag_name
 from apps.engine.core.task import AnyTask, Evaluation
 from apps.engine.training.finalize import finalize
@@ -22,7 +22,7 @@ from apps.engine.training.frozen.cached_features import fit_head
 from apps.engine.training.setup import TrainSetup, prepare
 
 # What a resumed run may be told anew; of these only epochs changes the weights, and says so.
-CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile"}
+CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile", "export"}
 
 
 def finetune(
@@ -54,7 +54,7 @@ def finetune(
     with joined() as world:
         console = console if world.is_main else Console(quiet=True)
         resume = resume or (world.restarts > 0 and bool(run_dir.read_progress(out)))
-        saved, settings = _beginning(load_app(name).Settings, given, out, resume=resume, console=console)
+        saved, settings = _beginning(load_task(name).Settings, given, out, resume=resume, console=console)
         claim = only_process(claim_run(out, resume=resume)) if world.is_main else nullcontext()
         with claim:
             setup, task = _prepared(name, settings, out, console, world)

@@ -216,19 +216,23 @@ def predict_val(setup: TrainSetup, task: AnyTask, features: FeatureLoader | None
     source: BatchSource = features if features is not None and known else setup.val
     network: Any = setup.head if known else setup.eval_forward()
 
-    def forward(images: Tensor) -> Any:
-        return task.postprocess(setup.head, tta_logits(network, images, task.tta))
+    finite: list[bool] = []
 
+    def forward(images: Tensor) -> Any:
+        outputs = task.postprocess(setup.head, tta_logits(network, images, task.tta))
+        finite.append(all_finite(outputs))
+        return outputs
+
+    evaluator = task.evaluator(setup.val.photos, setup.classes)
     with setup.console.track("validation", len(source)) as update, setup.timer("validation"):
-        outputs, targets, indices, bad = run_model(
-            forward, source.epoch(0), world=setup.world, signals=setup.signals,
+        bad = run_model(
+            forward, source.epoch(0), evaluator, world=setup.world, signals=setup.signals,
             on_step=lambda n, totals: update(n, rate(totals)),
         )
     setup.skipped.note(bad)
-    if not all_finite(outputs):
+    if not all(map(all, setup.world.gather(finite))):
         raise FloatingPointError(
             "the network's answers are not finite: lower --lr or --clip-norm, and train into another --out"
         )
-    paths = tuple(str(setup.val.photos.photos[index].path) for index in indices)
-    evaluation: Evaluation = task.predictions(outputs, targets, paths, setup.classes)
+    evaluation: Evaluation = evaluator.compute()
     return evaluation

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.core.distributed import World
-from apps.engine.data.collate import joined, mapped, taken
+from apps.engine.core.task import Evaluator
+from apps.engine.data.collate import mapped
 from apps.engine.data.loader import BadImage, Batch
 from apps.engine.training.attempt import Attempt, Before, Broken
 from apps.engine.training.signals import SignalHandler, Stopped
@@ -249,50 +250,44 @@ def _refuse(train_step: TrainStep, broken: Broken) -> None:
 
 @torch.inference_mode()
 def run_model(
-    model: Callable[[Tensor], Any], batches: Iterable[Batch], *, world: World | None = None,
-    signals: SignalHandler | None = None, on_step: StepHook = lambda _done, _totals: None,
-) -> tuple[Any, Any, list[int], list[BadImage]]:
-    """Outputs, targets, dataset indices and unreadable photos over the batches of all processes.
+    model: Callable[[Tensor], Any], batches: Iterable[Batch], evaluator: Evaluator[Any, Any, Any], *,
+    world: World | None = None, signals: SignalHandler | None = None,
+    on_step: StepHook = lambda _done, _totals: None,
+) -> list[BadImage]:
+    """Give outputs and targets of batches to an evaluator; returns the images that could not be read.
 
     Args:
-        model: images -> output, a tensor (B, ...) or a dict, tuple or list of them, photos first; put it in
+        model: images -> output, a tensor (B, ...) or a dict, tuple or list of them, images first; put it in
             evaluation mode first.
-        batches: this process's part, in any order; the answer is in the order of the indices, each once.
+        batches: this process's part, in any order.
+        evaluator: gets each batch, and at the end what the other processes' got.
         world: the processes that share the work.
         signals: looked at after each batch.
         on_step: called after each batch.
 
     Raises:
-        ValueError: no photo could be read.
+        ValueError: no image could be read.
         Stopped: a signal asked for it.
     """
     world = world or World()
-    outputs: list[Any] = []
-    targets: list[Any] = []
-    indices: list[int] = []
     totals, start = MetricAccumulator(), time.perf_counter()
     for number, batch in enumerate(batches, start=1):
         totals.bad.extend(batch.bad)
         if batch.indices:
-            outputs.append(mapped(_kept, model(batch.images.to(world.device))))
-            targets.append(batch.targets)
-            indices.extend(batch.indices)
+            outputs = mapped(_kept, model(batch.images.to(world.device)))
+            evaluator.update(outputs, batch.targets, batch.indices)
             totals.add(len(batch.indices), {})
         totals.seconds = time.perf_counter() - start
         on_step(number, totals)
         if signals is not None and signals.number:
-            raise Stopped(signals.number, "stopped while judging")
-    mine = (joined(outputs), joined(targets), indices) if outputs else None
-    parts = world.gather((mine, totals.bad))
+            raise Stopped(signals.number, "stopped while evaluating")
+    parts = world.gather((totals.photos, totals.bad))
     bad = [their for _, theirs in parts for their in theirs]
-    results = [part for part, _ in parts if part is not None]
-    if not results:
+    if not any(count for count, _ in parts):
         first = bad[0].reason if bad else "there are none"
         raise ValueError(f"none of the {len(bad)} photos could be read; the first: {first}")
-    order = [index for part in results for index in part[2]]
-    sort = sorted(range(len(order)), key=order.__getitem__)
-    outputs_all, targets_all = (taken(joined([part[n] for part in results]), sort) for n in (0, 1))
-    return outputs_all, targets_all, sorted(order), bad
+    evaluator.share(world)
+    return bad
 
 
 def _kept(output: Tensor) -> Tensor:

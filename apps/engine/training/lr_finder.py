@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.files import writable_folder, write_json, write_whole
-from apps.engine.core.registry import load_app
+from apps.engine.core.registry import load_task
 from apps.engine.data.samplers import Batch
 from apps.engine.training.fit import begin
 from apps.engine.training.loop import MetricAccumulator, update
@@ -163,7 +163,7 @@ def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, console: Conso
         ValueError: a setting does not fit, the head is fitted instead of taught, or the loss broke at once.
     """
     start = time.perf_counter()
-    settings = load_app(name).Settings(**given)
+    settings = load_task(name).Settings(**given)
     if settings.freeze and settings.epochs is None:
         raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
     if settings.weights is not None:

@@ -12,8 +12,8 @@ import torch
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.machine import choose_precision, training_precision
-from apps.engine.core.model import answering, describe, find_weights, make_backbone, make_model
-from apps.engine.core.registry import load_app
+from apps.engine.core.model import describe, find_weights, inference_forward, make_backbone, make_model
+from apps.engine.core.registry import load_task
 from apps.engine.core.run_dir import read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
@@ -106,7 +106,7 @@ class TrainSetup:
 
     def eval_forward(self) -> Callable[[torch.Tensor], Any]:
         """The one head's output on a copy of the network made for answering; make it anew after learning."""
-        return answering(self.model, self.name, self.precision)
+        return inference_forward(self.model, self.name, self.precision)
 
     def name_photos(self, indices: Sequence[int]) -> str:
         """The files of some training photos, the first few by name."""
@@ -119,18 +119,18 @@ def prepare(
     name: str, settings: Settings, run: Path, console: Console, world: World
 ) -> tuple[TrainSetup, AnyTask]:
     """Data, weights, model and loaders, with every setting resolved, and the task with these settings."""
-    kind = load_app(name)
+    task_class = load_task(name)
     sample = settings.data is None
-    check_early(kind, settings)
+    check_early(task_class, settings)
     weights = find_weights(settings)
     if world.is_main:
-        settings = with_sample(kind, settings, console)
+        settings = with_sample(task_class, settings, console)
     settings = replace(settings, data=world.broadcast(settings.data))
-    train, val = (opened(kind(settings), split, console) for split in ("train", "val"))
+    train, val = (opened(task_class(settings), split, console) for split in ("train", "val"))
     for note in (*train.notes, *val.notes, *without_photos(val, "val")):
         console.warn(note)
     info = describe(settings, weights, sample=sample)
-    for note in without_effect(settings, fit_head_distills=kind.fit_head_distills):
+    for note in without_effect(settings, fit_head_distills=task_class.fit_head_distills):
         console.warn(note)
     chosen: Any = resolve(
         settings, info, photos=len(train), pretrained=weights is not None, sample=sample
@@ -140,7 +140,7 @@ def prepare(
         f"{info.name} at {chosen.resolution} px" + ("" if weights else ", from scratch")
     )
     torch.manual_seed(chosen.seed)
-    task = kind(chosen)
+    task = task_class(chosen)
     backbone, info = make_backbone(info, weights, chosen.resolution, task.eval_crop)
     model = make_model(task, backbone, train.classes)
     optimize_for_training(model)
@@ -169,10 +169,11 @@ def prepare(
 def opened(task: AnyTask, split: str, console: Console) -> ImageDataset:
     """The images of a split, once what they need is computed."""
     task.prepare(split, console)
-    return task.dataset(split)
+    images: ImageDataset = task.dataset(split)
+    return images
 
 
-def check_early(kind: type[AnyTask], settings: Settings) -> None:
+def check_early(task_class: type[AnyTask], settings: Settings) -> None:
     """Refuse before any photo is read what could only fail later.
 
     Raises:
@@ -184,10 +185,10 @@ def check_early(kind: type[AnyTask], settings: Settings) -> None:
     check_optimizer(settings.optimizer)
     if settings.data is None and settings.teacher is not None:
         read_config(Path(settings.teacher))  # before a sample is drawn
-    if settings.monitor is not None and settings.monitor not in kind.metrics.monitors:
+    if settings.monitor is not None and settings.monitor not in task_class.metrics.monitors:
         raise ValueError(
-            f"--monitor {settings.monitor}: {kind.name} has no such figure; it has "
-            f"{', '.join(kind.metrics.monitors)}"
+            f"--monitor {settings.monitor}: {task_class.name} has no such figure; it has "
+            f"{', '.join(task_class.metrics.monitors)}"
         )
 
 
@@ -212,7 +213,7 @@ def without_effect(settings: Settings, *, fit_head_distills: bool = False) -> li
     return [f"{flag} has no effect with the other options given" for flag, vain in results.items() if vain]
 
 
-def with_sample(kind: type[AnyTask], settings: Settings, console: Console) -> Settings:
+def with_sample(task_class: type[AnyTask], settings: Settings, console: Console) -> Settings:
     """The drawn sample where no ``--data`` is given; says so.
 
     Raises:
@@ -220,8 +221,8 @@ def with_sample(kind: type[AnyTask], settings: Settings, console: Console) -> Se
     """
     if settings.data is not None:
         return settings
-    if not kind.has_sample:
-        raise ValueError(f"{kind.name} has no built-in sample; give --data DIR")
+    if not task_class.has_sample:
+        raise ValueError(f"{task_class.name} has no built-in sample; give --data DIR")
     from datasets.synthetic.drawn_dogs import BREEDS, TRAIN_PER_BREED, VAL_PER_BREED, drawn_dogs_root
 
     console.say("no --data: using the built-in sample, which is drawn by code and shows no real dogs")
@@ -236,7 +237,7 @@ def with_sample(kind: type[AnyTask], settings: Settings, console: Console) -> Se
 
 def without_photos(photos: ImageDataset, split: str) -> list[str]:
     """A sentence on the classes that a split has no photo of, if there are any."""
-    if not photos.one_class:
+    if not photos.single_label:
         return []
     empty = [name for name, n in zip(photos.classes, photos.counts(), strict=True) if n == 0]
     if not empty:

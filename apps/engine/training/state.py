@@ -59,7 +59,7 @@ class TrainState:
     step: int = 0
     totals: MetricAccumulator = field(default_factory=MetricAccumulator)
     saved_at: float = field(default_factory=time.monotonic)
-    told_full: bool = False
+    warned_full: bool = False
 
 
 def start_state(
@@ -179,12 +179,12 @@ def save_state(setup: TrainSetup, state: TrainState, *, must: bool) -> None:
                 f"cannot write {setup.run / run_dir.TRAINING} ({err.strerror}); make room, then go on with "
                 f"--resume --out {setup.run} from the checkpoint before"
             ) from err
-        if not state.told_full:
+        if not state.warned_full:
             setup.console.warn(
                 f"cannot write a checkpoint into {setup.run} ({err.strerror}): the one before stays, "
                 "training goes on; make room before it ends"
             )
-        state.told_full = True
+        state.warned_full = True
 
 
 def tell_progress(setup: TrainSetup, state: TrainState, phase: str) -> None:

@@ -8,10 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import LOCK, exclusive, write_bytes, write_text
+from apps.engine.core.files import LOCK, exclusive, json_line, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
-from apps.export.formats import write_onnx
-from apps.export.page.detector import networks, usage
+from apps.engine.inference.graph.onnx_file import write_onnx
+from apps.faces.extraction.align import TEMPLATE
+from apps.faces.extraction.detector import LEAST_PX, MIN_FACE_PX, MIN_PROBABILITY, SEARCH_PX
+from apps.faces.extraction.mtcnn import FACTOR, THRESHOLDS
+from apps.faces.extraction.networks import cascade_networks
 
 WEB = Path(__file__).resolve().parents[3] / "web"
 PAGE = WEB / "page"
@@ -19,7 +22,12 @@ ENGINE = WEB / "node_modules" / "onnxruntime-web" / "dist"
 LAND_DEGREES = 0.5  # that the outlines may be off
 WAIT = 600.0  # seconds for npm
 ENGINE_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-SHOWN = ("classes", "attributes", "cells", "embedding", "boxes")  # by web/page/render.js
+FINDING = {  # how the page uses the networks that find faces: as embed-faces does
+    "search_px": SEARCH_PX, "min_face_px": MIN_FACE_PX, "least_px": LEAST_PX,
+    "min_probability": MIN_PROBABILITY, "thresholds": THRESHOLDS, "factor": FACTOR,
+    "template": TEMPLATE.tolist(),
+}
+SHOWN = ("classes", "attributes", "cells", "embedding", "detections")  # by web/page/render.js
 
 
 def engine() -> Path:
@@ -92,15 +100,15 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
         OSError: the engine cannot be fetched, or the folder not be written.
     """
     source, reported = engine(), json.loads(spec.to_json())
-    finders: dict[str, bytes] = networks() if spec.of_faces else {}
+    finders: dict[str, Path] = cascade_networks() if spec.of_faces else {}
     land = _land() if any(head.kind == "cells" for head in spec.heads) else None
     (out / "ort").mkdir(parents=True, exist_ok=True)
     files = [write_bytes(out / path.name, path.read_bytes()) for path in sorted(PAGE.iterdir())]
     files += [write_bytes(out / "ort" / name, (source / name).read_bytes()) for name in ENGINE_FILES]
     if spec.of_faces:
-        reported["faces"] = usage()
-        files += [write_bytes(out / name, content) for name, content in finders.items()]
-    write_text(out / "model.json", json.dumps(reported))
+        reported["faces"] = FINDING
+        files += [write_bytes(out / name, path.read_bytes()) for name, path in finders.items()]
+    write_text(out / "model.json", json_line(reported))
     files.append(out / "model.json")
     if land is not None:
         write_text(out / "land.json", json.dumps(land))

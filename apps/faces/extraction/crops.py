@@ -9,23 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import answering, load_run
-from apps.engine.inference.answers import answers
+from apps.engine.core.run_values import run_values
+from apps.engine.inference.predictor import Predictor
 from apps.faces import NO_FACE
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order
 from apps.faces.extraction.sources import Source, find_sources
 
 PHOTOS = 16  # looked at before their faces are answered for
-Answer = Callable[[Tensor, Sequence[tuple[int, int]]], list[dict[str, Any]]]
 
 
 def predict_faces(
     paths: Iterable[Path], *, checkpoint: Path, app: str, crops: bool = False, workers: int | None = None,
-    precision: str = "auto",
+    precision: str = "auto", engine: str = "auto", device: str = "auto",
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A run's answer for each face, in the order of the photos, the largest face of a photo first.
 
@@ -36,6 +33,9 @@ def predict_faces(
         crops: the photos are face crops already, like those that the run learned from.
         workers: threads that look for faces; None for one.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        engine: that answers for the crops; see :class:`Predictor`.
+        device: see :class:`Predictor`.
+        say: takes a line on what answers.
 
     Returns:
         ``{"path", "face", "box", ...}`` a face with the application's answer, box as (x1, y1, x2, y2)
@@ -45,17 +45,14 @@ def predict_faces(
         FileNotFoundError: a path or the run is missing.
         ValueError: the run is of another application, or the folders hold no photo.
     """
-    custom, model, config = load_run(checkpoint, app=app)
+    run_values(checkpoint, app=app)
     sources = find_sources(map(str, paths), sys.stdin)
     if not sources:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
-    forward, head = answering(model, app, choose_precision(precision)), model.heads[app]
-
-    def answer(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-        return [answer.to_dict() for answer in answers(custom, head, forward(pixels), config, sizes)]
-
-    side = config.backbone.preprocessing.resolution
-    for path, problem, faces in faces_of(sources, answer, side=side, crops=crops, workers=workers):
+    predictor = Predictor(str(checkpoint), engine, device, precision=precision)
+    if predictor.loaded.note:
+        say(predictor.loaded.note)
+    for path, problem, faces in faces_of(sources, predictor, crops=crops, workers=workers):
         if problem:
             yield {"path": path, "error": problem}
         for face in faces:
@@ -63,14 +60,13 @@ def predict_faces(
 
 
 def faces_of(
-    sources: Sequence[Source], answer: Answer, *, side: int, crops: bool = False, workers: int | None = None
+    sources: Sequence[Source], predictor: Predictor, *, crops: bool = False, workers: int | None = None
 ) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     """``(path, problem, faces)`` of each photo, in order.
 
     Args:
         sources: the photos.
-        answer: crops (B, 3, S, S) in [0, 1] and their sizes to a dict a crop.
-        side: of the crops in pixels, S.
+        predictor: that answers for crops.
         crops: the photos are face crops already.
         workers: threads that look for faces; None for one.
 
@@ -78,21 +74,19 @@ def faces_of(
         The problem is empty where faces were found, and :data:`NO_FACE` where there is none. A face is
         ``{"face": number, "box": [x1, y1, x2, y2]}`` with its answer.
     """
-    looker = FaceExtractor(side, align="none" if crops else "five-point")
+    looker = FaceExtractor(predictor.loaded.spec.resolution, align="none" if crops else "five-point")
     looked = in_order(looker, sources, max(workers or 1, 1))
     while photos := list(islice(looked, PHOTOS)):
-        yield from _answered(photos, answer)
+        yield from _answered(photos, predictor)
 
 
-@torch.inference_mode()
 def _answered(
-    photos: Sequence[Extraction], answer: Answer
+    photos: Sequence[Extraction], predictor: Predictor
 ) -> list[tuple[str, str, list[dict[str, Any]]]]:
     images = [np.asarray(image) for photo in photos for image in photo.images]
     results: Iterator[dict[str, Any]] = iter(())
     if images:
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(torch.float32).div_(255)
-        results = iter(answer(pixels, [(image.shape[1], image.shape[0]) for image in images]))
+        results = iter([answer.to_dict() for answer in predictor.answers(np.stack(images))])
     result = []
     for photo in photos:
         faces = [

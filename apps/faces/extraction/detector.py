@@ -1,24 +1,27 @@
-"""Finding faces with facenet-pytorch's MTCNN, kept away from the inputs that it falls over."""
+"""Finding faces on a photo of any mode and size, largest first; without torch."""
 
 from __future__ import annotations
 
 import threading
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from apps.faces.extraction.align import Array
+from apps.faces.extraction.mtcnn import LANDMARKS, Cascade, Faces
+from apps.faces.extraction.networks import cascade_networks
 
 SEARCH_PX = 1024  # longer side of the copy in which faces are looked for
 MIN_FACE_PX = 40  # in that copy: 4 % of a large photo's longer side
 LEAST_PX = 20  # the network's own limit: no face is smaller
 MIN_PROBABILITY = 0.9
-LANDMARKS = 5
+
+# (H, W, 3) uint8 RGB and the shorter side of the smallest face, in pixels, to the faces
+Finder = Callable[[NDArray[np.uint8], int], Faces]
 
 
 class DetectionError(ValueError):
@@ -56,29 +59,26 @@ class Face:
 class Detector:
     """Faces of one photo after another; may be shared by threads.
 
-    The library's own batches raise on photos of different sizes, on a photo without a face among
-    others, on grey, transparent and tiny ones. Here it gets one RGB photo of a sensible size at a time, which
-    costs the same on a CPU.
-
     Args:
         min_face_px: shorter side of the smallest face looked for, in a copy of the photo of which the
             longer side is 1024 px at most; 20 or more.
         min_probability: faces that the detector is less sure of are left out, 0 to 1.
+        finder: finds them on an image; None takes facenet-pytorch's MTCNN, loaded with the first photo.
 
     Raises:
         ValueError: a limit is out of range.
-        ImportError: facenet-pytorch is not installed.
     """
 
     def __init__(
-        self, *, min_face_px: int = MIN_FACE_PX, min_probability: float = MIN_PROBABILITY
+        self, *, min_face_px: int = MIN_FACE_PX, min_probability: float = MIN_PROBABILITY,
+        finder: Finder | None = None,
     ) -> None:
         if min_face_px < LEAST_PX:
             raise ValueError(f"faces of {LEAST_PX} px or more can be found, got {min_face_px}")
         if not 0 <= min_probability <= 1:
             raise ValueError(f"the least probability must be 0 to 1, got {min_probability}")
         self.min_face_px, self.min_probability = min_face_px, min_probability
-        self._networks: dict[int, Any] = {}
+        self._finder = finder
         self._lock = threading.Lock()
 
     def detect(self, image: Image.Image) -> list[Face]:
@@ -89,42 +89,29 @@ class Detector:
 
         Raises:
             DetectionError: the network failed on this photo.
+            ImportError: ONNX Runtime or facenet-pytorch is not installed.
         """
         small, factor = _search_copy(image)
         least = min(self.min_face_px, *small.size)
         if least < LEAST_PX:
             return []
-        boxes, probabilities, points = self._run(np.array(small), least)
+        finder = self._loaded()
+        try:
+            boxes, scores, points = finder(np.asarray(small), least)
+        except (RuntimeError, IndexError, ValueError) as err:
+            raise DetectionError(f"the face detector failed on this photo ({type(err).__name__})") from err
         faces = [
-            Face(_inside(box, small.size), place, float(probability)).scaled(factor)
-            for box, place, probability in zip(boxes, points, probabilities, strict=True)
+            Face(_inside(box, small.size), place.astype(np.float64), float(probability)).scaled(factor)
+            for box, place, probability in zip(boxes, points, scores, strict=True)
             if probability >= self.min_probability and _usable(box, place, small.size)
         ]
         return sorted(faces, key=lambda face: (-face.size_px, face.box))
 
-    def _run(self, pixels: NDArray[np.uint8], least: int) -> Any:
-        try:
-            # planes of colour one behind the other: shrinking them is faster than shrinking pixels
-            planes = torch.from_numpy(pixels).permute(2, 0, 1).contiguous().permute(1, 2, 0)
-            boxes, probabilities, points = self._network(least).detect(planes, landmarks=True)
-        except (RuntimeError, IndexError, ValueError) as err:
-            raise DetectionError(f"the face detector failed on this photo ({type(err).__name__})") from err
-        if boxes is None:
-            return [], [], []
-        return tuple(np.asarray(item, dtype=np.float64) for item in (boxes, probabilities, points))
-
-    def _network(self, least: int) -> Any:
-        """The cascade for a least face size; its weights come with the package."""
+    def _loaded(self) -> Finder:
+        """The finder; one thread loads it."""
         with self._lock:
-            if least not in self._networks:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    from facenet_pytorch import MTCNN
-
-                    network = MTCNN(min_face_size=least, keep_all=True, device=torch.device("cpu"))
-                # its max pooling is ten times as fast in this layout
-                self._networks[least] = network.eval().to(memory_format=torch.channels_last)
-            return self._networks[least]
+            self._finder = self._finder or Cascade(cascade_networks())
+            return self._finder
 
 
 def _search_copy(image: Image.Image) -> tuple[Image.Image, float]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, TypeVar, get_args
 
-import torch
 from PIL import Image
 
 from apps.faces import NO_FACE
@@ -124,7 +123,7 @@ def in_order(work: Callable[[T], U], items: Iterable[T], workers: int) -> Iterat
 
     Only twice as many results as threads are ever kept ahead, so memory stays bounded.
     """
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         rest = iter(items)
         waiting: list[Future[U]] = [pool.submit(work, item) for item in islice(rest, 2 * workers)]
         try:

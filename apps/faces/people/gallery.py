@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from apps.engine.core.files import write_whole
 from apps.faces.extraction.embedder import ModelInfo, Vectors
 from apps.faces.extraction.table import About, read_about, read_batches
+
+Rows = NDArray[np.int64]
 
 SOURCE = b"mobilenet_apps_source"
 COLUMNS = ("path", "face", "name", "box", "vector")
@@ -126,44 +126,41 @@ class Gallery:
         if not np.isfinite(queries).all():
             raise ValueError("a query holds numbers that are not finite; embed its photo again")
         top = min(top, len(self))
-        asked = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
+        asked = np.ascontiguousarray(queries, dtype=np.float32)
         at_once = max(1, min(QUERIES_AT_ONCE, GATHERED // (top * GROUP * dim)))
-        parts = [self._search_some(some, top) for some in torch.split(asked, at_once)]
+        parts = [self._search_some(asked[n : n + at_once], top) for n in range(0, len(asked), at_once)]
         if not parts:
             return np.zeros((0, top), np.float32), np.zeros((0, top), np.int64)
-        return (np.concatenate([values.numpy() for values, _ in parts]),
-                np.concatenate([rows.numpy() for _, rows in parts]))
+        return np.concatenate([values for values, _ in parts]), np.concatenate([rows for _, rows in parts])
 
-    @torch.inference_mode()
-    def _search_some(self, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    def _search_some(self, queries: Vectors, top: int) -> tuple[Vectors, Rows]:
         """The best groups by their maxima, then the best rows in these groups."""
-        turned = queries.T.contiguous()
-        best, groups = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
+        turned = np.ascontiguousarray(queries.T)
+        best, groups = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
         for first, batch in zip(self.first_groups, self.batches, strict=True):
-            maxima = group_maxima(_tensor(batch), turned).T
-            numbers = torch.arange(maxima.shape[1]).expand_as(maxima) + first
-            best, groups = torch.cat([best, maxima], dim=1), torch.cat([groups, numbers], dim=1)
-            best, kept = best.topk(min(top, best.shape[1]), dim=1)
-            groups = groups.gather(1, kept)
+            maxima = group_maxima(_vectors(batch), turned).T
+            numbers = np.broadcast_to(np.arange(maxima.shape[1]) + first, maxima.shape)
+            best, groups = np.concatenate([best, maxima], axis=1), np.concatenate([groups, numbers], axis=1)
+            best, kept = _topk(best, min(top, best.shape[1]))
+            groups = np.take_along_axis(groups, kept, axis=1)
         values, rows = self._open_groups(queries, groups)
-        values, kept = values.topk(top, dim=1)
-        return values, rows.gather(1, kept)
+        values, kept = _topk(values, top)
+        return values, np.take_along_axis(rows, kept, axis=1)
 
-    def _open_groups(self, queries: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    def _open_groups(self, queries: Vectors, groups: Rows) -> tuple[Vectors, Rows]:
         """Similarities and rows of all members of each query's groups: both (Q, groups x GROUP)."""
-        asked = torch.arange(len(queries)).repeat_interleave(groups.shape[1])
-        flat = groups.flatten()
-        values = torch.full((len(flat), GROUP), -torch.inf)
-        rows = torch.zeros((len(flat), GROUP), dtype=torch.int64)
+        asked, flat = np.arange(len(queries)).repeat(groups.shape[1]), groups.ravel()
+        values = np.full((len(flat), GROUP), -np.inf, np.float32)
+        rows = np.zeros((len(flat), GROUP), np.int64)
         for first, start, batch in zip(self.first_groups, self.starts[:-1], self.batches, strict=True):
-            vectors = _tensor(batch)
-            here = ((flat >= first) & (flat < first + -(-len(vectors) // GROUP))).nonzero().squeeze(1)
-            inside = (flat[here] - first).unsqueeze(1) * GROUP + torch.arange(GROUP)
-            result = vectors[inside.clamp(max=len(vectors) - 1)]
-            products = torch.bmm(result, queries[asked[here]].unsqueeze(2)).squeeze(2)
-            values[here] = products.masked_fill(inside >= len(vectors), -torch.inf)
+            vectors = _vectors(batch)
+            here = np.flatnonzero((flat >= first) & (flat < first + -(-len(vectors) // GROUP)))
+            inside = (flat[here] - first)[:, None] * GROUP + np.arange(GROUP)
+            members = vectors[inside.clip(max=len(vectors) - 1)]
+            products = (members @ queries[asked[here], :, None])[:, :, 0]
+            values[here] = np.where(inside < len(vectors), products, -np.inf)
             rows[here] = inside + int(start)
-        return values.view(len(queries), -1), rows.view(len(queries), -1)
+        return values.reshape(len(queries), -1), rows.reshape(len(queries), -1)
 
     def vectors(self, rows: Any) -> Vectors:
         """The vectors of some rows, copied: (len(rows), D)."""
@@ -171,7 +168,7 @@ class Gallery:
         for start, end, batch in zip(self.starts[:-1], self.starts[1:], self.batches, strict=True):
             here = (rows >= start) & (rows < end)
             if here.any():
-                result[here] = _tensor(batch)[torch.from_numpy(rows[here] - start)].numpy()
+                result[here] = _vectors(batch)[rows[here] - start]
         return result
 
     def rows(self, rows: Any) -> list[Match]:
@@ -189,7 +186,7 @@ class Gallery:
         return Match(item["path"], item["face"], item["name"], tuple(item["box"]), similarity)
 
 
-def group_maxima(vectors: Tensor, turned: Tensor) -> Tensor:
+def group_maxima(vectors: Vectors, turned: Vectors) -> Vectors:
     """The largest product of each query in each group of rows.
 
     The k best rows lie in at most k groups, and these are among the k groups with the best maxima: so all
@@ -202,27 +199,32 @@ def group_maxima(vectors: Tensor, turned: Tensor) -> Tensor:
     """
     queries = turned.shape[1]
     step = max(PRODUCTS // max(queries, 1) // GROUP, 32) * GROUP
-    maxima = torch.empty(-(-len(vectors) // GROUP), queries)
-    room = torch.empty(min(step, len(vectors)), queries)
+    maxima = np.empty((-(-len(vectors) // GROUP), queries), np.float32)
+    room = np.empty((min(step, len(vectors)), queries), np.float32)
     for first in range(0, len(vectors), step):
         some = vectors[first : first + step]
-        products = torch.mm(some, turned, out=room[: len(some)])
+        products = np.matmul(some, turned, out=room[: len(some)])
         whole, group = len(products) // GROUP, first // GROUP
-        torch.amax(
-            products[: whole * GROUP].view(whole, GROUP, queries), dim=1, out=maxima[group : group + whole]
-        )
+        grouped = products[: whole * GROUP].reshape(whole, GROUP, queries)
+        np.max(grouped, axis=1, out=maxima[group : group + whole])
         if whole * GROUP < len(products):
-            maxima[group + whole] = products[whole * GROUP :].amax(dim=0)
+            maxima[group + whole] = products[whole * GROUP :].max(axis=0)
     return maxima
 
 
-def _tensor(batch: Any) -> Tensor:
+def _topk(values: Vectors, top: int) -> tuple[Vectors, Rows]:
+    """The largest values of each row, largest first, and their places; of equal ones the first is first."""
+    kept = np.sort(np.argpartition(values, -top, axis=1)[:, -top:], axis=1)
+    order = np.argsort(-np.take_along_axis(values, kept, axis=1), axis=1, kind="stable")
+    kept = np.take_along_axis(kept, order, axis=1)
+    return np.take_along_axis(values, kept, axis=1), kept
+
+
+def _vectors(batch: Any) -> Vectors:
     """The vectors of a record batch where they lie; nothing is copied."""
     column = batch.column("vector")
-    flat = column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), -1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the mapping is read-only, and nobody writes
-        return torch.from_numpy(flat)
+    flat: Vectors = column.flatten().to_numpy(zero_copy_only=True)
+    return flat.reshape(len(column), -1)
 
 
 def _source(table: Path) -> str:

@@ -9,8 +9,9 @@ from typing import Any, TextIO
 
 from apps.engine.core.console import Console
 from apps.faces.extraction.embed_faces import Order, embed_faces
-from apps.faces.extraction.embedder import Align, FaceModel, Vectors, load_face_model
+from apps.faces.extraction.embedder import Align, FaceModel, Vectors
 from apps.faces.extraction.extractor import Extraction, FaceExtractor
+from apps.faces.extraction.loading import load_face_model
 from apps.faces.extraction.sources import Source
 from apps.faces.extraction.table import read_about
 from apps.faces.people.gallery import Gallery, Match

@@ -13,7 +13,9 @@ import numpy as np
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
-from apps.faces.extraction.embedder import Align, FaceModel, Vectors, load_face_model
+from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
+from apps.faces.extraction.embedder import Align, Vectors
+from apps.faces.extraction.torch_embedder import TorchFaceModel, load_torch_face_model
 from apps.faces.verification.intervals import tar_intervals
 from apps.faces.verification.protocol import (
     FARS,
@@ -76,7 +78,7 @@ def evaluate_faces(
         console.warn(note)
     threads, evaluated = workers or os.cpu_count() or 1, list[VerificationResult]()
     for run, spec in [*((run, None) for run in checkpoints), *((None, spec) for spec in weights)]:
-        model = load_face_model(weights=spec, checkpoint=run)
+        model = load_torch_face_model(weights=spec, checkpoint=run)
         console.say(f"{run or model.info.name} on {len(trial.names)} photos, {len(trial.first)} pairs")
         if run is not None:
             warn_of_learned(run, data, folds, console)
@@ -89,7 +91,7 @@ def evaluate_faces(
     if report is not None:
         from apps.faces.verification.report import write_report
 
-        write_report(report, evaluated, data)
+        try_report(lambda: write_report(report, evaluated, data), console, METRICS_COMPLETE)
     if keep_thresholds:  # last: a model that is refused leaves every run as it was
         for run, figures in zip(checkpoints, evaluated, strict=False):
             write_thresholds(run, align, figures.points, _source(figures, data, folds))
@@ -160,7 +162,7 @@ def evaluate_model(
     return VerificationResult(name, left, vectors, pairs, points, result, intervals, cost, skipped)
 
 
-def cost_of(model: FaceModel) -> dict[str, int]:
+def cost_of(model: TorchFaceModel) -> dict[str, int]:
     """Mult-adds and parameters of a network at its resolution."""
     from backbone.complexity import cost
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from apps.engine.reporting import plots
 from apps.engine.reporting.html import percent
+from apps.engine.reporting.labels import label
 from apps.engine.reporting.page import write_page
 from apps.faces.verification.protocol import BINS, Floats, far_name, histograms, histograms_of
 from apps.faces.verification.results import VerificationResult
@@ -99,7 +100,7 @@ def _roc(
         keep = false > 0
         colour = (theme.first, theme.second)[number % 2]
         axes.plot(false[keep], true[keep], CURVES[number // 2 % len(CURVES)], color=colour, linewidth=2,
-                  label=plots.label(item.name))
+                  label=label(item.name))
     axes.set(xscale="log", xlim=(None, 1), ylim=(0, 1.02), xlabel="rate of false accepts",
              ylabel="rate of true accepts")
     plots.dress(axes, theme, legend="lower right")
@@ -119,6 +120,6 @@ def _scores(
             share = values.reshape(BARS, BINS // BARS).sum(axis=1) / max(1, values.sum())
             axes.bar(middle, share, width=2 / BARS, color=colour, alpha=0.6, label=name)
         axes.set_ylabel("share of pairs")
-        plots.dress(axes, theme, title=plots.label(result.name), legend="best")
+        plots.dress(axes, theme, title=label(result.name), legend="best")
     axes.set_xlabel("cosine")
     return figure

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import write_json
-from apps.engine.core.run_dir import CONFIG
+from apps.engine.core.run_values import CONFIG
 from apps.faces.extraction.embedder import Align, ModelInfo
 from apps.faces.verification.protocol import Operating, far_name
 

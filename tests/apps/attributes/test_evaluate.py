@@ -15,7 +15,7 @@ from apps.attributes.names import Layout, weights_of
 from apps.attributes.task import AttributesSettings
 from apps.attributes.teachers import load_oracle
 from datasets.faces.attribute_tables import photos_of_table, read_attribute_table
-from datasets.faces.attributes import AttributeDataset
+from datasets.multilabel import MultiLabelDataset
 
 PEOPLE = 16
 
@@ -112,7 +112,7 @@ def test_a_blank_person_is_nobody_in_particular(folder, tmp_path):
         lambda n, image: f"{image},{_red(n)},{'Ann' if n < 8 else ''}",
     )
     read = read_attribute_table(table)
-    photos: AttributeDataset = photos_of_table(folder, read, table)
+    photos: MultiLabelDataset = photos_of_table(folder, read, table)
     assert photos.people is not None
     assert len(set(photos.people)) == 1 + PEOPLE - 4
     assert any("does not say who is on 24 photos" in note for note in photos.notes)

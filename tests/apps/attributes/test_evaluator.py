@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
-from apps.attributes.evaluator import (
-    AttributeEvaluation,
-    average_precision,
-    balanced_accuracy,
-    best_threshold,
-)
+from apps.attributes.evaluator import AttributeEvaluation
+from apps.engine.evaluation.binary import balanced_accuracy
 
 
 def _judged(probabilities, labels, **more) -> AttributeEvaluation:
@@ -19,19 +14,6 @@ def _judged(probabilities, labels, **more) -> AttributeEvaluation:
     names = tuple("abcdef"[: values.shape[1]])
     paths = more.pop("paths", [f"p{n // 2}/{n}.jpg" for n in range(len(values))])
     return AttributeEvaluation(values, truth, names, tuple(paths), **more)
-
-
-@pytest.mark.parametrize("levels", [2, 5, 1000])
-def test_average_precision_is_that_of_scikit_learn_ties_and_weights_included(levels):
-    rng = np.random.default_rng(levels)
-    for _ in range(20):
-        scores = rng.integers(levels, size=60) / levels
-        labels = (rng.random(60) < 0.3).astype(float)
-        weights = rng.integers(4, size=60).astype(float)
-        labels[0], weights[0] = 1, 1
-        assert average_precision(scores, labels) == pytest.approx(average_precision_score(labels, scores))
-        expected = average_precision_score(labels, scores, sample_weight=weights)
-        assert average_precision(scores, labels, weights) == pytest.approx(expected)
 
 
 def test_an_attribute_without_a_positive_is_undefined_and_left_out_of_the_mean():
@@ -47,21 +29,6 @@ def test_unknown_labels_count_in_no_figure():
     blank = _judged([[0.9], [0.8], [0.1], [0.99]], [[1], [0], [0], [np.nan]]).metrics()
     without = _judged([[0.9], [0.8], [0.1]], [[1], [0], [0]]).metrics()
     assert blank == without
-
-
-def test_balanced_accuracy_is_that_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    said, labels = rng.random(50) < 0.4, (rng.random(50) < 0.2).astype(float)
-    assert balanced_accuracy(said, labels) == pytest.approx(balanced_accuracy_score(labels, said))
-
-
-def test_the_best_threshold_beats_all_others_tried_one_by_one():
-    rng = np.random.default_rng(3)
-    scores = rng.integers(20, size=80) / 20
-    labels = (rng.random(80) < scores).astype(float)
-    chosen = balanced_accuracy(scores >= best_threshold(scores, labels), labels)
-    every = [balanced_accuracy(scores >= cut, labels) for cut in np.linspace(-0.01, 1.01, 500)]
-    assert chosen == pytest.approx(max(every))
 
 
 def test_calibration_error_of_one_who_says_80_and_is_right_half_the_time():

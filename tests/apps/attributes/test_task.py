@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 from support import Answer, Cli, same_precision, save_colour
 
 from apps.attributes.data import attribute_split, mixed
@@ -65,6 +66,9 @@ def test_a_run_keeps_names_groups_thresholds_and_figures(run):
     assert config["classes"] == ["Red", "Bright", "age:5"]
     assert set(config["calibration"]["thresholds"]) == {"Red", "Bright"}
     assert {"mean_ap", "ap/Red", "balanced_accuracy/Bright", "ece", "mae/age"} <= set(config["metrics"])
+    heads = {name for name in load_file(run / "model.safetensors") if name.startswith("heads.")}
+    names = ("linear.bias", "linear.weight")
+    assert heads == {f"heads.attributes.{name}" for name in names}, "runs of before must load"
     page = (run / "report.html").read_text()
     assert "Precision and recall" in page
     assert "Worst mistakes" in page

@@ -10,6 +10,7 @@ from apps.classification.report import write_classification_report
 from apps.engine.core.files import write_bytes
 from apps.engine.evaluation.classification import Predictions, reliability
 from apps.engine.reporting import html, plots
+from apps.engine.reporting.labels import label
 
 HOSTILE = (
     "<script>alert(1)</script>", "$\\frac{", 'a" onerror="x', "line\nbreak \udcff 犬", "&amp;",
@@ -235,5 +236,5 @@ def test_titles_and_legends_take_names_that_look_like_mathematics():
 
 
 def test_labels_are_printable_and_short():
-    assert plots.label("a\nb\udcff") == "a\ufffdb\ufffd"
-    assert plots.label("x" * 99) == "x" * 27 + "\u2026"
+    assert label("a\nb\udcff") == "a\ufffdb\ufffd"
+    assert label("x" * 99) == "x" * 27 + "\u2026"

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from faces_support import embed, write_face_weights
+from safetensors.torch import load_file, save_file
 from support import COLOURS, Cli, save_colour
+from torch import Tensor
+from torchvision.io import read_image
+from torchvision.transforms.v2.functional import resize
+
+from apps.engine.core.files import sha256_of
+from apps.engine.core.model import load_run
 
 Files = dict[str, bytes]
 
@@ -90,6 +98,10 @@ REFUSED: dict[str, tuple[int, str]] = {
         1, "export {d}/run --precision int8 --calibrate {colours}/val --validate {d}/nowhere "
         "--out {d}/out/model.onnx"
     ),
+    "export that loses too much": (
+        1, "export {d}/coarse --precision int8 --calibrate {colours}/val --validate {colours} "
+        "--out {d}/out/model.onnx"
+    ),
     "import of no weights": (1, "weights import {d}/out/junk.csv --out {d}/tiny.safetensors"),
     "import of another width": (
         1, "weights import {d}/other.safetensors --width 0.75 --out {d}/tiny.safetensors"
@@ -103,6 +115,38 @@ REFUSED: dict[str, tuple[int, str]] = {
 def files(folder: Path) -> Files:
     """Every file below a folder, hidden ones included, and its bytes."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def with_close_logits(run: Path, colours: Path, out: Path) -> None:
+    """A copy of a run whose logits are right and 1000 all: eight bits hold the 1000 alone, floats all of it.
+
+    The head is that of the nearest mean of the colours. In eight bits every image is of the same class, on
+    any processor: the greatest logit is the greatest number that there is, and the others round to it.
+    """
+    shutil.copytree(run, out)
+    _, model, config = load_run(run)
+    images = [
+        read_image(str(colours / "val" / name / f"{number}.png"))
+        for name in config.classes for number in range(4)
+    ]
+    features: list[Tensor] = []
+    linear = model.heads["dogs"].linear
+    linear.register_forward_pre_hook(lambda _, given: features.append(given[0]))
+    with torch.inference_mode():
+        model.eval()(resize(torch.stack(images), [32, 32], antialias=True))
+    means = features[0].double().unflatten(0, (-1, 4)).mean(1)
+    centred = means - means.mean(0)
+    scale = 1 / torch.cdist(means, means).square().max()  # so that logits differ by half at most
+    bias = -scale * (centred * (means + means.mean(0))).sum(1) / 2
+    state = load_file(out / "model.safetensors")
+    state["heads.dogs.linear.weight"], state["heads.dogs.linear.bias"] = (
+        (scale * centred).float(), (bias + 1000).float()
+    )
+    save_file(state, out / "model.safetensors")
+    described = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(
+        described | {"model_sha256": sha256_of(out / "model.safetensors")}
+    ))
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +169,7 @@ def outputs(
         (out / name).write_text(f"an older {name}")
     (out / "cells.csv").write_text("token\n47a1\n4791\n")
     shutil.copytree(colour_run, root / "run")
+    with_close_logits(colour_run, colours, root / "coarse")
     (root / "failed").mkdir()
     (root / "failed" / "training.pt").write_bytes(b"of a loss that was not finite")
     (root / "failed" / "progress.json").write_text(json.dumps({"state": "failed", "epoch": 0}))
@@ -147,6 +192,19 @@ def test_a_refused_command_changes_no_file(name: str, cli: Cli, outputs: Path, c
     assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
 
 
+def test_eight_bits_lose_what_they_are_refused_for(cli: Cli, outputs: Path, colours: Path) -> None:
+    """The case above is refused for its loss, and for nothing else."""
+    arguments = (
+        "export", outputs / "coarse", "--precision", "int8", "--calibrate", colours / "val",
+        "--validate", colours,
+    )
+    refused = cli(*arguments, "--out", outputs / "out" / "model.onnx")
+    assert "more than --max-drop 0.03; nothing was written" in refused.last_error
+    written = cli(*arguments, "--max-drop", 1, "--out", outputs.parent / "written" / "model.onnx")
+    assert written.code == 0, written.err
+    assert written.lines[0]["drop"]["dogs/top1"] > 0.03
+
+
 def test_a_refused_photo_keeps_its_faces_where_others_are_enrolled(
     cli: Cli, outputs: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +225,9 @@ def test_a_refused_photo_keeps_its_faces_where_others_are_enrolled(
     }
     reasons = (tmp_path / "faces.problems.jsonl").read_text()
     assert "worse.png" in reasons and "broken.png" in reasons
+    save_colour(tmp_path / "other.png", COLOURS["red"])
+    assert cli("enroll", "Eve", tmp_path / "other.png", "--gallery", table).code == 0
+    assert "worse.png" in (tmp_path / "faces.problems.jsonl").read_text(), "of photos not looked at again"
     save_colour(tmp_path / "worse.png", COLOURS["green"])
     embed(cli, outputs / "tiny.safetensors", table, tmp_path)
     names = {Path(row["path"]).name: row["name"] for row in pq.read_table(table).to_pylist()}

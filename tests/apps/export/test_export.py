@@ -16,9 +16,9 @@ import torch
 from support import COLOURS, ROOT, Cli
 
 from apps.engine.core.machine import usable_cores
+from apps.engine.inference.graph.model import Deployed
 from apps.engine.inference.model_file import load_model, openvino_settings, predict
 from apps.export.export import check_drop, export
-from apps.export.graph.model import Deployed
 from backbone import MobileNetV1, Preprocessing
 from heads import Classifier
 

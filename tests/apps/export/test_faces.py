@@ -14,9 +14,11 @@ from page_support import Visit, served, web_page
 from support import Cli
 
 from apps.engine.core.spec import HeadSpec, ModelSpec
-from apps.export.page.detector import OUTPUTS, networks, usage
-from apps.faces.extraction.embedder import load_face_model
+from apps.export.page.write import FINDING
 from apps.faces.extraction.extractor import Extraction, FaceExtractor
+from apps.faces.extraction.loading import load_face_model
+from apps.faces.extraction.mtcnn import OUTPUTS
+from apps.faces.extraction.networks import cascade_networks
 from apps.faces.extraction.sources import find_sources
 from apps.faces.verification.protocol import Operating
 from apps.faces.verification.thresholds import write_thresholds
@@ -38,11 +40,9 @@ def test_faces_are_looked_for_where_every_head_answers_for_faces() -> None:
 
 def test_the_page_searches_as_the_commands_do() -> None:
     """One set of limits: those of ``embed-faces``."""
-    pytest.importorskip("facenet_pytorch")
-    told = usage()
-    assert (told["search_px"], told["min_face_px"], told["min_probability"]) == (1024, 40, 0.9)
-    assert (told["thresholds"], told["factor"]) == ([0.6, 0.7, 0.7], 0.709)
-    assert np.shape(told["template"]) == (5, 2)
+    assert (FINDING["search_px"], FINDING["min_face_px"], FINDING["min_probability"]) == (1024, 40, 0.9)
+    assert (FINDING["thresholds"], FINDING["factor"]) == ((0.6, 0.7, 0.7), 0.709)
+    assert np.shape(FINDING["template"]) == (5, 2)
 
 
 @pytest.mark.slow
@@ -55,7 +55,8 @@ def test_the_networks_answer_as_facenet_pytorchs_do() -> None:
     cascade = MTCNN()
     for name, shape in (("pnet", (1, 3, 33, 58)), ("rnet", (5, 3, 24, 24)), ("onet", (1, 3, 48, 48))):
         x = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        session = onnxruntime.InferenceSession(networks()[f"{name}.onnx"], providers=["CPUExecutionProvider"])
+        file = cascade_networks()[f"{name}.onnx"]
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         got = session.run(OUTPUTS[name], {"x": x.numpy()})
         for one, wanted in zip(got, getattr(cascade, name)(x), strict=True):
             np.testing.assert_allclose(one, wanted, atol=1e-5)

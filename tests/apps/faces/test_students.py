@@ -12,7 +12,7 @@ from faces_support import EACH, FAST, PEOPLE, config_of
 from PIL import Image, ImageOps
 from support import Cli
 
-from apps.faces.extraction.embedder import load_face_model
+from apps.faces.extraction.torch_embedder import load_torch_face_model
 from apps.faces.verification.evaluate import cost_of
 
 
@@ -63,7 +63,7 @@ def test_thresholds_of_no_run_or_of_mirrored_vectors_are_not_kept(
 
 
 def test_mirrored_vectors_are_of_a_face_and_its_mirror_image_and_cost_twice(student: Path) -> None:
-    model = load_face_model(checkpoint=student)
+    model = load_torch_face_model(checkpoint=student)
     face = Image.new("RGB", (32, 32), "red")
     face.paste("blue", (0, 0, 9, 32))
     one, other = model.vectors([face, ImageOps.mirror(face)])
@@ -81,11 +81,12 @@ def test_what_only_taught_is_not_counted_as_the_models(
     out = tmp_path / "run"
     told = ("--data", people, "--teacher", teacher, "--margin-loss", "cosface", *FAST, "--out", out)
     assert cli("finetune", "faces", *told).code == 0
-    assert cost_of(load_face_model(checkpoint=out)) == cost_of(load_face_model(checkpoint=student))
+    counts = [cost_of(load_torch_face_model(checkpoint=run)) for run in (out, student)]
+    assert counts[0] == counts[1]
 
 
 def test_vectors_come_from_the_folded_copy_and_equal_those_of_the_network(student: Path) -> None:
-    model = load_face_model(checkpoint=student)
+    model = load_torch_face_model(checkpoint=student)
     pixels = torch.randint(0, 255, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
     assert model.answer is not model.network
     with torch.inference_mode():

@@ -12,7 +12,7 @@ from faces_support import DIM, EACH, FAST, PEOPLE, config_of, names_of
 from support import Cli
 
 from apps.engine.core.console import Console
-from apps.faces.extraction.embedder import load_face_model
+from apps.faces.extraction.loading import load_face_model
 from apps.faces.task import Faces, FacesSettings, centred
 from apps.faces.teachers import teacher_vectors
 

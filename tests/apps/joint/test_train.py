@@ -312,7 +312,7 @@ def test_learned_weights_settle_at_one_over_twice_the_loss() -> None:
         terms = model.weigh("a", {"loss": torch.tensor(2.0)}) | model.weigh("b", {"loss": torch.tensor(0.1)})
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
-    assert model.told_weights() == pytest.approx({"a": 0.25, "b": 5.0}, rel=1e-2)
+    assert model.current_weights() == pytest.approx({"a": 0.25, "b": 5.0}, rel=1e-2)
     assert joint_model().weigh("a", {"loss": torch.tensor(3.0)})["a/loss"] == 6.0
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from apps.objects.coco_metrics import DetectionEvaluation
+from apps.objects.drawing import FOUND, drawn
 from apps.objects.errors import KINDS, confusion, matched
-from apps.objects.plots import FOUND, drawn
 from apps.objects.report import write_objects_report
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 5, "name": "dog"}]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from support import Cli
+from support import Cli, run_without_torch
 
 from apps.engine.data.transforms import seeded
 from apps.objects.transforms import Augmented, ToSquare
@@ -91,6 +92,29 @@ def test_detect_tells_boxes_in_pixels_of_the_photo_and_draws_them(
         for one in line["objects"]:
             x1, y1, x2, y2 = one["box"]
             assert one["name"] == "red" and 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height
+
+
+def test_objects_are_found_and_drawn_without_torch_and_are_those_of_torch(
+    run: Path, data: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """By the run's own file; PyTorch answers behind the same interface when it is asked."""
+    whole = tmp_path / "whole"
+    shutil.copytree(run, whole)
+    answer = cli("export", run, "--out", whole / "model.onnx")
+    assert answer.code == 0, answer.err
+    how = (data / "val2017", "--checkpoint", whole, "--threshold", 0.02, "--top", 5)
+    lines = run_without_torch("detect", *how, "--draw", tmp_path / "drawn")
+    assert len(list((tmp_path / "drawn").iterdir())) == len(lines) == 3
+    by_torch = cli("detect", *how, "--engine", "torch")
+    assert by_torch.code == 0, by_torch.err
+    for line, wanted in zip(lines, by_torch.lines, strict=True):
+        assert line["path"] == wanted["path"]
+        assert len(line["objects"]) == len(wanted["objects"]) > 0
+        for one, other in zip(line["objects"], wanted["objects"], strict=True):
+            assert one["score"] == pytest.approx(other["score"], abs=2e-4)
+    predicted = run_without_torch("predict", data / "val2017", "--checkpoint", whole)
+    assert [line["path"] for line in predicted] == [line["path"] for line in lines]
+    assert all("objects" in line for line in predicted)
 
 
 def test_detect_refuses_a_class_that_the_model_does_not_know(run: Path, data: Path, cli: Cli) -> None:

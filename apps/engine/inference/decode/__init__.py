@@ -16,10 +16,9 @@ Decoder = Callable[[HeadSpec, Outputs, Sizes, int], list[Prediction]]
 
 DECODERS = {  # strings, as an application's own decoder is imported only where it is needed
     "attributes": "apps.attributes.decode:decode",
-    "boxes": "apps.engine.inference.decode.boxes:decode",
     "cells": "apps.places.decode:decode",
     "classes": "apps.engine.inference.decode.classes:decode",
-    "detections": "apps.engine.inference.decode.boxes:decode_detections",
+    "detections": "apps.engine.inference.decode.boxes:decode",
     "embedding": "apps.engine.inference.decode.embedding:decode",
 }
 

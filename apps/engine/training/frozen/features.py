@@ -19,6 +19,7 @@ from apps.engine.core.distributed import World
 from apps.engine.core.files import write_whole
 from apps.engine.data.collate import taken
 from apps.engine.data.loader import BadImage, Loader
+from apps.engine.evaluation.collecting import CollectingEvaluator
 from apps.engine.training.loop import StepHook, run_model
 from backbone import Backbone, inference_model
 from datasets.image_io import DECODER
@@ -52,7 +53,9 @@ def pooled_features(
     def pool(images: Tensor) -> Tensor:
         return torch.as_tensor(fast(images)[stride]).float().mean(dim=(2, 3))
 
-    features, targets, indices, bad = run_model(pool, loader.epoch(epoch), world=world, on_step=on_step)
+    collected = CollectingEvaluator[Tensor, Any, tuple[Tensor, Any, list[int]]](lambda *parts: parts)
+    bad = run_model(pool, loader.epoch(epoch), collected, world=world, on_step=on_step)
+    features, targets, indices = collected.compute()
     return features.numpy(), targets if isinstance(targets, dict) else targets.numpy(), indices, bad
 
 

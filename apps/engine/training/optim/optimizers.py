@@ -128,7 +128,20 @@ def make_optimizer(
     optimizer: torch.optim.Optimizer = create_optimizer_v2(
         groups, opt=name.lower(), lr=lr, momentum=momentum, **options
     )
+    for part in (optimizer, getattr(optimizer, "_base_optimizer", optimizer)):  # the second of a Lookahead
+        _leave_uncompiled(part)
     return optimizer
+
+
+def _leave_uncompiled(optimizer: torch.optim.Optimizer) -> None:
+    """Let an optimizer compute in PyTorch's own kernels where it has compiled its functions (Kron).
+
+    Compiled, each shape of weight costs seconds and a C++ compiler; which code then runs depends on
+    processor, threads and what was compiled before, and a resumed training need not get the same.
+    """
+    for name, function in list(vars(optimizer).items()):
+        if inspect.isfunction(function):
+            setattr(optimizer, name, inspect.unwrap(function))
 
 
 def check_optimizer(name: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from apps.attributes.evaluator import AttributeEvaluation
 from apps.engine.core.metrics import Metric, MetricTable, UnknownMetricError, joint_table
-from apps.engine.core.registry import APPS, load_app
+from apps.engine.core.registry import TASKS, load_task
 from apps.engine.evaluation.classification import Predictions, classification_metrics
 from apps.faces.evaluator import FaceEvaluation
 from apps.faces.verification.evaluate import beside
@@ -93,12 +93,12 @@ EVALUATIONS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def test_every_application_has_an_evaluation_here() -> None:
-    assert EVALUATIONS.keys() == APPS.keys()
+    assert EVALUATIONS.keys() == TASKS.keys()
 
 
-@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize("name", TASKS)
 def test_every_metric_of_an_evaluation_is_in_the_table_and_inside_its_bounds(name: str) -> None:
-    app, metrics = load_app(name), EVALUATIONS[name]()
+    app, metrics = load_task(name), EVALUATIONS[name]()
     assert len(metrics) >= 4
     for key, value in metrics.items():
         metric = app.metrics[key]
@@ -110,9 +110,9 @@ def test_every_metric_of_an_evaluation_is_in_the_table_and_inside_its_bounds(nam
     assert all(app.metrics.find(key) is not None for key in rows), rows.keys()
 
 
-@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize("name", TASKS)
 def test_what_a_training_is_watched_by_has_a_better_side(name: str) -> None:
-    app = load_app(name)
+    app = load_task(name)
     assert app.primary_metric is app.metrics[app.metrics.primary]
     assert len(app.metrics.monitors) >= 3
     for metric in app.metrics.monitors:
@@ -126,13 +126,13 @@ def test_what_a_training_is_watched_by_has_a_better_side(name: str) -> None:
 
 
 def test_the_metrics_of_the_objects_are_all_twelve_and_every_kind_of_error() -> None:
-    table, metrics = load_app("objects").metrics, objects()
+    table, metrics = load_task("objects").metrics, objects()
     assert {*FIGURES, "ap/cat", "ap/dog/wolf", *(f"errors/{kind}" for kind in KINDS)} == metrics.keys()
     assert [table.higher_is_better(f"errors/{kind}") for kind in KINDS] == [True] + [False] * 6
 
 
 def test_a_real_run_has_no_metric_that_is_not_in_the_table(colour_run: Path) -> None:
-    table = load_app("dogs").metrics
+    table = load_task("dogs").metrics
     for key in json.loads((colour_run / "config.json").read_text())["metrics"]:
         assert isinstance(table.higher_is_better(key), bool)
     rows = [json.loads(line) for line in (colour_run / "metrics.jsonl").read_text().splitlines()]
@@ -165,7 +165,7 @@ def test_a_metric_cannot_be_changed() -> None:
 
 
 def test_the_table_of_several_tasks_is_theirs_and_their_mean() -> None:
-    joint = joint_table({"x": TABLE, "where": load_app("places").metrics})
+    joint = joint_table({"x": TABLE, "where": load_task("places").metrics})
     assert joint.higher_is_better("val/mean")
     assert joint.higher_is_better("x/songs")
     assert joint.higher_is_better("val/where/median_km") is False

@@ -7,11 +7,11 @@ import inspect
 from dataclasses import fields, is_dataclass
 
 import pytest
-from contract_table import EVALUATIONS, TASKS
+from contract_table import EVALUATIONS, TYPED_TASKS
 from support import ROOT
 
 from apps.engine.core.metrics import Metric, MetricTable
-from apps.engine.core.registry import APPS, load_app
+from apps.engine.core.registry import TASKS, load_task
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import Evaluation, Task
 
@@ -26,14 +26,14 @@ REFLECTION = {  # getattr on a module, a dataclass of one's own, a library's obj
 
 
 def test_the_table_that_mypy_checks_has_every_registered_task() -> None:
-    assert TASKS.keys() == APPS.keys() and len(APPS) >= 6
-    for name, task in TASKS.items():
-        assert load_app(name) is task
+    assert TYPED_TASKS.keys() == TASKS.keys() and len(TASKS) >= 6
+    for name, task in TYPED_TASKS.items():
+        assert load_task(name) is task
 
 
-@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize("name", TASKS)
 def test_a_task_has_every_member_of_the_contract_with_its_parameters(name: str) -> None:
-    task = load_app(name)
+    task = load_task(name)
     assert task.name == name
     assert len(MEMBERS) > 20
     for member in MEMBERS - {"settings"}:
@@ -44,9 +44,9 @@ def test_a_task_has_every_member_of_the_contract_with_its_parameters(name: str) 
             assert got == wanted, f"{name}.{member} takes {got}, not {wanted}"
 
 
-@pytest.mark.parametrize("name", APPS)
+@pytest.mark.parametrize("name", TASKS)
 def test_the_class_attributes_of_a_task_are_what_the_contract_says(name: str) -> None:
-    task = load_app(name)
+    task = load_task(name)
     assert issubclass(task.Settings, Settings) and is_dataclass(task.Settings) and fields(task.Settings)
     assert isinstance(task.metrics, MetricTable) and isinstance(task.primary_metric, Metric)
     assert task.predict_options <= {"top", "tta", "crops"}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from apps.engine.data.collate import all_finite, joined, mapped, stacked, taken
 from apps.engine.data.samplers import Batch
+from apps.engine.evaluation.collecting import CollectingEvaluator
 from apps.engine.training.loop import run_model
 
 
@@ -73,7 +74,9 @@ def test_a_model_that_answers_with_boxes_is_run_over_a_split_in_the_order_of_the
         counts = images[:, 0, 0, 0].tolist()
         return {"boxes": [torch.zeros(n, 4) for n in counts], "count": torch.tensor(counts)}
 
-    outputs, targets, indices, _ = run_model(model, batches())
+    collected = CollectingEvaluator[Any, Any, Any](lambda *parts: parts)
+    assert run_model(model, batches(), collected) == []
+    outputs, targets, indices = collected.compute()
     assert indices == [0, 1, 2, 3]
     assert [len(one) for one in outputs["boxes"]] == [0, 1, 2, 3]
     assert outputs["count"].dtype == torch.int64

@@ -10,7 +10,7 @@ from runs_support import MAKERS, make_runs
 from support import COLOURS, Answer, Cli, save_colour
 
 from apps.cli.output import emit
-from apps.engine.core.registry import APPS, load_app
+from apps.engine.core.registry import TASKS, load_task
 
 OPTIONS = {
     "top": ("--top", 2), "tta": ("--tta", "mirror"), "crops": ("--crops",), "tta none": ("--tta", "none"),
@@ -20,7 +20,7 @@ KEYS = {
     "attributes": "attributes", "dogs": "predictions", "faces": "embedding", "imagenet": "predictions",
     "objects": "objects", "places": "cells",
 }
-PAIRS = [(app, option) for app in APPS for option in OPTIONS]
+PAIRS = [(app, option) for app in TASKS for option in OPTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def crops_of(app: str) -> tuple[str, ...]:
     """What makes a run answer for a photo that shows no face."""
-    return ("--crops",) if "crops" in load_app(app).predict_options else ()
+    return ("--crops",) if "crops" in load_task(app).predict_options else ()
 
 
 def one_line(answer: Answer) -> str:
@@ -49,7 +49,7 @@ def one_line(answer: Answer) -> str:
 
 
 def test_every_registered_application_has_a_run_here() -> None:
-    assert set(MAKERS) == set(KEYS) == set(APPS)
+    assert set(MAKERS) == set(KEYS) == set(TASKS)
 
 
 @pytest.mark.parametrize(("app", "option"), PAIRS)
@@ -58,7 +58,7 @@ def test_predict_takes_an_option_or_refuses_it_in_one_line(
 ) -> None:
     asked = ("predict", photo, "--checkpoint", runs[app], *OPTIONS[option])
     answer = cli(*asked, *(() if option == "crops" else crops_of(app)))
-    known = load_app(app).predict_options
+    known = load_task(app).predict_options
     if option in ("top", "tta", "crops") and option not in known:
         assert f"--{option} is not for runs of {app}: " in one_line(answer)
         return
@@ -76,7 +76,7 @@ def test_predict_heads_takes_an_option_or_refuses_it_in_one_line(
     answer = cli("predict", photo, "--heads", runs[app], *OPTIONS[option])
     if option == "crops":
         assert "--crops goes with --checkpoint RUN of attributes or faces" in one_line(answer)
-    elif option in ("top", "tta") and option not in load_app(app).predict_options:
+    elif option in ("top", "tta") and option not in load_task(app).predict_options:
         assert f"--{option} is not for runs of {app}: " in one_line(answer)
     else:
         assert answer.code == 0, answer.err
@@ -93,7 +93,7 @@ def test_several_heads_take_top_if_it_is_of_use_to_one_and_tta_if_it_is_to_all(
     assert "--tta is not for runs of attributes" in one_line(cli(*both, "--tta", "mirror"))
 
 
-@pytest.mark.parametrize("app", APPS)
+@pytest.mark.parametrize("app", TASKS)
 @pytest.mark.parametrize("command", [("detect",), ("locate",), ("embed-faces", "--out", "t.parquet")])
 def test_commands_of_one_application_refuse_the_runs_of_others_in_one_line(
     cli: Cli, runs: dict[str, Path], photo: Path, app: str, command: tuple[str, ...]
@@ -107,7 +107,7 @@ def test_commands_of_one_application_refuse_the_runs_of_others_in_one_line(
         assert f"{runs[app]} is a run of {app!r}, not of {wanted!r}" in one_line(answer)
 
 
-@pytest.mark.parametrize("app", APPS)
+@pytest.mark.parametrize("app", TASKS)
 def test_evaluate_refuses_the_runs_of_other_applications_in_one_line(
     cli: Cli, runs: dict[str, Path], app: str
 ) -> None:
@@ -117,7 +117,7 @@ def test_evaluate_refuses_the_runs_of_other_applications_in_one_line(
     assert f"{runs[other]} is a run of {other!r}, not of {app!r}" in one_line(answer)
 
 
-@pytest.mark.parametrize("app", APPS)
+@pytest.mark.parametrize("app", TASKS)
 def test_bad_photos_among_good_ones_have_a_line_and_the_good_ones_an_answer(
     cli: Cli, runs: dict[str, Path], photo: Path, tmp_path: Path, app: str
 ) -> None:

@@ -26,7 +26,6 @@ from backbone.small_maps import guard_small_maps
 from backbone.timm_backbone import TimmBackbone
 from heads import (
     SSD,
-    Attributes,
     Classifier,
     Embedding,
     FasterRCNN,
@@ -34,6 +33,7 @@ from heads import (
     GeoCells,
     Head,
     MultiHead,
+    MultiLabelClassifier,
 )
 from heads.arcface import AngularMargin
 
@@ -91,7 +91,7 @@ CLASSIFIER = Case(32, lambda c: Classifier(c[max(c)], 5, stride=max(c)), lambda:
 HEADS = {
     "classifier": CLASSIFIER,
     "attributes": Case(
-        33, lambda c: Attributes(c[32], ["hat", "bald"], groups={"age": 3}),
+        33, lambda c: MultiLabelClassifier(c[32], ["hat", "bald"], groups={"age": 3}),
         lambda: torch.tensor([1.0, 0, 0, 1, 0]).repeat(PHOTOS, 1),
     ),
     "cells": Case(32, cells, places),

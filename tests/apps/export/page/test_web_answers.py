@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from support import ROOT
 
+from apps.engine.core.spec import HeadSpec
 from apps.engine.evaluation.calibration import UnknownRule, unknown_flags
+from apps.engine.inference.decode.boxes import decode
 
 SCRIPT = """
 import {{ classes }} from "{page}/answers.js";
@@ -36,3 +39,38 @@ def test_the_page_calls_unknown_what_python_does_and_nothing_without_a_rule(
         ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True
     )
     assert [json.loads(done.stdout)] == unknown_flags(values, np.array([logits]))
+
+
+OBJECTS = """
+import {{ detections }} from "{page}/answers.js";
+const [boxes, scores, labels] = {outputs};
+const outputs = {{
+  b: {{ data: Float32Array.from(boxes) }}, s: {{ data: Float32Array.from(scores) }},
+  l: {{ data: BigInt64Array.from(labels.map(BigInt)) }},
+}};
+console.log(JSON.stringify(detections({head}, outputs, 5, [100, 200]).objects));
+"""
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+def test_the_page_reads_objects_as_python_does(resize: str) -> None:
+    """One within the image, one beyond it, one below the threshold, and a place that only fills up."""
+    if shutil.which("node") is None:
+        pytest.skip("no node here")
+    head = HeadSpec("objects", "objects", "detections", ("b", "s", "l"), ("one", "two"), extra={
+        "size": 50, "resize": resize, "threshold": 0.3,
+    })
+    boxes = np.array([[5, 6.25, 10, 12.5], [40, 40, 60, 70], [1, 1, 9, 9], [0, 0, 0, 0]], np.float32)
+    scores, labels = np.array([0.9, 0.5, 0.2, 0], np.float32), np.array([1, 0, 1, 0])
+    script = OBJECTS.format(
+        page=(ROOT / "web" / "page").as_uri(), head=json.dumps(asdict(head)),
+        outputs=json.dumps([boxes.ravel().tolist(), scores.tolist(), labels.tolist()]),
+    )
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    )
+    (wanted,) = decode(head, [boxes[None], scores[None], labels[None]], [(100, 200)], top=5)
+    for got, one in zip(json.loads(done.stdout), wanted.to_dict()["objects"], strict=True):
+        assert got["name"] == one["name"]
+        assert got["score"] == pytest.approx(one["score"], abs=1e-4)
+        assert got["box"] == pytest.approx(one["box"], abs=0.06)

@@ -14,7 +14,7 @@ STEPS = 60
 
 
 def fit_logistic(head: Any, features: NDArray[np.float32], targets: Any, *, seed: int = 0) -> str:
-    """Fit the last layer of an :class:`heads.multilabel.Attributes` by its own loss; tells how well it went.
+    """Fit the last layer of an :class:`heads.MultiLabelClassifier` by its own loss; tells how well it went.
 
     Args:
         head: whose ``linear`` is written.

@@ -15,7 +15,7 @@ from datasets.base import ImageDataset, Photo
 Values = NDArray[np.float32]
 
 
-class AttributeDataset(ImageDataset):
+class MultiLabelDataset(ImageDataset):
     """Photos, a row of values each.
 
     Args:
@@ -29,7 +29,7 @@ class AttributeDataset(ImageDataset):
         ValueError: the sizes differ, or a name comes twice.
     """
 
-    one_class: ClassVar[bool] = False
+    single_label: ClassVar[bool] = False
 
     def __init__(
         self, paths: Sequence[Path], names: Sequence[str], values: Values, *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,11 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from apps.engine.core.files import sha256_of
 from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
+from apps.engine.core.run_values import MODEL
 from apps.engine.core.spec import RESIZES, HeadSpec, ModelSpec
 from backbone import Backbone, inference_model
-from heads import SSD, Attributes, Classifier, Embedding, FasterRCNN, FasterRCNNPyramid, GeoCells
 
 LIBRARIES = ("torch", "onnx", "onnxruntime")
 Loaded = tuple[Any, Any, RunConfig]
@@ -149,16 +150,17 @@ def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: s
     parts = load_parts(runs, weights)
     heads: dict[str, Any] = {}
     specs: list[HeadSpec] = []
-    for app, model, config in parts:
+    for task, model, config in parts:
         name = free_name(config.app, heads)
         trained = model.heads[config.app]
-        heads[name] = ready(trained)
-        specs.append(describe(name, app, trained, heads[name], config))
+        heads[name] = task.graph_head(trained)
+        specs.append(describe(name, task, trained, heads[name], config))
     _, model, config = parts[0]
     seen = config.backbone.preprocessing
     spec = ModelSpec(
-        config.fingerprint, seen.resolution, seen.crop, layout, precision, _backbone(config), tuple(specs),
-        {library: version(library) for library in LIBRARIES}, resize_of(specs),
+        config.fingerprint, seen.resolution, seen.crop, layout, precision, about_backbone(config),
+        tuple(specs), {library: version(library) for library in LIBRARIES}, resize_of(specs),
+        sha256_of(runs[0] / MODEL) if len(runs) == 1 else "",
     )
     return Plan(Deployed(model.backbone, heads, layout), spec, parts)
 
@@ -193,49 +195,24 @@ class GraphHead(Protocol):
         """What its outputs mean, from what the trained head's mean."""
 
 
-def ready(head: Any) -> Any:
-    """The head as it is exported: with what follows its layers, where its raw output means nothing alone.
-
-    Raises:
-        ValueError: heads of this kind cannot be exported.
-    """
-    if isinstance(head, GeoCells):
-        from apps.export.graph.cells import FinestCells
-
-        return FinestCells(head)
-    if isinstance(head, SSD):
-        from apps.export.graph.boxes import DecodedSSD
-
-        return DecodedSSD(head)
-    if isinstance(head, FasterRCNN | FasterRCNNPyramid):
-        raise ValueError(
-            "objects of --head frcnn300, frcnn600 and frcnn-fpn cannot be exported, those of ssd300 can: "
-            "leave this run out, or finetune objects with --head ssd300"
-        )
-    if not isinstance(head, Classifier | Embedding | Attributes):
-        raise ValueError(f"heads of {type(head).__name__} cannot be exported yet; leave this run out")
-    return head
-
-
-def describe(name: str, app: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
+def describe(name: str, task: Any, head: Any, graph_head: Any, config: RunConfig) -> HeadSpec:
     """What the outputs of a head mean, as it stands in the graph.
 
     Args:
         name: of the head in the model.
-        app: its application.
+        task: its task.
         head: as trained.
-        graph_head: as :func:`ready` made it.
+        graph_head: as :meth:`apps.engine.core.task.Task.graph_head` made it.
         config: of its run.
     """
-    spec: HeadSpec = app.head_spec(head, config)
+    spec: HeadSpec = task.head_spec(head, config)
     if isinstance(graph_head, GraphHead):
         spec = graph_head.describe(spec)
-    parts = spec.outputs if len(spec.outputs) > 1 else ("",)
-    outputs = tuple("/".join(filter(None, (name, part))) for part in parts)
-    return replace(spec, name=name, outputs=outputs)
+    return spec.named(name)
 
 
-def _backbone(config: RunConfig) -> dict[str, Any]:
+def about_backbone(config: RunConfig) -> dict[str, Any]:
+    """What a model says of its backbone, plain types."""
     info = config.backbone.to_dict()
     kept = {key: info[key] for key in ("name", "arch", "source", "licence")}
     return {**kept, "arguments": dict(info["arguments"]), "preprocessing": info["preprocessing"]}

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from datasets.faces.attribute_tables import photos_of_table, read_attribute_table
-from datasets.faces.attributes import AttributeDataset
 from datasets.faces.celeba import celeba, is_celeba
+from datasets.multilabel import MultiLabelDataset
 
 
 def _photo(path: Path, mode: str = "RGB") -> None:
@@ -100,7 +100,7 @@ def test_a_table_of_missing_photos_only_is_an_error(tmp_path):
 
 def test_nobody_is_in_both_splits():
     people = [f"person {n // 3}" for n in range(60)]
-    photos = AttributeDataset([Path(f"{n}.jpg") for n in range(60)], ["A"], np.zeros((60, 1)), people=people)
+    photos = MultiLabelDataset([Path(f"{n}.jpg") for n in range(60)], ["A"], np.zeros((60, 1)), people=people)
     train, val = photos.split_by_people(0.25, seed=1)
     assert len(train) + len(val) == 60
     assert len(val) == 15
@@ -111,7 +111,7 @@ def test_nobody_is_in_both_splits():
 
 def test_values_must_fit_the_photos():
     with pytest.raises(ValueError, match=r"2 attributes need as many values, got an array \(1, 1\)"):
-        AttributeDataset([Path("a.jpg")], ["A", "B"], np.zeros((1, 1)))
+        MultiLabelDataset([Path("a.jpg")], ["A", "B"], np.zeros((1, 1)))
 
 
 def _celeba(root: Path, *, rows: str = "", there: int = 4) -> Path:

@@ -22,19 +22,21 @@ class FinestCells(nn.Module):
         head: as trained.
 
     Shape:
-        returns: (B, cells of the finest partition), rows whose exponentials add up to 1.
+        returns: (B, cells of the finest partition), rows whose exponentials add up to 1; and the
+        offset (B, 2), where the head has one.
     """
 
     def __init__(self, head: Any) -> None:
         super().__init__()
         self.head, self.strides = head.eval(), head.strides
 
-    def forward(self, *maps: Tensor) -> Tensor:
+    def forward(self, *maps: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """As ``GeoCells.log_probabilities``, in single precision."""
-        parts, _ = self.head.split(self.head(*maps))
+        parts, offset = self.head.split(self.head(*maps))
         lines = [self.head.get_buffer(f"ancestors_{number}") for number in range(len(parts))]
         logs = [torch.log_softmax(part, 1)[:, line] for part, line in zip(parts, lines, strict=True)]
-        return torch.log_softmax(torch.stack(logs).sum(dim=0), dim=1)
+        whole = torch.log_softmax(torch.stack(logs).sum(dim=0), dim=1)
+        return whole if offset is None else (whole, offset)
 
     def describe(self, spec: HeadSpec) -> HeadSpec:
         """With where the cells are, for readers that have no gazetteer."""

@@ -1,0 +1,116 @@
+"""The parts of the contract of a task that most tasks leave as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
+
+from apps.engine.core.metrics import Metric, Metrics, MetricTable, logged
+from apps.engine.core.task import FilePredictor, H, Losses, ReportInputs, S, Subject
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from apps.engine.core.console import Console
+    from apps.engine.core.run_dir import Calibration, RunConfig
+    from apps.engine.core.spec import HeadSpec
+    from backbone import Backbone
+    from heads import MultiHead
+
+
+class TaskDefaults(Generic[S, H]):
+    """What a ``Task`` has besides its name, settings, metrics, dataset, head and evaluator.
+
+    Where a method passes what differs from task to task, ``Any`` leaves the type to the task; ``Task`` has
+    them all, and a test holds each registered task against it.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[MetricTable]
+    primary_metric: ClassVar[Metric]
+    has_sample: ClassVar[bool] = False
+    predict_options: ClassVar[frozenset[str]] = frozenset()
+    subject: ClassVar[Subject] = "images"
+    file_predictor: ClassVar[FilePredictor | None] = None
+    fit_head_distills: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """The primary metric is the one that the table says."""
+        super().__init_subclass__(**options)
+        if "metrics" in vars(cls) and "primary_metric" not in vars(cls):
+            cls.primary_metric = cls.metrics.primary_metric
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+    @property
+    def data(self) -> Path:
+        """The folder of its images.
+
+        Raises:
+            ValueError: the settings name none.
+        """
+        if self.settings.data is None:
+            raise ValueError(f"{self.name} has no images to read; give --data DIR")
+        return self.settings.data
+
+    @property
+    def tta(self) -> str:
+        """One view, the image itself."""
+        return "none"
+
+    @property
+    def eval_crop(self) -> float | None:
+        """That of the weights."""
+        return None
+
+    def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
+        """Nothing has to be computed first."""
+
+    def init_head(self, backbone: Backbone, head: H) -> None:
+        """Nothing is taken from the backbone."""
+
+    def fit_head(self, head: H, features: NDArray[np.float32], targets: Any) -> str:
+        """Nothing is fitted; settings with ``fits_head = False`` refuse a training that is no more."""
+        return "the head starts at random"
+
+    def losses(self, head: H, images: Any) -> Losses[Any]:
+        """The head's own."""
+        from apps.engine.training.losses import plain_losses
+
+        return plain_losses(head)
+
+    def postprocess(self, head: H, output: Any) -> Any:
+        """The output as it is."""
+        return output
+
+    def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
+        """One output, of a kind that has the task's name."""
+        from apps.engine.core.spec import HeadSpec
+
+        return HeadSpec.of(self.name, config, ("output",))
+
+    def graph_head(self, head: H) -> Any:
+        """The head itself."""
+        return head
+
+    def calibrate(self, raw: Any) -> tuple[Any, Calibration, Mapping[str, float]]:
+        """Nothing is calibrated."""
+        return raw, {}, {}
+
+    def log_dict(self, metrics: Metrics) -> dict[str, float]:
+        """The metrics by which a training can be watched."""
+        return logged(metrics, self.metrics.monitors)
+
+    def after_fit(self, run: Path, model: MultiHead, config: RunConfig, console: Console) -> dict[str, str]:
+        """Nothing else is learned."""
+        return {}
+
+    def report(self, folder: Path, inputs: ReportInputs[Any]) -> list[Path]:
+        """Metrics with their intervals, learning curves and settings."""
+        from apps.engine.reporting.page import write_metrics_page
+
+        return write_metrics_page(folder, inputs, self.metrics)

@@ -1,0 +1,50 @@
+"""What evaluators take, from the engine that answers for a run: torch reads images and holds results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from apps.engine.core.machine import usable_cores
+from apps.engine.core.spec import HeadSpec
+from apps.engine.inference.loading import load_engine
+from apps.engine.inference.tta import averaged
+
+
+def as_kept(spec: HeadSpec, outputs: Sequence[Any]) -> Any:
+    """A head's outputs as ``postprocess`` keeps them: a tensor, or a table of tensors by their names."""
+    tensors = [torch.from_numpy(np.array(part)) for part in outputs]
+    if spec.kind != "cells" and len(tensors) == 1:
+        return tensors[0]
+    names = spec.outputs if len(tensors) > 1 else ("log_probabilities",)
+    return {name.split("/")[-1]: tensor for name, tensor in zip(names, tensors, strict=True)}
+
+
+def evaluated_by(
+    source: str, *, tta: str | None = None, say: Callable[[str], None], **how: Any
+) -> Callable[[Tensor], Any]:
+    """From a batch of images to what an evaluator takes, by the engine that answers for a run or for weights.
+
+    Args:
+        source: the run, or the name of the weights.
+        tta: views to average; None for those that the run was calibrated with.
+        say: takes a line on what computes.
+        how: see :func:`apps.engine.inference.loading.load_engine`.
+
+    Shape:
+        images: (B, 3, S, S) uint8.
+    """
+    engine = load_engine(source, tta=tta, threads=usable_cores(), **how)
+    if engine.note:
+        say(engine.note)
+    (spec,) = engine.spec.heads
+    kinds = [tta or str(spec.extra.get("tta", "none"))]
+
+    def forward(images: Tensor) -> Any:
+        return as_kept(spec, averaged(engine, images.permute(0, 2, 3, 1).cpu().numpy(), kinds))
+
+    return forward

@@ -1,0 +1,96 @@
+"""The lines of ``predict``: which options make sense, and a JSON object a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from apps.engine.core.registry import load_task
+from apps.engine.core.run_values import run_values
+from apps.engine.core.task import AnyTask
+from apps.engine.inference.predictor import TOP, Predictor
+from datasets.image_io import list_photos
+
+RANKED = ("classes", "cells", "detections")  # answers that are lists, the likeliest first
+WHY_NOT = {
+    "top": "their answers are no list with the likeliest first",
+    "tta": "they answer from one view of a photo",
+    "crops": "they look at whole photos, not at faces",
+}
+
+
+def check_options(
+    apps: Sequence[type[AnyTask]], *, top: int | None, tta: str | None, crops: bool = False
+) -> None:
+    """Refuse what ``predict`` does not understand for runs of these applications.
+
+    ``top`` must be of use to one of them, the others to all.
+
+    Raises:
+        ValueError: an option is given that has no effect, or that no answer could be given with.
+    """
+    given = {"top": top is not None, "tta": tta not in (None, "none"), "crops": crops}
+    for option in (name for name, used in given.items() if used):
+        without = [app.name for app in apps if option not in app.predict_options]
+        if without and (option != "top" or len(without) == len(apps)):
+            names = ", ".join(dict.fromkeys(without))
+            raise ValueError(f"--{option} is not for runs of {names}: {WHY_NOT[option]}; leave it out")
+
+
+def predict(
+    paths: Iterable[Path], source: str, *, is_run: bool, top: int | None = None, crops: bool = False,
+    say: Callable[[str], None] = lambda _: None, **how: Any,
+) -> Iterator[dict[str, Any]]:
+    """The answer for each photo, in the order of the paths.
+
+    Args:
+        paths: photos, and folders that are searched for photos.
+        source: a run, an exported file, or the name of weights with a classifier.
+        is_run: whether it must be a run.
+        top: how many classes, cells or objects a photo; None for 5.
+        crops: for applications that find faces first: the photos are face crops already.
+        say: takes a line of words.
+        how: ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
+
+    Returns:
+        ``{"path", "predictions": [{"name", "probability"}, ...], "unknown"}`` a photo, or what else its head
+        answers, or ``{"path", "error"}`` for one that cannot be read.
+
+    Raises:
+        FileNotFoundError: a path or the source is missing.
+        ValueError: the source is damaged, an option has no effect on it, or the folders hold no photo.
+    """
+    if is_run:
+        run = Path(source)
+        app = load_task(run_values(run, weights=False)["app"])
+        check_options([app], top=top, tta=how.get("tta"), crops=crops)
+        if app.file_predictor is not None:
+            more: dict[str, Any] = {"crops": crops} if "crops" in app.predict_options else {}
+            more |= {name: how[name] for name in ("engine", "device", "precision") if name in how}
+            yield from app.file_predictor(
+                paths, checkpoint=run, top=top or TOP, workers=how.get("threads"), say=say,
+                **{"precision": "auto"} | more,
+            )
+            return
+    predictor = Predictor(source, **how)
+    if predictor.loaded.note:
+        say(predictor.loaded.note)
+    if not is_run:
+        _check_heads(predictor, source, top, how.get("tta"))
+    yield from photo_lines(predictor, list_photos(paths), top or TOP)
+
+
+def _check_heads(predictor: Predictor, source: object, top: int | None, tta: str | None) -> None:
+    """Refuse options that have no effect on the heads of a file or of weights."""
+    kinds = {head.kind for head in predictor.heads}
+    if top is not None and not kinds & set(RANKED):
+        raise ValueError(f"--top is not for {source}: {WHY_NOT['top']}; leave it out")
+    if tta not in (None, "none") and kinds != {"classes"}:
+        raise ValueError(f"--tta is not for {source}: {WHY_NOT['tta']}; leave it out")
+
+
+def photo_lines(predictor: Predictor, photos: Sequence[Path], top: int) -> Iterator[dict[str, Any]]:
+    """``{"path", ...}`` a photo: its answer, or ``{"path", "error"}``."""
+    for path, answer in predictor.stream(photos, top=top):
+        yield {"path": str(path), **answer.to_dict()}

@@ -1,0 +1,24 @@
+"""A report is the last thing that is written: one that fails costs neither the run nor the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apps.engine.core.console import Console
+
+METRICS_COMPLETE = "the metrics are complete"
+
+
+def try_report(write: Callable[[], object], console: Console, otherwise: str) -> None:
+    """Write a report, or say in one line what went wrong.
+
+    Args:
+        write: writes it.
+        console: takes the line.
+        otherwise: what is complete without the report, and how to write it again.
+    """
+    try:
+        write()
+    except Exception as err:
+        reason = " ".join(f"{type(err).__name__}: {err}".split())
+        console.warn(f"the report could not be written ({reason}); {otherwise}")

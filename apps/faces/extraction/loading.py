@@ -1,0 +1,130 @@
+"""The network to embed faces with, from an exported file of a run or of face weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from apps.engine.core.files import sha256_of
+from apps.engine.core.run_values import EXPORTED, MODEL, run_values
+from apps.engine.inference.engines import Engine
+from apps.engine.inference.model_file import load_onnx
+from apps.faces.extraction.embedder import FaceModel, ModelInfo, Vectors, lasting
+from apps.faces.extraction.networks import FORMAT, cached
+
+AT_ONCE = 4  # crops that a file sees: more would only take memory
+MIRROR_VARIABLE = "MOBILENET_WEIGHTS"  # as backbone.weights has it, which imports torch
+
+
+@dataclass(frozen=True)
+class FaceModelFile:
+    """Crops to unit vectors, by an exported model.
+
+    Args:
+        info: what it is.
+        file: of one head, whose output is a vector of any length.
+    """
+
+    info: ModelInfo
+    file: Engine
+
+    def vectors(self, crops: Sequence[Image.Image]) -> Vectors:
+        """(N, D) unit vectors of RGB crops that have the side ``info.resolution``."""
+        parts = [np.zeros((0, self.info.dim), np.float32)]
+        for start in range(0, len(crops), AT_ONCE):
+            pixels = np.stack([np.asarray(crop) for crop in crops[start : start + AT_ONCE]])
+            (made,) = self.file.run(pixels)
+            parts.append(made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12))
+        return np.concatenate(parts)
+
+
+def load_face_model(*, weights: str | None = None, checkpoint: Path | None = None) -> FaceModel:
+    """The network to embed with.
+
+    Weights are exported once, into the user's cache. A run without an exported file is answered by PyTorch.
+
+    Args:
+        weights: face weights, a path or a registered name; their pooled last map is the vector.
+        checkpoint: the folder of a finished run of ``finetune faces``, instead.
+
+    Raises:
+        FileNotFoundError: there are no such weights, or no such run.
+        OSError: the cache cannot be written.
+        ValueError: neither or both are given, or the file is damaged.
+    """
+    if (weights is None) == (checkpoint is None):
+        raise ValueError("give either --weights W or --checkpoint RUN")
+    made = _of_run(checkpoint) if checkpoint is not None else _of_weights(str(weights))
+    if made is not None:
+        return made
+    from apps.faces.extraction.torch_embedder import load_torch_face_model
+
+    return load_torch_face_model(weights=weights, checkpoint=checkpoint)
+
+
+def _of_weights(spec: str) -> FaceModel | None:
+    """By the file that was made of them; None where they are no file on this machine."""
+    path = _weights_file(spec)
+    if path is None:
+        return None
+
+    def make() -> bytes:
+        from apps.faces.extraction.torch_embedder import face_model_file
+
+        return face_model_file(spec)
+
+    # a file that does not say how its network sees is known by its name
+    key = hashlib.sha256(f"{sha256_of(path)} {path.name}".encode()).hexdigest()[:32]
+    exported = cached(f"embed-{FORMAT}-{key}.onnx", make)
+    file = load_onnx(exported, exported)
+    info = ModelInfo(**file.spec.heads[0].extra["model"])
+    return FaceModelFile(replace(info, weights=lasting(spec)), file)
+
+
+def _weights_file(spec: str) -> Path | None:
+    """Where weights are on this machine, without torch; None where that is not told by name and folder."""
+    path, folder = Path(spec), os.environ.get(MIRROR_VARIABLE)
+    if path.is_file():
+        return path
+    if not folder or path.name != spec:
+        return None
+    beside = Path(folder) / f"{spec.removesuffix('.safetensors')}.safetensors"
+    return beside if beside.is_file() else None
+
+
+def _of_run(run: Path) -> FaceModel | None:
+    """By its exported file; None where there is none of these weights."""
+    values = run_values(run, app="faces")
+    path = run / EXPORTED
+    if not path.is_file():
+        return None
+    file = load_onnx(path, path)
+    if file.spec.checkpoint != values["model_sha256"] or len(file.spec.heads) != 1:
+        return None
+    backbone, side = values["backbone"], file.spec.resolution
+    (vector,) = file.run(np.zeros((1, side, side, 3), np.uint8))
+    fingerprint = _run_fingerprint(run / MODEL, backbone["preprocessing"])
+    name, dim = backbone["name"], vector.shape[1]
+    return FaceModelFile(ModelInfo(fingerprint, name, dim, side, checkpoint=lasting(str(run))), file)
+
+
+def _run_fingerprint(weights: Path, preprocessing: dict[str, Any]) -> str:
+    """As that of the network in PyTorch: over its state without the margin's rows, and the preprocessing."""
+    from safetensors import safe_open
+
+    digest = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode())
+    with safe_open(weights, framework="np") as file:
+        names = {f"model.{name}": name for name in file.keys() if ".margin_loss." not in name}  # noqa: SIM118
+        for name, stored in sorted(names.items()):
+            value = file.get_tensor(stored)
+            digest.update(f"{name} {value.shape} torch.{value.dtype}\n".encode())
+            digest.update(value.tobytes())
+    return digest.hexdigest()[:16]

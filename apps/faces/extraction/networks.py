@@ -1,0 +1,91 @@
+"""Networks of faces as ONNX files, written once by torch and kept in the user's cache."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from apps.engine.core.files import exclusive, sha256_of, write_bytes
+from apps.faces.extraction.mtcnn import INPUT, OUTPUTS, SIDES
+
+FORMAT = 1  # raised when the same weights are to be written otherwise
+WAIT_SECONDS = 300.0  # for another process that writes the same file
+
+
+def cached(name: str, make: Callable[[], bytes]) -> Path:
+    """A file of the user's cache; made where it is not there yet, by one process alone.
+
+    Args:
+        name: of the file; says all that the content depends on.
+        make: gives the content.
+
+    Raises:
+        OSError: the cache cannot be written, or another process has been making the file for long.
+    """
+    from platformdirs import user_cache_path
+
+    path = user_cache_path("mobilenet-apps", appauthor=False) / "faces" / name
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    busy = f"another process has been writing {path} for long; wait for it, or stop it"
+    with exclusive(path.with_name(f".{name}.lock"), busy, seconds=WAIT_SECONDS):
+        return path if path.is_file() else write_bytes(path, make())
+
+
+def cascade_networks() -> dict[str, Path]:
+    """``pnet.onnx``, ``rnet.onnx`` and ``onet.onnx`` of facenet-pytorch's MTCNN; torch only writes them once.
+
+    Raises:
+        ImportError: facenet-pytorch is not installed.
+        OSError: the cache cannot be written.
+    """
+    found = find_spec("facenet_pytorch")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("faces are found by facenet-pytorch's networks; pip install facenet-pytorch")
+    weights = Path(found.submodule_search_locations[0]) / "data"
+    marks = {name: sha256_of(weights / f"{name}.pt")[:16] for name in SIDES}
+    return {
+        f"{name}.onnx": cached(f"{name}-{FORMAT}-{mark}.onnx", partial(_exported, name))
+        for name, mark in marks.items()
+    }
+
+
+@cache
+def _cascade() -> Any:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from facenet_pytorch import MTCNN
+
+        return MTCNN(keep_all=True, device=torch.device("cpu")).eval()
+
+
+def _exported(name: str) -> bytes:
+    """One of the three networks."""
+    import torch
+    from torch.export import Dim
+
+    from apps.engine.inference.graph.onnx_file import OPSET, quiet, without_paths
+
+    side, network = SIDES[name], getattr(_cascade(), name)
+    free: dict[int, Any] = {0: Dim("n", min=1, max=1 << 16)}
+    shape = (2, 3, side, side)
+    if name == "pnet":  # runs over whole pictures
+        free = {2: Dim("h", min=side, max=1 << 12), 3: Dim("w", min=side, max=1 << 12)}
+        shape = (1, 3, 5 * side, 6 * side)
+    with quiet():
+        program = torch.onnx.export(
+            network, (torch.zeros(shape),), dynamo=True, dynamic_shapes=(free,), opset_version=OPSET,
+            input_names=[INPUT], output_names=OUTPUTS[name], verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    without_paths(proto)
+    content: bytes = proto.SerializeToString()
+    return content
