@@ -58,8 +58,8 @@ class LeftOutFiles:
             where: what was looked through.
         """
         notes = [f"{path} cannot be read ({reason}): skipped" for path, reason in self.unreadable]
-        if self.folders:
-            notes.append(f"{where}: left out {_counted(self.folders, 'files that are not data', 'in ')}")
+        if +self.folders:
+            notes.append(f"{where}: left out {_counted(+self.folders, 'files that are not data', 'in ')}")
         if self.suffixes:
             notes.append(f"{where}: left out {_counted(self.suffixes, 'files of other kinds')}")
         return notes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support import Cli
+from support import Cli, save_colour
 
 from datasets.classification.folders import ImageFolders
 from datasets.folders import find_images, list_photos, loose_images, subfolders
@@ -178,3 +178,25 @@ def test_a_name_that_is_no_utf8_is_answered_for_and_round_trips(
     assert answer.code == 0, answer.err
     path = json.loads(answer.out)["path"]
     assert path == str(tmp_path / name) and Path(path).is_file() and "predictions" in answer.lines[0]
+
+
+def test_a_training_on_names_that_are_no_utf8_finishes_with_its_report(cli: Cli, tmp_path: Path) -> None:
+    """Names go into hashes of features, tables and pages, all of which are UTF-8."""
+    for split in ("train", "val"):
+        for name, colour in (("red", (200, 30, 30)), (os.fsdecode(b"gr\xfcn"), (30, 200, 30))):
+            for number in range(3):
+                photo_name = os.fsdecode(b"K\xf6ln %d.png" % number)
+                save_colour(tmp_path / split / name / photo_name, colour, seed=number)
+    answer = cli(
+        "finetune", "dogs", "--data", tmp_path, "--resolution", 32, "--epochs", 1, "--batch-size", 4,
+        "--workers", 0, "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert (tmp_path / "run/report.html").is_file()
+    classes = json.loads((tmp_path / "run/config.json").read_text())["classes"]
+    assert classes == [os.fsdecode(b"gr\xfcn"), "red"]
+    answer = cli("evaluate", "dogs", "--checkpoint", tmp_path / "run", "--workers", 0)
+    assert answer.code == 0 and answer.lines[0]["n"] == 6, answer.err
+    answer = cli("predict", tmp_path / "val", "--checkpoint", tmp_path / "run", "--top", 2, "--workers", 0)
+    assert answer.code == 0, answer.err
+    assert {item["name"] for line in answer.lines for item in line["predictions"]} == set(classes)
