@@ -10,6 +10,8 @@ import click
 from apps.cli.options import FOLDER
 from apps.cli.output import DEVICE, ENGINE, PRECISION, emit, refuse_vain
 
+_OF_RUNS = ("precision", "engine", "device")
+
 
 @click.command("attributes")
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune attributes`")
@@ -30,7 +32,7 @@ from apps.cli.output import DEVICE, ENGINE, PRECISION, emit, refuse_vain
 @click.pass_context
 def evaluate_attributes(
     context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
-    split: str | None, precision: str, engine: str, device: str, workers: int | None, data: Path | None, teacher: str | None,
+    split: str | None, workers: int | None, data: Path | None, teacher: str | None,
     **rest: Any,
 ) -> None:
     """Judge attributes of faces: a run, face weights with heads, or any system's probabilities."""
@@ -41,14 +43,15 @@ def evaluate_attributes(
         raise click.UsageError("give one of --checkpoint RUN, --weights W and --predictions F")
     if teacher is not None and checkpoint is None:
         raise click.UsageError("--teacher is for a run: give --checkpoint RUN")
+    how = {name: rest.pop(name) for name in _OF_RUNS}
     if checkpoint is None:
-        refuse_vain(context, ("precision", "engine", "device"), "is for a run: give --checkpoint RUN, or leave it out")
+        refuse_vain(context, _OF_RUNS, "is for a run: give --checkpoint RUN, or leave it out")
     if predictions is not None:
         refuse_vain(context, ("workers",), "is for a model: predictions are judged as is")
     if checkpoint is not None:
         emit(evaluate_run(
             checkpoint, data=data, teacher=teacher, split=split or "val", workers=workers,
-            precision=precision, engine=engine, device=device, console=Console(), **rest,
+            console=Console(), **how, **rest,
         ))
         return
     if data is None:

@@ -186,6 +186,14 @@ def fetch(dataset: str, root: Path, base_url: str | None) -> None:
         emit(get(dataset, root, base_url=base_url, on_progress=update))
 
 
+@cli.command()
+def doctor() -> None:
+    """Print what this machine offers: engines, devices, processor, tools and caches."""
+    from apps.engine.inference.machine_report import machine_report
+
+    emit(machine_report())
+
+
 class _ToStderr(logging.Handler):
     """The lines that the libraries log, on stderr; from one process of a distributed run."""
 

@@ -115,7 +115,9 @@ def _together(
 ) -> dict[str, Any]:
     """One training for all tasks, and the run of each."""
     start = time.perf_counter()
-    setup, joint_task = prepare_joint(tasks, given, out, console, World())
+    setup, joint_task = prepare_joint(
+        tasks, given, out, console, World().on(JointSettings(**given).device)
+    )
     discard_failed(out, resume=resume)
     saved = None
     if resume and (out / run_dir.TRAINING).exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+
+from apps.engine.core.device import choose_device
 
 PATIENCE = timedelta(hours=2)  # one process may fit a probe or read a slow disk while the others wait
 
@@ -26,11 +28,13 @@ class World:
         rank: of this process, 0 to size - 1; the first one writes files and words.
         size: how many processes learn together.
         restarts: how often ``torchrun`` has started them again.
+        asked: the device that is asked for, one of :data:`apps.engine.core.device.DEVICES`.
     """
 
     rank: int = 0
     size: int = 1
     restarts: int = 0
+    asked: str = "auto"
 
     @property
     def is_main(self) -> bool:
@@ -39,10 +43,22 @@ class World:
 
     @property
     def device(self) -> torch.device:
-        """The GPU of this process where there are any, else the processor."""
-        if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        return torch.device("cpu")
+        """What was asked for; else the GPU of this process where there are any, else the processor."""
+        auto = "cuda" if torch.cuda.is_available() else "cpu"  # the others are for those who ask for them
+        name = auto if self.asked == "auto" else choose_device(self.asked)
+        return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name)
+
+    def on(self, device: str) -> World:
+        """The same process with the device that is asked for.
+
+        Raises:
+            ValueError: there is none such, or the processes talk to each other on another one.
+        """
+        world = replace(self, asked=device)
+        wanted = world.device.type  # raises where there is none
+        if self.size > 1 and wanted != self.device.type:
+            raise ValueError(f"--device {device}: several processes train on {self.device.type} here")
+        return world
 
     def all_reduce(self, values: Sequence[float]) -> list[float]:
         """Each of the values summed over the processes, in double precision."""

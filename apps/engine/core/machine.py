@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEEP_MEMORY_VARIABLE = "MOBILENET_APPS_KEEP_MEMORY"
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h
+CPUINFO = Path("/proc/cpuinfo")
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
@@ -64,8 +65,7 @@ def has_bf16_units(cpuinfo: str | None = None) -> bool:
         cpuinfo: text in the form of ``/proc/cpuinfo``; None reads this machine's, if it has one.
     """
     if cpuinfo is None:
-        path = Path("/proc/cpuinfo")
-        cpuinfo = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        cpuinfo = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
     return bool(cpu_flags(cpuinfo) & BF16_FLAGS)
 
 
@@ -107,7 +107,7 @@ def _has_bf16(device: str) -> bool:
 
     if device.startswith("cuda"):
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return has_bf16_units()
+    return device == "cpu" and has_bf16_units()
 
 
 def usable_cores(quota: str | None = None) -> int:

@@ -8,6 +8,8 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from apps.engine.core.device import DEVICES
+
 
 def option(
     default: Any, help_text: str, *, low: float | None = None, high: float | None = None,
@@ -133,6 +135,9 @@ class Settings:
     save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
     tensorboard: bool = option(False, "write TensorBoard's event files beside the run")
     profile: bool = option(False, "measure some steps and write where the time went")
+    device: str = option(
+        "auto", "where it is trained; auto: a GPU where there is one, else the processor", choices=DEVICES
+    )
     export: bool = option(True, "end with model.onnx, from which the run is answered without PyTorch")
     workers: int | None = option(None, "processes that read photos; default: by the number of cores", low=0)
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)

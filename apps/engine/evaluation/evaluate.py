@@ -63,7 +63,8 @@ def evaluate(
     if report is not None:
         writable_folder(report, "--report")
     forward = evaluated_by(
-        str(checkpoint or weights), tta=tta, say=console.say, precision=precision, engine=engine, device=device
+        str(checkpoint or weights), tta=tta, say=console.say, precision=precision, engine=engine,
+        device=device,
     )
     predictions, skipped = evaluate_split(task, forward, config, split, workers, console)
     if report is not None:

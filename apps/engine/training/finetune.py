@@ -22,7 +22,8 @@ from apps.engine.training.frozen.cached_features import fit_head
 from apps.engine.training.setup import TrainSetup, prepare
 
 # What a resumed run may be told anew; of these only epochs changes the weights, and says so.
-CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile", "export"}
+CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile",
+              "export", "device"}
 
 
 def finetune(
@@ -51,10 +52,11 @@ def finetune(
         Stopped: a signal asked for it; what was learned is kept.
     """
     start = time.perf_counter()
-    with joined() as world:
-        console = console if world.is_main else Console(quiet=True)
-        resume = resume or (world.restarts > 0 and bool(run_dir.read_progress(out)))
+    with joined() as processes:
+        console = console if processes.is_main else Console(quiet=True)
+        resume = resume or (processes.restarts > 0 and bool(run_dir.read_progress(out)))
         saved, settings = _beginning(load_task(name).Settings, given, out, resume=resume, console=console)
+        world = processes.on(settings.device)
         claim = only_process(claim_run(out, resume=resume)) if world.is_main else nullcontext()
         with claim:
             setup, task = _prepared(name, settings, out, console, world)

@@ -168,7 +168,7 @@ def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, console: Conso
         raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
     if settings.weights is not None:
         locate_weights(settings.weights)
-    setup, task = prepare(name, settings, writable_folder(out), console, World())
+    setup, task = prepare(name, settings, writable_folder(out), console, World().on(settings.device))
     state = begin(setup, task, None)
     setup.model.train()
     state.train_step.model = state.module

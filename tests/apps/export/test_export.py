@@ -17,7 +17,8 @@ from support import COLOURS, ROOT, Cli
 
 from apps.engine.core.machine import usable_cores
 from apps.engine.inference.graph.model import Deployed
-from apps.engine.inference.model_file import load_model, openvino_settings, predict
+from apps.engine.inference.lines import predict
+from apps.engine.inference.model_file import load_model, openvino_settings
 from apps.export.export import check_drop, export
 from backbone import MobileNetV1, Preprocessing
 from heads import Classifier
@@ -110,8 +111,8 @@ def test_a_photo_that_cannot_be_read_gets_a_line_of_its_own(
 
 
 def test_several_workers_keep_the_order_of_the_paths(model: Path, colours: Path) -> None:
-    alone = list(predict([colours], model=model, workers=1))
-    assert list(predict([colours], model=model, workers=3)) == alone
+    alone = list(predict([colours], str(model), is_run=False, threads=1))
+    assert list(predict([colours], str(model), is_run=False, threads=3)) == alone
     assert [one["path"] for one in alone] == sorted(one["path"] for one in alone)
 
 
@@ -154,7 +155,7 @@ def test_two_heads_on_one_backbone_are_one_model_with_named_outputs(
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)["outputs"] == ["dogs", "dogs_2"]
     photo = next((colours / "val").rglob("*.png"))
-    (line,) = predict([photo], model=out)
+    (line,) = predict([photo], str(out), is_run=False)
     (own,) = answers_of(cli("predict", photo, "--checkpoint", colour_run, "--workers", 0).out)
     for name in ("dogs", "dogs_2"):
         got = {one["name"]: one["probability"] for one in line["answers"][name]["predictions"]}
@@ -258,4 +259,9 @@ def test_predict_takes_one_kind_of_model(cli: Cli, colours: Path, model: Path, c
     answer = cli("predict", colours, "--model", model, "--checkpoint", colour_run)
     assert answer.code == 2
     assert "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE" in answer.err
-    assert cli("predict", colours, "--model", model, "--tta", "mirror").code == 2
+    assert cli("predict", colours, "--model", model, "--tta", "mirror").code == 0
+    answer = cli("predict", colours, "--model", model, "--precision", "bf16")
+    assert (answer.code, answer.last_error) == (
+        1, "error: PyTorch cannot compute an exported file; --precision bf16 is computed by PyTorch"
+    )
+    assert cli("predict", colours, "--model", model.with_suffix(".bin")).code == 2

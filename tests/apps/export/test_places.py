@@ -10,7 +10,7 @@ import pytest
 from page_support import Visit, served, web_page
 from support import COLOURS, Cli
 
-from apps.engine.inference.model_file import predict
+from apps.engine.inference.lines import predict
 
 CITIES = {"red": (48.85, 2.35), "green": (52.52, 13.4), "blue": (41.9, 12.5)}
 
@@ -52,7 +52,7 @@ def test_one_pass_names_and_places_a_photo_as_python_does(
 ) -> None:
     page = web_page(cli, tmp_path / "page", colour_run, places)
     photo = next((colours / "val").rglob("*.png"))
-    (line,) = predict([photo], model=page / "model.onnx")
+    (line,) = predict([photo], str(page / "model.onnx"), is_run=False)
     cells = line["answers"]["places"]["cells"]
     with served(page) as address:
         visit = Visit(browser, address).ready()

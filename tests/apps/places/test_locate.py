@@ -58,6 +58,7 @@ def test_locate_tells_the_position_that_evaluate_judges(
     """The offset is a fixed one: how much a regression on features so few makes of them hangs on rounding."""
     def far(layer: torch.nn.Linear, *_: object) -> None:
         with torch.no_grad():
+            layer.weight.zero_()
             layer.bias.copy_(torch.tensor([0.4, -0.3]))
 
     monkeypatch.setattr("apps.places.task.fit_offset", far)
@@ -76,7 +77,7 @@ def test_locate_tells_the_position_that_evaluate_judges(
     for line in answer.lines:
         assert line["lat"] == pytest.approx(said[line["path"]], abs=1e-6)
     away = [abs(line["lat"] - line["cells"][0]["lat"]) for line in answer.lines]
-    assert max(away) > 1e-4  # not the middle of the cell
+    assert max(away) > 5e-2  # not the middle of the cell
 
 
 def test_columns_that_look_swapped_on_the_map_get_a_warning(cli: Cli, table: Path, tmp_path: Path) -> None:
@@ -119,17 +120,17 @@ def test_the_map_says_what_the_lines_say(
     ids = np.sort(s2.parents(s2.leaf_ids([55.68, 50.94, 50.96], [12.57, 6.96, 6.96]), 13))
     grid = CellPartition(ids, np.ones(3), *s2_shapes.centres_deg(ids), np.full(3, -1))
     logs = np.log(np.where(grid.lat > 53, 0.36, 0.32))
-    config = SimpleNamespace(classes=())
 
     def answers(paths: Any, *_: object, **__: object) -> Iterator[Any]:
-        yield from ((path, logs, None, np.array([0.2, -0.1])) for path in paths)
+        yield from ((path, (logs, np.array([0.2, -0.1]))) for path in paths)
 
-    monkeypatch.setattr(module, "load_run", lambda *_, **__: (None, None, config))
+    engine = SimpleNamespace(note="")
+    monkeypatch.setattr(module, "run_values", lambda *_, **__: {"classes": ()})
+    monkeypatch.setattr(module, "Predictor", lambda *_, **__: SimpleNamespace(loaded=engine))
     monkeypatch.setattr(module, "grids_of", lambda _: [grid])
-    monkeypatch.setattr(module, "load_sequence", lambda *_: None)
     monkeypatch.setattr(module, "_answers", answers)
     drawn: list[Any] = []
-    monkeypatch.setattr(module, "write_map", lambda *given, **_: drawn.append(given))
+    monkeypatch.setattr("apps.places.maps.render.write_map", lambda *given, **_: drawn.append(given))
     asked = module.Asked(album=album, map=tmp_path / "map.html")
     lines = list(module.locate([tmp_path / "in"], tmp_path, asked, Console(quiet=True)))
     (path, _, probabilities, answer), = drawn

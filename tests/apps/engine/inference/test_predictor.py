@@ -97,9 +97,9 @@ def test_a_predictor_answers_in_another_process(file: Path, colours: Path) -> No
 def test_what_cannot_be_loaded_is_refused_in_one_line(run: Path, file: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.onnx"):
         apps.load(tmp_path / "nothing.onnx")
-    with pytest.raises(ValueError, match=r"is a file for onnxruntime, not for openvino"):
-        apps.load(file, engine="openvino")
-    with pytest.raises(ValueError, match=r"holds no file for onnxruntime: run `python cli.py export"):
+    with pytest.raises(ValueError, match=r"is a file for openvino, not for onnxruntime"):
+        apps.load(file.with_suffix(".xml"), engine="onnxruntime")
+    with pytest.raises(ValueError, match=r"holds no model\.onnx, which `export` writes"):
         apps.load(run, engine="onnxruntime")
     with pytest.raises(ValueError, match=r"engine must be one of auto, onnxruntime, openvino, torch"):
         apps.load(file, engine="tensorrt")
