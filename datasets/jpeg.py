@@ -15,6 +15,7 @@ from PIL import Image
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
+END = b"\xff\xd9"
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)  # orientations of which height and width change places
 UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
@@ -77,6 +78,21 @@ def jpeg_pixels(data: bytes, min_side: int | None, box: Box | None, max_pixels: 
         pixels = pixels[y1:y2, x1:x2]
     turn = UPRIGHT.get(_orientation(data)) if any(word in data for word in _MAY_TURN) else None
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))
+
+
+def with_end(data: bytes, max_pixels: int) -> bytes | None:
+    """A JPEG that lacks nothing but its end mark, with it; None where pixels are missing, too.
+
+    Cameras' cards and broken transfers leave such files: the mark is two bytes, and decoders ask for it.
+
+    Args:
+        data: of any file.
+        max_pixels: larger ones are not decoded.
+    """
+    mended = data.rstrip(b"\0") + END
+    if data[:2] != b"\xff\xd8" or data.endswith(END) or jpeg_pixels(mended, None, None, max_pixels) is None:
+        return None
+    return mended
 
 
 def clip_box(box: Box | None, size: tuple[int, int]) -> Box | None:

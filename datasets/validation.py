@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-LARGEST_PX = 1e7  # of any coordinate: far above any image, far below what sums and products can hold
+from datasets.tables import decoded
+
+LARGEST_PX = 1e7  # of any coordinate: far above any photo, far below what sums and products can hold
 LARGEST_ID = 2**53
 
 
@@ -18,22 +20,20 @@ def read_json(path: Path) -> Any:
     Raises:
         ValueError: it is no JSON, for example cut off.
     """
+    text_of = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text_of)
     except (ValueError, RecursionError) as err:
         raise ValueError(f"{path} is no whole JSON file ({err}); fetch or write it again") from err
 
 
 def read_text(path: Path) -> str:
-    """What a text file holds.
+    """What a text file in UTF-8, with or without a byte order mark, or in UTF-16 with one, holds.
 
     Raises:
-        ValueError: it is no text in UTF-8.
+        ValueError: it is no such text.
     """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise ValueError(f"{path} is no text in UTF-8 ({err.reason}); fetch or write it again") from err
+    return decoded(path.read_bytes(), path).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def entries(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:

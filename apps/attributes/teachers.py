@@ -199,7 +199,7 @@ def teacher_columns(
     digest = hashlib.sha256(repr((str(Path(spec.removeprefix(FACE_NETWORK)).absolute()), layout)).encode())
     for path in (*_files(spec), *paths):
         status = path.stat() if path.exists() else None
-        digest.update(f"{path} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
+        digest.update(f"{str(path)!a} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
     kept = folder / f"{digest.hexdigest()[:24]}.npy"
     if kept.is_file():
         result: NDArray[np.float32] = np.load(kept, allow_pickle=False)

@@ -204,9 +204,10 @@ class _ToStderr(logging.Handler):
 
 
 def _hear_libraries() -> None:
-    heard = logging.getLogger("backbone")
-    if not any(isinstance(handler, _ToStderr) for handler in heard.handlers):
-        heard.addHandler(_ToStderr())
+    for library in ("backbone", "datasets"):
+        heard = logging.getLogger(library)
+        if not any(isinstance(handler, _ToStderr) for handler in heard.handlers):
+            heard.addHandler(_ToStderr())
 
 
 def main(arguments: list[str] | None = None) -> int:

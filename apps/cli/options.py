@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 import types
 from collections.abc import Sequence
@@ -108,11 +109,17 @@ def read_config_file(path: Path, known: Sequence[click.Option]) -> dict[str, Any
     Raises:
         click.BadParameter: the file is missing, is not TOML, or has a key or a value that is no option's.
     """
+    from datasets.validation import read_text
+
+    text = ""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path)
+        values = tomllib.loads(text)
     except OSError as err:
         raise click.BadParameter(f"{path}: {err.strerror}") from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+    except tomllib.TOMLDecodeError as err:
+        raise click.BadParameter(f"{path} is not TOML: {err}{_backslashes(text)}") from err
+    except ValueError as err:
         raise click.BadParameter(f"{path} is not TOML: {err}") from err
     values = {key.replace("-", "_"): value for key, value in values.items()}
     options = {str(item.name): item for item in known}
@@ -121,8 +128,18 @@ def read_config_file(path: Path, known: Sequence[click.Option]) -> dict[str, Any
         known_keys = ", ".join(sorted(options))
         raise click.BadParameter(f"{path}: unknown keys {', '.join(strange)}; known: {known_keys}")
     for key, value in values.items():
+        if isinstance(value, str) and not value.isprintable():
+            raise click.BadParameter(f"{path}: {key} is {value!r}{_backslashes(text) or ', no plain text'}")
         wanted = WANTED.get(options[key].type.name, (str,))
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             kinds = " or ".join(kind.__name__ for kind in wanted)
             raise click.BadParameter(f"{path}: {key} must be {kinds}, got {value!r}")
     return values
+
+
+def _backslashes(text: str) -> str:
+    """How to write a Windows path, where a text in quotation marks has a backslash in it."""
+    match = re.search(r'^\s*([\w-]+)\s*=\s*"([^"\n]*\\[^"\n]*)"', text, re.MULTILINE)
+    if match is None:
+        return ""
+    return f"; in \"...\" a backslash begins a sign such as \\t: write {match[1]} = '{match[2]}'"

@@ -19,7 +19,7 @@ from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
-from apps.objects.layouts import read_boxes
+from apps.objects.layouts import read_split
 from apps.objects.report import write_objects_report
 from datasets.detection.base import DetectionDataset, a_file, turned, turned_back
 from datasets.image_io import BadImageError, image_size
@@ -81,10 +81,12 @@ def evaluate_predictions(
         ValueError: the file is cut off, no result file, or of other images.
     """
     a_file(path, "a COCO result file")
-    every = DetectionDataset(read_boxes(data, split))
+    every = DetectionDataset(read_split(data, split))
+    for note in every.notes:
+        console.warn(note)
     photos, damaged = without_damaged(every, console)
     truth = truth_of(photos)
-    results = check_results(read_json(path), truth_of(every), str(path))
+    results = check_results(_of_photos(read_json(path), every, console), truth_of(every), str(path))
     results = as_photos_are_shown([result for result in results if result["image_id"] not in damaged], photos)
     for note in doubts(results, truth):
         console.warn(note)
@@ -95,7 +97,21 @@ def evaluate_predictions(
         try_report(lambda: write_objects_report(
             report, title, evaluation, {"results": str(path)}
         ), console, METRICS_COMPLETE)
-    return answer(evaluation) | {"skipped": len(damaged)}
+    return answer(evaluation) | {"skipped": len(damaged) + len(every.missing)}
+
+
+def _of_photos(results: Any, photos: DetectionDataset, console: Console) -> Any:
+    """Results without those for photos that are annotated and missing."""
+    if not photos.missing or not isinstance(results, list):
+        return results
+    kept = [
+        result for result in results
+        if not (isinstance(result, dict) and isinstance(number := result.get("image_id"), int)
+                and number in photos.missing)
+    ]
+    if len(kept) < len(results):
+        console.warn(f"{len(results) - len(kept)} results are for photos that are missing: left out")
+    return kept
 
 
 def without_damaged(photos: DetectionDataset, console: Console) -> tuple[DetectionDataset, set[int]]:

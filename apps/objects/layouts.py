@@ -1,28 +1,58 @@
-"""Which of the known layouts a folder of boxes has."""
+"""Which of the known layouts a folder of boxes has, and its splits."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from datasets.detection.base import Found
-from datasets.detection.boxes_csv import is_boxes_csv, read_boxes_csv
-from datasets.detection.coco import is_coco, read_coco
-from datasets.detection.voc import is_voc, read_voc
-from datasets.detection.yolo import is_yolo, read_yolo
+from datasets.detection.boxes_csv import csv_splits, read_boxes_csv
+from datasets.detection.coco import coco_splits, read_coco
+from datasets.detection.imagefolder import imagefolder_splits, read_imagefolder
+from datasets.detection.splits import draw_val
+from datasets.detection.voc import read_voc, voc_splits
+from datasets.detection.yolo import read_yolo, yolo_splits
 
-LAYOUTS = ((is_coco, read_coco), (is_voc, read_voc), (is_yolo, read_yolo), (is_boxes_csv, read_boxes_csv))
+Splits = Callable[[Path], set[str]]
+Read = Callable[[Path, str], Found]
+LAYOUTS: tuple[tuple[Splits, Read], ...] = (
+    (coco_splits, read_coco), (voc_splits, read_voc), (yolo_splits, read_yolo), (csv_splits, read_boxes_csv),
+    (imagefolder_splits, read_imagefolder),
+)
 
 
 def read_boxes(root: Path, split: str) -> Found:
     """The images of a split with their boxes.
 
     Raises:
-        FileNotFoundError: the folder has none of the layouts.
+        FileNotFoundError: the folder has none of the layouts, or no such split.
     """
-    for fits, read in LAYOUTS:
-        if fits(root):
-            return read(root, split)
+    return _layout(root)[1](root, split)
+
+
+def read_split(root: Path, split: str, seed: int = 0) -> Found:
+    """The photos of ``train`` or ``val``; where a folder has no val, a part of train is drawn for it.
+
+    Args:
+        root: the folder.
+        split: ``train`` or ``val``.
+        seed: of the draw; the same photos with the same seed.
+
+    Raises:
+        FileNotFoundError: the folder has none of the layouts, or no such split.
+    """
+    splits, read = _layout(root)
+    if splits == {"train"} and split in ("train", "val"):
+        return draw_val(read(root, "train"), split, seed, str(root))
+    return read(root, split)
+
+
+def _layout(root: Path) -> tuple[set[str], Read]:
+    for splits_of, read in LAYOUTS:
+        if splits := splits_of(root):
+            return splits, read
     raise FileNotFoundError(
         f"{root} has no boxes in a known layout: COCO's annotations/*.json, VOC's Annotations/ and "
-        f"ImageSets/Main/, YOLO's images/ and labels/, or train.csv and val.csv"
+        "ImageSets/Main/, YOLO's images/ and labels/ or data.yaml, train.csv and val.csv, or metadata.jsonl; "
+        "see docs/data.md"
     )

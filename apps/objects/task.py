@@ -115,11 +115,11 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> DetectionDataset:
         """Boxes in whichever layout the folder has."""
-        from apps.objects.layouts import read_boxes
+        from apps.objects.layouts import read_split
         from apps.objects.transforms import Augmented
         from datasets.detection.base import DetectionDataset
 
-        photos = DetectionDataset(read_boxes(self.data, split), classes)
+        photos = DetectionDataset(read_split(self.data, split, self.settings.seed), classes)
         square = self.square()
         photos.transforms = (Augmented(square, self.settings.augment), square)
         return photos

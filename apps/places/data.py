@@ -18,6 +18,7 @@ from datasets.geo.geotags import read_folder
 from datasets.geo.position_tables import read_positions
 from datasets.geo.positions import LeftOut, Positions
 from datasets.geo.splits import split_positions
+from datasets.names import NamedPhotos
 
 
 def read_photo_positions(source: Path) -> Positions:
@@ -34,7 +35,8 @@ def read_photo_positions(source: Path) -> Positions:
         raise ValueError(
             f"{source} has no column path, so its rows name no photos; add one with paths from its folder"
         )
-    paths = tuple(str(source.parent / path) for path in positions.paths)
+    named = NamedPhotos(source.parent)
+    paths = tuple(str(named.find(path) or source.parent / path) for path in positions.paths)
     there = np.array([Path(path).is_file() for path in paths], np.bool_)
     if not there.any():
         raise FileNotFoundError(

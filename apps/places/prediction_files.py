@@ -43,7 +43,7 @@ def write_predictions(path: Path, p: GeoPredictions) -> None:
     columns = (p.lat, p.lon, confidence, p.true_lat, p.true_lon)
 
     def write(temporary: Path) -> None:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for name, *numbers in zip(p.paths, *(column.tolist() for column in columns), strict=True):

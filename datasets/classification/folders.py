@@ -7,10 +7,13 @@ from pathlib import Path
 
 from datasets.base import ImageDataset, Photo
 from datasets.classification.wordnet import class_names, folder_ids, match_classes
-from datasets.image_io import IMAGE_SUFFIXES, find_images
+from datasets.folders import find_images, find_in_each, loose_images, subfolders
+from datasets.metadata import FILE_NAME, label_of, metadata_of, read_metadata
+from datasets.names import NamedPhotos, missing_photos
+from datasets.tables import clean_name
 
 _LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg"
-_FOLDERS_OF = {"train": ("train",), "val": ("val", "valid", "test")}
+_FOLDERS_OF = {"train": ("train",), "val": ("val", "valid", "validation", "test")}
 
 
 def has_split(root: Path | str, split: str) -> bool:
@@ -22,7 +25,8 @@ class ImageFolders(ImageDataset):
     """Photos in one folder a class, below one folder a split.
 
     Classes are the folders of ``train`` in the order of their names, also for ``val``. A folder
-    ``n02111889-Samoyed`` or ``n02111889`` is shown as "Samoyed"; images may lie deeper than the class folder.
+    ``n02111889-Samoyed`` or ``n02111889`` is shown as "Samoyed"; photos may lie deeper than the class folder.
+    Folders whose names differ by blanks at their ends, or by how an accent is stored, are of one class.
 
     Args:
         root: folder with ``train`` and ``val``; ``valid`` or ``test`` is taken where ``val`` is missing.
@@ -48,22 +52,52 @@ class ImageFolders(ImageDataset):
         min_side: int | None = None,
     ) -> None:
         root = Path(root)
+        described = metadata_of(_existing_split(root, split))
+        if described is not None and not subfolders(described.parent):
+            self._read_described(root, described, classes, min_side)
+            return
         folders = _class_folders(root, _existing_split(root, split))
-        names = [folder.name for folder in folders]
+        names = list(dict.fromkeys(clean_name(folder.name) for folder in folders))
         if classes is None:
-            self.class_ids = _ids_of_root(root, folders)
+            self.class_ids = _ids_of_root(root, names)
             classes = class_names(self.class_ids)
             labels = match_classes(names, self.class_ids, f"{root / 'train'}")
         else:
             labels = match_classes(names, classes, "the checkpoint")
             self.class_ids = folder_ids(names, labels, classes)
+        label_of = dict(zip(names, labels, strict=True))
         photos = [
-            Photo(path, label)
-            for folder, label in zip(folders, labels, strict=True)
-            for path in _photos_of_class(folder)
+            Photo(path, label_of[clean_name(folder.name)])
+            for folder, paths in _photos_of_classes(folders).items() for path in paths
         ]
         super().__init__(photos, classes, min_side=min_side)
-        self.notes += _notes(folders[0].parent, self.classes, self.counts())
+        self.notes += [*_merged(folders), *_notes(folders[0].parent, self.classes, self.counts())]
+
+
+    def _read_described(
+        self, root: Path, described: Path, classes: Sequence[str] | None, min_side: int | None
+    ) -> None:
+        """Photos whose classes are in ``metadata.jsonl`` beside them: Hugging Face's ``imagefolder``."""
+        rows = _described(described)
+        train = metadata_of(_existing_split(root, "train")) if has_split(root, "train") else None
+        self.class_ids = tuple(sorted({label for _, label in (_described(train) if train else rows)}))
+        names = list(dict.fromkeys(label for _, label in rows))
+        wanted = self.class_ids if classes is None else classes
+        labels = match_classes(names, wanted, "the checkpoint" if classes else f"{train}")
+        if classes is not None:
+            self.class_ids = folder_ids(names, labels, classes)
+        number, named = dict(zip(names, labels, strict=True)), NamedPhotos(described.parent)
+        files = [(named.find(name), number[label]) for name, label in rows]
+        missing = [name for (name, _), (file, _) in zip(rows, files, strict=True) if file is None]
+        notes = missing_photos(described, missing, len(rows))
+        photos = [Photo(file, label) for file, label in files if file is not None]
+        super().__init__(photos, wanted, min_side=min_side)
+        self.notes += [*notes, *_notes(described.parent, self.classes, self.counts(), loose=0)]
+
+
+def _described(path: Path) -> list[tuple[str, str]]:
+    """(file, class) of each photo."""
+    return [(row[FILE_NAME], label_of(row, str(path))) for row in read_metadata(path)]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
@@ -96,7 +130,7 @@ def _wrong_layout(root: Path, split: str) -> str:
         return f"{root} is empty; {want}"
     if root.name in {name for names in _FOLDERS_OF.values() for name in names}:
         return f"{root} is the folder of one split; give the folder above it, {root.parent}"
-    classes = [folder.name for folder in _subfolders(root) if next(find_images([folder]), None)]
+    classes = [folder.name for folder in subfolders(root) if next(find_images([folder]), None)]
     if classes:
         shown = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
         where = root / "train"
@@ -104,35 +138,46 @@ def _wrong_layout(root: Path, split: str) -> str:
     return f"{root} has no {split} folder; {want}"
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
 def _class_folders(root: Path, split_folder: Path) -> list[Path]:
-    folders = _subfolders(split_folder)
+    folders = subfolders(split_folder)
     if not folders:
         raise ValueError(f"{split_folder} has no class folders; expected {_LAYOUT} in {root}")
     return folders
 
 
-def _ids_of_root(root: Path, folders: list[Path]) -> tuple[str, ...]:
+def _ids_of_root(root: Path, names: list[str]) -> tuple[str, ...]:
     """Class folders of train, also for val, so that a class that val lacks keeps its number."""
     train = _split_folder(root, "train")
-    ids = tuple(folder.name for folder in (_subfolders(train) if train else folders))
+    ids = tuple(dict.fromkeys(clean_name(folder.name) for folder in subfolders(train)) if train else names)
     if len(ids) < 2:
-        where = train or folders[0].parent
-        raise ValueError(f"{where} has {len(ids)} class folder; there must be 2 or more, one for each class")
+        raise ValueError(
+            f"{train or root} has {len(ids)} class folder; there must be 2 or more, one for each class"
+        )
     return ids
 
 
-def _photos_of_class(folder: Path) -> list[Path]:
-    photos = list(find_images([folder]))
-    if not photos:
-        raise ValueError(f"{folder} has no photo; put some there or remove the folder")
+def _photos_of_classes(folders: list[Path]) -> dict[Path, list[Path]]:
+    photos = find_in_each(folders, folders[0].parent)
+    empty = next((folder for folder, paths in photos.items() if not paths), None)
+    if empty is not None:
+        raise ValueError(f"{empty} has no photo; put some there or remove the folder")
     return photos
 
 
-def _notes(split_folder: Path, classes: Sequence[str], counts: list[int]) -> list[str]:
+def _merged(folders: list[Path]) -> list[str]:
+    """A sentence on folders that are of one class though their names differ."""
+    of_name: dict[str, list[str]] = {}
+    for folder in folders:
+        of_name.setdefault(clean_name(folder.name), []).append(folder.name)
+    return [
+        f"folders {', '.join(map(ascii, same))} in {folders[0].parent} are one class, {name!r}"
+        for name, same in of_name.items() if len(same) > 1
+    ]
+
+
+def _notes(
+    split_folder: Path, classes: Sequence[str], counts: list[int], loose: int | None = None
+) -> list[str]:
     """What looks odd but stops nothing."""
     named = list(zip(classes, counts, strict=True))
     notes = [f"class {name!r} has one photo only in {split_folder}" for name, count in named if count == 1]
@@ -140,7 +185,7 @@ def _notes(split_folder: Path, classes: Sequence[str], counts: list[int]) -> lis
     if absent:
         names = ", ".join(absent)
         notes.append(f"{len(absent)} of {len(classes)} classes have no photo in {split_folder}: {names}")
-    loose = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in split_folder.iterdir())
+    loose = len(loose_images(split_folder)) if loose is None else loose
     if loose:
         notes.append(f"{loose} photos lie in {split_folder} outside any class folder: left out")
     return notes

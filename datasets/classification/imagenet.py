@@ -11,7 +11,8 @@ from typing import Any
 
 from datasets.base import ImageDataset, Photo
 from datasets.classification.wordnet import class_names
-from datasets.image_io import IMAGE_SUFFIXES, find_images
+from datasets.folders import find_in_each, loose_images, subfolders
+from datasets.validation import read_text
 
 SYNSET_LISTS = ("imagenet_2012_validation_synset_labels.txt", "synset_labels.txt")
 SOLUTION = "LOC_val_solution.csv"
@@ -59,7 +60,7 @@ class ImageNetTrain(ImageDataset):
                 f"{folder} is missing: training on ImageNet's classes needs train/WNID/*.JPEG, "
                 f"such as {folder / 'n02111889'}/1.JPEG"
             )
-        super().__init__(_in_folders(_subfolders(folder), folder), imagenet_classes(), min_side=min_side)
+        super().__init__(_in_folders(subfolders(folder), folder), imagenet_classes(), min_side=min_side)
         self.notes += _notes(self, folder)
 
 
@@ -98,29 +99,16 @@ def _find_val(root: Path) -> tuple[Path, list[Photo]]:
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is a file; give a folder with {_LAYOUTS}")
     val = root / "val"
-    if val.is_dir() and (folders := _subfolders(val)):
+    if val.is_dir() and (folders := subfolders(val)):
         return val, _in_folders(folders, val)
-    if folders := [subfolder for subfolder in _subfolders(root) if _WNID.fullmatch(subfolder.name)]:
+    if folders := [subfolder for subfolder in subfolders(root) if _WNID.fullmatch(subfolder.name)]:
         return root, _in_folders(folders, root)
     for folder in (val, root):
-        if photos := _loose_photos(folder):
+        if photos := loose_images(folder):
             label = _list_of(folder, root)
             return folder, [Photo(path, label(path)) for path in photos]
     what = "is empty" if not any(root.iterdir()) else "has no validation photos"
     raise ValueError(f"{root} {what}; expected {_LAYOUTS} in it")
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _loose_photos(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def _in_folders(folders: list[Path], parent: Path) -> list[Photo]:
@@ -129,8 +117,9 @@ def _in_folders(folders: list[Path], parent: Path) -> list[Photo]:
         raise ValueError(f"{parent} has no class folders; expected WNID/*.JPEG in it")
     labels = [_label(_wnid_of(folder.name), f"class folder {folder}") for folder in folders]
     photos: list[Photo] = []
+    of_folder = find_in_each(folders, parent)
     for folder, label in zip(folders, labels, strict=True):
-        results = [Photo(path, label) for path in find_images([folder])]
+        results = [Photo(path, label) for path in of_folder[folder]]
         if not results:
             raise ValueError(f"{folder} has no photo; put some there or remove the folder")
         photos += results
@@ -216,10 +205,7 @@ def _by_name(listing: Path, labels: dict[str, int]) -> LabelOf:
 
 def _lines(listing: Path) -> list[tuple[str, str]]:
     """(place, text) of each line without the blank ones at the end."""
-    try:
-        lines = listing.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{listing} is not a text file ({error.reason}); {_OFFICIAL}") from error
+    lines = read_text(listing).rstrip().splitlines()
     return [(f"{listing} line {number}", line.strip()) for number, line in enumerate(lines, start=1)]
 
 
@@ -269,7 +255,7 @@ def _notes(data: ImageDataset, folder: Path) -> Sequence[str]:
     notes = []
     if absent := counts.count(0):
         notes.append(f"{len(counts) - absent} of the {len(counts)} classes have photos in {folder}")
-    loose = len(_loose_photos(folder)) if data.photos[0].path.parent != folder else 0
+    loose = len(loose_images(folder)) if data.photos[0].path.parent != folder else 0
     if loose:
         notes.append(f"{loose} photos lie in {folder} outside any class folder: left out")
     return notes

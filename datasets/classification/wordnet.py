@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
+from datasets.tables import clean_name
+
 _NUMBERED = re.compile(r"(?P<wnid>n\d{8})(?:-(?P<name>.+))?")
 
 
@@ -47,7 +49,7 @@ def match_classes(folders: Sequence[str], classes: Sequence[str], whose: str) ->
     """The number of each class folder among classes that were named elsewhere.
 
     A folder is found by its own name, by ``name (wnid)`` or by its shown name; failing these,
-    by the same in any case.
+    by the same in any case. Blanks around names, and how accents are stored, do not count.
 
     Args:
         folders: names of class folders.
@@ -57,11 +59,11 @@ def match_classes(folders: Sequence[str], classes: Sequence[str], whose: str) ->
     Raises:
         ValueError: a folder is not among the classes, or two folders are the same one.
     """
-    exact = {name: number for number, name in enumerate(classes)}
+    exact = {clean_name(name): number for number, name in enumerate(classes)}
     loose = {name.casefold(): number for name, number in reversed(exact.items())}
     taken: dict[int, str] = {}
     for folder in folders:
-        words = _aliases(folder)
+        words = [clean_name(word) for word in _aliases(folder)]
         results = [exact[word] for word in words if word in exact]
         results += [loose[word.casefold()] for word in words if word.casefold() in loose]
         if not results:

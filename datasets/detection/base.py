@@ -67,11 +67,19 @@ class Category:
 
 @dataclass
 class Found:
-    """What a reader found in a layout."""
+    """What a reader found in a layout.
+
+    Args:
+        photos: those that are there.
+        categories: the classes.
+        notes: sentences on what a user should know.
+        missing: numbers, in COCO files, of the photos that are named and not there.
+    """
 
     photos: list[BoxedPhoto]
     categories: list[Category]
     notes: list[str] = field(default_factory=list)
+    missing: frozenset[int] = frozenset()
 
 
 class DetectionDataset(ImageDataset):
@@ -82,7 +90,8 @@ class DetectionDataset(ImageDataset):
         classes: names in the order that labels are to have; None for the reader's.
 
     Attributes:
-        transforms: the application's (training, evaluation) transforms of image and target together.
+        missing: numbers of the photos that the annotations name and that are not there.
+        transforms: the application's (training, judging) transforms of photo and target together.
 
     Raises:
         ValueError: there is no box in the whole set, or a box is of a class that is not in ``classes``.
@@ -98,9 +107,11 @@ class DetectionDataset(ImageDataset):
             [relabelled(image, names, order) for image in result.photos] if order != names else result.photos
         )
         if not any(photo.objects for photo in photos):
-            raise ValueError(f"none of the {len(photos)} photos has a box; give a set with annotations")
+            why = f" ({'; '.join(result.notes)})" if result.notes else ""
+            raise ValueError(f"none of the {len(photos)} photos has a box{why}; give a set with annotations")
         super().__init__(photos, order)
         self.categories, self.notes = tuple(result.categories), list(result.notes)
+        self.missing = result.missing
         self.transforms: Any = None
 
     def target(self, index: int) -> BoxTarget:
@@ -186,6 +197,17 @@ def size_in_file(path: Path) -> tuple[int, int]:
         return image_size(path)
     except BadImageError:
         return 0, 0
+
+
+def names_of(split: str) -> tuple[str, ...]:
+    """What a split may be called in a layout, the first that is there counts."""
+    names = {"val": ("val", "valid", "validation", "test"), "train": ("train", "trainval")}
+    return names.get(split, (split,))
+
+
+def numbered(names: Sequence[str]) -> list[Category]:
+    """Classes of a layout without numbers of its own: from 1, in this order."""
+    return [Category(n, name) for n, name in enumerate(names, start=1)]
 
 
 def left_out(path: Path, outside: int) -> list[str]:

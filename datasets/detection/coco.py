@@ -1,7 +1,8 @@
-"""COCO's layout: annotations/instances_SPLIT2017.json beside SPLIT2017/."""
+"""COCO's files: annotations/instances_SPLIT2017.json beside SPLIT2017/, and what other tools export."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,52 +12,95 @@ from datasets.detection.base import (
     Category,
     Found,
     Marked,
-    a_file,
     as_shown,
     existing,
     inside,
     left_out,
+    names_of,
+    size_in_file,
 )
+from datasets.names import NamedPhotos, missing_photos
+from datasets.tables import clean_name
 from datasets.validation import entries, finite, four, read_json, short, text, whole
 
-NAMES = ("instances_{}2017.json", "instances_{}2014.json", "instances_{}.json", "{}.json")
+NAMES = (
+    "instances_{}2017.json", "instances_{}2014.json", "instances_{}.json", "{}.json", "{}_annotations.json",
+)
+ROBOFLOW = "_annotations.coco.json"
+WHOLE = ("annotations/instances_default.json", "result.json", "labels.json", "annotations.json")
 
 
-def is_coco(root: Path) -> bool:
-    """Whether the folder has COCO's ``annotations/`` with a JSON."""
-    return any((root / "annotations").glob("*.json"))
+def coco_splits(root: Path) -> set[str]:
+    """The splits of a folder with COCO's files; none where there are no such files."""
+    splits = {split for split in ("train", "val") if _listing(root, split)}
+    return splits or ({"train"} if _whole(root) else set())
 
 
 def read_coco(root: Path, split: str) -> Found:
     """The images of ``train`` or ``val``.
 
     Args:
-        root: folder of ``annotations/`` and the photos' folders.
+        root: folder of ``annotations/`` and the photos' folders; or of ``train/_annotations.coco.json`` and
+            ``valid/`` beside the photos, as Roboflow writes; or of one file with ``images/``, as CVAT, Label
+            Studio and FiftyOne write.
         split: ``train`` or ``val``.
 
     Raises:
-        FileNotFoundError: the annotations, or an image that they name, are missing.
+        FileNotFoundError: the annotations, or all photos that they name, are missing.
         ValueError: the JSON is damaged, or breaks COCO's rules.
     """
-    files = [root / "annotations" / name.format(split) for name in NAMES]
-    path = next((file for file in files if file.is_file()), files[0])
-    data = read_json(existing(path, "COCO's annotations of this split"))
-    folder = next((root / d for d in (path.stem.split("_")[-1], split) if (root / d).is_dir()), root)
-    return from_coco(data, path, folder)
+    path = _listing(root, split) or (_whole(root) if split == "train" else None)
+    wanted = root / "annotations" / NAMES[0].format(split)
+    path = path or existing(wanted, "COCO's annotations of this split")
+    others = {_listing(root, name) for name in ("train", "val")} - {path, None}
+    data, notes = _without_roots(read_json(path), [other for other in others if other is not None])
+    result = from_coco(data, path, *_folders(root, path, split))
+    return replace(result, notes=[*result.notes, *notes])
 
 
-def from_coco(data: Any, path: Path, folder: Path) -> Found:
-    """Photos and boxes of a loaded COCO file; ``path`` is for messages."""
+def _listing(root: Path, split: str) -> Path | None:
+    """The annotations of a split."""
+    places = [
+        path for name in names_of(split)
+        for path in (*(root / "annotations" / item.format(name) for item in NAMES), root / name / ROBOFLOW)
+    ]
+    return next((path for path in places if path.is_file()), None)
+
+
+def _whole(root: Path) -> Path | None:
+    """The annotations of a folder without splits."""
+    known = next((root / name for name in WHOLE if (root / name).is_file()), None)
+    others = [*sorted((root / "annotations").glob("*.json")), *sorted(root.glob("*.coco.json"))]
+    return known or (others[0] if len(others) == 1 else None)
+
+
+def _folders(root: Path, path: Path, split: str) -> list[Path]:
+    """Where the names of photos may start from, the likeliest first."""
+    names = (path.stem.split("_")[-1], *names_of(split))
+    beside = [path.parent] if path.name == ROBOFLOW else []
+    places = [*beside, *(root / name for name in names), *(root / "images" / name for name in names)]
+    every = [*places, root / "images", root / "data", root]
+    return [folder for folder in dict.fromkeys(every) if folder.is_dir()]
+
+
+def from_coco(data: Any, path: Path, *folders: Path) -> Found:
+    """Photos and boxes of a loaded COCO file.
+
+    Args:
+        data: what the file holds.
+        path: the file, for messages.
+        folders: where the names of photos start from.
+
+    Raises:
+        FileNotFoundError: all photos are missing.
+        ValueError: it breaks COCO's rules.
+    """
     if not isinstance(data, dict) or not {"images", "annotations", "categories"} <= data.keys():
         raise ValueError(f"{path} is no COCO file: it needs images, annotations and categories")
     categories = _categories(data, path)
     labels = {category.number: label for label, category in enumerate(categories)}
-    images: dict[int, Any] = {}
-    for n, image in enumerate(entries(data, "images", path)):
-        number_of = _checked_image(image, f"{path}: image {image.get('id', f'at place {n}')}")
-        if number_of in images:
-            raise ValueError(f"{path}: image id {number_of} comes twice; ids must differ")
-        images[number_of] = image
+    images = _images(data, path)
+    files = _files(images, NamedPhotos(*folders))
     objects: dict[int, list[Marked]] = {item: [] for item in images}
     outside = 0
     seen: set[int] = set()
@@ -65,11 +109,45 @@ def from_coco(data: Any, path: Path, folder: Path) -> Found:
         if entry.get("id") in seen:
             raise ValueError(f"{path}: annotation id {entry['id']} comes twice; ids must differ")
         seen.update({entry["id"]} if "id" in entry else ())
-        outside += marked is None
+        outside += marked is None and bool(images[entry["image_id"]]["width"])
         if marked is not None:
             objects[entry["image_id"]].append(marked)
-    photos = [_photo(image, folder, objects[number_of]) for number_of, image in images.items()]
-    return Found(photos, categories, left_out(path, outside))
+    photos = [_photo(images[number], file, objects[number]) for number, file in files.items()]
+    missing = [number for number in images if number not in files]
+    notes = missing_photos(path, [images[number]["file_name"] for number in missing], len(images))
+    return Found(photos, categories, [*left_out(path, outside), *notes], frozenset(missing))
+
+
+def _roots(data: Any) -> set[Any]:
+    """The numbers of categories that only group others: no box is of them, and others name them.
+
+    Roboflow writes such a one, number 0, into every file.
+    """
+    keys = ("categories", "annotations")
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in keys):
+        return set()
+    known = [entry for entry in data["categories"] if isinstance(entry, dict)]
+    return {
+        entry["id"] for n, entry in enumerate(known)
+        if isinstance(entry.get("id"), int) and isinstance(entry.get("name"), str)
+        and any(other.get("supercategory") == entry["name"] for m, other in enumerate(known) if m != n)
+    } - {entry.get("category_id") for entry in data["annotations"] if isinstance(entry, dict)
+         and isinstance(entry.get("category_id"), int)}
+
+
+def _without_roots(data: Any, others: list[Path]) -> tuple[Any, list[str]]:
+    """The data without categories that only group others in every split, and a sentence on them."""
+    roots = _roots(data)
+    for other in others:
+        if roots:
+            marks = read_json(other).get("annotations", ())
+            roots -= {entry.get("category_id") for entry in marks if isinstance(entry, dict)}
+    if not roots or len(roots) == len(data["categories"]):
+        return data, []
+    names = ", ".join(repr(entry["name"]) for entry in data["categories"] if entry["id"] in roots)
+    rest = [entry for entry in data["categories"] if entry["id"] not in roots]
+    note = f"category {names} only groups others and has no box: it is no class"
+    return data | {"categories": rest}, [note]
 
 
 def _categories(data: Any, path: Path) -> list[Category]:
@@ -80,16 +158,37 @@ def _categories(data: Any, path: Path) -> list[Category]:
         key = whole(entry.get("id"), f"{where}: id")
         if key in results:
             raise ValueError(f"{path}: category id {key} comes twice; ids must differ")
-        results[key] = Category(key, text(entry.get("name"), f"{where}: name"))
+        results[key] = Category(key, clean_name(text(entry.get("name"), f"{where}: name")))
     return [results[key] for key in sorted(results)]
 
 
-def _checked_image(image: dict[str, Any], where: str) -> int:
-    """The number of an image, all of whose values are as they should be."""
-    text(image.get("file_name"), f"{where}: file_name")
-    for side in ("width", "height"):
-        whole(image.get(side), f"{where}: {side}", 1, LARGEST_SIDE)
-    return whole(image.get("id"), f"{where}: id")
+def _images(data: Any, path: Path) -> dict[int, dict[str, Any]]:
+    """The images by their numbers, all of whose values are as they should be; a size may be 0."""
+    images: dict[int, dict[str, Any]] = {}
+    for n, image in enumerate(entries(data, "images", path)):
+        where = f"{path}: image {image.get('id', f'at place {n}')}"
+        text(image.get("file_name"), f"{where}: file_name")
+        sides = {
+            side: whole(image.get(side) or 0, f"{where}: {side}", 0, LARGEST_SIDE)
+            for side in ("width", "height")
+        }
+        number_of = whole(image.get("id"), f"{where}: id")
+        if number_of in images:
+            raise ValueError(f"{path}: image id {number_of} comes twice; ids must differ")
+        images[number_of] = image | sides
+    return images
+
+
+def _files(images: dict[int, dict[str, Any]], named: NamedPhotos) -> dict[int, Path]:
+    """The files of the images that are there; a size that the annotations lack is taken from them."""
+    files: dict[int, Path] = {}
+    for number, image in images.items():
+        path = named.find(image["file_name"])
+        if path is not None:
+            files[number] = path
+            if not image["width"] or not image["height"]:
+                image["width"], image["height"] = size_in_file(path)
+    return files
 
 
 def _marked(
@@ -105,7 +204,7 @@ def _marked(
     if image_id not in images:
         raise ValueError(f"{where} is of image {image_id}, which is not in the list")
     image = images[image_id]
-    x, y, width, height = four(results.get("bbox"), f"{where}: bbox")
+    x, y, width, height = _bbox(results, where)
     crowd = whole(
         int(results["iscrowd"]) if results.get("iscrowd") in (True, False) else results.get("iscrowd", 0),
         f"{where}: iscrowd",
@@ -113,12 +212,23 @@ def _marked(
         1,
     )
     area = None if results.get("area") is None else finite(results["area"], f"{where}: area", 0)
+    if not image["width"]:  # a damaged or missing photo whose size nothing tells
+        return None
     box = inside((x, y, x + width, y + height), image["width"], image["height"], where)
     return None if box is None else Marked(box, labels[category], bool(crowd), area)
 
 
-def _photo(image: Any, folder: Path, objects: list[Marked]) -> BoxedPhoto:
-    path = a_file(folder / image["file_name"], f"the photo of image id {image['id']}")
+def _bbox(results: dict[str, Any], where: str) -> list[float]:
+    """Left, top, width and height; of an annotation with polygons alone, those of the box around them."""
+    polygons = results.get("segmentation")
+    if results.get("bbox") in (None, []) and isinstance(polygons, list) and polygons and all(polygons):
+        flat = [finite(value, f"{where}: segmentation") for polygon in polygons for value in polygon]
+        left, top = min(flat[::2]), min(flat[1::2])
+        return [left, top, max(flat[::2]) - left, max(flat[1::2]) - top]
+    return four(results.get("bbox"), f"{where}: bbox")
+
+
+def _photo(image: Any, path: Path, objects: list[Marked]) -> BoxedPhoto:
     return as_shown(BoxedPhoto(
         path, 0, objects=tuple(objects), width=image["width"], height=image["height"], image_id=image["id"]
     ))

@@ -1,64 +1,120 @@
-"""YOLO's layout: images/SPLIT/*, labels/SPLIT/*.txt, classes.txt."""
+"""YOLO's files: images/SPLIT/* and labels/SPLIT/*.txt with classes.txt, data.yaml or obj.data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from datasets.detection.base import (
     BoxedPhoto,
-    Category,
     Found,
     Marked,
     existing,
     inside,
     left_out,
+    numbered,
     size_in_file,
 )
-from datasets.image_io import find_images
+from datasets.detection.yolo_files import YoloFiles, yolo_files
+from datasets.folders import find_images
+from datasets.names import NamedPhotos, missing_photos
 from datasets.validation import read_text
 
-MOST = 2.0  # of a share: boxes may hang out of their image a little
+MOST = 2.0  # of a share: boxes may hang out of their photo a little
+BESIDE = (".txt", ".cache", ".xml", ".json")
+LINE = "class x y width height"
 
 
-def is_yolo(root: Path) -> bool:
-    """Whether the folder has YOLO's ``images/``, ``labels/`` and ``classes.txt``."""
-    return (root / "labels").is_dir() and (root / "images").is_dir()
+def yolo_splits(root: Path) -> set[str]:
+    """The splits of a folder with YOLO's labels; none where there are no such labels."""
+    files = yolo_files(root)
+    return set() if files is None else set(files.splits)
 
 
 def read_yolo(root: Path, split: str) -> Found:
-    """The images of ``images/SPLIT``; one without a text file has no boxes, nor has a damaged image.
+    """The photos of a split; one without a text file has no boxes, nor has a damaged photo.
+
+    A line is ``class x y width height`` in shares of the photo; a sixth number, of confidence, is not read.
+    Of ``class x1 y1 x2 y2 x3 y3 ...``, a polygon, the box around it is taken.
 
     Raises:
-        FileNotFoundError: ``classes.txt`` or the folder is missing.
-        ValueError: a line is not ``class x y width height``, or its class is not listed.
+        FileNotFoundError: the names of the classes, the folder, or all photos of a list are missing.
+        ValueError: a line is of another form, or its class is not listed.
     """
-    listing = existing(root / "classes.txt", "the names of the classes, one a line")
-    names = [line.strip() for line in read_text(listing).splitlines() if line.strip()]
-    folder = existing(root / "images" / split, "the photos of the split")
+    files = yolo_files(root)
+    if files is None or split not in files.splits:
+        existing(root / "images" / split, "the photos of the split")
+        raise FileNotFoundError(
+            f"{root} has no split {split}; it has {', '.join(files.splits if files else ())}"
+        )
     photos, notes = [], []
-    for number, path in enumerate(find_images([folder]), start=1):
+    paths, missing = _photos(files, split)
+    for number, path in enumerate(paths, start=1):
         width, height = size_in_file(path)
-        labels = root / "labels" / split / path.relative_to(folder).with_suffix(".txt")
+        labels = files.labels_of(path)
         lines = read_text(labels).splitlines() if labels.is_file() else []
         results = [
-            _marked(line, width, height, f"{labels}:{n}", names)
-            for n, line in enumerate(lines, start=1) if width and line.strip()
+            _marked(line, (width, height), f"{labels}:{n}", files)
+            for n, line in enumerate(lines, start=1)
+            if width and line.strip()
         ]
         objects = tuple(item for item in results if item is not None)
         notes += left_out(labels, len(results) - len(objects))
         photos.append(BoxedPhoto(path, 0, objects=objects, width=width, height=height, image_id=number))
-    return Found(photos, [Category(n, name) for n, name in enumerate(names, start=1)], notes)
+    return Found(photos, numbered(files.names), [*missing, *notes])
 
 
-def _marked(line: str, width: int, height: int, where: str, names: list[str]) -> Marked | None:
-    try:
-        label, x, y, w, h = (kind(part) for kind, part in zip((int, *[float] * 4), line.split(), strict=True))
-    except ValueError as err:
-        raise ValueError(f"{where}: a line is `class x y width height`, got {line.strip()!r}") from err
-    if not 0 <= label < len(names):
-        raise ValueError(f"{where}: class {label} is not in classes.txt, which lists {len(names)}")
-    if max(map(abs, (x, y, w, h))) > MOST:
+def _photos(files: YoloFiles, split: str) -> tuple[list[Path], list[str]]:
+    """The photos of a split's folders and lists, each once, and a sentence on those that are missing."""
+    results: dict[Path, None] = {}
+    notes: list[str] = []
+    for place in files.splits[split]:
+        if place.is_dir():
+            results |= dict.fromkeys(find_images([place], beside=BESIDE))
+            continue
+        names = [line.strip() for line in read_text(place).splitlines() if line.strip()]
+        named = NamedPhotos(place.parent, files.root)
+        paths = [named.find(name) for name in names]
+        results |= dict.fromkeys(path for path in paths if path is not None)
+        lost = [name for name, path in zip(names, paths, strict=True) if path is None]
+        notes += missing_photos(place, lost, len(names))
+    return list(results), notes
+
+
+def _marked(line: str, size: tuple[int, int], where: str, files: YoloFiles) -> Marked | None:
+    label, numbers = _numbers(line, where, files.points)
+    if not 0 <= label < len(files.names):
+        raise ValueError(
+            f"{where}: class {label:g} is not in {files.listing.name}, which lists {len(files.names)}"
+        )
+    if max(map(abs, numbers)) > MOST:
         raise ValueError(f"{where}: x, y, width and height are shares of the photo, not pixels, got {line!r}")
-    sides = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
-    box = inside(sides, width, height, where)
+    box = inside(_sides(numbers, size, files.points), *size, where)
     return None if box is None else Marked(box, int(label))
+
+
+def _numbers(line: str, where: str, points: int) -> tuple[float, list[float]]:
+    """The class, which some write as ``0.0``, and the other numbers."""
+    try:
+        label, *numbers = map(float, line.replace(",", " ").split())
+        if label.is_integer() and (
+            len(numbers) in (4, 5) or (len(numbers) >= 6 and (points or len(numbers) % 2 == 0))
+        ):
+            return label, numbers
+    except ValueError:
+        pass
+    raise ValueError(
+        f"{where}: a line is `{LINE}`, or a class and the points of a polygon, got {line.strip()!r}"
+    )
+
+
+def _sides(numbers: Sequence[float], size: tuple[int, int], points: int) -> tuple[float, ...]:
+    """(x1, y1, x2, y2) in pixels."""
+    width, height = size
+    if len(numbers) in (4, 5) or points:
+        x, y, w, h = numbers[:4]
+        return (x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height
+    corners = np.reshape(numbers, (-1, 2)) * size
+    return (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
-from datasets.image_io import find_images
+from datasets.folders import find_images
 from datasets.multilabel import MultiLabelDataset
+from datasets.names import NamedPhotos
+from datasets.tables import MISSING, clean_name, read_table
+from datasets.validation import read_text
 
 IMAGE = "image"
+IMAGE_NAMES = (IMAGE, "image_id", "path", "file", "filename", "file_name", "photo", "image_path")
 PERSON = ("identity", "person")
 FOLDERS = ("images", "img_align_celeba", "lfw", ".")
 TABLES = ("attributes.csv", "attributes.parquet", "lfw_attributes.txt")
-WORDS = {"": np.nan, "0": 0.0, "1": 1.0, "-1": 0.0, "0.0": 0.0, "1.0": 1.0, "-1.0": 0.0}
+WORDS = {"0": 0.0, "1": 1.0, "-1": 0.0, "0.0": 0.0, "1.0": 1.0, "-1.0": 0.0} | {
+    word: float(value) for value, words in enumerate(("false no n f", "true yes y t"))
+    for word in words.split()
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def attribute_names(path: Path) -> tuple[str, ...]:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read.
     """
-    return tuple(name for name in _table(path).column_names if name != IMAGE and name not in PERSON)
+    return tuple(name for name in _columns(path) if name != IMAGE and name not in PERSON)
 
 
 def read_attribute_table(
@@ -67,8 +70,9 @@ def read_attribute_table(
         path: ``.csv`` or ``.parquet`` with an ``image`` column and a column an attribute, or LFW's
             ``lfw_attributes.txt``, in which a score above 0 is a yes.
         names: the attributes wanted, in this order; None takes all columns.
-        soft: cells are probabilities in [0, 1]; else 1, 0, -1 (no, too) or blank (unknown).
-        blanks: probabilities may be blank, too: nothing is said of that image.
+        soft: cells are probabilities in [0, 1]; else 1, 0, -1 (no, too), yes, no, true, false, or blank or NA
+            (unknown).
+        blanks: probabilities may be blank, too: nothing is said of that photo.
         counts: columns that hold a class, 0 to K - 1, or blank: name -> K.
 
     Raises:
@@ -76,13 +80,13 @@ def read_attribute_table(
         ValueError: it has no ``image`` column, lacks an attribute, names an image twice, or has a cell that
             is no such value; the message names the line.
     """
-    table, kinds = _table(path), dict(counts or {})
-    if IMAGE not in table.column_names:
+    columns, kinds = _columns(path), dict(counts or {})
+    if IMAGE not in columns:
         raise ValueError(
-            f"{path} has no column {IMAGE!r}; it has {', '.join(table.column_names)}; columns are parted by "
-            "commas"
+            f"{path} has no column {IMAGE!r}; it has {', '.join(columns)}; columns are parted by commas, "
+            "semicolons or tabs"
         )
-    images = tuple("" if item is None else str(item).replace("\\", "/") for item in table[IMAGE].to_pylist())
+    images = tuple(item.replace("\\", "/") for item in columns[IMAGE])
     if not images:
         raise ValueError(f"{path} has no rows")
     if "" in images:
@@ -90,7 +94,7 @@ def read_attribute_table(
     if len(set(images)) < len(images):
         twice = next(image for n, image in enumerate(images) if image in images[:n])
         raise ValueError(f"{path} names {twice} more than once; leave one row")
-    known = [name for name in table.column_names if name != IMAGE and name not in PERSON]
+    known = [name for name in columns if name != IMAGE and name not in PERSON]
     wanted = list(known if names is None else names)
     lacking = [name for name in wanted if name not in known]
     if lacking or not wanted:
@@ -98,78 +102,64 @@ def read_attribute_table(
         raise ValueError(f"{path} has no column {absent}; it has {', '.join(known) or 'none'}")
     values = np.column_stack([
         _values(
-            table[name].to_pylist(), name, path, soft=soft, blanks=blanks or not soft, classes=kinds.get(name)
+            columns[name], name, path, soft=soft, blanks=blanks or not soft, classes=kinds.get(name)
         ) for name in wanted
     ])
-    person = next((name for name in PERSON if name in table.column_names), None)
-    people = None
-    if person is not None:
-        people = tuple("" if item is None else str(item).strip() for item in table[person].to_pylist())
+    person = next((name for name in PERSON if name in columns), None)
+    people = None if person is None else tuple(map(clean_name, columns[person]))
     return AttributeTable(images, tuple(wanted), values.astype(np.float32), people, kinds)
 
 
-def _table(path: Path) -> pa.Table:
+def _columns(path: Path) -> dict[str, list[str]]:
+    """The cells of each column as texts."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; a table is a .csv or .parquet with an {IMAGE} column")
-    return _scores(path) if path.suffix == ".txt" else _columns(path)
-
-
-def _columns(path: Path) -> pa.Table:
-    try:
-        if path.suffix == ".parquet":
-            return _once(pa.parquet.read_table(path), path)
-        head = path.open(encoding="utf-8-sig").readline().strip().split(",")
-        kinds = {name.strip().strip('"'): pa.string() for name in head}
-        convert = pa.csv.ConvertOptions(column_types=kinds, strings_can_be_null=False)
-        return _once(pa.csv.read_csv(path, convert_options=convert), path)
-    except (pa.ArrowException, UnicodeDecodeError) as err:
+    if path.suffix == ".txt":
+        return _scores(path)
+    table = read_table(path)
+    for row in table.misfits:
         raise ValueError(
-            f"{path} is no table that can be read: {err}; save it as CSV in UTF-8, with commas, or as Parquet"
-        ) from err
+            f"{path}, row {row.row}: {len(table.columns)} columns expected, got {row.fields}; mend the row"
+        )
+    image = next((name for name in IMAGE_NAMES if name in table.columns), IMAGE)
+    return {IMAGE if key == image else key: table.texts(key) for key in table.columns}
 
 
-def _once(table: pa.Table, path: Path) -> pa.Table:
-    names = table.column_names
-    twice = next((name for n, name in enumerate(names) if name in names[:n]), None)
-    if twice is not None:
-        raise ValueError(f"{path} has two columns {twice!r}; leave one")
-    return table
-
-
-def _scores(path: Path) -> pa.Table:
+def _scores(path: Path) -> dict[str, list[str]]:
     """LFW's attributes: tab-separated ``person imagenum score...`` below a header that starts with ``#``."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     at = next((n for n, line in enumerate(lines) if "imagenum" in line), None)
     if at is None:
         raise ValueError(f"{path} has no header line `#\tperson\timagenum\tATTRIBUTE...`")
     names = lines[at].lstrip("#").strip("\t ").split("\t")[2:]
-    images, people, rows = [], [], []
+    columns: dict[str, list[str]] = {key: [] for key in (IMAGE, "person", *names)}
     for number, line in enumerate(lines[at + 1 :], at + 2):
         cells = line.split("\t")
         if len(cells) != len(names) + 2:
             raise ValueError(f"{path}, line {number}: {len(names) + 2} columns expected, got {len(cells)}")
-        person = cells[0].replace(" ", "_")
+        person = cells[0].strip().replace(" ", "_")
         try:
-            images.append(f"{person}/{person}_{int(cells[1]):04d}.jpg")
-            rows.append([str(int(float(cell) > 0)) for cell in cells[2:]])
+            columns[IMAGE].append(f"{person}/{person}_{int(cells[1]):04d}.jpg")
+            for name, cell in zip(names, cells[2:], strict=True):
+                columns[name].append(str(int(float(cell) > 0)))
         except ValueError as err:
             raise ValueError(f"{path}, line {number}: a score is no number ({err})") from err
-        people.append(person)
-    columns = {name: [row[n] for row in rows] for n, name in enumerate(names)}
-    return pa.table({IMAGE: images, "person": people, **columns})
+        columns["person"].append(person)
+    return columns
 
 
 def _values(
-    cells: Sequence[Any], name: str, path: Path, *, soft: bool, blanks: bool, classes: int | None
+    cells: Sequence[str], name: str, path: Path, *, soft: bool, blanks: bool, classes: int | None
 ) -> NDArray[np.float64]:
     result = np.empty(len(cells))
     for row, cell in enumerate(cells):
-        word = "" if cell is None else str(int(cell) if isinstance(cell, bool) else cell).strip()
+        word = "" if cell.casefold() in MISSING else cell
         result[row] = _value(word, soft, classes)
         if np.isinf(result[row]) or (np.isnan(result[row]) and (not blanks or (soft and word != ""))):
             wanted = (
                 "a probability from 0 to 1" if soft
-                else "0, 1, -1 or blank" if classes is None else f"a whole number from 0 to {classes - 1}"
+                else "0, 1, -1, yes, no or blank" if classes is None
+                else f"a whole number from 0 to {classes - 1}"
             )
             raise ValueError(
                 f"{path}, row {row + 1}, column {name}: expected {wanted}, got {cell!r}; if it is no "
@@ -181,7 +171,7 @@ def _values(
 def _value(word: str, soft: bool, classes: int | None) -> float:
     """The value of a cell; infinity for one that is none."""
     if not soft and classes is None:
-        return WORDS.get("" if word == "nan" else word, np.inf)
+        return WORDS.get(word.casefold(), np.inf) if word else np.nan
     if word == "":
         return np.nan
     try:
@@ -202,7 +192,9 @@ def photos_of_table(root: Path, table: AttributeTable, where: Path) -> MultiLabe
     """
     base = next((root / f for f in FOLDERS if (root / f / table.images[0]).is_file()), None)
     base = base or next((root / f for f in FOLDERS if (root / f).is_dir()), root)
-    there = [n for n, image in enumerate(table.images) if (base / image).is_file()]
+    named = NamedPhotos(base)
+    files = {n: path for n, image in enumerate(table.images) if (path := named.find(image)) is not None}
+    there = list(files)
     if not there:
         raise FileNotFoundError(
             f"none of the {len(table.images)} photos of {where} is there, such as {base / table.images[0]}; "
@@ -210,7 +202,7 @@ def photos_of_table(root: Path, table: AttributeTable, where: Path) -> MultiLabe
         )
     people = _people(table)
     dataset = MultiLabelDataset(
-        [base / table.images[n] for n in there], table.names, table.values[there],
+        list(files.values()), table.names, table.values[there],
         people=None if people is None else [people[n] for n in there],
     )
     nameless = sum(not person for person in table.people or ())
@@ -219,13 +211,13 @@ def photos_of_table(root: Path, table: AttributeTable, where: Path) -> MultiLabe
             f"{where} does not say who is on {nameless} photos: people are told apart by folders there, or "
             "each photo is a person of its own"
         )
-    lost = [image for image in table.images if not (base / image).is_file()]
+    lost = [image for n, image in enumerate(table.images) if n not in files]
     if lost:
         dataset.notes.append(
             f"{where} names {len(lost)} photos that are missing, such as {lost[0]}: left out"
         )
-    listed = {base / image for image in table.images}
-    more = [path for path in find_images([base]) if path not in listed]
+    listed = set(files.values())
+    more = [path for path in find_images([base], beside=(".csv", ".parquet", ".txt")) if path not in listed]
     if more:
         item = more[0].relative_to(base)
         dataset.notes.append(f"{len(more)} photos are not in {where}, such as {item}: left out")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.multilabel import MultiLabelDataset
+from datasets.validation import read_text
 
 PHOTOS, ATTRIBUTES = "img_align_celeba", "list_attr_celeba.txt"
 PARTITION, IDENTITY = "list_eval_partition.txt", "identity_CelebA.txt"
@@ -37,7 +38,7 @@ def celeba(root: Path, split: str) -> MultiLabelDataset:
     if split not in SPLITS:
         raise ValueError(f"CelebA's splits are {', '.join(SPLITS)}, got {split!r}")
     listing, partition = _must(root, ATTRIBUTES), _must(root, PARTITION)
-    lines = listing.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(listing).splitlines()
     names = lines[1].split() if len(lines) > 1 else []
     if not names or not lines[0].strip().isdecimal():
         raise ValueError(f"{listing}: lines 1 and 2 must be the number of photos and the attributes' names")
@@ -92,7 +93,7 @@ def _people(root: Path) -> dict[str, str]:
 
 
 def _words(listing: Path) -> list[list[str]]:
-    return [line.split() for line in listing.read_text(encoding="utf-8-sig").splitlines()]
+    return [line.split() for line in read_text(listing).splitlines()]
 
 
 def _find(root: Path, name: str) -> Path | None:

@@ -6,7 +6,10 @@ import random
 from pathlib import Path
 
 from datasets.base import ImageDataset, Photo
-from datasets.image_io import find_images
+from datasets.folders import find_in_each, subfolders
+from datasets.names import NamedPhotos, missing_photos
+from datasets.tables import clean_name
+from datasets.validation import read_text
 
 
 class Identities(ImageDataset):
@@ -20,13 +23,13 @@ class Identities(ImageDataset):
         min_photos: people with fewer are left out, 1 or more.
 
     Raises:
-        FileNotFoundError: root, the list or a listed image is missing, or there is no person's folder.
-        ValueError: no person has so many images.
+        FileNotFoundError: root, the list or all its photos are missing, or there is no person's folder.
+        ValueError: no person has so many photos.
     """
 
     def __init__(self, root: Path | str, *, listing: Path | None = None, min_photos: int = 1) -> None:
         root = Path(root)
-        result = _below(root) if listing is None else _listed(root, listing)
+        result, notes = (_below(root), []) if listing is None else _listed(root, listing)
         counts: dict[str, int] = {}
         for _, person in result:
             counts[person] = counts.get(person, 0) + 1
@@ -38,33 +41,42 @@ class Identities(ImageDataset):
             [Photo(path, numbers[person]) for path, person in result if person in numbers], people
         )
         left = len(counts) - len(people)
+        self.notes += notes
         self.notes += [f"{left} people with fewer than {min_photos} photos are left out"] if left else []
 
 
 def _below(root: Path) -> list[tuple[Path, str]]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is no folder; give one with a folder a person in it")
-    folders = [entry for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
-    results = [(path, folder.name) for folder in folders for path in find_images([folder])]
+    photos = find_in_each(subfolders(root), root)
+    results = [(path, clean_name(folder.name)) for folder, paths in photos.items() for path in paths]
     if not results:
         raise FileNotFoundError(f"{root} has no folder with photos; expected PERSON/photo.jpg")
     return results
 
 
-def _listed(root: Path, listing: Path) -> list[tuple[Path, str]]:
-    results = []
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
-        words = line.replace(",", " ").replace("\t", " ").split()
-        if not words:
-            continue
-        path, person = root / words[0], words[1] if len(words) > 1 else Path(words[0]).parent.name
-        if not person or not path.is_file():
-            raise FileNotFoundError(
-                f"{listing}, line {number}: no photo {path}; a line is PERSON/photo.jpg, or a path and a "
-                f"number, from the folder {root}"
-            )
-        results.append((path, person))
-    return results
+def _listed(root: Path, listing: Path) -> tuple[list[tuple[Path, str]], list[str]]:
+    """(photo, person) of each line whose photo is there, and a sentence on the others."""
+    named, results, missing = NamedPhotos(root), [], []
+    lines = [line.strip() for line in read_text(listing).splitlines() if line.strip()]
+    for line in lines:
+        path, person = _line(line, named)
+        if path is None or not person:
+            missing.append(line)
+        else:
+            results.append((path, person))
+    hint = f", from the folder {root}; a line is PERSON/photo.jpg, or a path and a number"
+    return results, missing_photos(listing, missing, len(lines), hint)
+
+
+def _line(line: str, named: NamedPhotos) -> tuple[Path | None, str]:
+    """The photo of a line and who is on it: the line is a path, or what is before its last separator is."""
+    for separator in ("", "\t", ",", " "):
+        name, _, person = line.rpartition(separator) if separator else (line, "", "")
+        path = named.find(name.strip()) if name else None
+        if path is not None:
+            return path, clean_name(person) or clean_name(path.parent.name)
+    return None, ""
 
 
 def draw_pairs(

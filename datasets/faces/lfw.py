@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.image_io import IMAGE_SUFFIXES
+from datasets.names import NamedPhotos
+from datasets.tables import clean_name
+from datasets.validation import read_text
 
 PAIRS = "pairs.txt"
 FOLDERS = ("images", "lfw", "lfw-deepfunneled", "lfw_funneled", ".")
@@ -84,7 +86,7 @@ def read_pairs(listing: Path) -> list[Pair]:
         OSError: the file cannot be read.
         ValueError: a line is in another format, or their number is another than the first line says.
     """
-    lines = [line.split() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [_fields(line) for line in read_text(listing).splitlines() if line.strip()]
     try:
         head = [int(value) for value in lines[0]]
         folds, each = head if len(head) == 2 else (1, head[0])
@@ -98,6 +100,11 @@ def read_pairs(listing: Path) -> list[Pair]:
     return [
         _pair(words, number // (2 * each) + 1, listing, number + 2) for number, words in enumerate(lines[1:])
     ]
+
+
+def _fields(line: str) -> list[str]:
+    """The fields of a line: between tabs, where names may hold blanks, else between blanks."""
+    return [clean_name(field) for field in (line.split("\t") if line.count("\t") > 1 else line.split())]
 
 
 def _pair(words: list[str], fold: int, listing: Path, line: int) -> Pair:
@@ -129,9 +136,8 @@ def _photos_of(root: Path, names: set[str]) -> Iterator[tuple[str, Path]]:
     """Files of the images, in the first folder that has any of their people."""
     people = {name.split("/")[0] for name in names}
     base = next((root / f for f in FOLDERS if any((root / f / person).is_dir() for person in people)), root)
+    named = NamedPhotos(base)
     for name in sorted(names):
-        for suffix in sorted(IMAGE_SUFFIXES):
-            path = base / f"{name}{suffix}"
-            if path.is_file():
-                yield name, path
-                break
+        path = named.find(name)
+        if path is not None:
+            yield name, path

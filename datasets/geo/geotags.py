@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from datasets.folders import find_images
 from datasets.geo.positions import BEYOND_LAT, BEYOND_LON, ZERO, LeftOut, Positions
-from datasets.image_io import find_images
+from datasets.image_io import BadImageError, open_header
 
 _GPS_IFD, _EXIF_IFD = 0x8825, 0x8769
 _LAT_REF, _LAT, _LON_REF, _LON = 1, 2, 3, 4
@@ -176,15 +177,11 @@ def _degrees(value: Any, name: str) -> tuple[float, bool]:
 def _exif(path: Path) -> tuple[Image.Exif, dict[int, Any], dict[int, Any]]:
     """An image's EXIF, its GPS block and its block on the shot."""
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
             exif = image.getexif()
             gps, more = exif.get_ifd(_GPS_IFD), exif.get_ifd(_EXIF_IFD)
-    except FileNotFoundError as err:
-        raise NoPositionError(path, "file not found") from err
-    except UnidentifiedImageError as err:
-        raise NoPositionError(path, "not a photo in a known format") from err
-    except Exception as err:  # broken bytes surface as SyntaxError, struct.error and others
-        raise NoPositionError(path, f"cannot be read: {err or type(err).__name__}") from err
+    except BadImageError as err:
+        raise NoPositionError(path, err.reason) from err
     if not exif:
         raise NoPositionError(path, "it has no EXIF")
     return exif, gps, more

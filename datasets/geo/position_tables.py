@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets import tables
 from datasets.geo.angles import degrees
-from datasets.geo.positions import Filter, Floats, Ints, LeftOut, Positions, check_swapped, repeated_positions
+from datasets.geo.positions import Filter, Floats, LeftOut, Positions, check_swapped, repeated_positions
+from datasets.tables import Misfit, Pick
 
 NAMES = {
     "lat": ("lat", "latitude", "lat_deg", "gps_latitude"),
     "lon": ("lon", "longitude", "lng", "long", "lon_deg", "gps_longitude"),
     "path": (
         "path", "photo", "image", "file", "filename", "img_path", "image_path", "img_file", "img_id",
-        "image_id",
+        "image_id", "file_name", "image_name",
     ),
     "weight": ("weight", "weights"),
     "author": ("author", "user", "user_id", "owner", "photographer"),
     "time": ("time", "taken", "datetime", "date"),
 }
-_DELIMITERS = ",;\t"
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d{1,3},\d+\s*")
-Pick = Callable[[Path, list[str]], dict[str, str]]
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Some columns of a CSV or Parquet file.
-
-    Args:
-        path: the file.
-        columns: Arrow columns by the names that they are asked for by; those of CSV are texts.
-        rows: the number of each row in the file; the first below the heading is 1.
-        misfits: numbers of the rows that have more or fewer fields than the heading.
-        names: what the columns are called in the file.
-        headless: whether the file has no heading, so that the names are those that were expected.
-    """
-
-    path: Path
-    columns: dict[str, Any]
-    rows: Ints
-    misfits: list[int]
-    names: dict[str, str]
-    headless: bool = False
-
-    def __len__(self) -> int:
-        return len(self.rows)
+class Table(tables.Table):
+    """A table some of whose columns are positions."""
 
     def numbers(self, key: str) -> Floats:
         """A column as doubles, degree signs and N, S, E, W understood; NaN for what is no number.
@@ -60,10 +38,6 @@ class Table:
             ValueError: numbers have decimal commas.
         """
         return _numbers(self.columns[key], self.path, key)
-
-    def texts(self, key: str) -> list[str]:
-        """A column as texts without blanks around them, empty where there is none."""
-        return ["" if value is None else str(value).strip() for value in self.columns[key].to_pylist()]
 
     def left_out(self) -> list[LeftOut]:
         """The rows that do not fit the heading, as a remark."""
@@ -87,8 +61,7 @@ def read_positions(path: Path | str) -> Positions:
     """The positions of a CSV or Parquet table, checked row by row.
 
     Columns are known by their names, in capitals or not: a latitude (lat, latitude), a longitude (lon, lng,
-    long, longitude), and where there are such path, weight, author and time. CSV is separated by commas,
-    semicolons or tabs and in UTF-8.
+    long, longitude), and where there are such path, weight, author and time.
 
     Args:
         path: the file; Parquet is known by its content.
@@ -112,28 +85,18 @@ def read_positions(path: Path | str) -> Positions:
 
 
 def read_table(path: Path, pick: Pick, *, headless: Sequence[str] = ()) -> Table:
-    """Columns of a CSV or Parquet file; CSV is in UTF-8, separated by commas, semicolons or tabs.
-
-    Args:
-        path: the file; Parquet is known by its content.
-        pick: (file, its heading) -> names to call columns by -> their names in the heading.
-        headless: names for the columns of a CSV without a heading, of which all but the first are numbers;
-            none where a heading is needed.
+    """Columns of a CSV or Parquet file, as :func:`datasets.tables.read_table` reads them.
 
     Raises:
         ValueError: it is no table, numbers have decimal commas, or ``pick`` refuses the heading.
     """
-    with path.open("rb") as file:
-        parquet = file.read(4) == b"PAR1"
-    if not parquet:
-        heading, delimiter = _heading(path)
-        bare = len(heading) == len(headless) > 0 and all(map(_is_number, heading[1:]))
-        names = dict(zip(headless, headless, strict=True)) if bare else pick(path, heading)
-        table, bad = _csv(path, names, delimiter, headless if bare else ())
-    else:
-        (names, table), bad, bare = _parquet(path, pick), [], False
-    rows = np.setdiff1d(np.arange(1, table.num_rows + len(bad) + 1), bad)
-    return Table(path, {key: table[key] for key in table.column_names}, rows, bad, names, bare)
+    table = tables.read_table(path, pick, headless=headless)
+    commas = [
+        row.text.strip() for row in table.misfits if table.separator == "," and _DECIMAL_COMMA.match(row.text)
+    ]
+    if len(commas) > len(table):
+        raise ValueError(_decimal_comma(path, commas[0]))
+    return Table(**vars(table))
 
 
 def _checked(table: Table) -> Positions:
@@ -147,7 +110,7 @@ def _checked(table: Table) -> Positions:
     if "weight" in columns:
         weights = table.numbers("weight")
         check.drop(~(np.isfinite(weights) & (weights > 0)), "weight is not a number above 0")
-    texts = {key: columns[key].to_pylist() for key in ("path", "author", "time") if key in columns}
+    texts = {key: table.texts(key) for key in ("path", "author", "time") if key in columns}
     if "path" in texts:
         check.drop_repeated(texts["path"])
     keep = check.keep
@@ -163,16 +126,15 @@ def _checked(table: Table) -> Positions:
     )
 
 
-def _kept(values: list[Any], keep: list[bool]) -> tuple[str, ...]:
-    """The texts of the good rows; what is missing is an empty text."""
-    good = (value for value, good in zip(values, keep, strict=True) if good)
-    return tuple("" if item is None else str(item) for item in good)
+def _kept(values: list[str], keep: list[bool]) -> tuple[str, ...]:
+    """The texts of the good rows."""
+    return tuple(value for value, good in zip(values, keep, strict=True) if good)
 
 
-def _misfit(path: Path, misfits: list[int]) -> list[LeftOut]:
+def _misfit(path: Path, misfits: list[Misfit]) -> list[LeftOut]:
     if not misfits:
         return []
-    first = f"row {misfits[0]} of {path.name}"
+    first = f"row {misfits[0].row} of {path.name}"
     return [LeftOut("it has more or fewer fields than the heading", len(misfits), first)]
 
 
@@ -180,52 +142,6 @@ def _notes(path: Path, lat: Floats, lon: Floats) -> list[str]:
     again = repeated_positions(lat, lon)
     all_counted = f"{again} of {len(lat)} positions in {path.name} equal another one exactly: all are counted"
     return [all_counted] if again else []
-
-
-def _csv(
-    path: Path, wanted: dict[str, str], delimiter: str, headless: Sequence[str]
-) -> tuple[Any, list[int]]:
-    """The wanted columns as text, and the numbers of the rows that do not fit the heading."""
-    import pyarrow as pa
-    from pyarrow import csv as pa_csv
-
-    bad: list[int] = []
-    commas: list[str] = []
-
-    def misfit(row: Any) -> str:  # pyarrow swallows what is raised here
-        bad.append(row.number - (not headless))
-        if delimiter == "," and row.actual_columns > row.expected_columns and _DECIMAL_COMMA.match(row.text):
-            commas.append(row.text.strip())
-        return "skip"
-
-    try:
-        table = pa_csv.read_csv(
-            path,
-            read_options=pa_csv.ReadOptions(use_threads=False, column_names=list(headless) or None),
-            parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=misfit),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=list(wanted.values()), strings_can_be_null=False,
-                column_types=dict.fromkeys(wanted.values(), pa.string()),
-            ),
-        )
-    except pa.ArrowInvalid as err:
-        raise ValueError(f"{path} cannot be read as CSV in UTF-8: {err}") from err
-    if len(commas) > table.num_rows:
-        raise ValueError(_decimal_comma(path, commas[0]))
-    return table.select(list(wanted.values())).rename_columns(list(wanted)), bad
-
-
-def _heading(path: Path) -> tuple[list[str], str]:
-    """Names of the columns, and what separates them."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            line = file.readline()
-    except UnicodeDecodeError as err:
-        raise ValueError(f"{path} is no CSV in UTF-8; save it as such") from err
-    if not line.strip():
-        raise ValueError(f"{path} is empty; give a heading such as path,lat,lon and one photo a row")
-    delimiter = max(_DELIMITERS, key=line.count)
-    return next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter)), delimiter
 
 
 def _wanted(path: Path, heading: list[str]) -> dict[str, str]:
@@ -245,26 +161,13 @@ def _wanted(path: Path, heading: list[str]) -> dict[str, str]:
     return results
 
 
-def _parquet(path: Path, pick: Pick) -> tuple[dict[str, str], Any]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(path)
-        wanted = pick(path, file.schema_arrow.names)
-        table = file.read(columns=list(wanted.values()))
-        return wanted, table.select(list(wanted.values())).rename_columns(list(wanted))
-    except pa.ArrowException as err:
-        raise ValueError(f"{path} cannot be read as Parquet: {err}") from err
-
-
 def _numbers(column: Any, path: Path, name: str) -> Floats:
     """A column as doubles; what is no number becomes NaN, decimal commas are refused."""
     import pyarrow as pa
     from pyarrow import compute
 
     try:
-        if pa.types.is_string(column.type):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             column = compute.utf8_trim_whitespace(column)
         return np.asarray(compute.cast(column, pa.float64()).to_numpy(), np.float64)
     except pa.ArrowInvalid:
@@ -282,16 +185,9 @@ def _number(text: Any, path: Path, name: str) -> float:
     return degrees(text, {"lat": "NS", "lon": "EW"}.get(name[-3:], ""))
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return not np.isnan(float(text))
-    except ValueError:
-        return False
-
-
 def _decimal_comma(path: Path, seen: str) -> str:
     return f"{path} has numbers with decimal commas ({seen}); write them with points, as 48.85"
 
 
-def _misfits(bad: list[int]) -> str:
+def _misfits(bad: list[Misfit]) -> str:
     return f" that fit its heading ({len(bad)} do not)" if bad else ""

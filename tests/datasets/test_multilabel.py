@@ -54,13 +54,13 @@ def test_a_class_column_holds_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("image,A\na.jpg,yes\n", "row 1, column A: expected 0, 1, -1 or blank, got 'yes'"),
-    ("image,A\na.jpg,0.5\n", "expected 0, 1, -1 or blank, got '0.5'"),
-    ("photo,A\na.jpg,1\n", "has no column 'image'; it has photo, A"),
+    ("image,A\na.jpg,maybe\n", "row 1, column A: expected 0, 1, -1, yes, no or blank, got 'maybe'"),
+    ("image,A\na.jpg,0.5\n", "expected 0, 1, -1, yes, no or blank, got '0.5'"),
+    ("snap,A\na.jpg,1\n", "has no column 'image'; it has snap, A"),
     ("image,A\na.jpg,1\na.jpg,0\n", "names a.jpg more than once"),
     ("image\na.jpg\n", "has no column of attributes"),
     ("image,A\n", "has no rows"),
-    ("image,A\na.jpg,1,2\n", "no table that can be read"),
+    ("image,A\na.jpg,1,2\n", "row 1: 2 columns expected, got 3; mend the row"),
 ])
 def test_a_table_that_makes_no_sense_is_refused_in_one_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
@@ -152,3 +152,28 @@ def test_celeba_without_its_partition_says_what_to_put_where(tmp_path):
     (_celeba(tmp_path) / "list_eval_partition.txt").unlink()
     with pytest.raises(FileNotFoundError, match="put CelebA's lists beside img_align_celeba/"):
         celeba(tmp_path, "train")
+
+
+def test_words_captions_index_columns_and_backslashes_of_a_table_are_read(tmp_path):
+    """As spreadsheets and pandas write: 400 rows with captions of several lines, semicolons, a mark."""
+    words = ["True", "yes", "Y", "1", "1.0", "false", "No", "0", "-1", "NA", "nan", "", "None"]
+    values = [1] * 5 + [0] * 4 + [np.nan] * 4
+    rows = [
+        f'{n};photos\\{n}.jpg; {words[n % 13]} ;"line one of {n}\nline ""two"""' for n in range(400)
+    ]
+    text = "\r\n".join([";image; Smiling ;caption", *rows])
+    (tmp_path / "t.csv").write_bytes(text.encode("utf-8-sig"))
+    table = read_attribute_table(tmp_path / "t.csv", names=["Smiling"])
+    assert table.images == tuple(f"photos/{n}.jpg" for n in range(400))
+    np.testing.assert_array_equal(table.values[:, 0], [values[n % 13] for n in range(400)])
+
+
+def test_a_photo_of_a_table_is_found_under_another_suffix_and_a_missing_one_is_told(tmp_path):
+    for name in ("a.png", "b c.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    text = "filename,A\nC:\\x\\a.jpg,1\nb c,0\nd.jpg,0\n"
+    table = read_attribute_table(_csv(tmp_path / "attributes.csv", text))
+    photos = photos_of_table(tmp_path, table, tmp_path / "attributes.csv")
+    assert [photo.path.name for photo in photos.photos] == ["a.png", "b c.jpg"]
+    assert photos.values[:, 0].tolist() == [1, 0]
+    assert any("names 1 photos that are missing, such as d.jpg" in note for note in photos.notes)

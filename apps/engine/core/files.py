@@ -39,9 +39,12 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """One JSON document, indented, whole or not at all; what :func:`defined` leaves out is null."""
+    """One JSON document, indented, whole or not at all; what :func:`defined` leaves out is null.
+
+    Names that are no UTF-8 read back as they were: JSON has a sign for each of their bytes.
+    """
     text = json.dumps(defined(values), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_bytes(path, f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def json_line(values: Any) -> str:

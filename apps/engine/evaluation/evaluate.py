@@ -92,7 +92,7 @@ def evaluate_split(
         bad = run_model(
             forward, loader.epoch(0), evaluator, on_step=lambda n, totals: update(n, rate(totals))
         )
-    for note in without_photos(photos, split):
+    for note in (*photos.notes, *without_photos(photos, split)):
         console.warn(note)
     for bad_image in bad:
         console.warn(f"skipped: {bad_image.reason}")

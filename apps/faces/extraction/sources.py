@@ -17,7 +17,8 @@ from typing import TextIO
 
 from PIL import Image
 
-from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, read_image
+from datasets.folders import warn
+from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, read_image, stored_size
 
 STDIN = "-"
 IN_TAR = "::"  # shard.tar::folder/photo.jpg
@@ -107,23 +108,23 @@ def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
 
     Raises:
         FileNotFoundError: a path does not exist, or a pattern matches nothing.
-        ValueError: a shard is compressed or damaged, or a name is no UTF-8.
+        ValueError: a shard is compressed or damaged.
     """
     results: dict[str, Source] = {}
     for path in _expanded(paths, stdin):
         for source in _tar_members(path) if path.suffix.lower() == ".tar" else _below(path):
             try:
                 source.name.encode()
-            except UnicodeEncodeError as err:
-                raise ValueError(f"{source.name!r} is a file name in no UTF-8; rename the file") from err
-            results[source.name] = source
+                results[source.name] = source
+            except UnicodeEncodeError:  # a table of faces keeps names as texts
+                warn([f"skipped: {source.name!a} is a file name in no UTF-8; rename the file"])
     return [results[name] for name in sorted(results)]
 
 
 def _expanded(paths: Iterable[str], stdin: TextIO) -> Iterator[Path]:
     for path in paths:
         if path == STDIN:
-            lines = [line.rstrip("\r\n") for line in stdin]
+            lines = [line.rstrip("\r\n").lstrip("\ufeff") for line in stdin]
             yield from _expanded([line for line in lines if line.strip() and line != STDIN], stdin)
         elif not Path(path).exists() and glob.has_magic(path):
             matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute ones
@@ -192,9 +193,8 @@ def hash_file(path: Path) -> str:
 def _longer_side(path: Path) -> int:
     """Of the photo as stored, in pixels; 0 where it cannot be told, which decoding will explain."""
     try:
-        with Image.open(path) as header:
-            return max(header.size)
-    except Exception:  # whatever is wrong with it, read_image says it in one line
+        return max(stored_size(path)[:2])
+    except BadImageError:
         return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ import numpy as np
 from apps.engine.core.files import write_text, write_whole
 from apps.places.cells import s2, s2_shapes
 from apps.places.cells.partition import CellPartition, Limits, find
+from datasets.validation import read_text
 
 COLUMNS = (
     "partition", "token", "level", "weight", "lat", "lon", "area_km2", "parent",
@@ -149,10 +151,9 @@ def _read_rows(path: Path) -> list[Row]:
 
         return [dict(row) for row in parquet.read_table(path).to_pylist()]
     if start.startswith(b"{"):
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_text(path))
         return [dict(feature["properties"]) for feature in document["features"]]
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(io.StringIO(read_text(path))))
 
 
 def _write_csv(path: Path, rows: list[Row]) -> None:

@@ -133,6 +133,25 @@ def test_a_config_file_sits_between_default_and_flag(cli: Cli, colours: Path, tm
         assert "run.toml" in answer.last_error
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_config_file_may_begin_with_a_byte_order_mark(cli: Cli, tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "run.toml").write_text("epochs = 1.5\n", encoding)
+    answer = cli("finetune", "dogs", "--config", tmp_path / "run.toml", "--out", tmp_path / "run")
+    assert answer.code == 2 and "epochs must be int, got 1.5" in answer.last_error
+
+
+@pytest.mark.parametrize("path", ["C:\\photos\\dogs", "C:\\temp\\new", "D:\\users\\me"])
+def test_a_windows_path_in_a_config_file_is_refused_with_how_to_write_it(
+    cli: Cli, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "run.toml").write_text(f'epochs = 1\ndata = "{path}"\n')
+    answer = cli("finetune", "dogs", "--config", tmp_path / "run.toml", "--out", tmp_path / "run")
+    assert answer.code == 2 and f"write data = '{path}'" in answer.last_error
+    (tmp_path / "run.toml").write_text(f"data = '{path}'\nepochs = 1.5\n")
+    answer = cli("finetune", "dogs", "--config", tmp_path / "run.toml", "--out", tmp_path / "run")
+    assert "epochs must be int, got 1.5" in answer.last_error
+
+
 def test_frozen_training_leaves_the_backbone_bit_for_bit(
     cli: Cli, colours: Path, tmp_path: Path
 ) -> None:

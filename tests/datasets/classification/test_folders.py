@@ -152,3 +152,22 @@ def test_the_ten_breeds_of_imagewoof_are_read_by_name() -> None:
     assert (train.counts(), val.counts()) == ([160] * 10, [30] * 10)
     assert train.classes == val.classes
     assert {"Samoyed", "Shih-Tzu", "Old English sheepdog", "dingo"} < set(val.classes)
+
+
+def test_classes_may_be_in_metadata_beside_the_photos(tmp_path: Path) -> None:
+    """Hugging Face's imagefolder."""
+    write(tmp_path, ["train/1.jpg", "train/deep/2.jpg", "train/3.jpg", "validation/4.jpg"])
+    (tmp_path / "train/deep/2.jpg").rename(tmp_path / "train/2.jpg")
+    (tmp_path / "train/deep").rmdir()
+    rows = [("1.jpg", "tea"), ("2.jpg", "caf\u00e9 "), ("3.jpg", "tea"), ("9.jpg", "tea")]
+    lines = [f'{{"file_name": "{name}", "label": "{label}"}}' for name, label in rows]
+    (tmp_path / "train/metadata.jsonl").write_text("\n".join(lines), "utf-8-sig")
+    (tmp_path / "validation/metadata.csv").write_text('file_name;text;label\n4.jpg;"two\nlines";cafe\u0301\n')
+    train, val = (ImageFolders(tmp_path, split) for split in ("train", "val"))
+    assert train.classes == val.classes == ("caf\u00e9", "tea")
+    assert train.counts() == [1, 2] and val.counts() == [1, 0]
+    listing = tmp_path / "train/metadata.jsonl"
+    assert f"{listing}: 1 of 4 photos are missing and left out: 9.jpg" in train.notes
+    (tmp_path / "train/metadata.jsonl").write_text('{"file_name": "1.jpg", "colour": 3}')
+    with pytest.raises(ValueError, match=r"1.jpg has no label; it has file_name, colour"):
+        ImageFolders(tmp_path, "train")

@@ -167,7 +167,7 @@ def test_a_class_number_that_meta_mat_lacks_is_named_with_its_line(tmp_path: Pat
 def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
     flat(tmp_path, (1,))
     (tmp_path / "synset_labels.txt").write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(ValueError, match="is not a text file"):
+    with pytest.raises(ValueError, match="is no text in UTF-8"):
         ImageNetVal(tmp_path)
 
 

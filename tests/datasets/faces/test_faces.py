@@ -123,9 +123,27 @@ def test_what_is_missing_in_folders_and_lists_is_named(tmp_path: Path) -> None:
     photo(tmp_path / "a/1.jpg")
     with pytest.raises(ValueError, match=r"nobody in .* has 5 photos or more"):
         Identities(tmp_path, min_photos=5)
-    (tmp_path / "list.txt").write_text("a/1.jpg\na/2.jpg\n")
-    with pytest.raises(FileNotFoundError, match=r"line 2: no photo .*a/2\.jpg; a line is"):
+    (tmp_path / "list.txt").write_text("a/2.jpg\na/3.jpg\n")
+    with pytest.raises(FileNotFoundError, match=r"none of the 2 photos, such as a/2\.jpg.*; a line is"):
         Identities(tmp_path, listing=tmp_path / "list.txt")
+
+
+def test_a_list_may_have_marks_blanks_backslashes_and_a_photo_that_is_missing(tmp_path: Path) -> None:
+    for name in ("Ann B/a 1.jpg", "Ann B/a 2.jpg", "Cy/1.jpg"):
+        photo(tmp_path / name)
+    lines = ["Ann B/a 1.jpg", "Ann B\\a 2.jpg", "Cy/1.jpg Cy", "Cy/1\tCy", "Cy/9.jpg", ""]
+    (tmp_path / "list.txt").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    people = Identities(tmp_path, listing=tmp_path / "list.txt")
+    assert people.classes == ("Ann B", "Cy") and people.counts() == [2, 2]
+    assert people.notes == [f"{tmp_path / 'list.txt'}: 1 of 5 photos are missing and left out: Cy/9.jpg"]
+
+
+def test_pairs_may_have_names_with_blanks_between_tabs_and_a_mark(tmp_path: Path) -> None:
+    text = "1\t1\r\nAnn B\t1\t2\r\nAnn B\t1\tCy\t3\r\n"
+    (tmp_path / "pairs.txt").write_bytes(text.encode("utf-8-sig"))
+    assert [(pair.first, pair.second, pair.same) for pair in read_pairs(tmp_path / "pairs.txt")] == [
+        ("Ann B/Ann B_0001", "Ann B/Ann B_0002", True), ("Ann B/Ann B_0001", "Cy/Cy_0003", False),
+    ]
 
 
 def test_drawn_pairs_keep_people_in_one_fold_and_are_the_same_at_every_call() -> None:

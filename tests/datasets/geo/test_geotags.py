@@ -107,7 +107,7 @@ def test_photos_without_a_position_are_named_and_the_rest_is_read(tmp_path: Path
     assert found.remarks() == [
         f"{tmp_path / 'b.jpg'}: its latitude has no reference, so N or S is not known; left out",
         f"{tmp_path / 'c.png'}: it has no EXIF; left out",
-        f"{tmp_path / 'd.jpg'}: not a photo in a known format; left out",
+        f"{tmp_path / 'd.jpg'}: not a photo but a text named .jpg; download the photo itself; left out",
         f"{tmp_path / 'e.jpg'}: it has no GPS block in its EXIF; left out",
     ]
 

@@ -145,7 +145,7 @@ def _content(path: Path) -> str:
 
 
 def _digest(parts: list[str]) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _stacked(computed: list[Pooled]) -> Views:

@@ -124,7 +124,7 @@ def test_photos_are_named_in_five_ways_and_give_the_same_vectors(
         for photo in photos:
             tar.add(photo, arcname=photo.name)
         tar.addfile(tarfile.TarInfo("notes.txt"), io.BytesIO())
-    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{photo}\n" for photo in photos)))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeff" + "".join(f"{photo}\n" for photo in photos)))
     paths = {
         "folder": [crops],
         "files": photos,
@@ -174,7 +174,7 @@ def test_bad_photos_are_named_with_the_reason_and_the_rest_goes_on(
     told = problems(out)
     assert set(told) == {"cut.png", "video.jpg", "empty.jpg"}
     assert "damaged or cut off" in told["cut.png"]
-    assert "not a photo in a known format" in told["video.jpg"]
+    assert "not a photo but a video named .jpg; take pictures out of it" in told["video.jpg"]
     assert told["empty.jpg"] == "the file is empty"
     assert embed(cli, weights, out, crops)["skipped"] == 15
     alone = cli("embed-faces", crops / "cut.png", "--out", out.with_name("a.parquet"), "--weights", weights)
