@@ -192,7 +192,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise
     except _DAMAGE as err:
         raise ValueError(f"{path} is not a whole PyTorch file; copy or download it again") from err
-    while isinstance(content, dict) and (keys := [k for k in _STATES if isinstance(content.get(k) or 0, dict)]):
+    while isinstance(content, dict) and (keys := [k for k in _STATES if isinstance(content.get(k), dict)]):
         if keys[0] in _AVERAGED and keys[-1] not in _AVERAGED:
             _log.warning("%s holds averaged weights beside the last ones: the averaged ones are taken", path)
         content = content[keys[0]]
