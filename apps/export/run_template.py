@@ -247,35 +247,9 @@ def area_of(chances: Any, areas_km2: Any, share: float) -> float:
     return float(areas_km2[order[:count]].sum())
 
 
-def read_boxes(head: Head, outputs: Outputs, top: int, size: tuple[int, int]) -> Answer:
-    """Objects of all boxes (A, 4) and scores (A, K), suppressed class by class."""
-    boxes, scores, how = outputs[0][0], outputs[1][0], head["extra"]
-    rows, labels = np.nonzero(scores > how["threshold"])
-    order = np.argsort(-scores[rows, labels], kind="stable")[: how["candidates"]]
-    rows, labels = rows[order], labels[order]
-    cut = boxes[rows].clip(0, how["size"])
-    kept: list[int] = []
-    for place in range(len(rows)):
-        mine = [other for other in kept if labels[other] == labels[place]]
-        if all(overlap(cut[place], cut[other]) <= how["overlap"] for other in mine):
-            kept.append(place)
-    kept = kept[: how["most"]]
-    return read_detections(head, [[cut[kept]], [scores[rows, labels][kept]], [labels[kept]]], top, size)
-
-
-def overlap(one: Any, other: Any) -> float:
-    """Intersection over union."""
-    sides = (np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])).clip(min=0)
-    areas = [float((box[2:] - box[:2]).prod()) for box in (one, other)]
-    shared = float(sides.prod())
-    union = sum(areas) - shared
-    return shared / union if union else 0.0
-
-
 def read_detections(head: Head, outputs: Outputs, top: int, size: tuple[int, int]) -> Answer:
-    """Objects of final boxes (N, 4) on the square, scores (N,) and labels (N,), best first; 0 is none."""
+    """Objects of boxes (N, 4) on the square, scores (N,) and labels (N,), best first; score 0 is none."""
     boxes, scores, labels = (np.asarray(output[0]) for output in outputs)
-    least = head["extra"].get("shown", head["extra"]["threshold"])
     width, height = (max(size),) * 2 if head["extra"]["resize"] == "pad" else size
     scale = np.array([width, height, width, height]) / head["extra"]["size"]
     places = (boxes.astype(np.float64) * scale).clip(0, np.array([*size, *size]))
@@ -283,13 +257,13 @@ def read_detections(head: Head, outputs: Outputs, top: int, size: tuple[int, int
         {"name": head["classes"][label], "score": round(float(score), 4),
          "box": [round(x, 1) for x in box]}
         for box, score, label in zip(places.tolist(), scores, labels, strict=True)
-        if score >= least and score > 0
+        if score >= head["extra"]["threshold"] and score > 0
     ]  # fmt: skip
     return {"objects": objects[:top]}
 
 
 READERS: dict[str, Callable[[Head, Outputs, int, tuple[int, int]], Answer]] = {
-    "attributes": read_attributes, "boxes": read_boxes, "cells": read_cells, "classes": read_classes,
+    "attributes": read_attributes, "cells": read_cells, "classes": read_classes,
     "detections": read_detections, "embedding": read_embedding,
 }
 

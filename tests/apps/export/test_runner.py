@@ -30,12 +30,6 @@ RULES = [
     {"score": "energy", "threshold": 2.0, "temperature": 1.5}, {"score": "max_logit", "threshold": 1.0},
     {"score": "max_softmax", "threshold": 0.4}, {"score": "known_share", "threshold": 0.7},
 ]
-BOXES = {
-    "size": 300, "resize": "squash", "shown": 0.3, "threshold": 0.05, "overlap": 0.45, "candidates": 40,
-    "most": 20,
-}
-
-
 def head(kind: str, classes: tuple[str, ...], **more: Any) -> HeadSpec:
     return HeadSpec("x", "dogs", kind, ("x",), classes, **more)
 
@@ -90,16 +84,17 @@ def test_places_are_read_as_predict_reads_them() -> None:
               decode(spec, [output], [SIZE], top=5)[0].to_dict())  # fmt: skip
 
 
-def test_objects_are_read_as_predict_reads_them() -> None:
-    spec = head("boxes", ("cat", "dog"), extra=BOXES)
+@pytest.mark.parametrize("resize", ["squash", "pad"])
+def test_objects_are_read_as_predict_reads_them(resize: str) -> None:
+    spec = head("detections", ("cat", "dog"), extra={"size": 300, "resize": resize, "threshold": 0.3})
     for seed in range(5):
         drawn = np.random.default_rng(seed)
-        corners = drawn.uniform(-10, 280, (1, 90, 2))
-        sides = drawn.uniform(5, 90, (1, 90, 2))
+        corners, sides = drawn.uniform(-10, 280, (1, 20, 2)), drawn.uniform(5, 90, (1, 20, 2))
         boxes = np.concatenate([corners, corners + sides], axis=2).astype(np.float32)
-        outputs = [boxes, drawn.uniform(0, 1, (1, 90, 2)).astype(np.float32)]
-        close(runner.READERS["boxes"](asdict(spec), outputs, 30, SIZE),
-              decode(spec, outputs, [SIZE], top=30)[0].to_dict())  # fmt: skip
+        scores = np.sort(drawn.uniform(0, 1, (1, 20)).astype(np.float32))[:, ::-1]
+        outputs = [boxes, scores, drawn.integers(0, 2, (1, 20))]
+        close(runner.READERS["detections"](asdict(spec), outputs, 8, SIZE),
+              decode(spec, outputs, [SIZE], top=8)[0].to_dict())  # fmt: skip
 
 
 @pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
