@@ -182,9 +182,9 @@ def _own_lines(member: HeadRun, photos: list[Path], *, top: int, **how: Any) -> 
     predictor = load_task(member.app).file_predictor
     if predictor is None:
         raise TypeError(f"{member.app} answers in a way of its own, but has no file_predictor")
-    known = {name: how[name] for name in ("engine", "device", "precision") if name in how}
+    known: dict[str, Any] = {name: how[name] for name in ("engine", "device", "precision") if name in how}
     lines = predictor(
-        photos, checkpoint=member.run, top=top, workers=how.get("threads"), **{"precision": "auto"} | known
+        photos, checkpoint=member.run, top=top, workers=how.get("threads"), **({"precision": "auto"} | known)
     )
     for line in lines:
         if "error" in line:
@@ -226,4 +226,4 @@ def _of_head(face: dict[str, Any], name: str, names: Sequence[str]) -> dict[str,
     """What one head says of a face; a single head's answer stands there without its name."""
     if len(names) == 1:
         return face
-    return {"face": face["face"], "box": face["box"]} | face["answers"][name]
+    return {"face": face["face"], "box": face["box"], **face["answers"][name]}

@@ -127,10 +127,10 @@ def locate(
             yield {"album": str(folder), "photos": len(albums[folder]), "by": by, **line}
     if asked.map is not None and good:
         mean, one_line = sums / sums.sum(), good == 1 or (asked.album and len(albums) == 1)
-        answer = line if one_line else describe(
+        shown = line if one_line else describe(
             mean, grid, top=asked.top, least=asked.least, precise=asked.precise
         )
-        _draw(asked, grid, mean, answer, good)
+        _draw(asked, grid, mean, shown, good)
 
 
 def moved(grid: CellPartition, probabilities: Floats, offset: Floats, *, precise: bool) -> dict[str, Any]:

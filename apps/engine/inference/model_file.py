@@ -122,4 +122,4 @@ def _onnx_note(path: Path) -> str:
     import onnx
 
     proto = onnx.load(path, load_external_data=False)
-    return {item.key: item.value for item in proto.metadata_props}[KEY]
+    return str({item.key: item.value for item in proto.metadata_props}[KEY])

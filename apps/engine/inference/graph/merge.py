@@ -57,12 +57,12 @@ def _add(graph: Any, other: Any, prefix: str, seen: dict[Any, list[str]]) -> dic
     actual = {INPUT: INPUT, "": ""}
     for tensor in other.initializer:
         name, tensor.name = tensor.name, ""
-        key = sha256(tensor.SerializeToString()).hexdigest()
-        if key not in seen:
-            seen[key] = [prefix + name]
+        digest = sha256(tensor.SerializeToString()).hexdigest()
+        if digest not in seen:
+            seen[digest] = [prefix + name]
             tensor.name = prefix + name
             graph.initializer.append(tensor)
-        (actual[name],) = seen[key]
+        (actual[name],) = seen[digest]
     for node in other.node:
         outputs = list(node.output)
         inputs = [actual[name] for name in node.input]
