@@ -14,6 +14,7 @@ from torch import Tensor, nn
 MIN_SIZE_PX = 32
 
 ChannelOrder = Literal["rgb", "bgr"]
+Resize = Literal["crop", "squash"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Preprocessing:
         order: ``rgb``, or ``bgr`` for weights from Caffe or OpenCV.
         resolution: side in pixels that the weights were trained or rated at.
         crop: share of the resized short side that the central crop keeps, (0, 1].
+        resize: ``crop`` keeps the middle of an image, ``squash`` all of it and not its shape.
     """
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -33,6 +35,7 @@ class Preprocessing:
     order: ChannelOrder = "rgb"
     resolution: int = 224
     crop: float = 0.875
+    resize: Resize = "crop"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written into a checkpoint's ``config.json``."""

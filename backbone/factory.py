@@ -86,8 +86,10 @@ def _with_weights(weights: Weights, arguments: Mapping[str, Any]) -> Backbone:
 
 def _registered(entry: Registered, arguments: Mapping[str, Any]) -> MobileNetV1:
     defaults: dict[str, Any] = {
-        "width": entry.width, "padding": entry.padding,
-        "preprocessing": Preprocessing(**INPUTS[entry.input], resolution=entry.resolution),
+        "width": entry.width, "padding": entry.padding, "activation": entry.activation,
+        "preprocessing": Preprocessing(
+            **INPUTS[entry.input], resolution=entry.resolution, resize=entry.resize
+        ),
     }
     if entry.kind == "h5":
         defaults["eps"] = KERAS_EPS

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 from backbone._cpu import kernels
 from backbone._cpu.depthwise import natively
 from backbone.base import Backbone
-from backbone.mobilenet import Conv2dSame, FullBlock, MobileNetV1, SeparableBlock, map_padding
+from backbone.mobilenet import Activation, Conv2dSame, FullBlock, MobileNetV1, SeparableBlock, map_padding
 
 HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 TOLERANCE = 1e-3  # of a fusion by traced pairs, against the network itself, relative to its maps
@@ -82,13 +82,15 @@ class _InferenceModel(Backbone):
             return super().forward(images)
 
 
-class _ConvReLU6(nn.Module):
-    """A convolution with the batch-norm and the ReLU6 behind it."""
+class _ConvAct(nn.Module):
+    """A convolution with the batch-norm and the ReLU6 or ReLU behind it."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype, plain: bool) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation, dtype: torch.dtype, plain: bool
+    ) -> None:
         super().__init__()
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -100,7 +102,7 @@ class _ConvReLU6(nn.Module):
         self.register_buffer("bias", bias.detach().to(dtype))
         self.kernel, self.same = conv.kernel_size[0], isinstance(conv, Conv2dSame)
         self.stride, self.dilation, self.groups = conv.stride[0], conv.dilation[0], conv.groups
-        self.plain = plain
+        self.plain, self.limited = plain, activation == "relu6"
         depthwise = conv.groups == conv.in_channels == conv.out_channels > 1 and self.kernel == 3
         self.by_kernel = depthwise and (self.stride == 1 or self.dilation == 1)
 
@@ -111,8 +113,8 @@ class _ConvReLU6(nn.Module):
         if self.plain:
             x, around = (F.pad(x, (left, right, top, bottom)), (0, 0)) if uneven else (x, (top, left))
             geometry = self.stride, around, self.dilation, self.groups
-            return F.relu6(F.conv2d(x, self.weight, self.bias, *geometry))
-        if self.by_kernel and not natively(x) and kernels.usable(x):
+            return (F.relu6 if self.limited else F.relu)(F.conv2d(x, self.weight, self.bias, *geometry))
+        if self.by_kernel and self.limited and not natively(x) and kernels.usable(x):
             out = -(-x.shape[2] // self.stride), -(-x.shape[3] // self.stride)
             return kernels.depthwise(
                 x, self.weight, out, self.stride, self.dilation, (top, left), self.bias.float()
@@ -125,25 +127,27 @@ class _ConvReLU6(nn.Module):
         if x.device.type == "cpu" and natively(x) and HAS_ONEDNN:
             return self._fused(x, weight, top, left)
         geometry = self.stride, (top, left), self.dilation, self.groups
-        return F.conv2d(x, weight, self.bias, *geometry).clamp_(0, 6)
+        return F.conv2d(x, weight, self.bias, *geometry).clamp_(0, 6 if self.limited else None)
 
     def _fused(self, x: Tensor, weight: Tensor, top: int, left: int) -> Tensor:
-        """Convolution and ReLU6 in one pass over the memory."""
+        """Convolution and activation in one pass over the memory."""
+        after = ("hardtanh", [0.0, 6.0]) if self.limited else ("relu", [])
         output: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, weight, self.bias, [top, left], [self.stride] * 2, [self.dilation] * 2, self.groups,
-            "hardtanh", [0.0, 6.0], "",
+            *after, "",
         )
         return output
 
 
 class _InferenceMobileNet(_InferenceModel):
-    """MobileNetV1 as a sequence of convolutions with ReLU6."""
+    """MobileNetV1 as a sequence of convolutions with their activations."""
 
     def __init__(self, original: MobileNetV1, dtype: torch.dtype, plain: bool) -> None:
         super().__init__(original, dtype)
         self.stage_strides = original.stage_strides
-        self.stem = _ConvReLU6(original.conv_stem, original.bn1, dtype, plain)
-        self.stages = nn.ModuleList(_fused_stage(stage, dtype, plain) for stage in original.blocks)
+        how = original.activation, dtype, plain
+        self.stem = _ConvAct(original.conv_stem, original.bn1, *how)
+        self.stages = nn.ModuleList(_fused_stage(stage, *how) for stage in original.blocks)
 
     def features(self, normalised: Tensor) -> dict[int, Tensor]:
         """Maps by stride, in the copy's type; a stride met twice keeps the deeper map."""
@@ -155,15 +159,18 @@ class _InferenceMobileNet(_InferenceModel):
         return maps
 
 
-def _fused_stage(stage: nn.Module, dtype: torch.dtype, plain: bool) -> nn.Sequential:
-    steps: list[_ConvReLU6] = []
+def _fused_stage(
+    stage: nn.Module, activation: Activation, dtype: torch.dtype, plain: bool
+) -> nn.Sequential:
+    how = activation, dtype, plain
+    steps: list[_ConvAct] = []
     for block in stage.children():
         if isinstance(block, SeparableBlock):
-            steps.append(_ConvReLU6(block.conv_dw, block.bn1, dtype, plain))
-            steps.append(_ConvReLU6(block.conv_pw, block.bn2, dtype, plain))
+            steps.append(_ConvAct(block.conv_dw, block.bn1, *how))
+            steps.append(_ConvAct(block.conv_pw, block.bn2, *how))
         else:
             assert isinstance(block, FullBlock)
-            steps.append(_ConvReLU6(block.conv, block.bn1, dtype, plain))
+            steps.append(_ConvAct(block.conv, block.bn1, *how))
     return nn.Sequential(*steps)
 
 

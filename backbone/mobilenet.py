@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from backbone.base import Backbone, Preprocessing
 
 Padding = Literal["same", "symmetric"]
+Activation = Literal["relu6", "relu"]
 Pads = tuple[tuple[int, int], tuple[int, int]]  # rows before and after a map, then columns
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
 STEM_CHANNELS = 32
 BATCH_NORM_EPS = 1e-5  # of timm; TF-slim trained with 1e-3, which its folded files no longer show
 
@@ -88,20 +90,21 @@ def conv3x3(
 
 
 class SeparableBlock(nn.Module):
-    """Depthwise 3x3 then pointwise 1x1, each with batch-norm and ReLU6 (the paper's Figure 3)."""
+    """Depthwise 3x3 then pointwise 1x1, each with batch-norm and ReLU6 (the paper's Figure 3) or ReLU."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, dilation: int, padding: Padding, eps: float
+        self, in_channels: int, out_channels: int, *, stride: int, dilation: int, padding: Padding,
+        eps: float, activation: Activation = "relu6",
     ) -> None:
         super().__init__()
         self.conv_dw = conv3x3(
             in_channels, in_channels, stride=stride, dilation=dilation, groups=in_channels, padding=padding
         )
         self.bn1 = nn.BatchNorm2d(in_channels, eps=eps)
-        self.act1: nn.Module = nn.ReLU6(inplace=True)
+        self.act1: nn.Module = ACTIVATIONS[activation](inplace=True)
         self.conv_pw = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels, eps=eps)
-        self.act2: nn.Module = nn.ReLU6(inplace=True)
+        self.act2: nn.Module = ACTIVATIONS[activation](inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
@@ -114,12 +117,13 @@ class FullBlock(nn.Module):
     """A full 3x3 convolution in place of the separable pair: the network of the paper's Table 4."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, dilation: int, padding: Padding, eps: float
+        self, in_channels: int, out_channels: int, *, stride: int, dilation: int, padding: Padding,
+        eps: float, activation: Activation = "relu6",
     ) -> None:
         super().__init__()
         self.conv = conv3x3(in_channels, out_channels, stride=stride, dilation=dilation, padding=padding)
         self.bn1 = nn.BatchNorm2d(out_channels, eps=eps)
-        self.act1: nn.Module = nn.ReLU6(inplace=True)
+        self.act1: nn.Module = ACTIVATIONS[activation](inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape: (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
@@ -138,6 +142,7 @@ class MobileNetV1(Backbone):
         output_stride: 32, 16 or 8; below 32 the late strides become dilation and every stride
             keeps its deepest map, for dense tasks.
         eps: of batch-norm; weights are only right with the value they were stored for.
+        activation: behind each batch-norm, ``relu6`` or ``relu``; as for ``eps``.
         preprocessing: what the weights expect; mean = std = 0.5 by default.
 
     Shape:
@@ -145,12 +150,13 @@ class MobileNetV1(Backbone):
         returns: {2, 4, 8, 16, 32 -> (B, channels[stride], ceil(H / stride), ceil(W / stride))}
 
     Raises:
-        ValueError: width is not above 0, or padding or output_stride is not one of the above.
+        ValueError: width is not above 0, or padding, output_stride or activation is not one of the above.
     """
 
     def __init__(
         self, width: float = 1.0, *, padding: Padding = "same", separable: bool = True, shallow: bool = False,
-        output_stride: int = 32, eps: float = BATCH_NORM_EPS, preprocessing: Preprocessing | None = None,
+        output_stride: int = 32, eps: float = BATCH_NORM_EPS, activation: Activation = "relu6",
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         super().__init__(preprocessing)
         if not 0 < width < float("inf"):
@@ -159,11 +165,13 @@ class MobileNetV1(Backbone):
             raise ValueError(f"padding must be 'same' or 'symmetric', got {padding!r}")
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride}")
-        self.width, self.padding = width, padding
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be 'relu6' or 'relu', got {activation!r}")
+        self.width, self.padding, self.activation = width, padding, activation
         channels = scale_channels(STEM_CHANNELS, width)
         self.conv_stem = conv3x3(3, channels, stride=2, padding=padding)
         self.bn1 = nn.BatchNorm2d(channels, eps=eps)
-        self.act1: nn.Module = nn.ReLU6(inplace=True)
+        self.act1: nn.Module = ACTIVATIONS[activation](inplace=True)
         block = SeparableBlock if separable else FullBlock
         stages: list[nn.Module] = []
         self.channels, self.stage_strides = {}, []
@@ -173,9 +181,10 @@ class MobileNetV1(Backbone):
             for paper_stride, paper_channels in stage:
                 dilate = total * paper_stride > output_stride
                 stride, out = (1 if dilate else paper_stride), scale_channels(paper_channels, width)
-                blocks.append(
-                    block(channels, out, stride=stride, dilation=dilation, padding=padding, eps=eps)
-                )
+                blocks.append(block(
+                    channels, out, stride=stride, dilation=dilation, padding=padding, eps=eps,
+                    activation=activation,
+                ))
                 channels, total = out, total * stride
                 dilation *= paper_stride if dilate else 1
             stages.append(nn.Sequential(*blocks))

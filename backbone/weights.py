@@ -6,26 +6,28 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from backbone.base import Backbone, Preprocessing
-from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET_INPUT, REGISTRY, TIMM_DEFAULT
+from backbone.hub import check_hub, check_timm_name, timm_config
+from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET, IMAGENET_INPUT, REGISTRY, UNIT_INPUT
+from backbone.storage import MIRROR_VARIABLE, SUFFIX, on_disk
 from backbone.weights_files import (
+    classes_in,
     completed,
     foreign_kind,
+    head_in,
     is_safetensors,
     plain_classifier,
     read_safetensors,
     read_state_dict,
 )
 
-MIRROR_VARIABLE = "MOBILENET_WEIGHTS"
 LAST_CHANNELS = 1024
-IMAGENET = "imagenet-1k"
 # How the `input` line of a weights file reads, and the preprocessing that it means.
 INPUTS: dict[str, dict[str, Any]] = {
     HALF_INPUT: {},
@@ -33,9 +35,10 @@ INPUTS: dict[str, dict[str, Any]] = {
         "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "std": (1 / 255,) * 3, "order": "bgr",
     },
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    UNIT_INPUT: {"mean": (0.0,) * 3, "std": (1.0,) * 3},
 }
 MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
-SUFFIX = ".safetensors"
+TRUNK, TOP = ("conv_stem.", "bn1.", "blocks."), "classifier."
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +54,7 @@ class WeightsInfo:
         classes: of a classifier that comes along: ``imagenet-1k``, or the names; empty without one.
         source: where the weights come from.
         licence: of the weights, as an SPDX name where there is one.
+        head: of a detector that comes along: ``kind``, ``arguments``, ``classes``, ``category_ids``.
     """
 
     name: str
@@ -60,6 +64,7 @@ class WeightsInfo:
     classes: tuple[str, ...] = ()
     source: str = "unknown"
     licence: str = "unknown"
+    head: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written into a checkpoint's ``config.json``."""
@@ -75,11 +80,12 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class Weights:
-    """A state for the backbone, the classifier that came with it, and what they are."""
+    """A state for the backbone, the classifier and the other heads that came with it, and what they are."""
 
     info: WeightsInfo
     state: dict[str, Tensor]
     classifier: dict[str, Tensor]
+    others: dict[str, Tensor] = field(default_factory=dict)
 
 
 def load_weights(spec: str | Path) -> Weights:
@@ -87,12 +93,13 @@ def load_weights(spec: str | Path) -> Weights:
 
     Args:
         spec: a ``.safetensors`` file; a ``.pt``/``.pth``/``.bin`` state dict; a folder made by
-            ``finetune``; a name in the mirror folder that MOBILENET_WEIGHTS names, with or without
-            ``.safetensors``; or a timm name such as ``mobilenetv1_100.ra4_e3600_r224_in1k``, which timm's hub
-            loader downloads once.
+            ``finetune``; a name in the mirror folder that MOBILENET_WEIGHTS names, or in the cache that
+            ``weights fetch`` fills, with or without ``.safetensors``; or a timm name such as
+            ``mobilenetv1_100.ra4_e3600_r224_in1k``, which timm's hub loader downloads once.
 
     Raises:
         FileNotFoundError: neither a file nor a registered name.
+        ConnectionError: timm's hub has the weights and cannot be reached.
         ValueError: it is damaged, or holds another network, or is a pickle that wants to run code.
     """
     path = locate_weights(spec)
@@ -116,25 +123,26 @@ def locate_weights(spec: str | Path) -> Path | None:
         if path.is_file() and (foreign := foreign_kind(path)):
             raise ValueError(foreign)
         return path
-    plain, mirror = path.name == str(spec), os.environ.get(MIRROR_VARIABLE)
-    if plain and mirror and (Path(mirror) / f"{name}{SUFFIX}").is_file():
-        return Path(mirror) / f"{name}{SUFFIX}"
+    plain = path.name == str(spec)
+    local = on_disk(f"{name}{SUFFIX}") if plain else None
+    if local is not None:
+        return local
     if name in MIRRORED:
-        raise _not_in_mirror(name, mirror)
+        raise _not_here(name)
     if name not in REGISTRY and (path.suffix in (SUFFIX, ".pt", ".pth", ".bin", ".ckpt") or not plain):
         raise FileNotFoundError(f"there is no weights file {spec}; check the path")
-    _check_timm_name(name)
+    check_timm_name(name, MIRRORED)
     return None
 
 
-def _not_in_mirror(name: str, folder: str | None) -> FileNotFoundError:
-    if not folder:
-        return FileNotFoundError(
-            f"weights {name} are read from a folder: set {MIRROR_VARIABLE} to the one that holds "
-            f"{name}{SUFFIX} (python cli.py weights fetch {name} --to DIR), or give the file's path"
-        )
-    path = Path(folder) / f"{name}{SUFFIX}"
-    return FileNotFoundError(f"{path} is missing; {MIRROR_VARIABLE}={folder} should hold it")
+def _not_here(name: str) -> FileNotFoundError:
+    folder, file = os.environ.get(MIRROR_VARIABLE), f"{name}{SUFFIX}"
+    where = f"weights {name} are not on this machine: set {MIRROR_VARIABLE} to a folder that holds {file}"
+    if folder:
+        where = f"{Path(folder) / file} is missing; {MIRROR_VARIABLE}={folder} should hold it"
+    return FileNotFoundError(
+        f"{where}, or get it by python cli.py weights fetch {name}, or give the file's path"
+    )
 
 
 def _from_file(path: Path) -> Weights:
@@ -152,7 +160,7 @@ def weights_from(path: Path, state: dict[str, Tensor], metadata: Mapping[str, st
         path: of the file, for its name and for messages.
         state: name -> tensor.
         metadata: ``input``, ``width``, ``padding``, ``resolution``, ``act``, ``eps``, ``source``,
-            ``licence``; what is missing is taken as PyTorch's networks have it.
+            ``licence``, ``head``; what is missing is taken as PyTorch's networks have it.
 
     Raises:
         ValueError: it is no MobileNetV1, or wants an input or an activation that is not known.
@@ -190,25 +198,28 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
     wanted = metadata.get("input", HALF_INPUT)
     if wanted not in INPUTS:
         raise ValueError(f"{path} wants an unknown input {wanted!r}; known: {', '.join(map(repr, INPUTS))}")
-    if metadata.get("act", "relu6") != "relu6":
-        raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6")
+    if metadata.get("act", "relu6") not in ("relu6", "relu"):
+        raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6 or relu")
     preprocessing = Preprocessing(**INPUTS[wanted], resolution=int(metadata.get("resolution", 224)))
+    if metadata.get("resize") == "squash":
+        preprocessing = replace(preprocessing, resize="squash")
     labels = state.get("classifier.weight")
     return WeightsInfo(
         name=path.stem, arguments=_arguments(metadata, width=last.shape[0] / LAST_CHANNELS),
         preprocessing=preprocessing,
-        classes=(IMAGENET,) if labels is not None and labels.shape[0] == 1000 else (),
+        classes=classes_in(metadata, 0 if labels is None else len(labels)),
         source=metadata.get("source", f"file {path.name}"),
-        licence=metadata.get("licence", licence_in(metadata.get("source", ""))),
+        licence=metadata.get("licence", licence_in(metadata.get("source", ""))), head=head_in(path, metadata),
     )
 
 
 def _arguments(metadata: Mapping[str, str], *, width: float) -> dict[str, Any]:
-    """Of the network's constructor; eps only where it is not the usual one."""
+    """Of the network's constructor; eps and activation only where they are not the usual ones."""
     arguments: dict[str, Any] = {
         "width": float(metadata.get("width", width)), "padding": metadata.get("padding", "symmetric"),
     }
-    return arguments | ({"eps": float(metadata["eps"])} if "eps" in metadata else {})
+    arguments |= {"eps": float(metadata["eps"])} if "eps" in metadata else {}
+    return arguments | ({"activation": "relu"} if metadata.get("act") == "relu" else {})
 
 
 def licence_in(source: str) -> str:
@@ -222,8 +233,7 @@ def _from_run(folder: Path) -> Weights:
         raise FileNotFoundError(f"{config} is missing: {folder} is no run of `finetune`; give its folder")
     described = json.loads(config.read_text(encoding="utf-8"))["backbone"]
     info = WeightsInfo.from_dict(described)
-    state, _ = read_safetensors(folder / "model.safetensors")
-    prefix = "backbone."
+    state, prefix = read_safetensors(folder / "model.safetensors")[0], "backbone."
     trunk = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     return Weights(info, trunk, {})
 
@@ -233,7 +243,9 @@ def _from_timm(name: str) -> Weights:
 
     from backbone.timm_backbone import TimmBackbone, preprocessing_of
 
-    cfg = _timm_config(name)
+    cfg = timm_config(name)
+    if cfg.get("hf_hub_id"):
+        check_hub(name, str(cfg["hf_hub_id"]))
     source, licence = f"timm hub: {cfg.get('hf_hub_id')}", cfg.get("license") or "unknown"
     if name in REGISTRY:
         state = timm.create_model(name, pretrained=True).state_dict()
@@ -250,32 +262,11 @@ def _from_timm(name: str) -> Weights:
     return Weights(info, network.state_dict(), {})
 
 
-def _check_timm_name(name: str) -> None:
-    import timm
-
-    if not timm.is_model(name.partition(".")[0]):
-        raise FileNotFoundError(
-            f"{name!r} is neither a file nor a known name; known: {', '.join(MIRRORED[:4])}, ... "
-            f"(python cli.py weights list), and every pretrained name of timm, such as {TIMM_DEFAULT}"
-        )
-    _timm_config(name)
-
-
-def _timm_config(name: str) -> dict[str, Any]:
-    import timm
-
-    config = timm.get_pretrained_cfg(name)
-    if config is None:
-        raise FileNotFoundError(f"timm has no pretrained weights called {name!r}")
-    values: dict[str, Any] = config.to_dict()
-    return values
-
-
 def _split(info: WeightsInfo, state: dict[str, Tensor]) -> Weights:
-    classifier = {k: v for k, v in state.items() if k.startswith("classifier.")}
-    trunk_names = ("conv_stem.", "bn1.", "blocks.")
-    trunk = {k: v for k, v in state.items() if k.startswith(trunk_names)}
-    return Weights(info, trunk, {k.removeprefix("classifier."): v for k, v in classifier.items()})
+    trunk = {key: value for key, value in state.items() if key.startswith(TRUNK)}
+    top = {key.removeprefix(TOP): value for key, value in state.items() if key.startswith(TOP)}
+    others = {key: value for key, value in state.items() if not key.startswith((*TRUNK, TOP))}
+    return Weights(info, trunk, top, others)
 
 
 def load_state(network: Backbone, weights: Weights) -> None:

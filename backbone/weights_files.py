@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import warnings
@@ -14,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from backbone.pretrained import HALF_INPUT, REGISTRY
+from backbone.pretrained import HALF_INPUT, IMAGENET, REGISTRY
 
 _DAMAGE = (
     RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
@@ -135,6 +136,23 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from err
 
 
+def head_in(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What a file says of the detector that it brings; empty where it brings none.
+
+    Raises:
+        ValueError: it is damaged, or lacks a part.
+    """
+    if "head" not in metadata:
+        return {}
+    try:
+        head = json.loads(metadata["head"])
+        if {"kind", "arguments", "classes"} <= head.keys():
+            return {**head, "classes": list(head["classes"])}
+    except (ValueError, TypeError, AttributeError):
+        pass
+    raise ValueError(f"{path}: what it says of its head is damaged; import or fetch it again")
+
+
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The state dict in a ``.pt``, ``.pth`` or ``.bin`` file; nothing in it is ever run.
 
@@ -196,6 +214,23 @@ def told_by_name(stem: str) -> dict[str, str]:
         return {"resolution": sized[1], "padding": "same"}  # TensorFlow's names: width_resolution
     rated = re.search(r"(?:^|[_.-])r(\d{3})(?!\d)", stem)
     return {"resolution": rated[1], "padding": "symmetric"} if rated else {}
+
+
+def classes_in(metadata: Mapping[str, str], count: int) -> tuple[str, ...]:
+    """What a classifier tells apart: ImageNet's 1000 classes, or the names that a file has for its own.
+
+    Args:
+        metadata: of the file; ``classes`` may be a JSON list of names, or words.
+        count: of the classifier's classes; 0 without one.
+
+    Returns:
+        ``imagenet-1k``, a name a class, or nothing where there are none.
+    """
+    text = metadata.get("classes", "")
+    names = json.loads(text) if text.startswith("[") else []
+    if count and len(names) == count and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return (IMAGENET,) if count == BACKGROUND_CLASSES - 1 else ()
 
 
 def completed(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, str], str | None]:

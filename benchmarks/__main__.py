@@ -13,7 +13,9 @@ BENCHMARKS = {
     "places": "benchmarks.places", "attributes": "benchmarks.attributes",
     "objects": "benchmarks.objects", "detectors": "benchmarks.detectors",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
-    "heads": "benchmarks.heads", "export": "benchmarks.export", "cache": "benchmarks.cache",
+    "face-detectors": "benchmarks.face_detectors",
+    "heads": "benchmarks.heads", "no-dog": "benchmarks.no_dog", "sex-and-age": "benchmarks.sex_and_age",
+    "export": "benchmarks.export", "cache": "benchmarks.cache",
 }
 
 INPUTS = ("data", "photos", "weights_folder", "checkpoint", "onnx")  # options that name what must be there

@@ -1,4 +1,4 @@
-"""The study of Table 12: students of attributes by width and resolution, taught by a teacher or by labels.
+"""The study of Table 12: students of attributes by width and resolution, trained by a teacher or by labels.
 
 It resumes: what is finished in ``--out`` is not done again.
 """
@@ -22,7 +22,7 @@ from apps.cost.paper_tables import TABLE_12, Network
 from apps.engine.core.files import write_bytes
 from apps.engine.core.run_dir import CONFIG
 from apps.engine.reporting.markdown import markdown_table
-from backbone.weights import MIRROR_VARIABLE
+from backbone.storage import MIRROR_VARIABLE
 from benchmarks.studies import trained
 from datasets.faces.attribute_tables import IMAGE, find_table
 
@@ -190,7 +190,9 @@ def markdown(rows: Iterable[dict[str, Any]]) -> list[str]:
             f"{_percent(row['metrics']['mean_ap'])} ({_percent(low)} to {_percent(high)})",
             _percent(row["paper_mean_ap"]), each, "-" if nats is None else f"{nats:.3f}",
         ))
-    head = "network", "taught by", "M mult-adds", "M parameters", "mean AP (95 %)", "paper", "AP each", "nats"
+    head = (
+        "network", "trained by", "M mult-adds", "M parameters", "mean AP (95 %)", "paper", "AP each", "nats"
+    )
     return markdown_table(head, cells)
 
 

@@ -122,7 +122,7 @@ class Result:
     """What a case found.
 
     Args:
-        asked: all that its figures hang on; a result of something else is measured again.
+        asked: all that its figures depend on; a result of something else is measured again.
         sides: name -> as :class:`benchmarks.rounds.Record` writes itself.
         absent: sides that could not be measured, and why.
         mult_adds: of one photo's forward pass; 0 where nobody asks.

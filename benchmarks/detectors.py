@@ -1,4 +1,4 @@
-"""Detectors that learn real photos and are judged on them and on others: does the whole chain work?
+"""Detectors that learn real photos and are evaluated on them and on others: does the whole chain work?
 
 It resumes: what is finished in ``--out`` is not done again.
 """
@@ -101,14 +101,14 @@ def few(data: Path, folder: Path, count: int) -> Path:
 def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
     """What a finished run is worth on some splits."""
     from apps.engine.core.console import Console
-    from apps.objects.evaluate import evaluate_run
+    from apps.objects.evaluate import evaluate_detector
 
     config = json.loads((folder / CONFIG).read_text())
     figures = {}
     for split in splits:
-        reported = evaluate_run(
-            folder, data=None, split=split, report=folder / f"report-{split}", results=None, workers=None,
-            precision="auto", console=Console(),
+        reported = evaluate_detector(
+            checkpoint=folder, data=None, split=split, report=folder / f"report-{split}", results=None,
+            workers=None, precision="auto", console=Console(),
         )
         figures[split] = {name: reported["metrics"][name] for name in ("ap", "ap50", "ap75")}
     return {
@@ -123,4 +123,4 @@ def markdown(rows: Iterable[dict[str, Any]]) -> list[str]:
         (f"`{row['head']}`", row["photos"], row["epochs"], split, f"{part['ap50']:.3f}", f"{part['ap']:.3f}")
         for row in rows for split, part in row["figures"].items()
     ]
-    return markdown_table(("head", "photos", "epochs", "judged on", "AP50", "AP"), cells)
+    return markdown_table(("head", "photos", "epochs", "evaluated on", "AP50", "AP"), cells)

@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="with a classifier: a file or a name (random ones)")
     parser.add_argument("--width", type=float, default=1.0, help="of random weights (1.0)")
     parser.add_argument("--resolution", type=int, default=224, help="of random weights, in px (224)")
-    parser.add_argument("--data", type=Path, help="train/CLASS to calibrate with, val/CLASS to judge by")
+    parser.add_argument("--data", type=Path, help="train/CLASS to calibrate with, val/CLASS to evaluate on")
     parser.add_argument(
         "--only", action="append", choices=[form.name for form in FORMS], help="a form; repeat"
     )
@@ -127,7 +127,7 @@ def named_file(weights: Path) -> Path:
 
 
 def random_weights(options: argparse.Namespace, folder: Path) -> Path:
-    """A file of weights that no photo taught anything."""
+    """A file of untrained weights."""
     from safetensors.torch import save_file
 
     from benchmarks.peers import seeded_network

@@ -14,6 +14,7 @@ from PIL import Image
 from apps.engine.core.spec import KEY, ModelSpec
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.model_file import load_model
+from apps.engine.inference.predictor import Predictor
 from benchmarks.gate import Gate
 from benchmarks.peers import seeded_network
 from benchmarks.rounds import Side
@@ -70,11 +71,10 @@ def chunks(root: str) -> Iterator[list[Path]]:
 
 def folder_file(gate: Gate, side: Side) -> None:
     """What one worker of ``predict --model`` does with the photos of a folder."""
-    model = load_form(Path(side.options["file"]))
+    model = Predictor(side.options["file"], threads=1)
     gate.say({"threads": torch.get_num_threads()})
     for paths in gate.through(chunks(side.root), lambda paths: float(len(paths))):
-        for path in paths:
-            model.line(path, TOP)
+        model.predict(paths, top=TOP)
 
 
 def folder_timm(gate: Gate, side: Side) -> None:

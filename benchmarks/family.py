@@ -114,7 +114,7 @@ def rows(times: Mapping[str, Times]) -> list[dict[str, Any]]:
 
 
 def accuracies(data: Path, folder: Path) -> list[Accuracy]:
-    """The weights of a folder judged on validation photos, as 1000 classes; those without are left out.
+    """The weights of a folder evaluated on validation photos, as 1000 classes; those without are left out.
 
     Raises:
         FileNotFoundError: a folder is missing, or it holds no weights.
@@ -147,7 +147,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m benchmarks family``."""
     parser.add_argument("--rounds", type=int, default=11, help="5 or more (11)")
     parser.add_argument("--data", type=Path, help="validation photos, as `evaluate imagenet` reads them")
-    parser.add_argument("--weights-folder", type=Path, help="*.safetensors to judge on --data")
+    parser.add_argument("--weights-folder", type=Path, help="*.safetensors to evaluate on --data")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder for family.md and family.png (docs)")
 
 
@@ -163,7 +163,7 @@ def run(options: argparse.Namespace) -> None:
     if options.rounds < 5:
         raise ValueError(f"--rounds must be 5 or more, got {options.rounds}")
     if (options.data is None) != (options.weights_folder is None):
-        raise ValueError("--data and --weights-folder go together: photos, and the weights to judge on them")
+        raise ValueError("--data and --weights-folder go together: images, and weights to evaluate on them")
     evaluated = accuracies(options.data, options.weights_folder) if options.data else []
     result = rows(latencies(options.rounds))
     options.out.mkdir(parents=True, exist_ok=True)

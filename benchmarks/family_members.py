@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from apps.cost.networks import OURS
 from apps.cost.paper_tables import TABLES, Network
-from backbone.pretrained import REGISTRY, RESOLUTIONS
+from backbone.pretrained import REGISTRY
+from backbone.stated_accuracy import RESOLUTIONS
 
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
 FAMILY, VARIANT, COMPARATOR = "family", "variant", "comparator"
@@ -35,7 +36,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Weights judged on ``n`` photos of ``classes``: a share with its 95 % interval."""
+    """Weights evaluated on ``n`` photos of ``classes``: a share with its 95 % interval."""
 
     weights: str
     source: str

@@ -71,8 +71,8 @@ def _sources(rounds: int) -> list[str]:
         f"{CONVENTION} [tables.md](tables.md) holds them against the paper's own.",
         f"- Times: measured here on {date.today().isoformat()}, in one run. One photo, one thread, "
         "evaluation without gradients, eager, fp32, channels-last, batch-norm not folded, random weights "
-        "(the time does not hang on their values; seed 0). The five other networks are torchvision's. A name "
-        "of the family ends in the side of the photo in px; Inception V3 sees 299 px, the rest 224.",
+        "(the time does not depend on their values; seed 0). The five other networks are torchvision's. A "
+        "name of the family ends in the side of the photo in px; Inception V3 sees 299 px, the rest 224.",
         f"- Machine: {machine()}.",
         f"- {rounds} rounds, each through all networks in turn. Each figure is the median over the rounds, "
         "with the quartiles in brackets.",

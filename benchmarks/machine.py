@@ -1,4 +1,4 @@
-"""What a time hangs on: the processor, what it can do, and the versions of the libraries."""
+"""What a time depends on: the processor, what it can do, and the versions of the libraries."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from datasets.image_io import find_images, read_image
 
 QUALITY = 90
-VAL_PER_CLASS = 2  # ours wants validation photos; none is judged while the clock runs
+VAL_PER_CLASS = 2  # ours wants validation photos; none is evaluated while the clock runs
 
 
 def photo_count(root: Path) -> int:

@@ -95,7 +95,7 @@ def words(options: argparse.Namespace) -> str:
 
 
 def ask(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """All that a case's figures hang on: plain types, as JSON gives them back."""
+    """All that a case's figures depend on: plain types, as JSON gives them back."""
     case = CASES[name]
     rounds = min(options.rounds, case.most_rounds or options.rounds)
     if options.quick:

@@ -1,4 +1,4 @@
-"""A list of labelled photos as a dataset; every layout on disk becomes one of these."""
+"""A list of labelled images as a dataset; every layout on disk becomes one of these."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datasets.image_io import Box, Pixels, read_image, read_pixels
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo with the number of its class.
+    """One image with the number of its class.
 
     Args:
         path: the file.
@@ -44,19 +44,19 @@ class PairTransform(Protocol):
 class ImageDataset(Dataset[tuple[Image.Image, Any]]):
     """Photos with labels; reads them upright in RGB, resizes and normalises nothing.
 
-    A dataset with other targets than one class a photo derives from it, overrides :meth:`target` and sets
+    A dataset with other targets than one class an image derives from it, overrides :meth:`target` and sets
     ``single_label`` to False.
 
     Args:
         photos: what to read, in this order.
         classes: names, one for each label.
         min_side: pixels; JPEGs may be decoded smaller as long as their short side keeps this many.
-        crop_to_box: cut photos to their box; a photo without one stays whole.
+        crop_to_box: cut images to their box; an image without one stays whole.
 
     Attributes:
         evaluated_together: the most images a batch in evaluation; None for any number.
         transforms: for training and for evaluation, where targets move with the image; None: the usual.
-        notes: sentences on what a user should know about these photos.
+        notes: sentences on what a user should know about these images.
 
     Raises:
         ValueError: a label has no class, or two classes have the same name.
@@ -92,34 +92,34 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
         """The picture and its target.
 
         Raises:
-            BadImageError: the photo cannot be read.
+            BadImageError: the image cannot be read.
         """
         path = self.photos[index].path
         return read_image(path, min_side=self.min_side, box=self.box(index)), self.target(index)
 
     def target(self, index: int) -> Any:
-        """What is to be learned of a photo: here the number of its class."""
+        """What is to be learned of an image: here the number of its class."""
         return self.photos[index].label
 
     def box(self, index: int) -> Box | None:
-        """The part of a photo that is read, in pixels as stored; None for the whole."""
+        """The part of an image that is read, in pixels as stored; None for the whole."""
         return self.photos[index].box if self.crop_to_box else None
 
     def pixels(self, index: int, data: bytes | None = None) -> Pixels:
-        """The photo as (H, W, 3) uint8: the same as ``self[index]``, faster.
+        """The image as (H, W, 3) uint8: the same as ``self[index]``, faster.
 
         Args:
-            index: of the photo.
+            index: of the image.
             data: the bytes of its file, where they are at hand.
 
         Raises:
-            BadImageError: the photo cannot be read.
+            BadImageError: the image cannot be read.
         """
         path = self.photos[index].path
         return read_pixels(path, min_side=self.min_side, box=self.box(index), data=data)
 
     def counts(self) -> list[int]:
-        """How many photos each class has, in the order of ``classes``."""
+        """How many images each class has, in the order of ``classes``."""
         counts = [0] * len(self.classes)
         for photo in self.photos:
             counts[photo.label] += 1
@@ -130,25 +130,25 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
         return tuple(str(self.photos[index].path) for index in indices)
 
     def subset(self, indices: Iterable[int]) -> Self:
-        """The same dataset with some of its photos, in the order given."""
+        """The same dataset with some of its images, in the order given."""
         part = copy.copy(self)
         part.photos = tuple(self.photos[index] for index in indices)
         part.notes = []
         return part
 
     def split_off(self, fraction: float, seed: int) -> tuple[Self, Self]:
-        """Train and val parts, class by class, the same at every call with the same photos.
+        """Train and val parts, class by class, the same at every call with the same images.
 
         Args:
-            fraction: share of each class that goes to val, 0 to 1 exclusive; at least one photo of
-                a class goes to either side, and the only photo of a class to train.
+            fraction: share of each class that goes to val, 0 to 1 exclusive; at least one image of
+                a class goes to either side, and the only image of a class to train.
             seed: of the draw.
 
         Returns:
             (train, val); train's ``notes`` name the classes that have nothing in val.
 
         Raises:
-            ValueError: the fraction is not between 0 and 1, or no class has two photos.
+            ValueError: the fraction is not between 0 and 1, or no class has two images.
         """
         if not 0 < fraction < 1:
             raise ValueError(f"fraction must be between 0 and 1, got {fraction}")

@@ -45,7 +45,7 @@ __all__ = [
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
-DECODER = f"1 {PIL.__version__}"  # changes whenever the pixels of a photo may come out otherwise
+DECODER = f"1 {PIL.__version__}"  # changes whenever the pixels of an image may come out otherwise
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _WHOLE_BYTES = 1 << 28  # larger files are left to Pillow, which reads no more of them than it needs
@@ -65,7 +65,7 @@ _REASONS: dict[type[Exception], str] = {
 
 
 class BadImageError(ValueError):
-    """A photo that cannot be read; ``path`` and ``reason`` are each fit for one line."""
+    """An image that cannot be read; ``path`` and ``reason`` are each fit for one line."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path = Path(path)
@@ -78,7 +78,7 @@ class BadImageError(ValueError):
 
 
 def read_image(path: Path | str, *, min_side: int | None = None, box: Box | None = None) -> Image.Image:
-    """A photo in RGB and upright, whatever its format, colours and EXIF orientation.
+    """An image in RGB and upright, whatever its format, colours and EXIF orientation.
 
     Transparent pixels come out white, animations give their first frame.
 
@@ -87,13 +87,13 @@ def read_image(path: Path | str, *, min_side: int | None = None, box: Box | None
         min_side: 1 or more pixels; lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its scale as long as
             its short side (that of the box, if there is one) stays at least this long.
         box: (x1, y1, x2, y2) pixels to cut out, in the frame of the pixels as stored, before any
-            rotation by EXIF (in a TIFF: after it); the part outside the photo is dropped.
+            rotation by EXIF (in a TIFF: after it); the part outside the image is dropped.
 
     Returns:
         An RGB picture of 1 x 1 pixels or more.
 
     Raises:
-        BadImageError: the file is missing, no photo, damaged, too large, or the box lies outside.
+        BadImageError: the file is missing, no image, damaged, too large, or the box lies outside.
         ValueError: min_side is below 1.
     """
     return Image.fromarray(read_pixels(path, min_side=min_side, box=box))
@@ -169,20 +169,20 @@ def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Bo
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of a photo held upright, from its header.
+    """(width, height) in pixels of an image held upright, from its header.
 
     Raises:
-        BadImageError: the file is missing or no photo.
+        BadImageError: the file is missing or no image.
     """
     width, height, turn = stored_size(path)
     return (height, width) if turn in SIDEWAYS else (width, height)
 
 
 def stored_size(path: Path) -> tuple[int, int, int]:
-    """(width, height) in pixels of a photo as stored, and EXIF's orientation: how it comes upright.
+    """(width, height) in pixels of an image as stored, and EXIF's orientation: how it comes upright.
 
     Raises:
-        BadImageError: the file is missing or no photo.
+        BadImageError: the file is missing or no image.
     """
     with _one_line_errors(path), Image.open(_regular_file(path), formats=_FORMATS) as image:
         width, height = image.size  # Pillow turns a TIFF by itself
@@ -190,7 +190,7 @@ def stored_size(path: Path) -> tuple[int, int, int]:
 
 
 def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
-    """The photos in some files and folders, in the order given, each folder in the order of names.
+    """The images in some files and folders, in the order given, each folder in the order of names.
 
     A file that is named is always yielded; inside folders, at any depth, only files with a suffix of
     :data:`IMAGE_SUFFIXES`, and nothing hidden. A link back to a folder above is not followed.
@@ -199,7 +199,7 @@ def find_images(paths: Iterable[Path | str]) -> Iterator[Path]:
         paths: files or folders.
 
     Raises:
-        FileNotFoundError: one of the paths does not exist; raised before the first photo.
+        FileNotFoundError: one of the paths does not exist; raised before the first image.
     """
     starts = [Path(path) for path in paths]
     for start in starts:
@@ -219,11 +219,11 @@ def list_photos(
 
     Args:
         paths: files or folders.
-        hint: how to mend it where there is no photo.
+        hint: how to mend it where there is no image.
 
     Raises:
         FileNotFoundError: one of the paths does not exist.
-        ValueError: they hold no photo.
+        ValueError: they hold no image.
     """
     named = list(paths)
     photos = list(find_images(named))

@@ -21,9 +21,9 @@ class MultiLabelDataset(ImageDataset):
     Args:
         paths: the files.
         names: of the attributes, the columns.
-        values: (photos, names): probabilities or 0 and 1; NaN is unknown.
-        people: who is on each photo, so that nobody is in two splits; None where that is not known.
-        columns: (photos, D) what is learned, where that is more than ``values``; by default these.
+        values: (images, names): probabilities or 0 and 1; NaN is unknown.
+        people: who is on each image, so that nobody is in two splits; None where that is not known.
+        columns: (images, D) what is learned, where that is more than ``values``; by default these.
 
     Raises:
         ValueError: the sizes differ, or a name comes twice.
@@ -46,18 +46,18 @@ class MultiLabelDataset(ImageDataset):
             )
 
     def target(self, index: int) -> Any:
-        """What is to be learned of a photo: a row of float32, NaN where nothing is known."""
+        """What is to be learned of an image: a row of float32, NaN where nothing is known."""
         return self.columns[index]
 
     @property
     def owners(self) -> dict[str, str]:
-        """The person on each photo, by its path; empty where that is not known."""
+        """The person on each image, by its path; empty where that is not known."""
         return {
             str(photo.path): person for photo, person in zip(self.photos, self.people or (), strict=False)
         }
 
     def subset(self, indices: Iterable[int]) -> Self:
-        """The same attributes of some of the photos, in the order given."""
+        """The same attributes of some of the images, in the order given."""
         rows = list(indices)
         part = super().subset(rows)
         part.values, part.columns = self.values[rows], self.columns[rows]
@@ -65,20 +65,20 @@ class MultiLabelDataset(ImageDataset):
         return part
 
     def learning(self, columns: Values) -> Self:
-        """The same photos with something else to be learned of each."""
+        """The same images with something else to be learned of each."""
         part = self.subset(range(len(self)))
         part.columns, part.notes = np.asarray(columns, np.float32), list(self.notes)
         return part
 
     def split_by_people(self, share: float, seed: int) -> tuple[Self, Self]:
-        """Train and val parts with nobody in both; photo by photo where nobody is known.
+        """Train and val parts with nobody in both; image by image where nobody is known.
 
         Args:
             share: of the people that goes to val, 0 to 1 exclusive.
             seed: of the draw.
 
         Raises:
-            ValueError: there are fewer than two people, or photos.
+            ValueError: there are fewer than two people, or images.
         """
         owners = self.people or tuple(str(photo.path) for photo in self.photos)
         people = sorted(set(owners))

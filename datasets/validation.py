@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-LARGEST_PX = 1e7  # of any coordinate: far above any photo, far below what sums and products can hold
+LARGEST_PX = 1e7  # of any coordinate: far above any image, far below what sums and products can hold
 LARGEST_ID = 2**53
 
 

@@ -63,7 +63,7 @@ class GeoCells(Head):
 
     Raises:
         ValueError: sizes do not fit, or a parent is not there.
-    Source: Weyand et al. 2016, PlaNet (cells); Mueller-Budack et al. 2018, Geolocation estimation of photos
+    Source: Weyand et al. 2016, PlaNet (cells); Mueller-Budack et al. 2018, Geolocation estimation of images
         using a hierarchical model and scene classification (product over partitions); Haas et al. 2024,
         PIGEON (targets shared by distance).
     """

@@ -37,6 +37,7 @@ class MultiLabelClassifier(Head):
         weights: of the attributes in the loss, 0 or more for each of ``names``; None weighs all 1.
         dropout: share of the features dropped before the last layer, [0, 1).
         stride: of the map.
+        hidden: units of a layer with ReLU before the last one; 0 for none.
 
     Shape:
         map: (B, in_channels, H, W)
@@ -50,7 +51,7 @@ class MultiLabelClassifier(Head):
 
     def __init__(
         self, in_channels: int, names: Sequence[str], *, groups: Mapping[str, int] | None = None,
-        weights: Sequence[float] | None = None, dropout: float = 0.0, stride: int = 32,
+        weights: Sequence[float] | None = None, dropout: float = 0.0, stride: int = 32, hidden: int = 0,
     ) -> None:
         super().__init__()
         self.names, self.groups, self.strides = tuple(names), dict(groups or {}), (stride,)
@@ -66,14 +67,18 @@ class MultiLabelClassifier(Head):
         self.weights: Tensor
         self.register_buffer("weights", torch.tensor(given, dtype=torch.float32), persistent=False)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(in_channels, len(self.names) + sum(self.groups.values()))
+        self.hidden = nn.Linear(in_channels, hidden) if hidden else None
+        self.linear = nn.Linear(hidden or in_channels, len(self.names) + sum(self.groups.values()))
         nn.init.normal_(self.linear.weight, std=INITIAL_STD)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, *features: Tensor) -> Tensor:
         """Logits from the one map that ``strides`` names."""
         (last,) = features
-        logits: Tensor = self.linear(self.dropout(last.mean(dim=(2, 3))))
+        pooled = last.mean(dim=(2, 3))
+        if self.hidden is not None:
+            pooled = F.relu(self.hidden(pooled))
+        logits: Tensor = self.linear(self.dropout(pooled))
         return logits
 
     def loss(self, output: Tensor, target: Numbers) -> dict[str, Tensor]:

@@ -37,15 +37,19 @@ class Graph:
     """Tensors and operators as they are added; ``write`` makes the file."""
 
     tensors: list[Entry] = field(default_factory=list)
-    operators: list[tuple[int, list[int], list[int], Any]] = field(default_factory=list)
+    operators: list[tuple[tuple[int, str], list[int], list[int], Any]] = field(default_factory=list)
+    outputs: list[int] | None = None  # of the file; those of the last operator where there are no others
 
     def tensor(self, *args: Any, **kwargs: Any) -> int:
         self.tensors.append(Entry(*args, **kwargs))
         return len(self.tensors) - 1
 
     def operator(self, code: int, inputs: list[int], output: int, options: Any = None) -> int:
-        self.operators.append((code, inputs, [output], options))
+        self.operators.append(((code, ""), inputs, [output], options))
         return output
+
+    def custom(self, name: str, inputs: list[int], outputs: list[int], options: bytes = b"") -> None:
+        self.operators.append(((OPS.CUSTOM, name), inputs, outputs, options))
 
     def write(self, path: Path) -> None:
         b = flatbuffers.Builder(1 << 20)
@@ -59,12 +63,15 @@ class Graph:
                 buffers.append(_table(b, "Buffer", Data=data))
             tensors.append(_tensor(b, one, number))
         codes = sorted({code for code, *_ in self.operators})
-        code_tables = [_table(b, "OperatorCode", DeprecatedBuiltinCode=min(c, 127), BuiltinCode=c, Version=1)
-                       for c in codes]  # fmt: skip
+        names = [{"CustomCode": b.CreateString(name)} if name else {} for _, name in codes]
+        code_tables = [
+            _table(b, "OperatorCode", DeprecatedBuiltinCode=min(c, 127), BuiltinCode=c, Version=1, **named)
+            for (c, _), named in zip(codes, names, strict=True)
+        ]
         operators = [_operator(b, codes.index(code), *rest) for code, *rest in self.operators]
         graph = _table(
             b, "SubGraph", Tensors=_offsets(b, tensors), Inputs=_ints(b, [0]),
-            Outputs=_ints(b, self.operators[-1][2]), Operators=_offsets(b, operators),
+            Outputs=_ints(b, self.outputs or self.operators[-1][2]), Operators=_offsets(b, operators),
         )
         graphs, coded = _offsets(b, [graph]), _offsets(b, code_tables)
         model = _table(
@@ -107,7 +114,9 @@ def _tensor(b: Any, one: Entry, buffer: int) -> Any:
 def _operator(b: Any, code: int, inputs: list[int], outputs: list[int], options: Any) -> Any:
     ins, outs = _ints(b, inputs), _ints(b, outputs)
     more = {}
-    if options is not None:
+    if isinstance(options, bytes):
+        more["CustomOptions"] = b.CreateNumpyVector(np.frombuffer(options, np.uint8)) if options else 0
+    elif options is not None:
         kind, fields = options
         more["BuiltinOptions"] = _table(b, kind, **fields)
         more["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, kind)

@@ -1,4 +1,4 @@
-"""The photos of a split, their labels and what the student is taught of them."""
+"""The images of a split, their labels and what the student learns of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def attribute_split(
     settings: Any, split: str, *, classes: Sequence[str] | None = None, lenient: bool = False,
     console: Console | None = None,
 ) -> MultiLabelDataset:
-    """The photos of ``train``, with what is to be learned, or of ``val``, with labels.
+    """The images of ``train``, with what is to be learned, or of ``val``, with labels.
 
     Args:
         settings: of the application.
@@ -38,8 +38,8 @@ def attribute_split(
         lenient: labels may lack some of the names, even without a teacher that knows them.
 
     Raises:
-        OSError: photos, table or teacher are missing.
-        ValueError: the table or the teacher does not fit, or an attribute is the same on all photos.
+        OSError: images, table or teacher are missing.
+        ValueError: the table or the teacher does not fit, or an attribute is the same on all images.
     """
     asked = list(classes or ([part.strip() for part in settings.names.split(",")] if settings.names else []))
     if not is_labelled(settings):
@@ -67,7 +67,7 @@ def decided(values: Values, layout: Layout) -> Values:
 
 
 def _named(photos: MultiLabelDataset, layout: Layout) -> MultiLabelDataset:
-    """The photos with the names as a checkpoint keeps them."""
+    """The images with the names as a checkpoint keeps them."""
     result = photos.subset(range(len(photos)))
     result.classes, result.notes = layout.classes, list(photos.notes)
     return result
@@ -76,7 +76,7 @@ def _named(photos: MultiLabelDataset, layout: Layout) -> MultiLabelDataset:
 def distilled_columns(
     settings: Any, photos: MultiLabelDataset, layout: Layout, console: Console | None
 ) -> Values:
-    """What the teacher of the settings says of photos, in the columns of a layout; NaN where it says nothing.
+    """What the teacher of the settings says of images, in the columns of a layout; NaN where it says nothing.
 
     Raises:
         OSError: there is no such teacher, or without a screen: its answers are not kept.
@@ -107,7 +107,7 @@ def mixed(labels: Values, values: Values, weight: float) -> Values:
 
 
 def _check_varied(photos: MultiLabelDataset, layout: Layout, split: str) -> None:
-    """Refuse what is the same, or unknown, on all training photos; tell of what is to judge by."""
+    """Refuse what is the same, or unknown, on all training images; tell of what is to evaluate on."""
     faults = []
     for n, name in enumerate(layout.names):
         column = photos.columns[:, n]

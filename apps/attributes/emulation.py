@@ -13,7 +13,7 @@ LEAST = 1e-7  # a probability is not taken for smaller than this
 
 
 def emulation(student: NDArray[Any], teacher: NDArray[Any], layout: Layout) -> dict[str, float | None]:
-    """The student's cross-entropy to the teacher, in nats, averaged over photos, then over attributes.
+    """The student's cross-entropy to the teacher, in nats, averaged over images, then over attributes.
 
     Args:
         student: (N, columns of ``layout``) probabilities.
@@ -22,7 +22,7 @@ def emulation(student: NDArray[Any], teacher: NDArray[Any], layout: Layout) -> d
 
     Returns:
         ``cross_entropy`` and ``entropy``, the least that a student can have (the teacher's own doubt), and
-        both by name; None where the teacher says nothing. ``agreement/NAME`` is the share of photos on which
+        both by name; None where the teacher says nothing. ``agreement/NAME`` is the share of images on which
         both decide alike at 0.5, or for the same class.
 
     Source:

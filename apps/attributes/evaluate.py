@@ -37,7 +37,7 @@ def evaluate_run(
 
     Args:
         checkpoint: the run's folder.
-        data: photos; the run's own by default.
+        data: images; the run's own by default.
         table: of their attributes; the run's, or the one in ``data``, by default.
         split: ``val``, ``train`` or, of other data, ``all``.
         teacher: as of ``finetune``: the run's answers are held against its, too.
@@ -49,7 +49,7 @@ def evaluate_run(
         console: where words and progress go.
 
     Returns:
-        ``{"app", "n", "metrics", "intervals", "groups", "skipped", "judged_by"}``, the last ``labels``, or
+        ``{"app", "n", "metrics", "intervals", "groups", "skipped", "evaluated_by"}``, the last ``labels``, or
         ``teacher`` where there are none, and with a teacher ``"teacher"``, see
         :func:`emulation`.
 
@@ -74,7 +74,7 @@ def evaluate_run(
     if settings.teacher is not None:
         title += ", evaluated by its teacher's decisions"
     answer = _answer(result, report, title, skipped, console)
-    answer["judged_by"] = "labels" if settings.teacher is None else "teacher"
+    answer["evaluated_by"] = "labels" if settings.teacher is None else "teacher"
     if teacher is not None:
         layout = Layout.of(photos.classes)
         trained = distilled_columns(replace(settings, teacher=teacher), photos, layout, console)
@@ -112,7 +112,7 @@ def evaluate_predictions(
     Args and returns: as of :func:`evaluate_run`; thresholds are chosen and evaluated on halves of the people.
 
     Raises:
-        ValueError: the tables share no attribute, or a photo has no prediction.
+        ValueError: the tables share no attribute, or an image has no prediction.
     """
     layout, columns = _shared(predictions, labelled_names(data, table))
     answer = read_attribute_table(predictions, names=columns, soft=True)
@@ -168,7 +168,7 @@ def _evaluate(
     workers: int | None,
     console: Console,
 ) -> tuple[AttributeEvaluation, int, NDArray[np.float32]]:
-    """Answers beside the labels, photos that cannot be read left out, how many, and the answers."""
+    """Answers beside the labels, images that cannot be read left out, how many, and the answers."""
     paths = [photo.path for photo in photos.photos]
     layout = Layout.of(photos.classes)
     with console.track("photos", -(-len(paths) // 32)) as update:

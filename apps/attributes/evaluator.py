@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 DRAWS = 400
 INTERVAL = (2.5, 97.5)
-HALVES = 2  # thresholds are judged on people that they were not chosen on
+HALVES = 2  # thresholds are evaluated on people that they were not chosen on
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class AttributeEvaluation:
     owners: tuple[str, ...] = ()
 
     def known(self, name: str) -> tuple[Floats, Floats, NDArray[np.intp]]:
-        """Probabilities, labels and rows of the photos of which an attribute is known."""
+        """Probabilities, labels and rows of the images of which an attribute is known."""
         column = self.names.index(name)
         rows = np.flatnonzero(~np.isnan(self.labels[:, column]))
         return self.probabilities[rows, column], self.labels[rows, column], rows
 
     @cached_property
     def people(self) -> NDArray[np.intp]:
-        """(N,) the number of the person on each photo; of the photo itself where nobody is known."""
+        """(N,) the number of the person on each image; of the image itself where nobody is known."""
         owners = self.owners or tuple(str(Path(path).parent) for path in self.paths)
         if len(set(owners)) < 2:
             return np.arange(len(owners))
@@ -134,7 +134,7 @@ class AttributeEvaluation:
         return results
 
     def breakdown(self) -> list[dict[str, Any]]:
-        """The errors of each attribute among the photos that have, and have not, each other attribute."""
+        """The errors of each attribute among the images that have, and have not, each other attribute."""
         rows = []
         for name in self.names:
             scores, labels, index = self.known(name)

@@ -42,7 +42,7 @@ def labelled_names(data: Path, table: Path | None) -> tuple[str, ...]:
 def labelled(
     settings: Any, split: str, asked: list[str], *, lenient: bool
 ) -> tuple[MultiLabelDataset, Layout]:
-    """The photos of a split with their labels: a column an attribute, then one a group.
+    """The images of a split with their labels: a column an attribute, then one a group.
 
     Args:
         settings: of the application.
@@ -51,7 +51,7 @@ def labelled(
         lenient: names may be missing as long as one is there: a teacher speaks of them.
 
     Raises:
-        OSError: photos or table are missing.
+        OSError: images or table are missing.
         ValueError: they do not fit, or lack a name.
     """
     root = Path(settings.data)
@@ -108,9 +108,9 @@ def _of_celeba(
 
 
 def _unknown_here(where: str, there: list[str], wanted: list[str]) -> str:
-    """What is told of the attributes that only the teacher speaks of."""
+    """What is said of the attributes that only the teacher speaks of."""
     lacking = [name for name in wanted if name not in there]
-    return f"{where} has no {listed(lacking)}: only the teacher speaks of it, and nothing judges it"
+    return f"{where} has no {listed(lacking)}: only the teacher speaks of it, and nothing evaluates it"
 
 
 def _spread(
@@ -124,16 +124,16 @@ def _spread(
 
 
 def _constant(photos: MultiLabelDataset) -> list[str]:
-    """The attributes that a part of CelebA cannot teach; all of them stay where there is no other."""
+    """The attributes that a part of CelebA has the same everywhere; all stay where there is no other."""
     same = (photos.values == photos.values[0]).all(axis=0)
     return [] if same.all() else [name for name, item in zip(photos.classes, same, strict=True) if item]
 
 
 def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[MultiLabelDataset, Layout]:
-    """The photos of a folder without a table, and the names that the teacher knows; nothing is known of them.
+    """The images of a folder without a table, and the names that the teacher knows; nothing is known of them.
 
     Raises:
-        OSError: there are no photos, or no teacher is given.
+        OSError: there are no images, or no teacher is given.
         ValueError: there is no such split.
     """
     root = Path(settings.data)

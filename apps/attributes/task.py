@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
-from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from apps.attributes.evaluator import AttributeEvaluation
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import Calibration, RunConfig
-    from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, ReportInputs
+    from backbone import Weights
     from datasets.multilabel import MultiLabelDataset
     from heads import MultiLabelClassifier
 
@@ -37,6 +37,9 @@ METRICS = MetricTable("attributes", (
     Metric("prevalence/*", None), Metric("threshold/*", None, bounds=SHARE),
     Metric("entropy", None, "nats", POSITIVE), Metric("entropy/*", None, "nats", POSITIVE),
 ), primary="mean_ap", watchable=("ece", "cross_entropy"))
+
+FACE_HEADS = ("feats", "gender_pred", "age_pred")  # of the face network: a layer with ReLU, and two on it
+GENDER, AGE = "Male", "age"
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,11 @@ class AttributesSettings(Settings):
     )
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
     eval_crop: float = option(
-        1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
+        1.0, "share of an image's side that is seen when it is evaluated", above=0, high=1
     )
-    min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
+    min_crop: float | None = option(
+        0.7, "least share of an image that a training crop shows", above=0, high=1
+    )
 
     def __post_init__(self) -> None:
         if self.preset == "paper":
@@ -109,6 +114,8 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     name: ClassVar[str] = "attributes"
     Settings: ClassVar[type[Settings]] = AttributesSettings
     metrics: ClassVar[MetricTable] = METRICS
+    head_kind: ClassVar[str] = "attributes"
+    head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_attributes
@@ -120,7 +127,7 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
         return self.settings.eval_crop
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> MultiLabelDataset:
-        """The photos of a split; in ``train`` with the teacher's answers where there is one."""
+        """The images of a split; in ``train`` with the teacher's answers where there is one."""
         from apps.attributes.data import attribute_split
 
         return attribute_split(self.settings, split, classes=classes)
@@ -144,6 +151,36 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
             weights=weights_of(self.settings.weights_of, layout.names), stride=stride,
         )
 
+    def pretrained_head(
+        self, weights: Weights, channels: dict[int, int]
+    ) -> PretrainedHead[MultiLabelClassifier]:
+        """Sex and age, as the face network answers them.
+
+        Raises:
+            ValueError: the weights are of another network.
+        """
+        import torch
+
+        from apps.attributes.names import Layout
+        from heads import MultiLabelClassifier
+
+        parts = [f"{name}.{part}" for name in FACE_HEADS for part in ("weight", "bias")]
+        if not set(parts) <= set(weights.others):
+            raise ValueError(
+                f"{weights.info.name} has no heads {', '.join(FACE_HEADS)}; give the face network, such as "
+                "faces_mobilenetv1_1.0_224.safetensors, or a run of finetune attributes"
+            )
+        hidden, hidden_bias, gender, gender_bias, age, age_bias = (weights.others[part] for part in parts)
+        layout, stride = Layout((GENDER,), {AGE: len(age)}), max(channels)
+        head = MultiLabelClassifier(
+            channels[stride], layout.names, groups=layout.groups, stride=stride, hidden=len(hidden)
+        )
+        head.load_state_dict({
+            "hidden.weight": hidden, "hidden.bias": hidden_bias,
+            "linear.weight": torch.cat([gender, age]), "linear.bias": torch.cat([gender_bias, age_bias]),
+        })
+        return PretrainedHead(head, layout.classes, {})
+
     def fit_head(self, head: MultiLabelClassifier, features: NDArray[np.float32], targets: Tensor) -> str:
         """Logistic regression on pooled features, hard or soft targets, put into the head."""
         from apps.engine.training.frozen.logistic import fit_logistic
@@ -164,12 +201,6 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
             head.probabilities(logits).numpy(), targets.numpy(), layout, images.paths(indices), thresholds,
             owners=images.owners,
         ))
-
-    def head_spec(self, head: MultiLabelClassifier, config: RunConfig) -> HeadSpec:
-        """Logits, which the names among the classes say how to read."""
-        from apps.engine.core.spec import HeadSpec
-
-        return HeadSpec.of("attributes", config, ("logits",))
 
     def calibrate(
         self, raw: AttributeEvaluation

@@ -1,29 +1,27 @@
-"""Teachers of attributes: what each says of a list of photos, as one table of probabilities."""
+"""Teachers of attributes: what each says of a list of images, as one table of probabilities."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from apps.attributes.names import Layout
 from apps.engine.core.console import Console
 from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
-from backbone import Preprocessing, build, load_state, load_weights
-from backbone.weights import locate_weights
+from backbone import Preprocessing
 from datasets.base import ImageDataset, Photo
 from datasets.faces.attribute_tables import IMAGE, read_attribute_table
 
 FACE_NETWORK = "face-network:"
-GENDER, AGE, YEARS = "Male", "age", 100
 BATCH = 32
 SUM_OFF = 0.02  # that the probabilities of a class may miss 1 by, as rounded ones do
 Values = NDArray[np.float32]
@@ -35,7 +33,7 @@ class Oracle:
 
     Args:
         layout: which attribute, and which group, each column is of.
-        seen: how photos are prepared for it.
+        seen: how images are prepared for it.
         answers: images (B, 3, S, S) in [0, 1] to (B, columns).
         finished: all answers (N, columns) to probabilities; NaN stays NaN.
     """
@@ -44,49 +42,6 @@ class Oracle:
     seen: Preprocessing
     answers: Callable[[Tensor], Tensor]
     finished: Callable[[Values], Values] = lambda every: every
-
-
-class FaceNetwork(nn.Module):
-    """The face network of the mirror with its heads for gender and age.
-
-    Shape:
-        images: (B, 3, H, W) in [0, 1]
-        returns: (B, 1 + 100) the probability of a man, then that of each age in years.
-
-    Raises:
-        ValueError: the weights bring no such heads.
-    """
-
-    def __init__(self, spec: str) -> None:
-        super().__init__()
-        from safetensors.torch import load_file
-
-        loaded = load_weights(spec)
-        self.backbone = build(loaded.info)
-        load_state(self.backbone, loaded)
-        file = locate_weights(spec)
-        state = load_file(file) if file is not None and file.is_file() else {}
-        heads = {key: value for key, value in state.items() if key.split(".")[0] in _HEADS}
-        if {name.split(".")[0] for name in heads} != set(_HEADS):
-            raise ValueError(
-                f"{spec} has no heads {', '.join(_HEADS)}; give the file of the face network, such as "
-                "faces_mobilenetv1_1.0_224.safetensors"
-            )
-        for name in _HEADS:
-            out, width = heads[f"{name}.weight"].shape
-            self.add_module(name, nn.Linear(width, out))
-        self.load_state_dict(heads, strict=False)
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 101) probabilities."""
-        last = self.backbone(images)[max(self.backbone.channels)].mean(dim=(2, 3))
-        feats, gender, age = (self.get_submodule(name) for name in _HEADS)
-        result = torch.relu(feats(last))
-        return torch.cat([torch.sigmoid(gender(result)), torch.softmax(age(result), dim=1)], dim=1)
-
-
-_HEADS = ("feats", "gender_pred", "age_pred")
 
 
 def load_oracle(
@@ -112,18 +67,20 @@ def load_oracle(
             f"--teacher {spec} does not exist; give a run of finetune attributes, {FACE_NETWORK}FILE, an "
             ".onnx file, or a .csv or .parquet table of probabilities"
         )
-    if spec.startswith(FACE_NETWORK):
-        network = FaceNetwork(spec.removeprefix(FACE_NETWORK))
-        whole = replace(network.backbone.preprocessing, crop=1.0)  # crops of faces are not cut again
-        return Oracle(Layout((GENDER,), {AGE: YEARS}), whole, network)
     if spec.endswith(".onnx") and not Path(spec).is_dir():
         return _onnx(Path(spec), names or ())
-    from apps.engine.core.model import load_run
+    from apps.engine.core.model import load_pretrained, load_run
     from apps.engine.evaluation.forward import evaluated_by
 
-    task, model, config = load_run(Path(spec), app="attributes")
+    source = spec.removeprefix(FACE_NETWORK)
+    if source != spec:
+        task, model, config = load_pretrained(source, app="attributes")
+    else:
+        task, model, config = load_run(Path(spec), app="attributes")
     head: Any = model.heads[task.name]
-    forward = evaluated_by(spec, precision=precision, engine=engine, device=device, say=say)
+    forward = evaluated_by(
+        source, app="attributes", precision=precision, engine=engine, device=device, say=say
+    )
     return Oracle(
         Layout.of(config.classes), config.backbone.preprocessing,
         lambda images: head.probabilities(forward(images.mul(255).round().byte())),
@@ -171,7 +128,7 @@ def _filled(images: Tensor, count: int) -> Tensor:
 def as_probabilities(every: Values) -> Values:
     """Answers (N, columns) as they are where all lie in [0, 1]; else they are taken for logits.
 
-    All photos decide together, so that a batch whose logits happen to be small is not read in another way.
+    All images decide together, so that a batch whose logits happen to be small is not read in another way.
     """
     known = every[~np.isnan(every)]
     if not len(known) or (known.min() >= 0 and known.max() <= 1):
@@ -189,7 +146,7 @@ def asked(
     ``on_bad`` is called with the reason for each of the latter.
 
     Raises:
-        FloatingPointError: an answer is not finite; the photo is named.
+        FloatingPointError: an answer is not finite; the image is named.
     """
     result = np.full((len(paths), oracle.layout.width), np.nan, np.float32)
     photos = ImageDataset([Photo(path, 0) for path in paths], ["photo"])
@@ -221,12 +178,12 @@ def teacher_columns(
 ) -> NDArray[np.float32]:
     """A teacher's probabilities (N, width) in the columns of ``layout``; NaN where it says nothing.
 
-    The teacher sees each photo once, whole; what a network said is kept in ``folder``.
+    The teacher sees each image once, whole; what a network said is kept in ``folder``.
 
     Args:
         spec: as of :func:`load_oracle`, or a ``.csv`` or ``.parquet`` table of probabilities.
         layout: of the student.
-        paths: N photos.
+        paths: N images.
         images: their names in a table.
         folder: where answers are kept.
         console: where progress goes; None asks no network, and takes the answers that are kept.
@@ -234,7 +191,7 @@ def teacher_columns(
 
     Raises:
         FileNotFoundError: there is no such teacher, or without a screen: its answers are not kept.
-        ValueError: the teacher knows none of the attributes, or a table lacks a photo or holds a NaN.
+        ValueError: the teacher knows none of the attributes, or a table lacks an image or holds a NaN.
     """
     if is_table(spec):
         return _of_table(Path(spec), layout, images)

@@ -45,13 +45,13 @@ def write_classification_report(
     Args:
         folder: made if it is missing; files of the same names are replaced.
         title: heading of the page.
-        predictions: on photos that the network was not trained on.
+        predictions: on images that the network was not trained on.
         history: a row an epoch with ``epoch``, ``train/loss``, ``val/loss``, ``val/top1`` and, if known,
             ``train/top1``; empty for a network without epochs.
         facts: settings and provenance, shown as they come.
-        thumbnail: path of a photo -> small image; ValueError and OSError become a grey tile.
+        thumbnail: path of an image -> small image; ValueError and OSError become a grey tile.
         cams: pictures of where the network looked, with captions.
-        ece: calibration error to show, where the one on these photos would flatter.
+        ece: calibration error to show, where the one on these images would flatter.
 
     Returns:
         The files written, the page first.
@@ -79,7 +79,7 @@ def _drawings(p: Predictions, history: Sequence[Row]) -> Drawings:
 
 
 def _classes(p: Predictions) -> list[dict[str, Any]]:
-    """The classes with their figures, hardest first, those without photos last."""
+    """The classes with their figures, hardest first, those without images last."""
     rows = sorted(per_class(p), key=lambda row: (row["recall"] is None, row["recall"], row["name"]))
     return [row | {"interval": wilson_interval(row["right"], row["n"])} for row in rows]
 
@@ -94,7 +94,7 @@ def _pair(p: Predictions, pair: ConfusedPair, load: Load) -> dict[str, Any]:
 
 
 def _example(p: Predictions, actual: int, other: int, load: Load) -> dict[str, Any] | None:
-    """The photo of one class that most resembles the other; None where there is no photo of it."""
+    """The image of one class that most resembles the other; None where there is no image of it."""
     rows = np.flatnonzero(p.targets == actual)
     return _shown(p, int(rows[p.probabilities[rows, other].argmax()]), load) if len(rows) else None
 
@@ -107,7 +107,7 @@ def _mistakes(p: Predictions, load: Load) -> list[dict[str, Any]]:
 
 
 def _shown(p: Predictions, index: int, load: Load) -> dict[str, Any]:
-    """A photo with its class and its answer."""
+    """An image with its class and its answer."""
     answer = p.classes[p.predicted[index]]
     return {
         "image": thumbnail_or_grey(load, p.paths[index]), "file": Path(p.paths[index]).name,

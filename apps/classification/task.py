@@ -1,4 +1,4 @@
-"""What applications that name one class a photo have in common: head, terms, figures, report."""
+"""What applications that name one class an image have in common: head, terms, figures, report."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from apps.engine.core.run_dir import Calibration, RunConfig
-    from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.engine.evaluation.classification import Predictions
     from datasets.base import ImageDataset
@@ -39,13 +38,13 @@ class ClassificationSettings(Settings):
 
     smoothing: float = option(0.1, "label smoothing, 0 to 1", low=0, high=0.99)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
-    mixup: float = option(0.0, "strength of mixup: blends of two photos and their labels", low=0)
-    cutmix: float = option(0.0, "strength of cutmix: a rectangle of one photo in another", low=0)
+    mixup: float = option(0.0, "strength of mixup: blends of two images and their labels", low=0)
+    cutmix: float = option(0.0, "strength of cutmix: a rectangle of one image in another", low=0)
     class_weights: str = option(
         "none", "balanced: rare classes weigh more in the loss", choices=("none", "balanced")
     )
     tta: str = option(
-        "none", "views of a photo whose answers are averaged when it is judged",
+        "none", "views of an image whose answers are averaged when it is evaluated",
         choices=("none", "mirror", "ten", "scales"),
     )
     teacher_weight: float = option(0.5, "share of the loss that --teacher gives", low=0, high=1)
@@ -65,6 +64,8 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
 
     name: ClassVar[str]
     metrics: ClassVar[MetricTable] = METRICS
+    head_kind: ClassVar[str] = "classes"
+    head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
     predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
 
     @property
@@ -93,7 +94,7 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         return f"linear probe: C = {probe.strength:g}, {best:.1%} right in {probe.folds}-fold validation"
 
     def losses(self, head: Classifier, images: ImageDataset) -> Losses[Tensor]:
-        """The loss of a batch: mixed photos, weighed classes and a teacher where the settings say so."""
+        """The loss of a batch: mixed images, weighed classes and a teacher where the settings say so."""
         from apps.engine.core.machine import choose_precision
         from apps.engine.data.class_weights import class_weights
         from apps.engine.data.samplers import as_floats
@@ -130,23 +131,18 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
         from apps.engine.evaluation.collecting import CollectingEvaluator
 
         temperature = (calibration or {}).get("temperature", 1.0)
+        count = len(classes)  # without the logit of all others, where there is one
         return CollectingEvaluator(lambda logits, targets, indices: Predictions(
-            logits.numpy(), targets.numpy(), images.paths(indices), tuple(classes), temperature
+            logits.numpy()[:, :count], targets.numpy(), images.paths(indices), tuple(classes), temperature
         ))
 
-    def head_spec(self, head: Classifier, config: RunConfig) -> HeadSpec:
-        """Logits of the classes."""
-        from apps.engine.core.spec import HeadSpec
-
-        return HeadSpec.of("classes", config, ("logits",))
-
     def calibrate(self, raw: Predictions) -> tuple[Predictions, Calibration, dict[str, float]]:
-        """Temperature and the rule for the unknown, fitted on these photos.
+        """Temperature and the rule for the unknown, fitted on these images.
 
         Returns:
             The predictions at that temperature, what ``config.json`` keeps, and the figures that would
             flatter if they were taken from the fitted predictions: ``ece`` is cross-fitted, each fold
-            judged with the temperature of the others.
+            evaluated with the temperature of the others.
         """
         from apps.engine.evaluation.calibration import cross_fitted_ece, fit_temperature, fit_unknown_rule
 

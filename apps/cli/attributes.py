@@ -15,13 +15,13 @@ _OF_RUNS = ("precision", "engine", "device")
 
 @click.command("attributes")
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune attributes`")
-@click.option("--weights", help="face weights with heads for gender and age: these heads are judged")
+@click.option("--weights", help="face weights with heads for gender and age: these heads are evaluated")
 @click.option("--predictions", type=FOLDER, help="CSV or Parquet of any system's probabilities, with image")
-@click.option("--data", type=FOLDER, help="folder of photos  [default: the run's]")
+@click.option("--data", type=FOLDER, help="folder of images  [default: the run's]")
 @click.option("--table", type=FOLDER, help="their attributes  [default: the run's, or that in --data]")
 @click.option(
     "--split", type=click.Choice(["val", "train", "test", "all"]),
-    help="which photos  [default: val; all with --predictions]",
+    help="which images  [default: val; all with --predictions]",
 )
 @click.option("--teacher", help="as of `finetune attributes`: tells how well the run repeats it, too")
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
@@ -35,7 +35,7 @@ def evaluate_attributes(
     split: str | None, workers: int | None, data: Path | None, teacher: str | None,
     **rest: Any,
 ) -> None:
-    """Judge attributes of faces: a run, face weights with heads, or any system's probabilities."""
+    """Evaluate attributes of faces: a run, face weights with heads, or any system's probabilities."""
     from apps.attributes.evaluate import evaluate_predictions, evaluate_run, evaluate_weights
     from apps.engine.core.console import Console
 
@@ -47,7 +47,7 @@ def evaluate_attributes(
     if checkpoint is None:
         refuse_vain(context, _OF_RUNS, "is for a run: give --checkpoint RUN, or leave it out")
     if predictions is not None:
-        refuse_vain(context, ("workers",), "is for a model: predictions are judged as is")
+        refuse_vain(context, ("workers",), "is for a model: predictions are evaluated as is")
     if checkpoint is not None:
         emit(evaluate_run(
             checkpoint, data=data, teacher=teacher, split=split or "val", workers=workers,

@@ -17,18 +17,18 @@ _OUT = click.option(
 
 @click.group()
 def cells() -> None:
-    """Partitions of the earth into cells: the classes of a model that tells where photos were taken."""
+    """Partitions of the earth into cells: the classes of a model that tells where images were taken."""
 
 
 @cells.command("build")
 @click.argument("coords", type=FOLDER)
 @click.option(
     "--t-max", type=float, multiple=True, required=True,
-    help="split a cell with more photos than this; repeat it for several nested partitions, coarsest first",
+    help="split a cell with more images than this; repeat it for several nested partitions, coarsest first",
 )
 @click.option(
     "--t-min", type=float, multiple=True, required=True,
-    help="keep a cell that has more photos than this; one for all, or one for each --t-max",
+    help="keep a cell that has more images than this; one for all, or one for each --t-max",
 )
 @_OUT
 @click.option("--min-level", type=_LEVEL, default=2, show_default=True, help="of the largest cells")
@@ -37,10 +37,10 @@ def build_command(
     coords: Path, t_max: tuple[float, ...], t_min: tuple[float, ...], out: Path, min_level: int,
     max_level: int,
 ) -> None:
-    """Cut the earth into cells by the positions in COORDS: a CSV or Parquet table, or a folder of photos.
+    """Cut the earth into cells by the positions in COORDS: a CSV or Parquet table, or a folder of images.
 
-    A table has columns lat and lon, and weight if positions count differently; photos tell their position in
-    EXIF. A cell is split while it has more than --t-max photos.
+    A table has columns lat and lon, and weight if positions count differently; images tell their position in
+    EXIF. A cell is split while it has more than --t-max images.
     """
     from apps.engine.core.console import Console
     from apps.places.cells.build import build_cells

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from apps.cli.options import FOLDER, SHARE
+from apps.cli.options import APP, FOLDER, SHARE
 from apps.cli.output import emit
 
 
 @click.command()
 @click.argument("runs", nargs=-1, type=FOLDER, metavar="[RUN]...")
-@click.option("--weights", help="pretrained weights with a classifier, instead of runs")
+@click.option("--weights", help="pretrained weights with a head of their own, instead of runs")
+@APP
 @click.option(
     "--to", type=click.Choice(["onnx", "openvino", "torch", "web"]), default="onnx", show_default=True,
     help="kind of file; web: a page that needs no server",
@@ -28,7 +29,7 @@ from apps.cli.output import emit
     help="of the uint8 RGB input",
 )
 @click.option("--calibrate", type=FOLDER, help="photos like yours, for the ranges of int8")
-@click.option("--validate", type=FOLDER, help="labelled photos, to measure the loss of accuracy")
+@click.option("--validate", type=FOLDER, help="labelled images, to measure the loss of accuracy")
 @click.option(
     "--max-drop", type=SHARE, default=0.03, show_default=True,
     help="write nothing where accuracy falls by more",
@@ -38,6 +39,8 @@ def export(runs: tuple[Path, ...], **options: Any) -> None:
     """Write runs with one backbone as one model file, checked against PyTorch, with a model card."""
     if bool(runs) == (options["weights"] is not None):
         raise click.UsageError("give RUN folders, or --weights W with a classifier, not both")
+    if options["app"] is not None and runs:
+        raise click.UsageError("--app goes with --weights W; a run answers what it was trained for")
     if options["precision"] == "int8" and options["calibrate"] is None:
         raise click.UsageError(
             "int8 takes its ranges from photos: give --calibrate DIR with some hundred of yours"

@@ -11,7 +11,7 @@ import click
 from apps.cli.options import FOLDER
 from apps.cli.output import emit, refuse_vain
 
-WHICH, ALIGNMENTS = ("all", "largest", "one"), ("five-point", "none")
+WHICH, ALIGNMENTS, DETECTORS = ("all", "largest", "one"), ("five-point", "none"), ("mtcnn", "ssd")
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -31,7 +31,11 @@ _model = _options(
 )
 _align = click.option(
     "--align", type=click.Choice(ALIGNMENTS), default="five-point", show_default=True,
-    help="turn faces upright by their landmarks, or none: the photos are face crops already",
+    help="turn faces upright by their landmarks, or none: the images are face crops already",
+)
+_detector = click.option(
+    "--detector", type=click.Choice(DETECTORS), default="mtcnn", show_default=True,
+    help="what finds faces; ssd is one network on MobileNetV1, fetched once, that needs no torch",
 )
 _gallery = click.option("--gallery", type=FOLDER, required=True, help="table of faces, made by embed-faces")
 _workers = click.option("--workers", type=click.IntRange(1), help="threads that read and detect")
@@ -52,18 +56,19 @@ def _one_model(checkpoint: Path | None, weights: str | None) -> None:
 @_model
 @click.option(
     "--faces", "which", type=click.Choice(WHICH), default="all", show_default=True,
-    help="faces of a photo; one refuses photos with several",
+    help="faces of an image; one refuses images with several",
 )
 @_align
+@_detector
 @_workers
 @click.pass_context
 def embed_faces(
     context: click.Context, paths: tuple[str, ...], out: Path, checkpoint: Path | None, weights: str | None,
-    which: Any, align: Any, workers: int | None,
+    which: Any, align: Any, detector: Any, workers: int | None,
 ) -> None:
-    """Find the faces on photos and turn each into a unit vector, in one table.
+    """Find the faces on images and turn each into a unit vector, in one table.
 
-    PATHS are photos, folders, patterns, .tar shards, or - for a list of such on stdin. Photos that the table
+    PATHS are images, folders, patterns, .tar shards, or - for a list of such on stdin. Images that the table
     has already are skipped; stopped and started again, it goes on. Under torchrun the work is shared.
     """
     from apps.engine.core.console import Console
@@ -73,7 +78,7 @@ def embed_faces(
 
     _one_model(checkpoint, weights)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
-    answer = make_table(paths, Order(out, which, align, workers=workers), model, Console())
+    answer = make_table(paths, Order(out, which, align, workers=workers, detector=detector), model, Console())
     if answer is not None:
         emit(answer)
         context.exit(1 if 0 < answer["photos"] == answer["unreadable"] else 0)
@@ -84,18 +89,19 @@ def embed_faces(
 @click.argument("second", metavar="B", type=FOLDER)
 @_model
 @_align
+@_detector
 @_limit
 def verify_faces(
-    first: Path, second: Path, checkpoint: Path | None, weights: str | None, align: Any, far: float | None,
-    threshold: float | None,
+    first: Path, second: Path, checkpoint: Path | None, weights: str | None, align: Any, detector: Any,
+    far: float | None, threshold: float | None,
 ) -> None:
-    """Tell whether the largest faces of two photos are of one person."""
+    """Tell whether the largest faces of two images are of one person."""
     from apps.faces.extraction.loading import load_face_model
     from apps.faces.people.search import verify
 
     _one_model(checkpoint, weights)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
-    emit(verify(first, second, model, align=align, far=far, threshold=threshold))
+    emit(verify(first, second, model, align=align, far=far, threshold=threshold, detector=detector))
 
 
 @click.command("search-faces")
@@ -103,12 +109,13 @@ def verify_faces(
 @_gallery
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="matches a face at most")
 @_model
+@_detector
 @_limit
 def search_faces(
-    query: Path, gallery: Path, top: int, checkpoint: Path | None, weights: str | None, far: float | None,
-    threshold: float | None,
+    query: Path, gallery: Path, top: int, checkpoint: Path | None, weights: str | None, detector: Any,
+    far: float | None, threshold: float | None,
 ) -> None:
-    """Find the people on a photo in a table of faces; strangers are called unknown.
+    """Find the people on an image in a table of faces; strangers are called unknown.
 
     The model is the one that made the table.
     """
@@ -119,7 +126,7 @@ def search_faces(
         raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
     opened = Gallery.open(gallery)
     model = gallery_model(opened, weights=weights, checkpoint=checkpoint)
-    emit(search(query, opened, model, top=top, far=far, threshold=threshold))
+    emit(search(query, opened, model, top=top, far=far, threshold=threshold, detector=detector))
 
 
 @click.command("enroll")
@@ -128,13 +135,14 @@ def search_faces(
 @_gallery
 @_model
 @_align
+@_detector
 @_workers
 @click.pass_context
 def enroll(
     context: click.Context, name: str, paths: tuple[str, ...], gallery: Path, checkpoint: Path | None,
-    weights: str | None, align: Any, workers: int | None,
+    weights: str | None, align: Any, detector: Any, workers: int | None,
 ) -> None:
-    """Put a person into a gallery by NAME, from photos that show that person alone.
+    """Put a person into a gallery by NAME, from images that show that person alone.
 
     A new gallery wants --weights or --checkpoint; one that is there has its own model.
     """
@@ -148,7 +156,7 @@ def enroll(
     asked = context.get_parameter_source("align") is not click.core.ParameterSource.DEFAULT
     answer = put(
         name, paths, gallery, weights=weights, checkpoint=checkpoint, align=align if asked else None,
-        workers=workers, console=Console(),
+        workers=workers, console=Console(), detector=detector,
     )
     emit(answer)
     context.exit(1 if answer["photos"] and not answer["faces"] else 0)
@@ -195,7 +203,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
     help="none for face crops, five-point for whole photos",
 )
 @click.option(
-    "--teacher", type=FOLDER, help="file as those of --predictions; TAR is told as a share of its, too"
+    "--teacher", type=FOLDER, help="file as those of --predictions; TAR is given as a share of its, too"
 )
 @click.option(
     "--mirror/--no-mirror", default=False, show_default=True,
@@ -209,7 +217,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
 @_workers
 @click.pass_context
 def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
-    """Judge face models: LFW's protocol, and every photo against every other.
+    """Evaluate face models: LFW's protocol, and every image against every other.
 
     Several models give a line each, and one table in the report.
     """
@@ -219,7 +227,7 @@ def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
     if not any(value[name] for name in ("checkpoints", "weights", "predictions", "teacher")):
         raise click.UsageError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     if not any(value[name] for name in ("checkpoints", "weights")):
-        why = "is for --checkpoint and --weights: vectors of a file are judged as is"
+        why = "is for --checkpoint and --weights: vectors of a file are evaluated as is"
         refuse_vain(context, ("align", "mirror", "workers"), why)
     for line in evaluate_models(data, console=Console(), **value):
         emit(line)

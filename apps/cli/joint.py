@@ -1,4 +1,4 @@
-"""``joint``: several applications taught on one backbone."""
+"""``joint``: several applications trained on one backbone."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def _run(
     except ValueError as err:
         raise click.UsageError(str(err)) from err
     from apps.engine.core.console import Console
-    from apps.joint.train import joint as teach
+    from apps.joint.train import joint as train
 
-    answer = teach(
+    answer = train(
         tasks, given, out=out, resume=resume, stop_after=stop_after, compare=compare, console=Console()
     )
     emit(answer)
@@ -117,7 +117,7 @@ def _joint_command() -> click.Command:
     return click.Command(
         "joint", params=[click.Argument(["apps"], nargs=-1), *parameters, *shared, config],
         callback=click.pass_context(_run),
-        help="Teach several applications on one backbone, each from data of its own, and write a run each. "
+        help="Train several applications on one backbone, each from data of its own, and write a run each. "
         "APPS are two or more of APP or NAME=APP: `joint dogs imagenet`, `joint terriers=dogs hounds=dogs`.",
     )
 

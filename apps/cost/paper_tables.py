@@ -92,7 +92,8 @@ HALF = _ours(0.5, 160, _top1(0.602), "76", "1.32")
 NOT_PUBLIC = "an in-house network; its figures are those of FaceNet's NN2; there is nothing public to build"
 SSD_NOTE = (
     "4 boxes a place on the first map and 91 outputs; with 3 boxes there it is 1237 M mult-adds and 6.82 M "
-    "parameters, with 81 outputs 1240 M and 6.72 M"
+    "parameters, with 81 outputs 1240 M and 6.72 M; there are weights of width 0.75 with 3 boxes there, "
+    "ssd_mobilenetv1_0.75_coco: 728 M and 4.11 M with 91 outputs"
 )
 VGG_SSD_NOTE = (
     "torchvision's ssd300_vgg16 with 91 outputs, whose mult-adds are the paper's; with 81 outputs it is "

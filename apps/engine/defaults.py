@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from apps.engine.core.metrics import Metric, Metrics, MetricTable, logged
-from apps.engine.core.task import FilePredictor, H, Losses, ReportInputs, S, Subject
+from apps.engine.core.task import FilePredictor, H, Losses, PretrainedHead, ReportInputs, S, Subject
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from apps.engine.core.console import Console
     from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from backbone import Backbone
+    from backbone import Backbone, Weights
     from heads import MultiHead
 
 
@@ -26,12 +27,18 @@ class TaskDefaults(Generic[S, H]):
 
     Where a method passes what differs from task to task, ``Any`` leaves the type to the task; ``Task`` has
     them all, and a test holds each registered task against it.
+
+    Attributes:
+        head_kind: how the head's outputs are read, a key of ``DECODERS``; "" for a kind of the task's name.
+        head_outputs: names of what ``postprocess`` keeps, as an exported file has them.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[MetricTable]
     primary_metric: ClassVar[Metric]
     has_sample: ClassVar[bool] = False
+    head_kind: ClassVar[str] = ""
+    head_outputs: ClassVar[tuple[str, ...]] = ("output",)
     predict_options: ClassVar[frozenset[str]] = frozenset()
     subject: ClassVar[Subject] = "images"
     file_predictor: ClassVar[FilePredictor | None] = None
@@ -73,6 +80,29 @@ class TaskDefaults(Generic[S, H]):
     def init_head(self, backbone: Backbone, head: H) -> None:
         """Nothing is taken from the backbone."""
 
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
+        """No weights bring one.
+
+        Raises:
+            ValueError: always.
+        """
+        del channels
+        raise ValueError(
+            f"weights {weights.info.name} bring no head of {self.name!r}: give --checkpoint RUN, made by "
+            f"`finetune {self.name}`"
+        )
+
+    @classmethod
+    def with_weights(cls, settings: Any, weights: Weights) -> Any:
+        """They choose nothing."""
+        del weights
+        return settings
+
+    def start_head(self, head: H, classes: Sequence[str], weights: Weights) -> str:
+        """A new head starts from nothing."""
+        del head, classes, weights
+        return ""
+
     def fit_head(self, head: H, features: NDArray[np.float32], targets: Any) -> str:
         """Nothing is fitted; settings with ``fits_head = False`` refuse a training that is no more."""
         return "the head starts at random"
@@ -88,12 +118,12 @@ class TaskDefaults(Generic[S, H]):
         return output
 
     def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
-        """One output, of a kind that has the task's name."""
+        """Outputs as ``head_outputs`` names them, of the kind ``head_kind``."""
         from apps.engine.core.spec import HeadSpec
 
-        return HeadSpec.of(self.name, config, ("output",))
+        return HeadSpec.of(self.head_kind or self.name, config, self.head_outputs)
 
-    def graph_head(self, head: H) -> Any:
+    def graph_head(self, head: H) -> nn.Module:
         """The head itself."""
         return head
 

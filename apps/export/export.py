@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,12 +22,13 @@ from apps.export.page.write import check_shown, engine, write_page
 from apps.export.quantise import calibration_photos, quantised
 
 TARGETS = ("onnx", "openvino", "torch", "web")
+RUNNER, TEMPLATE = "run.py", Path(__file__).with_name("run_template.py")
 FEW = 50  # photos that are too few to take ranges from
 MAX_DROP = 0.03  # of the figure that the best epoch is told by
 
 
 def export(
-    runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None,
+    runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None, app: str | None = None,
     precision: str = "fp32", layout: str = "nhwc", calibrate: Path | None = None,
     validate: Path | None = None, max_drop: float = MAX_DROP, opset: int = OPSET,
     say: Callable[[str], None] = lambda _: None,
@@ -37,7 +39,8 @@ def export(
         runs: folders made by ``finetune``, all on one backbone.
         out: the file; for ``web`` a folder.
         to: one of :data:`TARGETS`.
-        weights: pretrained weights with a classifier, instead of runs.
+        weights: pretrained weights that bring a head along, instead of runs.
+        app: what the weights are to answer, where they can answer several things.
         precision: fp32, fp16 or int8.
         layout: of the uint8 RGB input, ``nhwc`` or ``nchw``.
         calibrate: folder of photos that int8 takes its ranges from.
@@ -47,21 +50,20 @@ def export(
         say: takes a line of words.
 
     Returns:
-        ``{"out", "card", "to", "precision", "bytes", "outputs", "fingerprint", "difference", "seconds"}``
-        and, with ``validate``, ``figures`` and ``drop`` by head.
+        ``{"out", "card", "to", "precision", "bytes", "outputs", "fingerprint", "difference", "seconds"}``,
+        for ``onnx`` ``runner``, with ``validate`` ``figures`` and ``drop`` by head.
 
     Raises:
         OSError: something is missing, or the file cannot be written.
         ValueError: the runs do not fit together, the options do not, or the loss is above ``max_drop``.
     """
     began = time.monotonic()
-    check_opset(opset)
-    _check(to, precision, calibrate, out)
+    _check(to, precision, calibrate, out, opset)
     photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
     if precision == "int8" and len(photos) < FEW:
         say(f"only {len(photos)} photos to calibrate by: int8 wants some hundred of yours, of every kind")
     writable_folder(out if to == "web" else out.parent)
-    made = plan(runs, weights, layout=layout, precision=precision)
+    made = plan(runs, weights, layout=layout, precision=precision, app=app)
     if to == "web":
         check_shown(made.spec)
         engine()
@@ -81,13 +83,14 @@ def export(
         "out": str(out), "card": str(_card_path(out, to)), "to": to, "precision": precision,
         "bytes": sum(path.stat().st_size for path in written), "outputs": list(made.spec.outputs),
         "fingerprint": made.spec.fingerprint, "difference": float(f"{difference:.3g}"), **measured,
-        "seconds": round(time.monotonic() - began, 1),
+        **_runner(out, to, say), "seconds": round(time.monotonic() - began, 1),
     }
     write_text(_card_path(out, to), card(made.spec, answer))
     return answer
 
 
-def _check(to: str, precision: str, calibrate: Path | None, out: Path) -> None:
+def _check(to: str, precision: str, calibrate: Path | None, out: Path, opset: int) -> None:
+    check_opset(opset)
     if precision == "int8" and calibrate is None:
         raise ValueError("int8 takes its ranges from photos: give --calibrate DIR with some hundred of yours")
     if to == "torch" and precision != "fp32":
@@ -165,6 +168,29 @@ def _write(
     if to == "web":
         return write_page(proto, made.spec, out), model
     return [write_onnx(proto, out)], model
+
+
+def _runner(out: Path, to: str, say: Callable[[str], None]) -> dict[str, Any]:
+    if to != "onnx":
+        return {}
+    runner = write_runner(out)
+    if runner is None:
+        say(f"{out.with_name(RUNNER)} is no script of ours, so it stays and none is written")
+    return {"runner": None if runner is None else str(runner)}
+
+
+def write_runner(out: Path) -> Path | None:
+    """A script beside an ONNX file that answers with it and needs nothing of this project.
+
+    Returns:
+        The script, ``run.py``; None where a file of that name is there that is not ours.
+    """
+    path, text = out.with_name(RUNNER), TEMPLATE.read_text(encoding="utf-8")
+    first = text.partition("\n")[0]
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(first):
+        return None
+    write_text(path, text.replace('MODEL = "model.onnx"', f"MODEL = {json.dumps(out.name)}", 1))
+    return path
 
 
 def _card_path(out: Path, to: str) -> Path:

@@ -1,3 +1,3 @@
-"""Faces: found, aligned, turned into unit vectors; verified, searched, clustered, judged."""
+"""Faces: found, aligned, turned into unit vectors; verified, searched, clustered, evaluated."""
 
-NO_FACE = "no face found"  # what is said of a photo without one
+NO_FACE = "no face found"  # what is said of an image without one

@@ -1,4 +1,4 @@
-"""Vectors of labelled faces, judged: drawn pairs, and all against all."""
+"""Vectors of labelled faces, evaluated: drawn pairs, and all against all."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from datasets.faces.identities import draw_pairs
 
 @dataclass(frozen=True)
 class FaceEvaluation:
-    """A student's vectors of photos whose people are known.
+    """A student's vectors of images whose people are known.
 
     Args:
         vectors: (N, D) unit vectors.
         people: (N,) the person on each.
-        paths: of the photos.
+        paths: of the images.
     """
 
     vectors: Vectors
@@ -40,7 +40,7 @@ class FaceEvaluation:
 
     @cached_property
     def _labels(self) -> Ints:
-        """(N,) people from 0 upwards, without gaps where photos could not be read."""
+        """(N,) people from 0 upwards, without gaps where images could not be read."""
         return np.unique(self.people, return_inverse=True)[1]
 
     @cached_property
@@ -76,7 +76,7 @@ class FaceEvaluation:
         return {f"tar@far={far_name(far)}": between for far, between in spread.items()}
 
     def verification(self, name: str) -> VerificationResult:
-        """The same as ``evaluate faces`` has it; its photos cannot be looked at again."""
+        """The same as ``evaluate faces`` has it; its images cannot be looked at again."""
         first, second, same, fold = self._pairs
         trial = VerificationSet(self.paths, _never, self._labels, first, second, same.astype(bool), fold)
         return VerificationResult(
@@ -85,4 +85,4 @@ class FaceEvaluation:
 
 
 def _never(*_: object) -> Extraction:
-    raise ValueError("these photos were judged already")
+    raise ValueError("these photos were evaluated already")

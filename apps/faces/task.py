@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from apps.engine.core.console import Console
-    from apps.engine.core.run_dir import Calibration, RunConfig
-    from apps.engine.core.spec import HeadSpec
+    from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.faces.evaluator import FaceEvaluation
     from datasets.base import Photo
@@ -50,9 +49,9 @@ class FacesSettings(Settings):
     fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "folder with a folder a person in it, or LFW's layout; face crops")
-    listing: Path | None = option(None, "file that lists the photos of --data, a line each; default: all")
+    listing: Path | None = option(None, "file that lists the images of --data, a line each; default: all")
     val_folds: str | None = option(
-        None, "folds of --data's pairs.txt whose people are judged by and never learned from, as in 7,8"
+        None, "folds of --data's pairs.txt whose people are evaluated on and never learned from, as in 7,8"
     )
     val_share: float = option(
         0.1, "without --val-folds: share of the people for validation", above=0, below=1
@@ -74,9 +73,11 @@ class FacesSettings(Settings):
     margin_scale: float = option(32.0, "by which --margin-loss multiplies cosines", above=0)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
     eval_crop: float = option(
-        1.0, "share of a photo's side that is seen when it is judged", above=0, high=1
+        1.0, "share of an image's side that is seen when it is evaluated", above=0, high=1
     )
-    min_crop: float | None = option(0.7, "least share of a photo that a training crop shows", above=0, high=1)
+    min_crop: float | None = option(
+        0.7, "least share of an image that a training crop shows", above=0, high=1
+    )
     lr: float | None = option(1e-3, "learning rate of the head", above=0)
     backbone_lr: float | None = option(0.5, "the backbone's rate as a share of --lr", low=0)
 
@@ -106,6 +107,8 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     name: ClassVar[str] = "faces"
     Settings: ClassVar[type[Settings]] = FacesSettings
     metrics: ClassVar[MetricTable] = METRICS
+    head_kind: ClassVar[str] = "embedding"
+    head_outputs: ClassVar[tuple[str, ...]] = ("embedding",)
     predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_vectors
@@ -175,9 +178,9 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         several = [person for person, count in counts if person in held and count > 1]
         if len(held) < LEAST_PEOPLE or len(several) < 2 or len(held) == len(photos.classes):
             raise ValueError(
-                f"of the {len(photos.classes)} people in {self.settings.data} {len(held)} are left to judge "
-                f"by, {len(several)} of them with two photos; {LEAST_PEOPLE} and 2 are needed, and others to "
-                f"learn from: give more people, or another --val-share or --val-folds"
+                f"of the {len(photos.classes)} people in {self.settings.data} {len(held)} are left to "
+                f"evaluate on, {len(several)} of them with two photos; {LEAST_PEOPLE} and 2 are needed, and "
+                f"others to learn from: give more people, or another --val-share or --val-folds"
             )
         people = [photos.classes[photo.label] for photo in photos.photos]
         return [n for n, person in enumerate(people) if (person in held) == (split == "val")]
@@ -249,14 +252,8 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             vectors.numpy(), targets["person"].numpy(), images.paths(indices)
         ))
 
-    def head_spec(self, head: Embedding, config: RunConfig) -> HeadSpec:
-        """Vectors."""
-        from apps.engine.core.spec import HeadSpec
-
-        return HeadSpec.of("embedding", config, ("embedding",))
-
     def calibrate(self, raw: FaceEvaluation) -> tuple[FaceEvaluation, Calibration, dict[str, float]]:
-        """The thresholds at some rates of false accepts, for crops as they were judged."""
+        """The thresholds at some rates of false accepts, for crops as they were evaluated."""
         from apps.faces.verification.protocol import far_name
 
         s = self.settings

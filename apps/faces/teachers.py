@@ -28,20 +28,20 @@ Crops = Sequence[Image.Image]
 def teacher_vectors(
     spec: str, paths: Sequence[Path], names: Sequence[str], *, folder: Path, console: Console
 ) -> tuple[Vectors, Bools]:
-    """A teacher's unit vector of each photo, and which photos it has none for.
+    """A teacher's unit vector of each image, and which images it has none for.
 
     Args:
         spec: a ``.npz`` file with ``name`` and ``vector``; ``facenet:vggface2`` or
             ``facenet:casia-webface``, whose weights facenet-pytorch downloads; a run of ``finetune faces``;
             or an ``.onnx`` file.
-        paths: the photos, face crops.
+        paths: the images, face crops.
         names: of them, as the file may know them, without suffix.
         folder: where computed vectors are kept, by the teacher's and the photos' content.
         console: where words and progress go.
 
     Raises:
         OSError: there is no such teacher, or it cannot be downloaded.
-        ValueError: the file is damaged or knows none of the photos.
+        ValueError: the file is damaged or knows none of the images.
     """
     kept = _file(spec, paths, folder)
     if kept.is_file() or kept == Path(spec):
@@ -61,7 +61,7 @@ def kept_vectors(
 
     Raises:
         OSError: there is no such file.
-        ValueError: the file is damaged or knows none of the photos.
+        ValueError: the file is damaged or knows none of the images.
     """
     kept = _file(spec, paths, folder)
     if not kept.is_file() and kept != Path(spec):
@@ -83,7 +83,7 @@ def _save(path: Path, names: Sequence[str], vectors: Vectors) -> None:
 
 
 def _key(spec: str, paths: Sequence[Path]) -> str:
-    """Changes with the teacher's file and with any photo's content."""
+    """Changes with the teacher's file and with any image's content."""
     digest = hashlib.blake2b(digest_size=16)
     teacher = Path(spec)
     if teacher.is_dir():

@@ -1,1 +1,1 @@
-"""Several heads on one backbone: taught together, and asked together."""
+"""Several heads on one backbone: trained together, and asked together."""

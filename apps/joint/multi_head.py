@@ -46,13 +46,13 @@ class HeadRun:
 
     @property
     def seen(self) -> dict[str, Any]:
-        """How it wants its photos."""
+        """How it wants its images."""
         seen: dict[str, Any] = self.values["backbone"]["preprocessing"]
         return seen
 
     @property
     def subject(self) -> Subject:
-        """What its application looks at: whole photos, the faces on them, or it has a way of its own."""
+        """What its application looks at: whole images, the faces on them, or it has a way of its own."""
         return load_task(self.app).subject
 
     def shares(self, other: HeadRun) -> bool:
@@ -80,7 +80,7 @@ def head_runs(runs: Sequence[Path]) -> list[HeadRun]:
 
 
 def passes_of(members: Sequence[HeadRun], *, separate: bool) -> list[list[HeadRun]]:
-    """The members by passes: those of one backbone that see photos alike are together.
+    """The members by passes: those of one backbone that see images alike are together.
 
     Raises:
         ValueError: more than one pass is needed, and ``separate`` does not allow it.
@@ -132,23 +132,23 @@ def predict_heads(
     paths: Iterable[Path], runs: Sequence[Path], *, separate: bool = False, top: int | None = None,
     say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
-    """What every run says to each photo, in the order of the paths.
+    """What every run says to each image, in the order of the paths.
 
     Args:
-        paths: photos, and folders that are searched for photos.
+        paths: images, and folders that are searched for images.
         runs: folders of finished runs, one or more.
         separate: allow a pass a backbone where the runs do not share one.
-        top: how many classes, cells or objects a photo, where there are some; None for 5.
+        top: how many classes, cells or objects an image, where there are some; None for 5.
         say: takes a line of words.
         how: ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
 
     Returns:
-        ``{"path", "answers": {NAME: {...}}}`` a photo, or ``{"path", "error"}``. Of an application that
+        ``{"path", "answers": {NAME: {...}}}`` an image, or ``{"path", "error"}``. Of an application that
         answers for faces, ``{"faces": [{"face", "box", ...}, ...]}``, none where no face is found.
 
     Raises:
         FileNotFoundError: a path or a run is missing.
-        ValueError: a run is damaged, the folders hold no photo, or the runs do not share a backbone.
+        ValueError: a run is damaged, the folders hold no image, or the runs do not share a backbone.
     """
     members, best = head_runs(runs), top or TOP
     check_options([load_task(member.app) for member in members], top=top, tta=how.get("tta"))
@@ -169,7 +169,7 @@ def predict_heads(
 
 
 def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The lines of several passes over one photo as one; an error of one is that of the photo."""
+    """The lines of several passes over one image as one; an error of one is that of the image."""
     failed = next((part for part in parts if "error" in part), None)
     if failed is not None:
         return {"path": failed["path"], "error": failed["error"]}
@@ -182,9 +182,10 @@ def _own_lines(member: HeadRun, photos: list[Path], *, top: int, **how: Any) -> 
     predictor = load_task(member.app).file_predictor
     if predictor is None:
         raise TypeError(f"{member.app} answers in a way of its own, but has no file_predictor")
-    known: dict[str, Any] = {name: how[name] for name in ("engine", "device", "precision") if name in how}
     lines = predictor(
-        photos, checkpoint=member.run, top=top, workers=how.get("threads"), **({"precision": "auto"} | known)
+        photos, checkpoint=member.run, top=top, workers=how.get("threads"),
+        precision=how.get("precision", "auto"), engine=how.get("engine", "auto"),
+        device=how.get("device", "auto"),
     )
     for line in lines:
         if "error" in line:
@@ -226,4 +227,5 @@ def _of_head(face: dict[str, Any], name: str, names: Sequence[str]) -> dict[str,
     """What one head says of a face; a single head's answer stands there without its name."""
     if len(names) == 1:
         return face
-    return {"face": face["face"], "box": face["box"], **face["answers"][name]}
+    answer: dict[str, Any] = face["answers"][name]
+    return {"face": face["face"], "box": face["box"]} | answer

@@ -58,7 +58,7 @@ class _Stream:
 
 @dataclass
 class AllPhotos:
-    """The photos of all tasks, one after the other, for counting and naming."""
+    """The images of all tasks, one after the other, for counting and naming."""
 
     photos: tuple[Any, ...]
 
@@ -69,7 +69,7 @@ class AllPhotos:
 class JointLoader:
     """Epochs whose batches are of one task each; stands where a :class:`Loader` stood.
 
-    The targets of its batches are (task, that task's targets), and their indices count through the photos
+    The targets of its batches are (task, that task's targets), and their indices count through the images
     of all tasks. A task whose data is spent before the epoch ends begins anew, in a new order.
 
     Args:
@@ -91,12 +91,12 @@ class JointLoader:
         return len(self.order)
 
     def empty(self, side: int) -> Batch:
-        """A batch without photos of the first task."""
+        """A batch without images of the first task."""
         name = self.order[0]
         return self._named(name, self.streams[name].source.empty(side))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from ``start`` on; which photos they hold hangs on the number alone."""
+        """The batches of one epoch from ``start`` on; which images they hold depends on the number alone."""
         done = {name: number * count for name, count in self.counts.items()}
         for place, name in enumerate(self.order):
             if place >= start:
@@ -113,18 +113,18 @@ class JointLoader:
 
 @dataclass
 class TaskAccumulator(MetricAccumulator):
-    """Sums whose terms are named ``TASK/TERM``: each is divided by the photos of its task."""
+    """Sums whose terms are named ``TASK/TERM``: each is divided by the images of its task."""
 
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, count: int, sums: dict[str, float]) -> None:
-        """Add ``count`` photos of the one task that the terms are of."""
+        """Add ``count`` images of the one task that the terms are of."""
         super().add(count, sums)
         task = next(iter(sums)).partition("/")[0]
         self.counts[task] = self.counts.get(task, 0) + count
 
     def means(self) -> dict[str, float]:
-        """Each term's mean over the photos of its task; ``loss`` over all photos."""
+        """Each term's mean over the images of its task; ``loss`` over all images."""
         return {
             name: total / max(self.counts.get(name.partition("/")[0], self.photos), 1)
             for name, total in self.sums.items()

@@ -1,4 +1,4 @@
-"""What ``joint`` can be told: the options that all tasks share, and those of one task."""
+"""What ``joint`` can be given: the options that all tasks share, and those of one task."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TaskSpec:
     Args:
         name: of its run's folder and of its figures.
         app: the application.
-        data: folder of its photos.
+        data: folder of its images.
         share: of the batches, relative to the others', with ``--task-sampling weighted``.
         weight: of its loss, with ``--loss-weights fixed``.
         given: options of the application that only this task has.

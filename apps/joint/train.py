@@ -1,4 +1,4 @@
-"""``joint``: several tasks' photos in, a run a task out, all with one backbone."""
+"""``joint``: several tasks' images in, a run a task out, all with one backbone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def joint(
     tasks: Sequence[TaskSpec], given: Mapping[str, Any], *, out: Path, resume: bool = False,
     stop_after: int | None = None, compare: bool = False, console: Console,
 ) -> dict[str, Any]:
-    """Teach several heads on one backbone, and write a run a task.
+    """Train several heads on one backbone, and write a run a task.
 
     Args:
         tasks: two or more; with ``resume`` none will do, they are those that the run was started with.
@@ -209,7 +209,7 @@ def rows_of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def compared(joint_tasks: Mapping[str, Any], alone: Mapping[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """Each figure of each task that is defined in both, [taught jointly, taught alone]."""
+    """Each figure of each task that is defined in both, [trained jointly, trained alone]."""
     return {
         name: {
             key: [value, alone[name]["metrics"][key]]

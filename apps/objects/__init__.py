@@ -1,1 +1,1 @@
-"""The application ``objects``: what is where on a photo."""
+"""The application ``objects``: what is where on an image."""

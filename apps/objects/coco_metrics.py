@@ -27,7 +27,7 @@ class DetectionEvaluation:
     Args:
         truth: ``images``, ``annotations`` and ``categories``.
         results: ``image_id``, ``category_id``, ``bbox`` (x, y, width, height) and ``score`` each.
-        paths: of the photos, in the order of the images.
+        paths: of the images, in the order of the images.
     """
 
     truth: dict[str, Any]
@@ -36,7 +36,7 @@ class DetectionEvaluation:
 
     @cached_property
     def evaluated(self) -> Any:
-        """What COCO's evaluator says of all photos."""
+        """What COCO's evaluator says of all images."""
         return evaluate_coco(self.truth, self.results)
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class DetectionEvaluation:
 
     @cached_property
     def matched(self) -> list[Matched]:
-        """What became of each object and each detection of 0.3 and more, a list entry a photo."""
+        """What became of each object and each detection of 0.3 and more, a list entry an image."""
         return matched(self.truth, self.results)
 
     @cached_property
@@ -93,11 +93,11 @@ class DetectionEvaluation:
         return self.bootstrap()
 
     def intervals(self) -> dict[str, list[float]]:
-        """95 % bootstrap intervals of ``ap`` and ``ap50`` over photos."""
+        """95 % bootstrap intervals of ``ap`` and ``ap50`` over images."""
         return self.spread
 
     def bootstrap(self, draws: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
-        """95 % bootstrap intervals of ``ap`` and ``ap50`` over photos."""
+        """95 % bootstrap intervals of ``ap`` and ``ap50`` over images."""
         rng, ids = np.random.default_rng(seed), [image["id"] for image in self.truth["images"]]
         drawn = []
         for _ in range(draws):
@@ -152,7 +152,7 @@ def resampled(
 
 
 def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> list[str]:
-    """What is likely a mistake in results that can be judged: a sentence each."""
+    """What is likely a mistake in results that can be evaluated: a sentence each."""
     sizes = {image["id"]: (image["width"], image["height"]) for image in truth["images"]}
     outside = odd = 0
     for result in results:
@@ -172,7 +172,7 @@ def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> li
 
 
 def check_results(results: Any, truth: dict[str, Any], where: str) -> list[dict[str, Any]]:
-    """Results of any system, held against the images and categories that are judged.
+    """Results of any system, held against the images and categories that are evaluated.
 
     Raises:
         ValueError: it is no list of COCO results, or it is of other images or categories.

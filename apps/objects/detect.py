@@ -19,15 +19,15 @@ ALL = 10**6  # objects an image: those of all classes, as some are left out late
 
 
 def detect(
-    paths: Iterable[Path], *, checkpoint: Path, draw: Path | None = None, threshold: float = 0.3,
-    classes: Sequence[str] = (), top: int = 100, workers: int | None = None,
-    say: Callable[[str], None] = lambda _: None, **how: Any,
+    paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None,
+    draw: Path | None = None, threshold: float = 0.3, classes: Sequence[str] = (), top: int = 100,
+    workers: int | None = None, say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """The objects on each photo, in the order of the paths.
 
     Args:
         paths: photos, and folders that are searched for photos.
-        checkpoint: a run of ``finetune objects``.
+        checkpoint: a run of ``finetune objects``; or ``weights`` that bring a detector.
         draw: folder for the photos with boxes drawn.
         threshold: least score, 0 to 1; the detector gives none below its own ``score_thresh``.
         classes: the only ones told; none for all.
@@ -40,11 +40,12 @@ def detect(
         ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``.
 
     Raises:
-        FileNotFoundError: a path or the run is missing.
+        FileNotFoundError: a path, the run or the weights are missing.
         ValueError: the folders hold no photo, or the model does not know one of the classes.
     """
-    run_values(checkpoint, app="objects")
-    predictor = Predictor(str(checkpoint), threads=workers or None, **how)
+    if checkpoint is not None:
+        run_values(checkpoint, app="objects")
+    predictor = Predictor(str(checkpoint or weights), threads=workers or None, app="objects", **how)
     (plain,) = predictor.heads
     strange = [name for name in classes if name not in plain.classes]
     if strange:

@@ -19,7 +19,7 @@ Entry = dict[str, Any]
 
 @dataclass
 class Matched:
-    """What became of the objects and of the detections of one photo.
+    """What became of the objects and of the detections of one image.
 
     Args:
         counts: of each of :data:`KINDS`.
@@ -53,7 +53,7 @@ class Confusion:
 
 
 def matched(truth: dict[str, Any], results: Sequence[Entry]) -> list[Matched]:
-    """The kind of every detection of 0.3 and more, and the objects that are missed, photo by photo.
+    """The kind of every detection of 0.3 and more, and the objects that are missed, image by image.
 
     In the order of the scores, a detection is ``right`` on a free object of its class (IoU 0.5 up, the
     largest first: COCO's rule). Others that lie on a crowd of their class (half of the detection) are left
@@ -131,7 +131,7 @@ def _covered(answers: list[Entry], crowds: list[Entry]) -> NDArray[np.bool_]:
 
 
 def confusion(categories: Sequence[Entry], photos: Sequence[Matched]) -> Confusion:
-    """The pairs of all photos as one matrix, classes in the order of their numbers."""
+    """The pairs of all images as one matrix, classes in the order of their numbers."""
     order = sorted(categories, key=lambda item: item["id"])
     places: dict[int | None, int] = {item["id"]: n for n, item in enumerate(order)} | {None: len(order)}
     matrix = np.zeros((len(order) + 1,) * 2, np.int64)

@@ -1,4 +1,4 @@
-"""``evaluate objects``: a run, or a COCO result file of any system, on the photos of a split."""
+"""``evaluate objects``: a run, or a COCO result file of any system, on the images of a split."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder, write_bytes
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import inference_forward, load_run
-from apps.engine.core.run_dir import read_metrics
+from apps.engine.core.model import inference_forward, load_pretrained, load_run
+from apps.engine.core.run_dir import RunConfig, read_metrics
+from apps.engine.core.task import AnyTask
 from apps.engine.evaluation.evaluate import evaluate_split
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
@@ -23,19 +24,34 @@ from apps.objects.report import write_objects_report
 from datasets.detection.base import DetectionDataset, a_file, turned, turned_back
 from datasets.image_io import BadImageError, image_size
 from datasets.validation import read_json
+from heads import MultiHead
 
 
-def evaluate_run(
-    run: Path, *, data: Path | None, split: str, report: Path | None, results: Path | None,
-    workers: int | None, precision: str, console: Console,
-) -> dict[str, Any]:
-    """The figures of a run; see ``evaluate objects --help``.
+def loaded(
+    checkpoint: Path | None, weights: str | None, **changes: Any
+) -> tuple[AnyTask, MultiHead, RunConfig]:
+    """The detector of a run, or the one that weights bring.
 
     Raises:
-        OSError: data or run are missing, or a file cannot be written.
-        ValueError: the run is damaged, or the classes do not fit.
+        FileNotFoundError: the run or the weights are missing.
+        ValueError: they are damaged, or bring no detector.
     """
-    task, model, config = load_run(run, app="objects", **({} if data is None else {"data": data}))
+    if checkpoint is not None:
+        return load_run(checkpoint, app="objects", **changes)
+    return load_pretrained(weights or "", app="objects", **changes)
+
+
+def evaluate_detector(
+    *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None, split: str,
+    report: Path | None, results: Path | None, workers: int | None, precision: str, console: Console,
+) -> dict[str, Any]:
+    """The figures of a run, or of weights that bring a detector; see ``evaluate objects --help``.
+
+    Raises:
+        OSError: data, run or weights are missing, or a file cannot be written.
+        ValueError: the run is damaged, there is no detector or no data, or the classes do not fit.
+    """
+    task, model, config = loaded(checkpoint, weights, **({} if data is None else {"data": data}))
     if report is not None:
         writable_folder(report, "--report")
     if results is not None:
@@ -48,9 +64,9 @@ def evaluate_run(
         photos: Any = task.dataset(split, classes=config.classes)
         write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
     if report is not None:
-        title = f"objects: {run.name} on {task.settings.data}"
+        title = f"objects: {checkpoint.name if checkpoint else config.backbone.name} on {task.settings.data}"
         try_report(lambda: write_objects_report(
-            report, title, evaluated, facts(config), history=read_metrics(run)
+            report, title, evaluated, facts(config), history=read_metrics(checkpoint) if checkpoint else []
         ), console, METRICS_COMPLETE)
     return answer(evaluated) | {"skipped": skipped}
 
@@ -83,7 +99,7 @@ def evaluate_predictions(
 
 
 def without_damaged(photos: DetectionDataset, console: Console) -> tuple[DetectionDataset, set[int]]:
-    """The photos whose size is known, and the numbers of the others, each of which is named once."""
+    """The images whose size is known, and the numbers of the others, each of which is named once."""
     every: Any = photos.photos
     damaged = {result.image_id: result.path for result in every if not result.width}
     for path in damaged.values():
@@ -146,7 +162,7 @@ def numbered(evaluation: DetectionEvaluation, photos: DetectionDataset) -> list[
 
 
 def as_photos_are_shown(results: list[dict[str, Any]], photos: DetectionDataset) -> list[dict[str, Any]]:
-    """Results of a file, which has boxes where the annotations have them, on the photos as shown."""
+    """Results of a file, which has boxes where the annotations have them, on the images as shown."""
     every: Any = photos.photos
     laid = {result.image_id: result for result in every if result.turn != 1}
 

@@ -1,4 +1,4 @@
-"""From a head's answers on squares to COCO's entries in pixels of the photos."""
+"""From a head's answers on squares to COCO's entries in pixels of the images."""
 
 from __future__ import annotations
 

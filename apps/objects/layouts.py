@@ -14,7 +14,7 @@ LAYOUTS = ((is_coco, read_coco), (is_voc, read_voc), (is_yolo, read_yolo), (is_b
 
 
 def read_boxes(root: Path, split: str) -> Found:
-    """The photos of a split with their boxes.
+    """The images of a split with their boxes.
 
     Raises:
         FileNotFoundError: the folder has none of the layouts.

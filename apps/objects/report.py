@@ -1,4 +1,4 @@
-"""The page of a detector: figures, precision against recall, confusion, best and worst photos."""
+"""The page of a detector: figures, precision against recall, confusion, best and worst images."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def _classes(evaluation: DetectionEvaluation) -> list[tuple[str, int, int, float
 
 
 def _ranked(photos: Sequence[Matched]) -> tuple[list[int], list[int]]:
-    """Positions of the photos with the largest and with the smallest share of right boxes.
+    """Positions of the images with the largest and with the smallest share of right boxes.
 
-    Where shares are alike, the photo with more to tell is further out. No photo is in both.
+    Where shares are alike, the image with more to tell is further out. No image is in both.
     """
     ranks = []
     for place, image in enumerate(photos):
@@ -110,7 +110,7 @@ def _tiles(evaluation: DetectionEvaluation, places: Sequence[int]) -> list[dict[
 
 
 def _scaled(entries: Any, names: Mapping[int, str], x: float, y: float) -> list[dict[str, Any]]:
-    """Marks, or detections that are sure enough, on a photo shrunk by ``x`` and ``y``."""
+    """Marks, or detections that are sure enough, on an image shrunk by ``x`` and ``y``."""
     return [
         {
             **({"score": entry["score"]} if "score" in entry else {}), "name": names[entry["category_id"]],

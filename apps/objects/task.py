@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import REFUSED, Settings, option
-from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apps.engine.core.task import Evaluator, ReportInputs
     from apps.objects.coco_metrics import DetectionEvaluation
     from apps.objects.transforms import ToSquare
-    from backbone import Backbone
+    from backbone import Backbone, Weights
     from datasets.detection.base import DetectionDataset
     from heads import Head
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 MOVES_NO_BOX = "would move no box with its photo; use --augment for objects"
 USUAL_CROPS = (0.35, 0.8)  # what the engine fills in
 THRESHOLD = 0.3  # least score of an answer unless asked otherwise
-SIDES = {"ssd300": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
+SIDES = {"ssd300": 300, "ssd300-tf": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
+DEFAULT_HEAD, TENSORFLOW_HEAD = "ssd300", "ssd300-tf"
+TENSORFLOW: dict[str, Any] = {"padding": "same", "anchors": "tensorflow", "score_converter": "sigmoid"}
+LAST_CHANNELS = 1024  # of the backbone at width 1
 
 
 METRICS = MetricTable("objects", (
@@ -46,20 +49,25 @@ METRICS = MetricTable("objects", (
 class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
-    finer_evaluation: ClassVar[bool] = False  # boxes are judged at the size that they are learned at
+    finer_evaluation: ClassVar[bool] = False  # boxes are evaluated at the size that they are learned at
     refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
         ("erase", "randaugment", "jitter"), MOVES_NO_BOX
     )
 
     data: Path | None = option(None, "boxes: COCO's, Pascal VOC's or YOLO's layout, or train.csv and val.csv")
-    head: str = option("ssd300", "the detector; --resolution changes its size", choices=tuple(SIDES))
+    head: str | None = option(
+        None, "the detector; ssd300-tf is TensorFlow's SSD; --resolution changes its size; default: that of "
+        "the weights, else ssd300", choices=tuple(SIDES),
+    )
     augment: str = option(
         "ssd", "distortions: ssd (colour, zoom out, crop by overlap, mirror), mirror or none",
         choices=("ssd", "mirror", "none"),
     )
 
     def __post_init__(self) -> None:
-        if self.resolution is None:
+        if self.head is None and self.weights is None:
+            object.__setattr__(self, "head", DEFAULT_HEAD)
+        if self.resolution is None and self.head is not None:
             object.__setattr__(self, "resolution", SIDES.get(self.head))
         super().__post_init__()
         if self.resolution is not None and self.resolution < 64:
@@ -80,9 +88,11 @@ def predict_boxes(
     """The lines of ``detect``, for ``predict``."""
     from apps.objects.detect import detect
 
+    is_run = checkpoint.is_dir()
     return detect(
-        paths, checkpoint=checkpoint, threshold=THRESHOLD, top=top, workers=workers, say=say,
-        precision=precision, engine=engine, device=device,
+        paths, checkpoint=checkpoint if is_run else None, weights=None if is_run else str(checkpoint),
+        threshold=THRESHOLD, top=top, workers=workers, say=say, precision=precision, engine=engine,
+        device=device,
     )
 
 
@@ -97,11 +107,11 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     file_predictor: ClassVar[FilePredictor | None] = predict_boxes
 
     def square(self) -> ToSquare:
-        """How photos come onto the square that the network sees: SSD squashes, Faster R-CNN pads."""
+        """How images come onto the square that the network sees: SSD squashes, Faster R-CNN pads."""
         from apps.objects.transforms import ToSquare
 
-        side = self.settings.resolution or SIDES[self.settings.head]
-        return ToSquare(side, keep_aspect=not self.settings.head.startswith("ssd"))
+        name = self.settings.head or DEFAULT_HEAD
+        return ToSquare(self.settings.resolution or SIDES[name], keep_aspect=not name.startswith("ssd"))
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> DetectionDataset:
         """Boxes in whichever layout the folder has."""
@@ -119,12 +129,55 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         from heads import SSD, FasterRCNN, FasterRCNNPyramid
 
         kinds: dict[str, Any] = {"ssd": SSD, "frcnn-fpn": FasterRCNNPyramid}
-        name = self.settings.head
+        name = self.settings.head or DEFAULT_HEAD
         kind = kinds.get(name, kinds["ssd"] if name.startswith("ssd") else FasterRCNN)
         strides = (16, 32) if kind is FasterRCNN else kind.strides
         widths = [channels[stride] for stride in strides]
-        made: Head = kind(widths, len(classes), size=self.settings.resolution)
+        variant = TENSORFLOW | {"width": widths[-1] / LAST_CHANNELS} if name == TENSORFLOW_HEAD else {}
+        made: Head = kind(widths, len(classes), size=self.settings.resolution, **variant)
         return made
+
+    @classmethod
+    def with_weights(cls, settings: Any, weights: Weights) -> Any:
+        """The detector of the weights, where ``--head`` names none.
+
+        Raises:
+            ValueError: theirs is none of the detectors that ``--head`` knows.
+        """
+        if settings.head is not None:
+            return settings
+        brought = weights.info.head
+        if not brought:
+            return replace(settings, head=DEFAULT_HEAD)
+        arguments = brought["arguments"]
+        if brought["kind"] != "ssd" or {key: arguments.get(key) for key in TENSORFLOW} != TENSORFLOW:
+            raise ValueError(
+                f"the detector of weights {weights.info.name} cannot be trained on; give --head "
+                f"{DEFAULT_HEAD} to take their backbone alone"
+            )
+        return replace(
+            settings, head=TENSORFLOW_HEAD, resolution=settings.resolution or arguments["size"]
+        )
+
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[Head]:
+        """The SSD that weights bring.
+
+        Raises:
+            ValueError: they bring none.
+        """
+        from apps.engine.core.model import pretrained_ssd
+
+        return PretrainedHead(pretrained_ssd(weights, channels), tuple(weights.info.head["classes"]), {})
+
+    def start_head(self, head: Head, classes: Sequence[str], weights: Weights) -> str:
+        """All of the weights' SSD but the rows of classes that it does not know."""
+        if self.settings.head != TENSORFLOW_HEAD or not weights.info.head:
+            return ""
+        from apps.objects.start import start_ssd
+        from heads import SSD
+
+        assert isinstance(head, SSD)
+        return start_ssd(head, classes, weights, freeze_bn_stats=self.settings.bn in ("auto", "frozen"))
 
     def init_head(self, backbone: Backbone, head: Head) -> None:
         """C4: the box head starts as the backbone's last stage, which itself is then not learned."""
@@ -142,7 +195,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         backbone.detach_unused(backbone.blocks[-1])
 
     def postprocess(self, head: Head, output: Any) -> Detected:
-        """Boxes on the square, scores and labels a photo."""
+        """Boxes on the square, scores and labels an image."""
         return [(item.boxes, item.scores, item.labels) for item in head.decode(output)]
 
     def evaluator(

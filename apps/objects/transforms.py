@@ -23,7 +23,7 @@ LEAST_PX = 1.0  # boxes with a shorter side on the square are not learned
 
 @dataclass(frozen=True)
 class ToSquare:
-    """A photo on a square of ``side`` px, squashed or at the top left with its shape kept."""
+    """An image on a square of ``side`` px, squashed or at the top left with its shape kept."""
 
     side: int
     keep_aspect: bool
@@ -33,16 +33,16 @@ class ToSquare:
         return self._placed(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1))
 
     def both(self, pixels: Pixels, target: BoxTarget) -> tuple[Tensor, BoxTarget]:
-        """The photo on its square, and the target as it is: judging is done in the photo's pixels."""
+        """The image on its square, and the target as it is: evaluation is done in the image's pixels."""
         return self(pixels), target
 
     def factors(self, width: float, height: float) -> tuple[float, float]:
-        """Pixels of the square for a pixel of the photo, along x and y."""
+        """Pixels of the square for a pixel of the image, along x and y."""
         longest = max(width, height)
         return (self.side / longest,) * 2 if self.keep_aspect else (self.side / width, self.side / height)
 
     def back(self, boxes: Tensor, width: float, height: float) -> Tensor:
-        """Boxes (N, 4) on the square in pixels of the photo, cut to it."""
+        """Boxes (N, 4) on the square in pixels of the image, cut to it."""
         x, y = self.factors(width, height)
         result = boxes / boxes.new_tensor([x, y, x, y])
         return result.clamp(min=0).minimum(result.new_tensor([width, height, width, height]))
@@ -61,7 +61,7 @@ class Augmented:
     """What training shows: SSD's distortions where asked for, then the square.
 
     Args:
-        square: how the photo comes onto its square.
+        square: how the image comes onto its square.
         augment: ``ssd`` (photometric, zoom out, crop by overlap, mirror), ``mirror`` or ``none``.
 
     Source: Liu et al. 2016, "SSD", sections 2.2 and 3.6.
@@ -83,11 +83,11 @@ class Augmented:
         ])
 
     def __call__(self, pixels: Pixels) -> Tensor:
-        """The photo as it is, on its square."""
+        """The image as it is, on its square."""
         return self.square(pixels)
 
     def both(self, pixels: Pixels, target: BoxTarget) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The augmented photo, and (boxes, labels) on its square; ignored objects are left out."""
+        """The augmented image, and (boxes, labels) on its square; ignored objects are left out."""
         boxes, labels, ignored, (width, height), _ = target
         image = tv_tensors.Image(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
         shape = image.shape[-2:]

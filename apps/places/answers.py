@@ -54,7 +54,7 @@ def coverage_of_credible_areas(
 
     Args:
         probabilities: (N, K), rows add up to 1.
-        truth: (N,) index of the true cell; -1 where no cell holds the photo: such a photo is never covered.
+        truth: (N,) index of the true cell; -1 where no cell holds the photo: such an image is never covered.
     """
     sets = [credible_cells(row, areas_km2, share) for row in probabilities]
     inside = [number in members for number, members in zip(truth.tolist(), sets, strict=True)]
@@ -62,15 +62,15 @@ def coverage_of_credible_areas(
 
 
 def album_log_probabilities(log_probabilities: Floats) -> Floats:
-    """One answer for photos of one place: the mean of their log-probabilities, made to add up to 1.
+    """One answer for images of one place: the mean of their log-probabilities, made to add up to 1.
 
-    The mean and not the sum, as photos of a trip are no independent witnesses.
+    The mean and not the sum, as images of a trip are no independent witnesses.
 
     Shape:
         log_probabilities: (N, K), N from 1 up; returns: (K,).
 
     Raises:
-        ValueError: there is no photo.
+        ValueError: there is no image.
     """
     if log_probabilities.ndim != 2 or len(log_probabilities) == 0:
         raise ValueError(f"an album needs one photo or more, got shape {log_probabilities.shape}")
@@ -111,13 +111,14 @@ def _merged(shown: Ids, probabilities: Floats) -> tuple[Ids, Floats, Ints]:
     distinct, member = np.unique(shown, return_inverse=True)
     descending = np.argsort(-probabilities, kind="stable")
     _, first = np.unique(member[descending], return_index=True)
-    return distinct, np.bincount(member, weights=probabilities), descending[first]
+    sums: Floats = np.bincount(member, weights=probabilities).astype(np.float64)
+    return distinct, sums, descending[first].astype(np.int64)
 
 
 def describe(
     probabilities: Floats, grid: CellPartition, *, top: int = 5, least: float = 0.0, precise: bool = False
 ) -> dict[str, Any]:
-    """The answer for one photo or album, ready for JSON.
+    """The answer for one image or album, ready for JSON.
 
     Args:
         probabilities: (K,) that add up to 1.

@@ -1,4 +1,4 @@
-"""Photos with positions, from EXIF or a table, and the cells that they are taught by."""
+"""Photos with positions, from EXIF or a table, and the cells that they are trained by."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from datasets.geo.splits import split_positions
 
 
 def read_photo_positions(source: Path) -> Positions:
-    """Positions with the photos that they belong to; a table's paths start from its folder.
+    """Positions with the images that they belong to; a table's paths start from its folder.
 
     Raises:
-        FileNotFoundError: there is no such source, or none of its photos is there.
+        FileNotFoundError: there is no such source, or none of its images is there.
         ValueError: the table has no column path, or nothing in the source can be read.
     """
     if source.is_dir():
@@ -64,16 +64,16 @@ def subset(positions: Positions, rows: Ints) -> Positions:
 
 
 def split_of(positions: Positions, share: float, *, by: str, km: float, seed: int) -> tuple[Ints, Ints]:
-    """Rows of train and of val, both with photos; neighbours are on one side."""
+    """Rows of train and of val, both with images; neighbours are on one side."""
     if len(positions) < 2:
-        raise ValueError(f"{len(positions)} photo with a position is too few to learn from and judge by")
+        raise ValueError(f"{len(positions)} photo with a position is too few to learn from and evaluate on")
     return split_positions(positions, share, by=by, km=km, seed=seed)
 
 
 def cells_for(
     positions: Positions, train: Ints, cells: Path | None, t_max: float, t_min: float
 ) -> tuple[CellPartition, ...]:
-    """The partitions of a file, or one built from the training photos.
+    """The partitions of a file, or one built from the training images.
 
     Raises:
         ValueError: the finest partition has fewer than two cells.

@@ -1,4 +1,4 @@
-"""``evaluate places``: a run, or anybody's predictions, judged by where photos were taken."""
+"""``evaluate places``: a run, or anybody's predictions, evaluated by where images were taken."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def evaluate_run(
     predictions_to: Path | None = None, workers: int | None = None, precision: str = "auto",
     engine: str = "auto", device: str = "auto", console: Console,
 ) -> dict[str, Any]:
-    """The figures of a run on photos whose positions are known.
+    """The figures of a run on images whose positions are known.
 
     Args:
         run: the folder that ``finetune places`` wrote.
-        data: photos or a table; the run's own by default.
+        data: images or a table; the run's own by default.
         split: ``val``, ``train`` or ``all``; by default val of the run's own data, all of other data.
         cells: a file that must hold the run's cells.
         least: confidence below which the model abstains, 0 to 1.
-        ten_crop: average over ten views of each photo.
-        baselines: evaluate the most frequent cell, and the nearest photo by features, beside it.
+        ten_crop: average over ten views of each image.
+        baselines: evaluate the most frequent cell, and the nearest image by features, beside it.
         report: folder for ``report.html``.
         predictions_to: CSV to write the answers into.
         workers: reading processes.
@@ -108,7 +108,7 @@ def evaluate_predictions(
 
     Returns:
         as :func:`evaluate_run`, with ``skipped``, lines that are no answers, and ``without_prediction``,
-        photos that count as wrong because there is no answer.
+        images that count as wrong because there is no answer.
     """
     read = read_predictions(file, None if data is None else _truth(data, console))
     for note in read.notes:
@@ -126,7 +126,7 @@ def evaluate_predictions(
 
 
 def _truth(data: Path, console: Console) -> Positions:
-    """Positions by the names of photos, from a folder or a table; a table's photos need not be there."""
+    """Positions by the names of images, from a folder or a table; a table's images need not be there."""
     truth = read_folder(data) if data.is_dir() else read_positions(data)
     for remark in truth.remarks():
         console.warn(remark)
@@ -157,7 +157,7 @@ def _baselines(
     workers: int | None,
     console: Console,
 ) -> dict[str, GeoPredictions]:
-    """The most frequent cell for every photo; the place of the training photo with the nearest features."""
+    """The most frequent cell for every image; the place of the training image with the nearest features."""
     grid, count = answers.grid, len(answers.paths)
     most = int(grid.weights.argmax())
     truth = answers.true_lat, answers.true_lon
@@ -176,7 +176,7 @@ def _baselines(
 def features_of(
     task: Any, model: MultiHead, config: RunConfig, split: str, workers: int | None, console: Console
 ) -> tuple[Any, Any, Any, tuple[str, ...]]:
-    """Features (N, C) of length 1, latitudes, longitudes and paths of the photos of a split."""
+    """Features (N, C) of length 1, latitudes, longitudes and paths of the images of a split."""
     from apps.engine.training.frozen.features import pooled_features
     from apps.engine.training.loop import rate
 

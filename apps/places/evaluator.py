@@ -1,4 +1,4 @@
-"""A model's answers over cells, held against where photos were taken."""
+"""A model's answers over cells, held against where images were taken."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from apps.places.targets import move
 
 @dataclass(frozen=True, eq=False)
 class PlaceEvaluation:
-    """Probabilities over cells for N photos whose positions are known.
+    """Probabilities over cells for N images whose positions are known.
 
     Args:
         log_probabilities: (N, K) at temperature 1.
         offsets: (N, 2) from the likeliest cell's representative in radii of the cell, or None.
         true_lat: (N,) degrees.
         true_lon: (N,) degrees.
-        paths: of the photos.
+        paths: of the images.
         grid: the K cells.
         temperature: by which log-probabilities are divided.
         least: confidence below which the model abstains, 0 to 1.
@@ -50,7 +50,7 @@ class PlaceEvaluation:
 
     @cached_property
     def truth(self) -> Ints:
-        """(N,) the cell that holds each photo, -1 where none does."""
+        """(N,) the cell that holds each image, -1 where none does."""
         return self.grid.locate(self.true_lat, self.true_lon)
 
     @cached_property
@@ -93,12 +93,12 @@ class PlaceEvaluation:
         return result
 
     def intervals(self) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over photos."""
+        """95 % bootstrap intervals over images."""
         return geo_intervals(self.geo)
 
 
 def country_figure(geo: GeoPredictions) -> float:
-    """Share of photos whose country is right, among those taken in one."""
+    """Share of images whose country is right, among those taken in one."""
     true = gazetteer().country_codes(geo.true_lat, geo.true_lon)
     answer = np.full(len(geo.paths), "", dtype=object)
     known = geo.answered

@@ -1,4 +1,4 @@
-"""What answers to "where was it taken?" are worth: counted once over all photos, divided once."""
+"""What answers to "where was it taken?" are worth: counted once over all images, divided once."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Statistic = Callable[[Floats], float]
 
 @dataclass(frozen=True, eq=False)
 class GeoPredictions:
-    """Predicted and true positions of N photos, in degrees.
+    """Predicted and true positions of N images, in degrees.
 
     Args:
         lat: (N,) predicted latitudes; NaN where the model abstained.
         lon: (N,) predicted longitudes; NaN in the same places.
         true_lat: (N,) -90 to 90.
         true_lon: (N,) -180 to 180.
-        paths: N strings that name the photos.
+        paths: N strings that name the images.
         confidence: (N,) 0 to 1, or None where not known.
 
     Raises:
-        ValueError: there is no photo, a shape does not fit, or a position is not on the globe.
+        ValueError: there is no image, a shape does not fit, or a position is not on the globe.
     """
 
     lat: Floats
@@ -107,15 +107,15 @@ def _finite_or_nan(km: Floats, average: Callable[[Floats], np.floating]) -> floa
 def geo_metrics(p: GeoPredictions) -> dict[str, float]:
     """Shares within 1, 25, 200, 750 and 2500 km, ``median_km``, ``mean_km``, ``geoscore``, ``answered``.
 
-    A photo on which the model abstained counts as wrong at every distance and as 0 points; median and mean
-    are over the answered photos, NaN if there is none. The earth is a sphere of 6371.0088 km.
+    An image on which the model abstained counts as wrong at every distance and as 0 points; median and mean
+    are over the answered images, NaN if there is none. The earth is a sphere of 6371.0088 km.
     """
     results = {name: statistic(p.distances_km) for name, statistic in _statistics().items()}
     return {**results, "answered": float(p.answered.mean()), "earth_radius_km": EARTH_RADIUS_KM}
 
 
 def geo_intervals(p: GeoPredictions, *, seed: int = 0, level: float = 0.95) -> dict[str, list[float]]:
-    """Bootstrap intervals [lower, upper] of the figures of :func:`geo_metrics`, photos drawn anew.
+    """Bootstrap intervals [lower, upper] of the figures of :func:`geo_metrics`, images drawn anew.
 
     Source: Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13 (percentiles).
     """
@@ -144,14 +144,14 @@ def bootstrap(
 
 
 def country_accuracy(predicted: Sequence[str], true: Sequence[str]) -> tuple[float, int]:
-    """Share of photos whose country is right, and how many have a known one.
+    """Share of images whose country is right, and how many have a known one.
 
     Args:
         predicted: codes, empty where the model abstained or named a place at sea.
-        true: codes, empty where not known; those photos are not counted.
+        true: codes, empty where not known; those images are not counted.
 
     Returns:
-        share from 0 to 1 (NaN if none is known), and the number of photos counted.
+        share from 0 to 1 (NaN if none is known), and the number of images counted.
     """
     counted = [(item, other) for item, other in zip(predicted, true, strict=True) if other]
     right = sum(item == other for item, other in counted)

@@ -10,9 +10,9 @@ from apps.places.cells.sphere import distance_km
 from apps.places.geo_metrics import GeoPredictions
 from datasets.geo.positions import Positions
 
-LEAST = 5  # photos from which on distances tell that columns are swapped
-NEARER = 0.7  # share of the photos that a swap brings nearer
-HALF = 0.5  # of the median distance, or of the photos
+LEAST = 5  # images from which on distances tell that columns are swapped
+NEARER = 0.7  # share of the images that a swap brings nearer
+HALF = 0.5  # of the median distance, or of the images
 RADIANS = np.pi / 2, np.pi
 
 

@@ -56,14 +56,14 @@ def read_predictions(path: Path, truth: Positions | None = None) -> PredictionFi
     """Predictions of any system: a CSV or Parquet table with path, lat and lon, by the names that are in use.
 
     Without ``truth`` it must hold true_lat and true_lon, too. An empty position is an abstention, and what
-    is no position counts as one. With ``truth`` photos are known by their path or the end of it, with or
-    without suffix; a photo without a prediction counts as an abstention. A CSV without a heading is taken as
+    is no position counts as one. With ``truth`` images are known by their path or the end of it, with or
+    without suffix; an image without a prediction counts as an abstention. A CSV without a heading is taken as
     path, lat, lon.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: columns are missing, ambiguous or swapped, there is no answer, or predictions and truth
-            name other photos.
+            name other images.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; give a CSV with path, lat and lon")

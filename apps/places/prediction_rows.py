@@ -1,4 +1,4 @@
-"""The rows of a file of predicted positions: which are answers, to which photos."""
+"""The rows of a file of predicted positions: which are answers, to which images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SECOND_TABLE = "it begins or belongs to another table below the answers, such as
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Predicted positions of N photos.
+    """Predicted positions of N images.
 
     Args:
         lat: (N,) degrees, NaN where there is no answer.
         lon: (N,) degrees, NaN in the same places.
-        names: N names of photos, none twice.
+        names: N names of images, none twice.
         confidence: (N,) 0 to 1, NaN where not known; or None.
         unusable: (N,) where something stands that is no position.
         empty: (N,) where nothing stands.
@@ -50,7 +50,7 @@ def read_answers(table: Table, rows: Ints) -> Answers:
     """The answers in some rows of a table.
 
     Raises:
-        ValueError: latitude and longitude look swapped, no row has a position, or a photo has two.
+        ValueError: latitude and longitude look swapped, no row has a position, or an image has two.
     """
     lat, lon = (table.numbers(key)[rows] for key in ("lat", "lon"))
     check_swapped(lat, lon, f"{table.path}, predictions")
@@ -120,7 +120,7 @@ def _names(table: Table, rows: Ints) -> tuple[str, ...]:
 
 
 def _check_single(table: Table, rows: Ints, names: Sequence[str]) -> None:
-    """Refuse two predictions for one photo, with the column that may tell them apart."""
+    """Refuse two predictions for one image, with the column that may tell them apart."""
     ((name, count),) = Counter(names).most_common(1)
     if count == 1:
         return
@@ -133,9 +133,9 @@ def _check_single(table: Table, rows: Ints, names: Sequence[str]) -> None:
 
 
 def match(names: Sequence[str], photos: Sequence[str]) -> Ints:
-    """For each photo the index among ``names`` of its name, -1 where none or several fit.
+    """For each image the index among ``names`` of its name, -1 where none or several fit.
 
-    Whole paths come first, then their ends, the longest first, then file names without a suffix of photos.
+    Whole paths come first, then their ends, the longest first, then file names without a suffix of images.
     """
     index = np.full(len(photos), -1)
     levels = [_whole, *(lambda name, parts=parts: _tail(name, parts) for parts in TAILS), _bare]

@@ -1,4 +1,4 @@
-"""The page of ``evaluate places``: how far off, how sure, and the photos that went furthest astray."""
+"""The page of ``evaluate places``: how far off, how sure, and the images that went furthest astray."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_places_report(
         facts: settings and provenance.
         history: rows of ``metrics.jsonl``.
         answers: the probabilities behind the positions, where they are known.
-        baselines: other predictions of the same photos by name.
+        baselines: other predictions of the same images by name.
 
     Returns:
         The files written, the page first.
@@ -94,7 +94,7 @@ def _area(answers: PlaceEvaluation, theme: plots.Theme) -> Figure:
 
 
 def _worst(geo: GeoPredictions) -> list[tuple[Image.Image, str, float]]:
-    """The photos furthest off: small image, name of the file, kilometres."""
+    """The images furthest off: small image, name of the file, kilometres."""
     order = [i for i in np.argsort(-geo.distances_km).tolist() if np.isfinite(geo.distances_km[i])][:WORST]
     return [
         (thumbnail_or_grey(thumbnail, geo.paths[i]), Path(geo.paths[i]).name, float(geo.distances_km[i]))

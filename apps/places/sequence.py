@@ -1,9 +1,9 @@
-"""PlaNet's model of albums: an LSTM over the features of a trip's photos in time order.
+"""PlaNet's model of albums: an LSTM over the features of a trip's images in time order.
 
 Source: Weyand, Kostrikov and Philbin 2016, PlaNet, section 5: the last features of the network that sees
-single photos go into an LSTM, and a softmax over the same cells stands on each of its outputs. The LSTM here
+single images go into an LSTM, and a softmax over the same cells stands on each of its outputs. The LSTM here
 reads the probabilities of the finest cells beside the features, and its layer adds to their logarithms, so
-that it starts as the model of single photos.
+that it starts as the model of single images.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from datasets.geo.geotagged import GeoDataset
 
 BATCH = 64
 HIDDEN, EPOCHS, PATIENCE, RATE, DECAY, DROPOUT = 64, 60, 5, 3e-3, 1e-2, 0.5
-LONGEST = 25  # photos, as PlaNet's albums
+LONGEST = 25  # images, as PlaNet's albums
 HELD_OUT = 4  # every fourth album tells when to stop
-GAP_HOURS = 24.0  # without a photo that end a trip
+GAP_HOURS = 24.0  # without an image that end a trip
 
 
 class AlbumNetwork(nn.Module):
-    """Features of the photos of an album to logits over cells, one row a photo.
+    """Features of the images of an album to logits over cells, one row an image.
 
     Args:
         channels: of the features, C.
@@ -48,7 +48,7 @@ class AlbumNetwork(nn.Module):
         hidden: width of the LSTM in each direction of time.
 
     Shape:
-        features: (T, C); logs: (T, K) log-probabilities of single photos.
+        features: (T, C); logs: (T, K) log-probabilities of single images.
         returns: (T, K) log-probabilities.
     """
 
@@ -64,7 +64,7 @@ class AlbumNetwork(nn.Module):
         self.register_buffer("std", torch.ones(channels))
 
     def forward(self, features: Tensor, logs: Tensor) -> Tensor:
-        """Log-probabilities for each photo, in the light of those before and after it."""
+        """Log-probabilities for each image, in the light of those before and after it."""
         scaled = (features - self.get_buffer("mean")) / self.get_buffer("std")
         seen = torch.tanh(self.squeeze(self.dropout(torch.cat([scaled, logs.exp()], dim=1))))
         states, _ = self.lstm(seen)
@@ -73,12 +73,12 @@ class AlbumNetwork(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What is known of the photos of a split.
+    """What is known of the images of a split.
 
     Args:
         pooled: (N, C) of the backbone.
-        logs: (N, K) log-probabilities of single photos, calibrated.
-        cells: (N,) true finest cells, -1 where none holds the photo.
+        logs: (N, K) log-probabilities of single images, calibrated.
+        cells: (N,) true finest cells, -1 where none holds the image.
         albums: rows of each album, in time order.
     """
 
@@ -94,12 +94,12 @@ def albums_of(
     """Photos of one folder with no long gap between them, in time order; those without a time are left out.
 
     Args:
-        folders: where each photo lies, or who took it.
+        folders: where each image lies, or who took it.
         times: ``YYYY:MM:DD HH:MM:SS`` or any other text that numpy takes for a time, empty if not known.
-        gap_hours: without a photo that end an album.
+        gap_hours: without an image that end an album.
 
     Returns:
-        rows of albums of two photos or more.
+        rows of albums of two images or more.
     """
     seconds = [_seconds(time) for time in times]
     rows = sorted(
@@ -133,10 +133,10 @@ def albums_in(photos: GeoDataset) -> list[list[int]]:
 
 
 def check_albums(photos: GeoDataset) -> None:
-    """Refuse photos with fewer than two albums: one to learn from and one that tells when to stop.
+    """Refuse images with fewer than two albums: one to learn from and one that tells when to stop.
 
     Raises:
-        ValueError: there are fewer that have a photo in a cell.
+        ValueError: there are fewer that have an image in a cell.
     """
     count = len(albums_in(photos))
     if count < 2:
@@ -148,13 +148,13 @@ def check_albums(photos: GeoDataset) -> None:
 
 
 def fit_sequence(known: Features, *, seed: int) -> AlbumNetwork:
-    """Teach an LSTM the true cells of the photos of albums, an album a step.
+    """Train an LSTM on the true cells of the images of albums, an album a step.
 
     What is kept is the epoch that does best on every fourth album, which nothing is learned from; that may
-    be the start, which answers as the model of single photos does.
+    be the start, which answers as the model of single images does.
 
     Args:
-        known: of the training photos, two albums or more.
+        known: of the training images, two albums or more.
         seed: of everything random.
     """
     torch.manual_seed(seed)
@@ -188,7 +188,7 @@ def fit_sequence(known: Features, *, seed: int) -> AlbumNetwork:
 
 @torch.no_grad()
 def cross_entropies(network: AlbumNetwork, known: Features) -> tuple[float, float, int]:
-    """Cross-entropy a photo without and with the LSTM, and of how many photos of albums in cells."""
+    """Cross-entropy an image without and with the LSTM, and of how many images of albums in cells."""
     sums, count = torch.zeros(2), 0
     for rows in known.albums:
         truth = known.cells[rows]
@@ -201,7 +201,7 @@ def cross_entropies(network: AlbumNetwork, known: Features) -> tuple[float, floa
 
 
 def features_in(task: Any, model: Any, config: RunConfig, split: str) -> Features:
-    """What a run says of the photos of one of its splits; photos that cannot be read are left out."""
+    """What a run says of the images of one of its splits; images that cannot be read are left out."""
     photos: GeoDataset = task.dataset(split, classes=config.classes)
     head: Any = model.heads[config.app].eval()
     loader = eval_loader(
@@ -219,13 +219,13 @@ def features_in(task: Any, model: Any, config: RunConfig, split: str) -> Feature
 
 @torch.no_grad()
 def single(head: Any, pooled: Tensor, config: RunConfig) -> Tensor:
-    """The calibrated log-probabilities (N, K) of photos by themselves, from pooled features (N, C)."""
+    """The calibrated log-probabilities (N, K) of images by themselves, from pooled features (N, C)."""
     raw = head.log_probabilities(head.from_pooled(pooled)).numpy()
     return torch.from_numpy(log_softmax(raw, config.calibration.get("temperature", 1.0))).float()
 
 
 def train_sequence(run: Path, task: Any, model: Any, config: RunConfig) -> str:
-    """Learn from the albums among a run's training photos; returns a sentence on how well it went."""
+    """Learn from the albums among a run's training images; returns a sentence on how well it went."""
     network = fit_sequence(features_in(task, model, config, "train"), seed=task.settings.seed)
     alone, together, count = cross_entropies(network, features_in(task, model, config, "val"))
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
@@ -233,7 +233,7 @@ def train_sequence(run: Path, task: Any, model: Any, config: RunConfig) -> str:
     write_whole(run / SEQUENCE, lambda temporary: save_file(state, temporary, kept))
     evaluated = (
         f"cross-entropy of {count} photos of val's albums {alone:.3f} alone, {together:.3f} in their album"
-        if count else "val has no album to judge it by"
+        if count else "val has no album to evaluate it by"
     )
     return f"sequence model: {evaluated}"
 

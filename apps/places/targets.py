@@ -1,4 +1,4 @@
-"""What a head over cells is taught and what its offsets mean: plain tables from a grid."""
+"""What a head over cells learns and what its offsets mean: plain tables from a grid."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def neighbour_weights(grid: CellPartition, tau_km: float, count: int = 32) -> tu
 
 
 def frequency_order(grid: CellPartition) -> list[int]:
-    """All cells, the one with the most photos first."""
+    """All cells, the one with the most images first."""
     order: list[int] = np.argsort(-grid.weights, kind="stable").tolist()
     return order
 
@@ -52,9 +52,9 @@ def radii_km(grid: CellPartition) -> Floats:
 
 
 def offset_targets(grid: CellPartition, index: Ints, lat_deg: ArrayLike, lon_deg: ArrayLike) -> Floats:
-    """Where photos are, seen from the representative of a cell: (N, 2) east and north in radii of the cell.
+    """Where images are, seen from the representative of a cell: (N, 2) east and north in radii of the cell.
 
-    Distance and bearing are those on the sphere, so that :func:`move` leads back to the photo exactly.
+    Distance and bearing are those on the sphere, so that :func:`move` leads back to the image exactly.
 
     Args:
         index: (N,) cells; -1 gives zeros.

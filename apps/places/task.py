@@ -1,4 +1,4 @@
-"""The application ``places``: where a photo was taken, as probabilities over cells."""
+"""The application ``places``: where an image was taken, as probabilities over cells."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datasets.geo.geotagged import GeoDataset
     from heads import GeoCells, MultiHead
 
-MOST_FITTED = 1000  # cells; a regression over more takes longer than teaching the layer
+MOST_FITTED = 1000  # cells; a regression over more takes longer than training the layer
 
 
 METRICS = MetricTable("places", (
@@ -51,8 +51,8 @@ class PlacesSettings(Settings):
     data: Path | None = option(None, "photos with GPS in their EXIF, or a table with path, lat and lon")
     photos: Path | None = option(None, "the same as --data")
     cells: Path | None = option(None, "cells made by `cells build`; default: built from the photos")
-    t_max: float = option(50.0, "without --cells: a cell with more photos is split", above=0)
-    t_min: float = option(4.0, "without --cells: a cell with no more photos is dropped", low=0)
+    t_max: float = option(50.0, "without --cells: a cell with more images is split", above=0)
+    t_min: float = option(4.0, "without --cells: a cell with no more images is dropped", low=0)
     split_by: str = option(
         "distance", "photos that stay on one side of train and val: near ones, and those of one author or "
         "folder", choices=("distance", "author", "folder"),
@@ -69,7 +69,7 @@ class PlacesSettings(Settings):
     )
     samples: int = option(2048, "cells a step of --softmax sampled", low=1)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
-    sequence: bool = option(False, "also learn from albums: an LSTM over the photos of a trip in time order")
+    sequence: bool = option(False, "also learn from albums: an LSTM over the images of a trip in time order")
 
     def __post_init__(self) -> None:
         if self.photos is not None:
@@ -93,7 +93,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> GeoDataset:
-        """The photos of a split; ``all`` takes both parts."""
+        """The images of a split; ``all`` takes both parts."""
         from apps.places.cells.names import grids_of, names_of
         from apps.places.data import cells_for, placed, read_photo_positions, split_of
 
@@ -134,7 +134,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
             cells = targets["cells"][:, number].numpy()
             known = cells >= 0
             if not isinstance(layer, FullSoftmax) or layer.out_features > MOST_FITTED:
-                return f"{layer_size(layer)} cells are too many for a regression: they are taught"
+                return f"{layer_size(layer)} cells are too many for a regression: they are trained"
             if len(set(cells[known].tolist())) < 2:
                 return "fewer than two cells have photos: the head starts undecided"
             holder: Any = SimpleNamespace(linear=layer)
@@ -196,7 +196,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         return FinestCells(head)
 
     def calibrate(self, raw: PlaceEvaluation) -> tuple[PlaceEvaluation, Calibration, dict[str, float]]:
-        """A temperature for the probabilities, fitted on these photos."""
+        """A temperature for the probabilities, fitted on these images."""
         from dataclasses import replace
 
         from apps.engine.evaluation.calibration import fit_temperature

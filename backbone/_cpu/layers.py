@@ -26,7 +26,8 @@ def optimize_for_training(model: Model) -> Model:
     state dicts keep their keys and an optimizer made before goes on working; weights become channels-last.
     Without gradients, on other devices and while tracing, the layers compute what those replaced do. A hook
     on a batch-norm sees its output behind ReLU6; a counter of operators should look at a network that is not
-    swapped. A second call changes nothing, and other networks stay as they are.
+    swapped. Batch-norm with plain ReLU stays as it is. A second call changes nothing, and other networks stay
+    as they are.
 
     Args:
         model: a MobileNetV1, or a module that holds some.

@@ -22,7 +22,7 @@ class ImageFolders(ImageDataset):
     """Photos in one folder a class, below one folder a split.
 
     Classes are the folders of ``train`` in the order of their names, also for ``val``. A folder
-    ``n02111889-Samoyed`` or ``n02111889`` is shown as "Samoyed"; photos may lie deeper than the class folder.
+    ``n02111889-Samoyed`` or ``n02111889`` is shown as "Samoyed"; images may lie deeper than the class folder.
 
     Args:
         root: folder with ``train`` and ``val``; ``valid`` or ``test`` is taken where ``val`` is missing.

@@ -1,4 +1,4 @@
-"""ImageNet's 1000 classes: photos in folders by WordNet number, or the flat validation set with its list."""
+"""ImageNet's 1000 classes: images in folders by WordNet number, or the flat validation set with its list."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ImageNetTrain(ImageDataset):
 
     Raises:
         FileNotFoundError: there is no ``train``.
-        ValueError: a folder is none of the 1000 classes or holds no photo, or there is no folder.
+        ValueError: a folder is none of the 1000 classes or holds no image, or there is no folder.
     """
 
     def __init__(self, root: Path | str, *, min_side: int | None = None) -> None:
@@ -64,12 +64,12 @@ class ImageNetTrain(ImageDataset):
 
 
 class ImageNetVal(ImageDataset):
-    """Photos to judge by; labels are 0 to 999 in the order of the WordNet numbers.
+    """Photos to evaluate on; labels are 0 to 999 in the order of the WordNet numbers.
 
-    The photos lie in ``val/WNID/``, in ``WNID/``, or without folders as published (in ``val/`` or the root);
+    The images lie in ``val/WNID/``, in ``WNID/``, or without folders as published (in ``val/`` or the root);
     these need the list of their labels beside them or in the root: a list of WordNet numbers in the order
     of the photos' numbers (:data:`SYNSET_LISTS`), Kaggle's :data:`SOLUTION`, or the devkit's
-    :data:`GROUND_TRUTH` with its :data:`META`. Some of the classes and some of the photos are enough.
+    :data:`GROUND_TRUTH` with its :data:`META`. Some of the classes and some of the images are enough.
 
     Args:
         root: folder of one of these layouts.
@@ -78,7 +78,7 @@ class ImageNetVal(ImageDataset):
     Raises:
         FileNotFoundError: the root, the list or ``meta.mat`` is missing.
         NotADirectoryError: the root is a file.
-        ValueError: there are no photos, a WordNet number is none of the 1000, a photo has no label in the
+        ValueError: there are no images, a WordNet number is none of the 1000, an image has no label in the
             list, or the list cannot be read.
 
     Source: Russakovsky et al. 2015, "ImageNet large scale visual recognition challenge", IJCV 115.
@@ -92,7 +92,7 @@ class ImageNetVal(ImageDataset):
 
 
 def _find_val(root: Path) -> tuple[Path, list[Photo]]:
-    """The folder that holds the validation photos, and these."""
+    """The folder that holds the validation images, and these."""
     if not root.exists():
         raise FileNotFoundError(f"{root} does not exist; give a folder with {_LAYOUTS}")
     if not root.is_dir():
@@ -124,7 +124,7 @@ def _loose_photos(folder: Path) -> list[Path]:
 
 
 def _in_folders(folders: list[Path], parent: Path) -> list[Photo]:
-    """The photos of class folders, at any depth."""
+    """The images of class folders, at any depth."""
     if not folders:
         raise ValueError(f"{parent} has no class folders; expected WNID/*.JPEG in it")
     labels = [_label(_wnid_of(folder.name), f"class folder {folder}") for folder in folders]
@@ -159,7 +159,7 @@ def _label(wnid: str, where: str) -> int:
 
 
 def _list_of(photos: Path, root: Path) -> LabelOf:
-    """How the photos of a flat folder get their labels: from the first list that there is."""
+    """How the images of a flat folder get their labels: from the first list that there is."""
     places = list(dict.fromkeys((photos, root, root / _DEVKIT, photos.parent)))
     results = {name: path for name in (*SYNSET_LISTS, SOLUTION, GROUND_TRUTH, META)
              if (path := _first(places, name)) is not None}
@@ -187,7 +187,7 @@ def _first(places: list[Path], name: str) -> Path | None:
 
 
 def _by_line(listing: Path, labels: list[int]) -> LabelOf:
-    """The label on the line that a photo's own number names, so that some of the photos are enough."""
+    """The label on the line that an image's own number names, so that some of the images are enough."""
 
     def label_of(photo: Path) -> int:
         match = _FLAT_NAME.fullmatch(photo.stem)

@@ -1,4 +1,4 @@
-"""Stanford Dogs (Khosla et al. 2011): 120 breeds, 12,000 training and 8,580 test photos."""
+"""Stanford Dogs (Khosla et al. 2011): 120 breeds, 12,000 training and 8,580 test images."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def is_stanford_dogs(root: Path | str) -> bool:
 class StanfordDogs(ImageDataset):
     """Stanford Dogs as published: ``Images/``, ``Annotation/`` and the official split in ``lists/``.
 
-    The lists may also lie in the root or beside it, as people unpack them. A photo with several
+    The lists may also lie in the root or beside it, as people unpack them. An image with several
     annotated dogs has the largest of their boxes; boxes are the file's numbers, cut at the edge when read.
 
     Args:
         root: folder that holds ``Images``.
         split: ``train`` or ``val``; ``test`` is another word for ``val``, the official test list.
-        crop: cut each photo to its box (needs ``Annotation``); False leaves the boxes unread.
+        crop: cut each image to its box (needs ``Annotation``); False leaves the boxes unread.
         classes: names or folder names from a checkpoint; labels follow them.
         min_side: as for :class:`ImageDataset`.
 
@@ -45,7 +45,7 @@ class StanfordDogs(ImageDataset):
         class_ids: folder names such as ``n02085620-Chihuahua``, one a class.
 
     Raises:
-        FileNotFoundError: root, a list, or photos or annotations that are listed are missing.
+        FileNotFoundError: root, a list, or images or annotations that are listed are missing.
         ValueError: a list or an annotation cannot be read, or a breed is not among ``classes``.
 
     Source: Khosla, Jayadevaprakash, Yao and Fei-Fei, "Novel dataset for fine-grained image

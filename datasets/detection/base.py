@@ -27,7 +27,7 @@ class Marked:
     """One marked object.
 
     Args:
-        box: (x1, y1, x2, y2) pixels of the photo as shown, upright.
+        box: (x1, y1, x2, y2) pixels of the image as shown, upright.
         label: 0 to K - 1.
         ignored: a crowd or a difficult object: neither learned nor counted as missed.
         area: of the object in square pixels; None takes the box's.
@@ -41,11 +41,11 @@ class Marked:
 
 @dataclass(frozen=True)
 class BoxedPhoto(Photo):
-    """A photo with its objects.
+    """An image with its objects.
 
     Args:
-        objects: marked on it, in pixels of the photo as shown.
-        width, height: as annotated, of the photo as shown; 0 where only a damaged file could say it.
+        objects: marked on it, in pixels of the image as shown.
+        width, height: as annotated, of the image as shown; 0 where only a damaged file could say it.
         image_id: its number in COCO files.
         turn: EXIF's orientation where the annotations are of the pixels as stored, else 1.
     """
@@ -82,7 +82,7 @@ class DetectionDataset(ImageDataset):
         classes: names in the order that labels are to have; None for the reader's.
 
     Attributes:
-        transforms: the application's (training, judging) transforms of photo and target together.
+        transforms: the application's (training, evaluation) transforms of image and target together.
 
     Raises:
         ValueError: there is no box in the whole set, or a box is of a class that is not in ``classes``.
@@ -104,7 +104,7 @@ class DetectionDataset(ImageDataset):
         self.transforms: Any = None
 
     def target(self, index: int) -> BoxTarget:
-        """Boxes (N, 4), labels, ignored (0 or 1), the photo's size, areas."""
+        """Boxes (N, 4), labels, ignored (0 or 1), the image's size, areas."""
         photo: Any = self.photos[index]
         objects = photo.objects
         areas = [item.area if item.area is not None else area_of(item.box) for item in objects]
@@ -123,7 +123,7 @@ def area_of(box: Corners) -> float:
 
 
 def relabelled(photo: BoxedPhoto, names: Sequence[str], order: Sequence[str]) -> BoxedPhoto:
-    """The photo with its labels in another order of the classes.
+    """The image with its labels in another order of the classes.
 
     Raises:
         ValueError: a class is not in the order.
@@ -142,7 +142,7 @@ def relabelled(photo: BoxedPhoto, names: Sequence[str], order: Sequence[str]) ->
 def inside(
     box: Sequence[float], width: float, height: float, where: str
 ) -> Corners | None:
-    """A box (x1, y1, x2, y2) cut to its photo; None where nothing is left of it.
+    """A box (x1, y1, x2, y2) cut to its image; None where nothing is left of it.
 
     Raises:
         ValueError: a number is not finite, or a side is negative.
@@ -181,7 +181,7 @@ def a_file(path: Path, what: str) -> Path:
 
 
 def size_in_file(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of a photo as shown; (0, 0) of a damaged one, which the loader will name."""
+    """(width, height) in pixels of an image as shown; (0, 0) of a damaged one, which the loader will name."""
     try:
         return image_size(path)
     except BadImageError:
@@ -196,14 +196,14 @@ def left_out(path: Path, outside: int) -> list[str]:
 
 
 def as_shown(photo: BoxedPhoto) -> BoxedPhoto:
-    """The photo with its boxes turned upright, where its annotated size is that of the pixels as stored.
+    """The image with its boxes turned upright, where its annotated size is that of the pixels as stored.
 
-    Photos are read upright. Only sizes can tell what an annotation means, so only those that EXIF lays on
+    Images are read upright. Only sizes can tell what an annotation means, so only those that EXIF lays on
     their side, and that are no squares, are looked at; all others are taken to be annotated as shown.
     """
     try:
         width, height, turn = stored_size(photo.path)
-    except BadImageError:  # told by whoever reads the pixels
+    except BadImageError:  # reported by whoever reads the pixels
         return photo
     if turn not in SIDEWAYS or width == height or (photo.width, photo.height) != (width, height):
         return photo
@@ -212,7 +212,7 @@ def as_shown(photo: BoxedPhoto) -> BoxedPhoto:
 
 
 def turned(box: Corners, turn: int, width: float, height: float) -> Corners:
-    """A box of the pixels as stored on the photo as shown.
+    """A box of the pixels as stored on the image as shown.
 
     Args:
         box: (x1, y1, x2, y2) pixels.
@@ -230,5 +230,5 @@ def turned(box: Corners, turn: int, width: float, height: float) -> Corners:
 
 
 def turned_back(box: Corners, photo: BoxedPhoto) -> Corners:
-    """A box of the photo as shown where the annotations have it."""
+    """A box of the image as shown where the annotations have it."""
     return turned(box, BACK.get(photo.turn, photo.turn), photo.width, photo.height)

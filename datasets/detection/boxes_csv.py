@@ -1,4 +1,4 @@
-"""A table of boxes: SPLIT.csv with path, x1, y1, x2, y2, class; a row with a path alone is an empty photo."""
+"""A table of boxes: SPLIT.csv with path, x1, y1, x2, y2, class; a row with a path alone is an empty image."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def is_boxes_csv(root: Path) -> bool:
 
 
 def read_boxes_csv(root: Path, split: str) -> Found:
-    """The photos of ``SPLIT.csv``; paths are relative to the folder. Classes are those of both tables.
+    """The images of ``SPLIT.csv``; paths are relative to the folder. Classes are those of both tables.
 
-    A damaged photo has no boxes: without its size they cannot be checked.
+    A damaged image has no boxes: without its size they cannot be checked.
 
     Raises:
-        FileNotFoundError: the table or a photo is missing.
+        FileNotFoundError: the table or an image is missing.
         ValueError: a column is missing, or a row has no numbers or a box of negative size.
     """
     path = existing(root / f"{split}.csv", f"a table with {', '.join(COLUMNS)}")

@@ -28,14 +28,14 @@ def is_coco(root: Path) -> bool:
 
 
 def read_coco(root: Path, split: str) -> Found:
-    """The photos of ``train`` or ``val``.
+    """The images of ``train`` or ``val``.
 
     Args:
         root: folder of ``annotations/`` and the photos' folders.
         split: ``train`` or ``val``.
 
     Raises:
-        FileNotFoundError: the annotations, or a photo that they name, are missing.
+        FileNotFoundError: the annotations, or an image that they name, are missing.
         ValueError: the JSON is damaged, or breaks COCO's rules.
     """
     files = [root / "annotations" / name.format(split) for name in NAMES]

@@ -28,12 +28,12 @@ def is_voc(root: Path) -> bool:
 
 
 def read_voc(root: Path, split: str) -> Found:
-    """The photos that ``ImageSets/Main/SPLIT.txt`` lists; difficult objects are ignored ones.
+    """The images that ``ImageSets/Main/SPLIT.txt`` lists; difficult objects are ignored ones.
 
     Classes are those of all XML files, by name, so that both splits agree.
 
     Raises:
-        FileNotFoundError: the list, an XML file or a photo is missing.
+        FileNotFoundError: the list, an XML file or an image is missing.
         ValueError: an XML file is damaged, or has a box of negative size.
     """
     listing = existing(root / "ImageSets" / "Main" / f"{split}.txt", "VOC's list of the split")
@@ -83,7 +83,7 @@ def _text(element: ElementTree.Element, name: str, where: str) -> str:
 def _photo(
     root: Path, tree: ElementTree.Element, stem: str, names: list[str], place: int
 ) -> tuple[BoxedPhoto, int]:
-    """The photo, and how many of its boxes are left out."""
+    """The image, and how many of its boxes are left out."""
     where = str(root / "Annotations" / f"{stem}.xml")
     width, height = (
         int(finite(_text(tree, f"size/{side}", where), f"{where}: {side}", 1, LARGEST_SIDE))

@@ -17,7 +17,7 @@ from datasets.detection.base import (
 from datasets.image_io import find_images
 from datasets.validation import read_text
 
-MOST = 2.0  # of a share: boxes may hang out of their photo a little
+MOST = 2.0  # of a share: boxes may hang out of their image a little
 
 
 def is_yolo(root: Path) -> bool:
@@ -26,7 +26,7 @@ def is_yolo(root: Path) -> bool:
 
 
 def read_yolo(root: Path, split: str) -> Found:
-    """The photos of ``images/SPLIT``; one without a text file has no boxes, nor has a damaged photo.
+    """The images of ``images/SPLIT``; one without a text file has no boxes, nor has a damaged image.
 
     Raises:
         FileNotFoundError: ``classes.txt`` or the folder is missing.

@@ -28,7 +28,7 @@ class AttributeTable:
     """What a table says.
 
     Args:
-        images: names of photos, as the table has them.
+        images: names of images, as the table has them.
         names: of the attributes.
         values: (images, names), NaN where a cell is blank.
         people: who is on each, where the table tells; blank is unknown.
@@ -68,7 +68,7 @@ def read_attribute_table(
             ``lfw_attributes.txt``, in which a score above 0 is a yes.
         names: the attributes wanted, in this order; None takes all columns.
         soft: cells are probabilities in [0, 1]; else 1, 0, -1 (no, too) or blank (unknown).
-        blanks: probabilities may be blank, too: nothing is said of that photo.
+        blanks: probabilities may be blank, too: nothing is said of that image.
         counts: columns that hold a class, 0 to K - 1, or blank: name -> K.
 
     Raises:
@@ -193,12 +193,12 @@ def _value(word: str, soft: bool, classes: int | None) -> float:
 
 
 def photos_of_table(root: Path, table: AttributeTable, where: Path) -> MultiLabelDataset:
-    """The photos that a table names, with notes on what is on one side only.
+    """The images that a table names, with notes on what is on one side only.
 
-    The person on a photo is what the table says, else its folder, where there are several.
+    The person on an image is what the table says, else its folder, where there are several.
 
     Raises:
-        FileNotFoundError: none of the photos is there; the message says where they were looked for.
+        FileNotFoundError: none of the images is there; the message says where they were looked for.
     """
     base = next((root / f for f in FOLDERS if (root / f / table.images[0]).is_file()), None)
     base = base or next((root / f for f in FOLDERS if (root / f).is_dir()), root)

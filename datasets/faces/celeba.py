@@ -1,4 +1,4 @@
-"""CelebA in its official layout, or any subset of its photos."""
+"""CelebA in its official layout, or any subset of its images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_celeba(root: Path) -> bool:
 
 
 def celeba(root: Path, split: str) -> MultiLabelDataset:
-    """The photos of one of CelebA's own splits, in which nobody is twice.
+    """The images of one of CelebA's own splits, in which nobody is twice.
 
     Args:
         root: folder with ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt``; the
@@ -28,10 +28,10 @@ def celeba(root: Path, split: str) -> MultiLabelDataset:
         split: ``train``, ``val`` or ``test``.
 
     Returns:
-        Those of the listed photos that are there; ``notes`` tell how many are not.
+        Those of the listed images that are there; ``notes`` tell how many are not.
 
     Raises:
-        FileNotFoundError: a list or all photos are missing.
+        FileNotFoundError: a list or all images are missing.
         ValueError: a line is cut off or holds something else than 1 and -1.
     """
     if split not in SPLITS:

@@ -15,12 +15,12 @@ class FaceDistillationDataset(ImageDataset):
     """Photos of faces; the target is ``{"person": number}``, and ``"vector"`` where there is a teacher.
 
     Args:
-        photos: the photos, in order; their labels are the people.
+        photos: the images, in order; their labels are the people.
         classes: one name a person.
-        vectors: (N, D), one a photo in that order; None without a teacher.
+        vectors: (N, D), one an image in that order; None without a teacher.
 
     Raises:
-        ValueError: there is not one vector a photo, or one is not finite.
+        ValueError: there is not one vector an image, or one is not finite.
     """
 
     single_label: ClassVar[bool] = False
@@ -42,6 +42,6 @@ class FaceDistillationDataset(ImageDataset):
             )
 
     def target(self, index: int) -> dict[str, Any]:
-        """What is to be learned of a photo."""
+        """What is to be learned of an image."""
         person = {"person": self.photos[index].label}
         return person if self.vectors is None else person | {"vector": self.vectors[index]}

@@ -14,14 +14,14 @@ class Identities(ImageDataset):
 
     Args:
         root: folder with a folder a person, or folder that the list's paths start from.
-        listing: a file with a photo a line, ``n000002/0001_01.jpg`` (the person is the folder) or
+        listing: a file with an image a line, ``n000002/0001_01.jpg`` (the person is the folder) or
             ``0000045/001.jpg 0`` (the person is the number); parted by a space, a tab or a comma. None takes
-            every photo below root.
+            every image below root.
         min_photos: people with fewer are left out, 1 or more.
 
     Raises:
-        FileNotFoundError: root, the list or a listed photo is missing, or there is no person's folder.
-        ValueError: no person has so many photos.
+        FileNotFoundError: root, the list or a listed image is missing, or there is no person's folder.
+        ValueError: no person has so many images.
     """
 
     def __init__(self, root: Path | str, *, listing: Path | None = None, min_photos: int = 1) -> None:
@@ -70,19 +70,19 @@ def _listed(root: Path, listing: Path) -> list[tuple[Path, str]]:
 def draw_pairs(
     labels: list[int], *, folds: int = 10, each: int = 300, seed: int = 0
 ) -> list[tuple[int, int, bool, int]]:
-    """Pairs of photos as LFW has them: people are in one fold only, half the pairs show one person.
+    """Pairs of images as LFW has them: people are in one fold only, half the pairs show one person.
 
     Args:
-        labels: the person on each photo.
+        labels: the person on each image.
         folds: 2 or more.
-        each: pairs of a kind in a fold at most; fewer where the photos do not give as many.
+        each: pairs of a kind in a fold at most; fewer where the images do not give as many.
         seed: of the draw.
 
     Returns:
         (first, second, same, fold) with positions in ``labels``; folds from 1.
 
     Raises:
-        ValueError: fewer than two people to a fold, or a fold has nobody with two photos.
+        ValueError: fewer than two people to a fold, or a fold has nobody with two images.
     """
     of_person: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
@@ -92,7 +92,7 @@ def draw_pairs(
         raise ValueError(f"pairs need 2 folds with 2 people each, so 4 people; got {len(people)}: give more")
     if len(people) < 2 * folds:
         raise ValueError(f"{folds} folds need {max(2, folds) * 2} people, got {len(people)}")
-    # people with several photos first, so that every fold gets its share of them
+    # people with several images first, so that every fold gets its share of them
     rng.shuffle(people)
     people.sort(key=lambda person: len(of_person[person]) < 2)
     pairs: list[tuple[int, int, bool, int]] = []
@@ -117,7 +117,7 @@ def _genuine(
 def _impostors(members: dict[int, list[int]], each: int, rng: random.Random) -> list[tuple[int, int]]:
     drawn: set[tuple[int, int]] = set()
     people = sorted(members)
-    for _ in range(20 * each):  # a few photos give fewer pairs than asked for
+    for _ in range(20 * each):  # a few images give fewer pairs than asked for
         item, other = rng.sample(people, 2)
         pair = rng.choice(members[item]), rng.choice(members[other])
         drawn.add((min(pair), max(pair)))

@@ -14,10 +14,10 @@ FOLDERS = ("images", "lfw", "lfw-deepfunneled", "lfw_funneled", ".")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two photos, and whether they show one person.
+    """Two images, and whether they show one person.
 
     Args:
-        first: name of a photo, ``PERSON/PERSON_0001``.
+        first: name of an image, ``PERSON/PERSON_0001``.
         second: name of another.
         same: whether both show one person.
         fold: 1 to the number of folds; people are in one fold only.
@@ -38,12 +38,12 @@ class LFW:
         folds: which folds, 1 upwards; None for all.
 
     Attributes:
-        pairs: those of which both photos are there.
-        paths: name -> file of every photo in a pair.
+        pairs: those of which both images are there.
+        paths: name -> file of every image in a pair.
         notes: sentences on what is missing.
 
     Raises:
-        FileNotFoundError: the list or all its photos are missing.
+        FileNotFoundError: the list or all its images are missing.
         ValueError: the list is not in LFW's format, or has no such fold.
     """
 
@@ -126,7 +126,7 @@ def _of_folds(pairs: list[Pair], folds: set[int], listing: Path) -> list[Pair]:
 
 
 def _photos_of(root: Path, names: set[str]) -> Iterator[tuple[str, Path]]:
-    """Files of the photos, in the first folder that has any of their people."""
+    """Files of the images, in the first folder that has any of their people."""
     people = {name.split("/")[0] for name in names}
     base = next((root / f for f in FOLDERS if any((root / f / person).is_dir() for person in people)), root)
     for name in sorted(names):

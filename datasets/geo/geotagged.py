@@ -16,12 +16,12 @@ from datasets.geo.positions import Floats, Ints, Positions
 class GeoDataset(ImageDataset):
     """Photos with positions.
 
-    The target of a photo is ``{"cells": (P,) int64, "position": (2,) float64 degrees north and east}``, and
+    The target of an image is ``{"cells": (P,) int64, "position": (2,) float64 degrees north and east}``, and
     ``"offset": (2,) float32`` where there are offsets.
 
     Args:
         positions: with paths.
-        cells: (N, P) the cell of each photo in each of P partitions, -1 where none holds it.
+        cells: (N, P) the cell of each image in each of P partitions, -1 where none holds it.
         classes: names of the cells.
         offsets: (N, 2) seen from the finest cell's representative, in radii of the cell; or None.
 
@@ -42,7 +42,7 @@ class GeoDataset(ImageDataset):
         self.positions, self.cells, self.offsets = positions, cells, offsets
 
     def target(self, index: int) -> dict[str, NDArray[Any]]:
-        """What is to be learned of a photo, and what it is judged by."""
+        """What is to be learned of an image, and what it is evaluated by."""
         where = np.array([self.positions.lat[index], self.positions.lon[index]])
         results: dict[str, NDArray[Any]] = {"cells": self.cells[index], "position": where}
         return (

@@ -22,7 +22,7 @@ _SIDES = {"N": 1, "NORTH": 1, "S": -1, "SOUTH": -1, "E": 1, "EAST": 1, "W": -1, 
 
 
 class NoPositionError(ValueError):
-    """A photo that tells no position; ``path`` and ``reason`` are each fit for one line."""
+    """An image that tells no position; ``path`` and ``reason`` are each fit for one line."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path = Path(path)
@@ -36,7 +36,7 @@ class NoPositionError(ValueError):
 
 @dataclass(frozen=True)
 class Geotag:
-    """What a photo tells of where, when and by whom it was taken.
+    """What an image tells of where, when and by whom it was taken.
 
     Args:
         lat: degrees north, -90 to 90.
@@ -52,10 +52,10 @@ class Geotag:
 
 
 def read_geotag(path: Path | str) -> Geotag:
-    """The position in a photo's EXIF.
+    """The position in an image's EXIF.
 
     Args:
-        path: a photo that Pillow can open; its pixels are not read.
+        path: an image that Pillow can open; its pixels are not read.
 
     Raises:
         NoPositionError: there is none, or none that can be trusted; the message says what is wrong.
@@ -72,7 +72,7 @@ def read_geotag(path: Path | str) -> Geotag:
 
 
 def taken_at(path: Path | str) -> str:
-    """When a photo was taken, ``YYYY:MM:DD HH:MM:SS`` of the camera's clock; empty where it does not tell."""
+    """When an image was taken, ``YYYY:MM:DD HH:MM:SS`` of the camera's clock; empty if unknown."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
@@ -82,20 +82,20 @@ def taken_at(path: Path | str) -> str:
 
 
 def read_folder(folder: Path | str) -> Positions:
-    """The positions of all photos below a folder; those without one are named in ``left_out``.
+    """The positions of all images below a folder; those without one are named in ``left_out``.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: no photo there tells a position.
+        ValueError: no image there tells a position.
     """
     return read_photos(find_images([folder]), str(folder))
 
 
 def read_photos(paths: Iterable[Path], where: str) -> Positions:
-    """The positions of some photos; those without one are named in ``left_out``.
+    """The positions of some images; those without one are named in ``left_out``.
 
     Raises:
-        ValueError: no photo tells a position; ``where`` names them.
+        ValueError: no image tells a position; ``where`` names them.
     """
     tags: dict[Path, Geotag] = {}
     left_out: list[LeftOut] = []
@@ -174,7 +174,7 @@ def _degrees(value: Any, name: str) -> tuple[float, bool]:
 
 
 def _exif(path: Path) -> tuple[Image.Exif, dict[int, Any], dict[int, Any]]:
-    """A photo's EXIF, its GPS block and its block on the shot."""
+    """An image's EXIF, its GPS block and its block on the shot."""
     try:
         with Image.open(path) as image:
             exif = image.getexif()

@@ -1,4 +1,4 @@
-"""Where photos were taken: checked positions, with what was left out and why."""
+"""Where images were taken: checked positions, with what was left out and why."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """Positions of N photos in degrees, all of them on the globe.
+    """Positions of N images in degrees, all of them on the globe.
 
     Args:
         lat: (N,) degrees north.
         lon: (N,) degrees east.
         weights: (N,) numbers above 0, or None for one each.
-        paths: N strings that name the photos, or none.
+        paths: N strings that name the images, or none.
         authors: N strings, empty where not known, or none.
         times: N strings that sort by time, empty where not known, or none.
         left_out: what was passed over.
@@ -111,7 +111,7 @@ def check_swapped(lat: Floats, lon: Floats, where: str) -> None:
     """Refuse columns that hold each other's numbers, as far as that shows.
 
     It shows where latitudes are beyond 90 degrees and would do as longitudes; a set that lies within 90
-    degrees of (0, 0) cannot be told by its numbers.
+    degrees of (0, 0) cannot be known by its numbers.
 
     Raises:
         ValueError: one in a hundred rows or more would be right the other way round.

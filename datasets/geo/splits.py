@@ -17,24 +17,24 @@ _CHUNK = 2048
 def split_positions(
     positions: Positions, fraction: float, *, by: str = "distance", km: float = 1.0, seed: int = 0
 ) -> tuple[Ints, Ints]:
-    """Which photos are for training and which for judging, the same at every call with the same photos.
+    """Which images are for training and which for evaluation, the same at every call with the same images.
 
-    Photos within ``km`` of each other stay together, directly or through others between them; with ``by``
-    author or folder also all photos of an author or a folder. Photos without an author stay with their
+    Images within ``km`` of each other stay together, directly or through others between them; with ``by``
+    author or folder also all images of an author or a folder. Images without an author stay with their
     folder.
 
     Args:
-        positions: two photos or more.
+        positions: two images or more.
         fraction: share that goes to val, 0 to 1 exclusive; met as closely as whole groups allow.
         by: ``distance``, ``author`` or ``folder``.
-        km: 0 up; photos that share a position stay together even with 0.
+        km: 0 up; images that share a position stay together even with 0.
         seed: of the draw.
 
     Returns:
         indices of train and of val, ascending, neither empty.
 
     Raises:
-        ValueError: an argument is out of range, names to split by are missing, or all photos hang together.
+        ValueError: an argument is out of range, names to split by are missing, or all images hang together.
     """
     if not 0 < fraction < 1 or not 0 <= km < np.inf:
         raise ValueError(f"expected 0 < fraction < 1 and km from 0 up, got {fraction:g} and {km:g}")
@@ -42,8 +42,8 @@ def split_positions(
     sizes = np.bincount(groups)
     if len(sizes) < 2:
         raise ValueError(
-            f"all {len(positions)} photos hang together by {by} and {km:g} km, so none is left to judge by; "
-            "give a smaller distance or photos from more places"
+            f"all {len(positions)} photos hang together by {by} and {km:g} km, so none is left to evaluate "
+            "on; give a smaller distance or photos from more places"
         )
     chosen = _draw(sizes, fraction * len(positions), seed)
     val = np.isin(groups, chosen)
@@ -65,10 +65,10 @@ def _draw(sizes: Ints, target: float, seed: int) -> list[int]:
 
 
 def linked(positions: Positions, by: str, km: float) -> Ints:
-    """A number for each photo, equal for photos that must stay together.
+    """A number for each image, equal for images that must stay together.
 
     Raises:
-        ValueError: ``by`` is none of the ways, or the photos have no paths or authors to split by.
+        ValueError: ``by`` is none of the ways, or the images have no paths or authors to split by.
     """
     if by not in WAYS:
         raise ValueError(f"a split is by one of {', '.join(WAYS)}, got {by!r}")
@@ -108,7 +108,7 @@ def _components(left: Ints, right: Ints) -> Ints:
 
 
 def near_each_other(lat: Floats, lon: Floats, km: float) -> Ints:
-    """A number for each position, equal where steps of at most ``km`` from photo to photo connect them.
+    """A number for each position, equal where steps of at most ``km`` from image to image connect them.
 
     Positions are first gathered in small cubes, so that crowds cost no pairs; therefore steps of up to twice
     ``km`` may connect too. It is right at the poles and the antimeridian.

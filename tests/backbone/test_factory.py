@@ -64,6 +64,7 @@ def test_without_weights_the_name_says_width_and_resolution(
     name: str, width: float, resolution: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MOBILENET_WEIGHTS", raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", "no-such-folder")
     network = backbone.create(name)
     assert isinstance(network, MobileNetV1)
     assert (network.width, network.padding) == (width, "same")
@@ -101,6 +102,7 @@ def test_names_that_lead_nowhere_are_refused_with_the_way_out(
     name: str, pretrained: bool, error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MOBILENET_WEIGHTS", raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", "no-such-folder")
     with pytest.raises(error, match=words):
         backbone.create(name, pretrained=pretrained)
 
@@ -120,6 +122,7 @@ def state():
 before = state()
 import backbone
 assert set(backbone.__all__) <= set(dir(backbone))
+public = [getattr(backbone, name) for name in backbone.__all__]
 print(json.dumps([key for key, value in state().items() if value != before[key]]))
 """
 
@@ -139,9 +142,15 @@ def test_import_backbone_changes_nothing_elsewhere() -> None:
 
 def test_import_backbone_needs_neither_timm_nor_a_compiler() -> None:
     assert python(
-        "import sys, backbone, backbone._cpu.kernels as k\n"
+        "import sys; from backbone import *; import backbone._cpu.kernels as k\n"
         "print('timm' in sys.modules, 'torchvision' in sys.modules, k._load.cache_info().currsize)"
     ) == "False False 0"
+
+
+def test_the_registry_is_read_without_torch() -> None:
+    assert python(
+        "import sys, backbone; from backbone.pretrained import REGISTRY; print('torch' in sys.modules)"
+    ) == "False"
 
 
 def test_every_public_name_is_annotated_and_described() -> None:

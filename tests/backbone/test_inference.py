@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,22 @@ def test_every_map_of_the_copy_equals_the_networks(
     backbone = lively(MobileNetV1(0.25, **arguments))  # type: ignore[arg-type]
     images = torch.rand(2, 3, height, width)
     assert furthest(inference_model(backbone)(images), backbone(images)) <= 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("_kernels")
+@pytest.mark.parametrize("how", [{}, {"plain": True}, {"dtype": torch.bfloat16}])
+def test_plain_relu_is_not_cut_off_at_six(how: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    backbone = lively(MobileNetV1(0.25, activation="relu"))
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.mul_(2)
+    images = torch.rand(2, 3, 64, 64)
+    maps, expected = inference_model(backbone, **how)(images), backbone(images)
+    assert max(float(wanted.max()) for wanted in expected.values()) > 12
+    for stride, wanted in expected.items():
+        assert (maps[stride].float() - wanted).norm() <= (0.05 if "dtype" in how else 1e-4) * wanted.norm()
 
 
 @torch.no_grad()

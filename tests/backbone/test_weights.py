@@ -45,6 +45,23 @@ def test_what_the_weights_need_travels_with_them(narrow: Path) -> None:
     assert torch.equal(network.state_dict()["conv_stem.weight"], weights.state["conv_stem.weight"])
 
 
+def test_activation_names_of_classes_and_squashed_images_travel_with_the_weights(tmp_path: Path) -> None:
+    path = tmp_path / "person.safetensors"
+    state = MobileNetV1(0.25, activation="relu").state_dict()
+    state |= {"classifier.weight": torch.zeros(2, 256), "classifier.bias": torch.zeros(2)}
+    more = {"act": "relu", "classes": '["no person", "person"]', "resize": "squash", "input": "RGB in [0,1]"}
+    save_file(state, path, {"padding": "same", "resolution": "96", "width": "0.25"} | more)
+    weights = load_weights(path)
+    assert weights.info.arguments["activation"] == "relu"
+    assert weights.info.classes == ("no person", "person")
+    assert weights.info.preprocessing.resize == "squash"
+    assert (weights.info.preprocessing.mean, weights.info.preprocessing.std) == ((0.0,) * 3, (1.0,) * 3)
+    assert WeightsInfo.from_dict(weights.info.to_dict()) == weights.info
+    network = build(weights.info)
+    load_state(network, weights)
+    assert not any(isinstance(module, torch.nn.ReLU6) for module in network.modules())
+
+
 def test_a_pytorch_state_dict_is_read_as_pytorch_pads(tmp_path: Path) -> None:
     state = _gen_mobilenet_v1("mobilenetv1_100", 0.5, pretrained=False).state_dict()
     path = tmp_path / "timm.pth"
@@ -96,6 +113,9 @@ def test_another_network_and_another_input_are_refused_by_name(tmp_path: Path) -
     save_file({"backbone.conv_stem.weight": torch.zeros(2, 2)}, path)
     with pytest.raises(ValueError, match="give the run's folder"):
         load_weights(path)
+    save_file(MobileNetV1(0.25).state_dict(), path, {"act": "swish"})
+    with pytest.raises(ValueError, match="trained with swish; the network here has relu6 or relu"):
+        load_weights(path)
     save_file(MobileNetV1(0.25).state_dict(), path, {"input": "YUV"})
     with pytest.raises(ValueError, match="unknown input 'YUV'"):
         load_weights(path)
@@ -107,6 +127,7 @@ def test_another_network_and_another_input_are_refused_by_name(tmp_path: Path) -
 ])
 def test_missing_weights_say_what_there_is(spec: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MOBILENET_WEIGHTS", raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", "no-such-folder")
     with pytest.raises(FileNotFoundError, match=word):
         load_weights(spec)
 

@@ -105,6 +105,7 @@ def test_a_benchmark_refuses_wrong_weights_before_any_work(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MOBILENET_WEIGHTS", raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", "no-such-folder")
     given = "photos" if name == "faces" else "data"
     out = [] if name == "faces" else ["--out", str(tmp_path / "out")]
     for weights, says in (("mobilenetv1_1.0_242", "mobilenetv1_1.0_242"), (NAME, "MOBILENET_WEIGHTS")):

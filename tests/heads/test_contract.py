@@ -51,9 +51,12 @@ NESTED = {"cells": [3, 12], "parents": [[n % 3 for n in range(12)]]}
 CELLS = [[0, 3], [1, 1], [-1, -1]]
 ORDER = list(range(12))
 TWO = ([8, 8], 3)
+TENSORFLOW: Any = {"padding": "same", "anchors": "tensorflow", "score_converter": "sigmoid"}
 # A head that is not here fails a test below.
 CASES: dict[str, Case] = {
     "Classifier": case(Classifier, [0, 2, 1], 8, 3, dropout=0.5),
+    "Classifier-others": case(Classifier, [0, 2, 1], 8, 2, num_others=3),
+    "MultiLabelClassifier-hidden": case(MultiLabelClassifier, [[1.0, 0.0]] * 3, 8, ["a", "b"], hidden=4),
     "MultiLabelClassifier": case(
         MultiLabelClassifier, [[1.0, 0.0, 0, 1], [0, 1, 1, 0], [float("nan"), 1, 0.5, 0.5]], 8, ["a", "b"],
         groups={"age": 2},
@@ -67,6 +70,8 @@ CASES: dict[str, Case] = {
     "GeoCells-sampled": case(GeoCells, CELLS, 8, **NESTED, softmax="sampled", samples=4),
     "GeoCells-adaptive": case(GeoCells, [3, 0, -1], 16, 12, softmax="adaptive", orders=[ORDER]),
     "SSD": case(SSD, BOXES, *TWO, size=SIDE),
+    "SSD-tensorflow": case(SSD, BOXES, *TWO, size=SIDE, width=0.5, **TENSORFLOW),
+    "SSD-stored": case(SSD, BOXES, *TWO, size=SIDE, padding="same", anchors="stored"),
     "FasterRCNN": case(FasterRCNN, BOXES, *TWO, size=SIDE),
     "FasterRCNNPyramid": case(FasterRCNNPyramid, BOXES, 8, 3, size=SIDE),
 }
@@ -187,7 +192,9 @@ def test_heads_that_pool_take_pooled_features(name: str) -> None:
     if head.uses_global_pool:
         torch.testing.assert_close(head(*pooled), head(*features))
     else:
-        assert name in ("Embedding-whole-map", "SSD", "FasterRCNN", "FasterRCNNPyramid")
+        assert name == "Embedding-whole-map" or name.partition("-")[0] in (
+            "SSD", "FasterRCNN", "FasterRCNNPyramid"
+        )
 
 
 @pytest.mark.parametrize("head", sorted(all_heads(), key=lambda head: head.__name__))

@@ -13,13 +13,14 @@ const SCORES = {
     const scaled = Array.from(logits, (value) => value / t), most = Math.max(...scaled);
     return t * (most + Math.log(scaled.reduce((sum, value) => sum + Math.exp(value - most), 0)));
   },
+  known_share: (logits, t) => 1 - softmax(logits, t).at(-1), // the last stands for everything else
   max_logit: (logits) => Math.max(...logits),
   max_softmax: (logits, t) => Math.max(...softmax(logits, t)),
 };
 
 export function classes(head, outputs, top = 5) {
   const logits = outputs[head.outputs[0]].data, rule = head.calibration.unknown;
-  const predictions = softmax(logits, head.calibration.temperature ?? 1)
+  const predictions = softmax(logits.slice(0, head.classes.length), head.calibration.temperature ?? 1)
     .map((probability, index) => ({ name: head.classes[index], probability }))
     .sort((one, other) => other.probability - one.probability).slice(0, top);
   const unknown = rule ? SCORES[rule.score](logits, rule.temperature ?? 1) < rule.threshold : null; // null: not calibrated

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from backbone.storage import cache_folder
+
 LOCK = ".lock"
+WAIT_SECONDS = 300.0  # for another process that makes the same file
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -102,7 +105,7 @@ def _sync_folder(folder: Path) -> None:
 def exclusive(path: Path, error: str, *, seconds: float = 0) -> Iterator[None]:
     """Hold a lock file for this process; given up by the system where the process dies.
 
-    Processes that are forked meanwhile, such as those that read photos, do not hold it.
+    Processes that are forked meanwhile, such as those that read images, do not hold it.
 
     Args:
         path: of the lock file.
@@ -160,3 +163,22 @@ def remove_unused(folder: Path) -> None:
     if {entry.name for entry in folder.iterdir()} <= {LOCK}:
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
+
+
+def cached(name: str, make: Callable[[], bytes]) -> Path:
+    """A file of the user's cache; made where it is not there yet, by one process alone.
+
+    Args:
+        name: of the file; says all that the content depends on.
+        make: gives the content.
+
+    Raises:
+        OSError: the cache cannot be written, or another process has been making the file for long.
+    """
+    path = cache_folder() / "models" / name
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    busy = f"another process has been writing {path} for long; wait for it, or stop it"
+    with exclusive(path.with_name(f".{name}.lock"), busy, seconds=WAIT_SECONDS):
+        return path if path.is_file() else write_bytes(path, make())

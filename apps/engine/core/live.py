@@ -122,7 +122,7 @@ def clock(seconds: float | None) -> str:
 
 
 def main_figure(row: Row, wanted: str) -> str | None:
-    """The name of the figure to judge by: the one wanted, or the first of ``val/`` that is there."""
+    """The name of the metric to compare by: the one wanted, or the first of ``val/`` that is there."""
     if wanted in row:
         return wanted
     names = sorted((name for name in row if name.startswith("val/")), key=lambda name: "loss" in name)
@@ -171,7 +171,7 @@ class TrainingView:
         self.draw()
 
     def epoch(self, row: Row) -> None:
-        """An epoch is done and judged; ``row`` as in ``metrics.jsonl``."""
+        """An epoch is done and evaluated; ``row`` as in ``metrics.jsonl``."""
         self.rows.append(row)
         self.pace.epochs += 1
         if self.live is None:

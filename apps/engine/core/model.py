@@ -24,11 +24,11 @@ from backbone import (
     load_state,
     load_weights,
 )
-from backbone.weights import IMAGENET
-from heads import MultiHead
+from backbone.pretrained import IMAGENET
+from heads import SSD, MultiHead
 
 SCRATCH_WIDTH, SCRATCH_RESOLUTION, SAMPLE_RESOLUTION = 0.25, 128, 96
-OURS = "mobilenetv1"
+OURS, HEAD = "mobilenetv1", "head."  # what a detector's tensors begin with in a file of weights
 
 
 def find_weights(settings: Settings) -> Weights | None:
@@ -146,35 +146,72 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyT
     return item, model, config
 
 
+def pretrained_ssd(weights: Weights, channels: dict[int, int]) -> SSD:
+    """The SSD that weights bring, with its numbers, in evaluation mode.
+
+    Args:
+        weights: whose ``info.head`` describes it.
+        channels: of the backbone's maps.
+
+    Raises:
+        ValueError: they bring none, or its numbers are those of another one.
+    """
+    head, name = weights.info.head, weights.info.name
+    if head.get("kind") != "ssd":
+        raise ValueError(
+            f"weights {name} bring no detector: give others, such as ssd_mobilenetv1_0.75_coco, or a run of "
+            "`finetune objects`"
+        )
+    try:
+        ssd = SSD([channels[stride] for stride in SSD.strides], len(head["classes"]), **head["arguments"])
+    except TypeError as err:
+        raise ValueError(f"weights {name} bring another SSD ({err}); import them again") from err
+    state = {key: value for key, value in ssd.state_dict().items() if key.endswith("num_batches_tracked")}
+    mine = {key.removeprefix(HEAD): value for key, value in weights.others.items() if key.startswith(HEAD)}
+    try:
+        ssd.load_state_dict(state | mine)
+    except RuntimeError as err:
+        fault = str(err).splitlines()[-1].strip()
+        raise ValueError(f"the numbers of weights {name} are those of another SSD: {fault}") from err
+    return ssd.eval()
+
+
 def load_pretrained(
-    weights: str, *, app: str = "imagenet", **changes: Any
+    weights: str, *, app: str | None = None, **changes: Any
 ) -> tuple[AnyTask, MultiHead, RunConfig]:
-    """A model from weights that bring a classifier of the 1000 ImageNet classes.
+    """A model from weights that bring a head along.
 
     Args:
         weights: a path or a registered name.
-        app: must be ``imagenet``: the other applications' heads come from a run.
+        app: ``imagenet`` or ``dogs`` for a classifier of ImageNet's classes, ``dogs`` for one of others,
+            ``attributes`` for the face network, ``objects`` for a detector; None takes ``objects`` where
+            there is a detector, and else decides between the first two by the classes.
         changes: settings to read the application with, such as ``data``.
 
     Raises:
         FileNotFoundError: there are no such weights.
-        ValueError: the weights bring no such classifier, or another application was asked for.
+        KeyError: there is no such application.
+        ValueError: the weights bring no head for it.
     """
-    if app != "imagenet":
-        raise ValueError(
-            f"--weights bring the 1000 ImageNet classes, not a head of {app!r}: "
-            f"give --checkpoint RUN, or use `evaluate imagenet`"
-        )
     loaded = load_weights(weights)
-    if IMAGENET not in loaded.info.classes or not loaded.classifier:
-        raise ValueError(f"weights {loaded.info.name} bring no classifier of the 1000 ImageNet classes")
-    from datasets.classification.imagenet import imagenet_classes
-
-    task_class = load_task(app)
-    item, classes = task_class(task_class.Settings(weights=weights, **changes)), imagenet_classes()
-    network, info = make_backbone(loaded.info, loaded, loaded.info.preprocessing.resolution)
-    model = make_model(item, network, classes)
-    head: Any = model.heads[app]
-    head.linear.load_state_dict(loaded.classifier)
+    ours = bool(loaded.classifier) and IMAGENET not in loaded.info.classes
+    classifies = "dogs" if ours else "imagenet"
+    task_class = load_task(app or ("objects" if loaded.info.head else classifies))
+    item = task_class(task_class.with_weights(task_class.Settings(weights=weights, **changes), loaded))
+    network, info = make_backbone(
+        loaded.info, loaded, loaded.info.preprocessing.resolution, item.eval_crop
+    )
+    made = item.pretrained_head(loaded, network.channels)
+    model = MultiHead(network, {item.name: made.head}).to(memory_format=torch.channels_last)
     model.eval()
-    return item, model, RunConfig(app, classes, item.settings.to_dict(), info, network.fingerprint())
+    return item, model, RunConfig(
+        item.name, made.classes, item.settings.to_dict(), info, network.fingerprint(), made.calibration
+    )
+
+
+def load_source(source: str | Path, *, app: str | None = None) -> tuple[AnyTask, MultiHead, RunConfig]:
+    """A run's folder by :func:`load_run`, or weights that bring a head along by :func:`load_pretrained`."""
+    path = Path(source)
+    if path.is_dir():
+        return load_run(path, app=app)
+    return load_pretrained(str(source), app=app)

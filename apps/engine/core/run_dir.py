@@ -51,8 +51,8 @@ class RunConfig:
         backbone: architecture, preprocessing and provenance of the backbone.
         fingerprint: of the backbone's state; heads with the same one share a backbone.
         calibration: temperature, rule for the unknown, and on what they were fitted.
-        metrics: of the validation photos; in the file one that is undefined or has no bound is null.
-        data: which photos it learned from, in words and counts.
+        metrics: of the validation images; in the file one that is undefined or has no bound is null.
+        data: which images it learned from, in words and counts.
         versions: of the libraries.
         intervals: 95 % intervals of the metrics that have one.
         seconds: that the training took.
@@ -171,7 +171,7 @@ def append_metrics(run: Path, row: dict[str, Any]) -> None:
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``, oldest first; none where there is no such file.
 
-    A last line that a crash cut off is left out: its epoch is judged again when the run goes on.
+    A last line that a crash cut off is left out: its epoch is evaluated again when the run goes on.
     """
     path = run / METRICS
     if not path.is_file():

@@ -55,22 +55,22 @@ class Settings:
     refused: ClassVar[Mapping[str, str]] = REFUSED
     fits_head: ClassVar[bool] = False
 
-    data: Path | None = option(None, "folder of photos; without it the drawn sample is used")
+    data: Path | None = option(None, "folder of images; without it the drawn sample is used")
     weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")
     backbone: str = option("mobilenetv1", "mobilenetv1, or the name of any network of timm")
     freeze: bool = option(False, "train the head alone, on cached features of the frozen backbone")
     width: float | None = option(None, "width multiplier; default: that of the weights, else 0.25", above=0)
     resolution: int | None = option(
-        None, "side of the photos in px; default: by mode, from that of the weights", low=32, high=1024
+        None, "side of the images in px; default: by mode, from that of the weights", low=32, high=1024
     )
     train_resolution: int | None = option(
         None, "side of the training crops in px; default: that of the weights, or --resolution",
         low=32, high=1024,
     )
-    epochs: int | None = option(None, "passes over the training photos; default: by mode", low=1)
+    epochs: int | None = option(None, "passes over the training images; default: by mode", low=1)
     batch_size: int | None = option(None, "photos a step; default: 32, or all where there are fewer", low=1)
     min_crop: float | None = option(
-        None, "least share of a photo that a training crop shows; default: 0.35", above=0, high=1
+        None, "least share of an image that a training crop shows; default: 0.35", above=0, high=1
     )
     lr: float | None = option(
         None, "learning rate of the head; default: 2e-4 with weights, 1e-2 from scratch", above=0
@@ -108,10 +108,10 @@ class Settings:
     )
     jitter: float = option(0.2, "greatest change of brightness, contrast and colour", low=0, high=1)
     randaugment: str | None = option(None, "timm's RandAugment, as in m9-mstd0.5")
-    erase: float = option(0.0, "probability that a rectangle of a photo is erased", low=0, high=1)
-    ema: float = option(0.0, "decay of the averaged weights that are judged and kept", low=0, below=1)
+    erase: float = option(0.0, "probability that a rectangle of an image is erased", low=0, high=1)
+    ema: float = option(0.0, "decay of the averaged weights that are evaluated and kept", low=0, below=1)
     sampling: str = option(
-        "all", "all: every photo once an epoch; balanced: every class as often", choices=("all", "balanced")
+        "all", "all: every image once an epoch; balanced: every class as often", choices=("all", "balanced")
     )
     monitor: str | None = option(None, "the figure that tells the best epoch; default: the application's")
     keep: str | None = option(
@@ -121,7 +121,7 @@ class Settings:
     patience: int | None = option(None, "end after this many epochs without a better --monitor", low=1)
     teacher: str | None = option(None, "learn from the answers of this finished run, too")
     views: int = option(
-        0, "with --freeze --epochs: augmented views of each photo whose features are kept", low=0, high=100
+        0, "with --freeze --epochs: augmented views of each image whose features are kept", low=0, high=100
     )
     cached_features: bool = option(
         True, "with --freeze --epochs: compute the features of the frozen backbone once"
@@ -130,7 +130,7 @@ class Settings:
         "auto", "bf16, fp32, or auto: bf16 for a backbone that learns, where the hardware has it; else fp32",
         choices=("auto", "fp32", "bf16"),
     )
-    cache: Path | None = option(None, "folder for decoded photos, so that each is decoded once")
+    cache: Path | None = option(None, "folder for decoded images, so that each is decoded once")
     cache_gb: float = option(20.0, "bound on the size of --cache, in 10^9 bytes", above=0)
     save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
     tensorboard: bool = option(False, "write TensorBoard's event files beside the run")
@@ -139,7 +139,7 @@ class Settings:
         "auto", "where it is trained; auto: a GPU where there is one, else the processor", choices=DEVICES
     )
     export: bool = option(True, "end with model.onnx, from which the run is answered without PyTorch")
-    workers: int | None = option(None, "processes that read photos; default: by the number of cores", low=0)
+    workers: int | None = option(None, "processes that read images; default: by the number of cores", low=0)
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
@@ -151,7 +151,7 @@ class Settings:
             if field_.name in self.refused and getattr(self, field_.name) != field_.default:
                 raise ValueError(f"{flag_name(field_.name)} {self.refused[field_.name]}")
         if self.freeze and self.epochs is None and not self.fits_head:
-            raise ValueError("--freeze needs --epochs here: this task's head is trained, not fitted at once")
+            raise ValueError("--freeze fits no head of this task at once; give --epochs, too")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written into ``config.json``."""

@@ -16,7 +16,7 @@ KEY = "mobilenet_apps"  # of the model's metadata
 VERSION = 1
 LAYOUTS = ("nhwc", "nchw")
 RESIZES = ("crop", "squash", "pad")
-FACE_APPS = ("faces", "attributes")  # whose photos are searched for faces
+FACE_APPS = ("faces", "attributes")  # whose images are searched for faces
 INPUT = "images"
 UNSUPPRESSED = "boxes"  # kind of detectors before suppression was in the graph
 
@@ -32,7 +32,7 @@ class HeadSpec:
         outputs: names of its outputs in the graph.
         classes: names, in the order of the outputs.
         calibration: temperature, thresholds, rule for the unknown.
-        metrics: of the run, on its validation photos.
+        metrics: of the run, on its validation images.
         data: what it learned from, in words and counts.
         extra: what else its kind needs, plain types only.
     """
@@ -50,6 +50,8 @@ class HeadSpec:
     @classmethod
     def of(cls, kind: str, config: RunConfig, outputs: tuple[str, ...], **extra: Any) -> HeadSpec:
         """The head of a run, named after its application."""
+        if config.backbone.preprocessing.resize != RESIZES[0]:
+            extra = {"resize": config.backbone.preprocessing.resize, **extra}
         extra = {**extra, "tta": config.settings.get("tta", "none")}
         return cls(
             config.app, config.app, kind, outputs, config.classes, config.calibration, config.metrics,
@@ -81,7 +83,7 @@ class ModelSpec:
         backbone: name, architecture, arguments, source and licence.
         heads: what it answers.
         versions: of the libraries that wrote it.
-        resize: how a photo comes onto the square: ``crop`` cuts its middle, ``squash`` forgets its shape,
+        resize: how an image comes onto the square: ``crop`` cuts its middle, ``squash`` forgets its shape,
             ``pad`` keeps it and fills the square at the right and below.
         checkpoint: SHA-256 of the weights of the run that it was made from; empty for several runs or none.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apps.engine.core.distributed import World
     from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
-    from backbone import Backbone
+    from backbone import Backbone, Weights
     from datasets.base import ImageDataset
     from heads import Head, MultiHead
 
@@ -123,6 +123,21 @@ class ReportInputs(Generic[E_co]):
     cross_validated: Metrics = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PretrainedHead(Generic[H]):
+    """A head that published weights bring along.
+
+    Args:
+        head: with its weights.
+        classes: names of what it answers, as a run's configuration has them.
+        calibration: as a run's configuration has it; empty where nothing was fitted.
+    """
+
+    head: H
+    classes: tuple[str, ...]
+    calibration: Calibration
+
+
 class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
     """What the shared commands and the engine ask of a task.
 
@@ -185,6 +200,16 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
     def init_head(self, backbone: Backbone, head: H) -> None:
         """Give a new head what it takes from its backbone, if anything."""
 
+    def pretrained_head(self, weights: Weights, channels: dict[int, int]) -> PretrainedHead[H]:
+        """The head that weights bring for this task; raises ValueError where they bring none."""
+
+    @classmethod
+    def with_weights(cls, settings: Any, weights: Weights) -> Any:
+        """The settings with what is chosen by the head that weights bring, where they leave it open."""
+
+    def start_head(self, head: H, classes: Sequence[str], weights: Weights) -> str:
+        """Put into a new head what weights bring for it; returns a sentence on it, empty for nothing."""
+
     def fit_head(self, head: H, features: NDArray[np.float32], targets: T_contra) -> str:
         """Fit a head that pools to (N, C) pooled features; returns a sentence on how well it went."""
 
@@ -202,7 +227,7 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
     def head_spec(self, head: H, config: RunConfig) -> HeadSpec:
         """What the head's outputs mean, so that one decoder a kind of head reads what is kept."""
 
-    def graph_head(self, head: H) -> Any:
+    def graph_head(self, head: H) -> nn.Module:
         """The trained head as it stands in an exported graph, with what follows its layers there.
 
         One whose outputs mean something else than :meth:`head_spec` says has a ``describe``.

@@ -1,8 +1,8 @@
-"""Decoded photos kept on disk and mapped into memory: the second epoch decodes nothing.
+"""Decoded images kept on disk and mapped into memory: the second epoch decodes nothing.
 
-The key of a photo is a hash of its bytes, of how it is cut and reduced and of the decoder's version. So a
-changed photo has another key, whatever its dates say, and a copied or touched one is found again. Because
-reading and hashing cost time, a second key made of (device, inode, size, mtime, ctime) of the photo's file
+The key of an image is a hash of its bytes, of how it is cut and reduced and of the decoder's version. So a
+changed image has another key, whatever its dates say, and a copied or touched one is found again. Because
+reading and hashing cost time, a second key made of (device, inode, size, mtime, ctime) of the image's file
 leads straight to its pixels. Nobody but the system's clock sets ctime: a change in place moves it, another
 file put in its place has another inode. Only a change within one tick of the clock after reading could hide,
 so the second key is used two seconds after the last change at the earliest; until then the bytes are hashed.
@@ -41,9 +41,9 @@ Reader = Callable[[bytes | None], Pixels]
 
 
 class ImageCache:
-    """A folder of decoded photos, bounded in size, shared by any number of processes and runs.
+    """A folder of decoded images, bounded in size, shared by any number of processes and runs.
 
-    When it is full or the disk fails, photos are read but no longer added, and :meth:`notes` says so.
+    When it is full or the disk fails, images are read but no longer added, and :meth:`notes` says so.
 
     Args:
         root: the folder; made where it is missing.
@@ -75,10 +75,10 @@ class ImageCache:
         return [f"the cache {self.root} {why}: the other photos are decoded in every epoch; {mend}"]
 
     def pixels(self, path: Path, min_side: int | None, read: Reader, *, box: Box | None = None) -> Pixels:
-        """The photo's pixels, from the cache or else decoded and kept.
+        """The image's pixels, from the cache or else decoded and kept.
 
         Args:
-            path: the photo's file.
+            path: the image's file.
             min_side: short side in pixels that is enough; one of more than twice as much is reduced to it.
             read: bytes of the file -> pixels; gets None where it has to read the file itself.
             box: what ``read`` cuts out.
@@ -87,7 +87,7 @@ class ImageCache:
             returns: (H, W, 3) uint8, writable without effect on the cache.
 
         Raises:
-            BadImageError: the photo cannot be read; nothing is kept of it.
+            BadImageError: the image cannot be read; nothing is kept of it.
         """
         view = f"{min_side} {box} {DECODER}"
         before = _identity(path)
@@ -127,7 +127,7 @@ class ImageCache:
 
 
 def reduced(pixels: Pixels, min_side: int | None) -> Pixels:
-    """A photo with its short side at ``min_side`` pixels, unless it is at most twice as large.
+    """An image with its short side at ``min_side`` pixels, unless it is at most twice as large.
 
     Bicubic with antialiasing: the crop that is resized from it once more should not be blurred twice.
     """

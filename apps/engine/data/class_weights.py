@@ -12,20 +12,20 @@ KINDS = ("none", "balanced")
 
 
 def class_weights(counts: Sequence[int], kind: Literal["none", "balanced"] = "balanced") -> Tensor:
-    """A weight for each class, with mean 1 over the photos, so that the loss keeps its size.
+    """A weight for each class, with mean 1 over the images, so that the loss keeps its size.
 
-    ``balanced`` is N / (P * count): scikit-learn's rule over the P classes that have photos. A class
-    without photos weighs 0: it is no photo's target, and label smoothing must not lift it.
+    ``balanced`` is N / (P * count): scikit-learn's rule over the P classes that have images. A class
+    without images weighs 0: it is no image's target, and label smoothing must not lift it.
 
     Args:
-        counts: photos of each class, in the order of the classes.
+        counts: images of each class, in the order of the classes.
         kind: ``none`` for ones.
 
     Shape:
         returns: (K,) float32.
 
     Raises:
-        ValueError: the kind is unknown, a count is negative, or there are no photos.
+        ValueError: the kind is unknown, a count is negative, or there are no images.
     """
     if kind not in KINDS:
         raise ValueError(f"--class-weights must be one of {', '.join(KINDS)}, got {kind!r}")

@@ -1,4 +1,4 @@
-"""Targets and outputs that are more than one tensor: dicts by key, tuples by place, lists by photo."""
+"""Targets and outputs that are more than one tensor: dicts by key, tuples by place, lists by image."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 
 def stacked(targets: Sequence[Any]) -> Any:
-    """The targets of the photos of a batch, photos first.
+    """The targets of the images of a batch, images first.
 
     Args:
-        targets: one a photo. Numbers and arrays of one shape become a tensor; dicts of them a dict of
-            tensors; tuples, whose arrays may differ in shape, stay a list with a tuple of tensors a photo.
+        targets: one an image. Numbers and arrays of one shape become a tensor; dicts of them a dict of
+            tensors; tuples, whose arrays may differ in shape, stay a list with a tuple of tensors an image.
     """
     if not targets:
         return torch.empty(0, dtype=torch.int64)
@@ -39,7 +39,7 @@ def mapped(function: Callable[[Tensor], Tensor], nested: Any) -> Any:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """The structures of several batches as one, photos first."""
+    """The structures of several batches as one, images first."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat(list(parts))
@@ -51,7 +51,7 @@ def joined(parts: Sequence[Any]) -> Any:
 
 
 def taken(nested: Any, rows: Sequence[int]) -> Any:
-    """The structure with only these photos, in this order."""
+    """The structure with only these images, in this order."""
     if isinstance(nested, list):
         return [nested[row] for row in rows]
     if isinstance(nested, dict):

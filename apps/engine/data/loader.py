@@ -47,7 +47,7 @@ EVAL_BATCH = 64  # images
 
 
 class SeededImages(Dataset[Batch]):
-    """A dataset under a transform whose random choices hang on (seed, epoch, index, repeat) alone."""
+    """A dataset under a transform whose random choices depend on (seed, epoch, index, repeat) alone."""
 
     def __init__(
         self, photos: ImageDataset, transform: PairTransform, seed: int, cache: ImageCache | None
@@ -55,7 +55,7 @@ class SeededImages(Dataset[Batch]):
         self.photos, self.transform, self.seed, self.cache = photos, transform, seed, cache
 
     def __getitems__(self, keys: list[Key]) -> Batch:
-        """The batch of these photos; those that cannot be read are told in ``bad``."""
+        """The batch of these images; those that cannot be read are listed in ``bad``."""
         builder = BatchBuilder(len(keys), shared=get_worker_info() is not None)
         with seeded() as generators:
             for epoch, index, repeat in keys:
@@ -91,18 +91,18 @@ class Loader:
 
     Args:
         photos: the dataset.
-        transform: photo -> (3, H, W) uint8.
-        batch_size: photos a batch, 1 or more, over all processes of a distributed run.
+        transform: image -> (3, H, W) uint8.
+        batch_size: images a batch, 1 or more, over all processes of a distributed run.
         seed: of the order and of every random choice of the transform.
         shuffle: a new order each epoch; False keeps the dataset's.
         workers: reading processes; 0 reads in this one; None decides by the cores.
         min_side: pixels of the short side that a JPEG keeps when it is decoded smaller; see
             :func:`side_for_training` and :func:`decode_size`.
-        cache: where decoded photos are kept and found; None decodes them each time.
+        cache: where decoded images are kept and found; None decodes them each time.
         rank: of this process, 0 to world - 1.
         world: processes that share each batch; the batches of all of them together are the same
             whatever it is. A process may get an empty share of a short last batch.
-        sampling: ``all`` takes every photo once an epoch; ``balanced`` draws as many photos, with
+        sampling: ``all`` takes every image once an epoch; ``balanced`` draws as many images, with
             replacement, each class as often as the others.
     """
 
@@ -146,7 +146,7 @@ class Loader:
             raise
 
     def empty(self, side: int) -> Batch:
-        """A batch without photos, of images ``side`` px wide, for a process that has none."""
+        """A batch without images, of images ``side`` px wide, for a process that has none."""
         nothing = taken(stacked([self.photos.target(0)]), [])
         return Batch(torch.zeros(0, 3, side, side, dtype=torch.uint8), nothing, [], [])
 
@@ -188,7 +188,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """One thread, and deaf to signals meant for the terminal's foreground: the main process decides."""
+    """One thread, and ignoring signals meant for the terminal's foreground: the main process decides."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):
@@ -199,10 +199,11 @@ def eval_loader(
     photos: ImageDataset, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
     cache: ImageCache | None = None, rank: int = 0, world: int = 1,
 ) -> Loader:
-    """Photos in order as the weights want to see them: for judging and for answering."""
+    """Photos in order as the weights want to see them: for evaluation and for answering."""
     size, crop = preprocessing.resolution, preprocessing.crop
+    usual = eval_transform(size, crop, preprocessing.resize)
     return Loader(
-        photos, photos.transforms[1] if photos.transforms else eval_transform(size, crop),
+        photos, photos.transforms[1] if photos.transforms else usual,
         batch_size=min(batch_size, photos.evaluated_together or batch_size), workers=workers,
         min_side=decode_size(size, crop), cache=cache, rank=rank, world=world,
     )
@@ -215,7 +216,7 @@ class Reading:
     Args:
         settings: with every None chosen.
         world: the processes that share the work.
-        cache: of decoded photos, if there is one.
+        cache: of decoded images, if there is one.
     """
 
     settings: Any

@@ -1,4 +1,4 @@
-"""Which photos make a batch, and what a batch is."""
+"""Which images make a batch, and what a batch is."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch.utils.data import Sampler
 from apps.engine.data.collate import stacked
 
 Sampling = Literal["all", "balanced"]
-Key = tuple[int, int, int]  # epoch, index, how often this photo came before in this epoch
+Key = tuple[int, int, int]  # epoch, index, how often this image came before in this epoch
 
 
 @dataclass(frozen=True)
 class BadImage:
-    """A photo that could not be read, and why; both in one line."""
+    """An image that could not be read, and why; both in one line."""
 
     index: int
     reason: str
@@ -34,7 +34,7 @@ class Batch:
         images: (B, 3, H, W) uint8, channels-last in memory.
         targets: (B,) or as :func:`apps.engine.data.collate.stacked` puts the dataset's targets together.
         indices: B positions in the dataset.
-        bad: photos of this batch that could not be read; they are in none of the above.
+        bad: images of this batch that could not be read; they are in none of the above.
     """
 
     images: Tensor
@@ -47,7 +47,7 @@ class Batch:
         return as_floats(self.images)
 
     def errors(self, paths: Sequence[Path | str]) -> dict[int, dict[str, Any]]:
-        """What a command says of each photo that could not be read: position -> ``{"path", "error"}``."""
+        """What a command says of each image that could not be read: position -> ``{"path", "error"}``."""
         return {bad.index: {"path": str(paths[bad.index]), "error": bad.reason} for bad in self.bad}
 
 
@@ -69,7 +69,7 @@ class BatchBuilder:
         self.bad: list[BadImage] = []
 
     def add(self, image: Tensor, target: Any, index: int) -> None:
-        """Put the next photo, (3, H, W) uint8, into the batch."""
+        """Put the next image, (3, H, W) uint8, into the batch."""
         if self.images is None:
             _, height, width = image.shape
             block = torch.empty(self.size, height, width, 3, dtype=torch.uint8)
@@ -81,7 +81,7 @@ class BatchBuilder:
         self.indices.append(index)
 
     def batch(self) -> Batch:
-        """The photos added so far."""
+        """The images added so far."""
         count = len(self.indices)
         images = torch.empty(0, 3, 0, 0, dtype=torch.uint8) if self.images is None else self.images[:count]
         return Batch(images, stacked(self.targets), self.indices, self.bad)
@@ -90,17 +90,17 @@ class BatchBuilder:
 class EpochBatches(Sampler[list[Key]]):
     """Batches of (epoch, index, repeat): drawn by (seed, epoch), or in order.
 
-    A last batch of one photo joins the one before it: batch-norm cannot learn from one photo.
+    A last batch of one image joins the one before it: batch-norm cannot learn from one image.
 
     Args:
-        count: photos in the dataset.
-        batch_size: photos in a batch, over all processes.
+        count: images in the dataset.
+        batch_size: images in a batch, over all processes.
         seed: of the order.
         shuffle: a new order each epoch; False keeps the dataset's.
-        rank: of this process, 0 to world - 1; it takes photos rank, rank + world, ... of each batch.
+        rank: of this process, 0 to world - 1; it takes images rank, rank + world, ... of each batch.
         world: processes that share each batch.
-        labels: class of each photo, to draw as many photos of each class, with replacement; None
-            takes every photo once.
+        labels: class of each image, to draw as many images of each class, with replacement; None
+            takes every image once.
 
     Attributes:
         epoch: of the batches that come next.
@@ -135,7 +135,7 @@ class EpochBatches(Sampler[list[Key]]):
         return max(self.total - self.start, 0)
 
     def order(self) -> list[int]:
-        """The photos of the epoch, one after the other."""
+        """The images of the epoch, one after the other."""
         if self.members:
             rng = random.Random(f"{self.seed} {self.epoch} balanced")
             labels = rng.choices(sorted(self.members), k=self.count)

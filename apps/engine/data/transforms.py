@@ -22,8 +22,8 @@ from torchvision.transforms import RandomErasing
 
 from datasets.image_io import Pixels
 
-MAX_ASPECT = 8  # longer photos keep their middle, so that resizing cannot blow one up
-SHARP_SHARE = 1 / 3  # of a photo: crops down to this keep their sharpness
+MAX_ASPECT = 8  # longer images keep their middle, so that resizing cannot blow one up
+SHARP_SHARE = 1 / 3  # of an image: crops down to this keep their sharpness
 RATIO = (3 / 4, 4 / 3)
 ERASED_AREA, ERASED_RATIO = (0.02, 1 / 3), (0.3, 1 / 0.3)
 LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as Pillow weighs colours to grey
@@ -36,12 +36,12 @@ class ImageTransform(ABC):
     """A transform that leaves targets as they are."""
 
     def both(self, pixels: Pixels, target: Any) -> tuple[Tensor, Any]:
-        """The photo as the network sees it, and its target."""
+        """The image as the network sees it, and its target."""
         return self(pixels), target
 
     @abstractmethod
     def __call__(self, photo: Pixels | Image.Image) -> Tensor:
-        """The photo as the network sees it."""
+        """The image as the network sees it."""
 
 
 def train_transform(
@@ -64,24 +64,25 @@ def train_transform(
     return TrainTransform(resolution, scale, jitter, randaugment, erase)
 
 
-def eval_transform(resolution: int, crop: float) -> EvalTransform:
-    """Resize the short side to resolution / crop, then the central square.
+def eval_transform(resolution: int, crop: float, resize: str = "crop") -> EvalTransform:
+    """Resize the short side to resolution / crop, then the central square; or the whole image.
 
     Args:
         resolution: side of the result in pixels.
         crop: share of the short side that is seen, above 0 and up to 1.
+        resize: ``crop``, or ``squash`` for the whole image without its shape.
 
     Raises:
         ValueError: crop is out of its range.
     """
-    return EvalTransform(resolution, crop)
+    return EvalTransform(resolution, crop, resize)
 
 
 def side_for_training(resolution: int, scale: float) -> int:
-    """Short side in pixels that no crop of a third of the photo or more has to be blown up from.
+    """Short side in pixels that no crop of a third of the image or more has to be blown up from.
 
     Smaller crops (``scale`` below a third) come out up to ``sqrt(1 / (3 * scale))`` times blurred: to keep
-    them sharp a photo would have to be read, and cached, at many times the pixels that a batch shows.
+    them sharp an image would have to be read, and cached, at many times the pixels that a batch shows.
     """
     return math.ceil(resolution / math.sqrt(max(scale, SHARP_SHARE)))
 
@@ -111,7 +112,7 @@ class TrainTransform(ImageTransform):
             _check_randaugment(self.randaugment)
 
     def __call__(self, photo: Pixels | Image.Image) -> Tensor:
-        """A random view of the photo, from Python's, numpy's and torch's global generators."""
+        """A random view of the image, from Python's, numpy's and torch's global generators."""
         image = _tensor(photo)
         areas, side = (self.scale, 1.0), self.resolution
         top, left, height, width = RandomResizedCropAndInterpolation.get_params(image, areas, RATIO)
@@ -139,13 +140,16 @@ class EvalTransform(ImageTransform):
 
     resolution: int
     crop: float
+    resize: str = "crop"
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be above 0 and up to 1, got {self.crop}")
 
     def __call__(self, photo: Pixels | Image.Image) -> Tensor:
-        """The middle of the photo."""
+        """The middle of the image, or all of it."""
+        if self.resize == "squash":
+            return _resize(_tensor(photo), self.resolution, self.resolution)
         image = tame(_tensor(photo))
         height, width = image.shape[1:]
         side = math.floor(self.resolution / self.crop)
@@ -156,7 +160,7 @@ class EvalTransform(ImageTransform):
 
 
 def tame(image: Tensor) -> Tensor:
-    """The middle of a photo longer than eight times its width; others as they are.
+    """The middle of an image longer than eight times its width; others as they are.
 
     Shape:
         image: (3, H, W)
@@ -250,7 +254,7 @@ def _check_randaugment(config: str) -> None:
 class seeded:
     """Seed the three random generators that transforms use; put them back at the end.
 
-    Entered once for many photos and seeded anew for each: keeping and restoring costs more than
+    Entered once for many images and seeded anew for each: keeping and restoring costs more than
     seeding.
     """
 
@@ -259,7 +263,7 @@ class seeded:
         return self
 
     def seed(self, *parts: int) -> None:
-        """From here on the choices hang on these numbers alone."""
+        """From here on the choices depend on these numbers alone."""
         value = int(np.random.SeedSequence(parts).generate_state(1)[0])
         random.seed(value)
         np.random.seed(value)

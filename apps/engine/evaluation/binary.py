@@ -14,7 +14,7 @@ def average_precision(scores: Floats, labels: Floats, weights: Floats | None = N
     Args:
         scores: (N,) of which a higher one says yes; equal scores make one step.
         labels: (N,) 0 or 1.
-        weights: (N,) how often each photo counts; None for once.
+        weights: (N,) how often each image counts; None for once.
 
     Source: scikit-learn's ``average_precision_score``, to which it is equal.
     """

@@ -1,4 +1,4 @@
-"""Confidence that means what it says, and a rule for photos of nothing the network knows."""
+"""Confidence that means what it says, and a rule for images of nothing the network knows."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ TEMPERATURES = (0.01, 100.0)
 def fit_temperature(logits: NDArray[Any], targets: Ints) -> float:
     """The temperature at which the softmax of these logits has the least cross-entropy.
 
-    The problem is convex in 1 / temperature. When every photo is right by a clear margin it has no
+    The problem is convex in 1 / temperature. When every image is right by a clear margin it has no
     least point (the sharper the better); the temperature is then the one whose mean confidence is
-    (N + 1) / (N + 2), the rule of succession for N right of N: 2/3 for a single photo.
+    (N + 1) / (N + 2), the rule of succession for N right of N: 2/3 for a single image.
 
     Args:
-        logits: (N, K) finite; of photos that the network was not trained on.
+        logits: (N, K) finite; of images that the network was not trained on.
         targets: (N,) the right classes, 0 to K - 1.
 
     Returns:
@@ -80,18 +80,18 @@ def _succession_temperature(logits: NDArray[Any]) -> float:
 
 
 def cross_fitted_ece(logits: NDArray[Any], targets: Ints, folds: int = 5, seed: int = 0) -> float:
-    """Calibration error that the temperature really buys: fitted without the photos it is rated on.
+    """Calibration error that the temperature really buys: fitted without the images it is rated on.
 
     Args:
         logits: (N, K) finite, N from 2 up.
         targets: (N,) the right classes, 0 to K - 1.
-        folds: parts that the photos are dealt into, from 2 up; at most N are used.
+        folds: parts that the images are dealt into, from 2 up; at most N are used.
         seed: of the deal.
 
     Returns:
-        Expected calibration error over all photos in 15 bins, 0 to 1.
+        Expected calibration error over all images in 15 bins, 0 to 1.
     Raises:
-        ValueError: fewer than two photos or folds, or arrays that :func:`fit_temperature` refuses.
+        ValueError: fewer than two images or folds, or arrays that :func:`fit_temperature` refuses.
     """
     check_logits(logits, targets)
     n = len(targets)
@@ -129,8 +129,15 @@ def max_softmax(logits: NDArray[Any], temperature: float) -> Floats:
     return best
 
 
+def known_share(logits: NDArray[Any], temperature: float) -> Floats:
+    """(N,) the probability of all logits but the last one, which stands for everything else, 0 to 1."""
+    share: Floats = 1 - softmax(logits, temperature)[:, -1]
+    return share
+
+
 SCORES: dict[str, Callable[[NDArray[Any], float], Floats]] = {
     "energy": energy,
+    "known_share": known_share,
     "max_logit": max_logit,
     "max_softmax": max_softmax,
 }
@@ -138,7 +145,7 @@ SCORES: dict[str, Callable[[NDArray[Any], float], Floats]] = {
 
 @dataclass(frozen=True)
 class UnknownRule:
-    """A photo whose score lies below the threshold shows nothing that the network knows.
+    """An image whose score lies below the threshold shows nothing that the network knows.
 
     Args:
         score: a name of ``SCORES``.
@@ -206,16 +213,16 @@ def unknown_flags(rule: Mapping[str, Any] | None, logits: NDArray[Any]) -> list[
 def fit_unknown_rule(
     logits: NDArray[Any], targets: Ints, temperature: float, *, keep: float = 0.95, score: str = "energy"
 ) -> UnknownRule:
-    """A rule that calls about ``1 - keep`` of such photos as these unknown, right or wrong.
+    """A rule that calls about ``1 - keep`` of such images as these unknown, right or wrong.
 
-    The threshold is the floor((N + 1) * (1 - keep))-th lowest score, the first at least: a new photo
+    The threshold is the floor((N + 1) * (1 - keep))-th lowest score, the first at least: a new image
     of the same kind is kept with probability ``keep`` or more once N reaches keep / (1 - keep).
 
     Args:
-        logits: (N, K) finite; of photos of the known classes that the network was not trained on.
+        logits: (N, K) finite; of images of the known classes that the network was not trained on.
         targets: (N,) their classes, 0 to K - 1.
         temperature: of :func:`fit_temperature`, above 0.
-        keep: share of known photos that stay known, 0 to 1, both excluded.
+        keep: share of known images that stay known, 0 to 1, both excluded.
         score: a name of ``SCORES``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a classifier's answers are worth: counted once over all photos, divided once."""
+"""What a classifier's answers are worth: counted once over all images, divided once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ECE_BINS = 15
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A classifier's raw answers on N photos, with the truth beside them.
+    """A classifier's raw answers on N images, with the truth beside them.
 
     Args:
         logits: (N, K) finite numbers, unnormalised; N and K from 1 up.
-        targets: (N,) the right class of each photo, 0 to K - 1.
-        paths: N strings that name the photos.
+        targets: (N,) the right class of each image, 0 to K - 1.
+        paths: N strings that name the images.
         classes: K names.
         temperature: what the logits are divided by before the softmax, above 0.
 
@@ -145,7 +145,7 @@ def top_k_right(predictions: Predictions, k: int) -> int:
 
 
 def top_k_accuracy(predictions: Predictions, k: int) -> float:
-    """Share of photos whose target is among the k highest logits, 0 to 1; ties as in :func:`top_k_right`."""
+    """Share of images whose target is among the k highest logits, 0 to 1; ties as in :func:`top_k_right`."""
     return top_k_right(predictions, k) / len(predictions.targets)
 
 
@@ -177,7 +177,7 @@ class Reliability:
     """What was promised and what was kept, in equal-width bins of confidence.
 
     Args:
-        count: (bins,) photos in each bin.
+        count: (bins,) images in each bin.
         confidence: (bins,) their summed confidence.
         right: (bins,) how many of them were right.
     """
@@ -188,7 +188,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error, 0 to 1: the gap of each bin, weighed by its photos."""
+        """Expected calibration error, 0 to 1: the gap of each bin, weighed by its images."""
         return float(np.abs(self.right - self.confidence).sum() / max(1, self.count.sum()))
 
 
@@ -230,7 +230,7 @@ def _ranks(p: Predictions) -> tuple[int, ...]:
 
 
 def confusion(p: Predictions) -> Ints:
-    """(K, K) photos of class ``row`` that were called ``column``."""
+    """(K, K) images of class ``row`` that were called ``column``."""
     k = len(p.classes)
     counts = np.bincount(p.targets * k + p.predicted, minlength=k * k)
     return counts.reshape(k, k).astype(np.int64)
@@ -260,8 +260,8 @@ class ConfusedPair:
     Args:
         first: index of the one class, below ``second``.
         second: index of the other.
-        first_as_second: photos of the first that were called the second.
-        second_as_first: photos of the second that were called the first.
+        first_as_second: images of the first that were called the second.
+        second_as_first: images of the second that were called the first.
     """
 
     first: int

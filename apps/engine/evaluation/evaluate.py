@@ -1,4 +1,4 @@
-"""``evaluate``: a run, or pretrained weights, judged on labelled photos."""
+"""``evaluate``: a run, or pretrained weights, evaluated on labelled images."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def evaluate(
     split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
     precision: str = "auto", engine: str = "auto", device: str = "auto", console: Console,
 ) -> dict[str, Any]:
-    """The figures of a model on the photos of one split.
+    """The figures of a model on the images of one split.
 
     Args:
         name: of the application.
         checkpoint: a run of it; or ``weights`` that bring a classifier.
-        data: folder of photos; the run's own by default.
+        data: folder of images; the run's own by default.
         split: ``val`` or ``train``.
         report: folder to write ``report.html`` into.
         workers: reading processes; None decides by the cores.
-        tta: views of a photo whose answers are averaged; None for those that the run was judged with.
+        tta: views of an image whose answers are averaged; None for those that the run was evaluated with.
         precision: ``auto``, ``fp32`` or ``bf16``.
         engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
         device: see there.
@@ -83,7 +83,7 @@ def evaluate_split(
     task: AnyTask, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
     console: Console,
 ) -> tuple[Any, int]:
-    """The answers on one split, and how many of its photos could not be read."""
+    """The answers on one split, and how many of its images could not be read."""
     task.prepare(split, console, classes=config.classes)
     photos = task.dataset(split, classes=config.classes)
     loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)

@@ -51,7 +51,7 @@ def predict(
         top: how many classes, cells or objects a photo; None for 5.
         crops: for applications that find faces first: the photos are face crops already.
         say: takes a line of words.
-        how: ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
+        how: ``app``, ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
 
     Returns:
         ``{"path", "predictions": [{"name", "probability"}, ...], "unknown"}`` a photo, or what else its head
@@ -61,22 +61,23 @@ def predict(
         FileNotFoundError: a path or the source is missing.
         ValueError: the source is damaged, an option has no effect on it, or the folders hold no photo.
     """
-    if is_run:
-        run = Path(source)
-        app = load_task(run_values(run, weights=False)["app"])
-        check_options([app], top=top, tta=how.get("tta"), crops=crops)
-        if app.file_predictor is not None:
-            more: dict[str, Any] = {"crops": crops} if "crops" in app.predict_options else {}
+    asked = how.get("app")
+    if is_run or asked is not None:
+        name = run_values(Path(source), app=asked, weights=False)["app"] if is_run else asked
+        task = load_task(str(name))
+        check_options([task], top=top, tta=how.get("tta"), crops=crops)
+        if task.file_predictor is not None:
+            more: dict[str, Any] = {"crops": crops} if "crops" in task.predict_options else {}
             more |= {name: how[name] for name in ("engine", "device", "precision") if name in how}
-            yield from app.file_predictor(
-                paths, checkpoint=run, top=top or TOP, workers=how.get("threads"), say=say,
+            yield from task.file_predictor(
+                paths, checkpoint=Path(source), top=top or TOP, workers=how.get("threads"), say=say,
                 **{"precision": "auto"} | more,
             )
             return
     predictor = Predictor(source, **how)
     if predictor.loaded.note:
         say(predictor.loaded.note)
-    if not is_run:
+    if not is_run and asked is None:
         _check_heads(predictor, source, top, how.get("tta"))
     yield from photo_lines(predictor, list_photos(paths), top or TOP)
 

@@ -11,6 +11,7 @@ from apps.engine.core.device import Choice, check_asked, choose, choose_device
 from apps.engine.core.run_values import CONFIG, EXPORTED, run_values
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.model_file import load_model, load_onnx
+from apps.engine.inference.weights_model import weights_model
 
 FILES = {".onnx": "onnxruntime", ".xml": "openvino"}  # by suffix, what runs them
 OTHER_SIZES = "scales"  # views that are not of the size which a file is made for
@@ -20,7 +21,7 @@ Values = Mapping[str, Any]
 
 def load_engine(
     source: Source, *, engine: str = "auto", device: str = "auto", precision: str = "auto",
-    tta: str | None = None, calls: int = 1, threads: int = 1,
+    tta: str | None = None, calls: int = 1, threads: int = 1, app: str | None = None,
 ) -> Engine:
     """What computes the answers of a source.
 
@@ -33,6 +34,7 @@ def load_engine(
         tta: views to average; None for those that each run was calibrated with.
         calls: that run at the same time.
         threads: of a call of a file's runtime.
+        app: what weights are to answer; None for what their classes say. What a run must be of.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -43,7 +45,9 @@ def load_engine(
     if isinstance(source, str) and Path(source).suffix in FILES:
         return _load_file(Path(source), engine, device, precision, tta, calls)
     named = (("", source),) if isinstance(source, str) else source
-    values = [run_values(Path(run)) for _, run in named if (Path(run) / CONFIG).exists()]
+    values = [run_values(Path(run), app=app) for _, run in named if (Path(run) / CONFIG).exists()]
+    if isinstance(source, str) and not values and not Path(source).is_dir():
+        return _load_weights(source, engine, device, precision, tta, calls, threads, app)
     has_file = len(values) == len(named) and all((Path(run) / EXPORTED).is_file() for _, run in named)
     why = _only_torch(precision, tta, values)
     if not has_file and values:
@@ -61,7 +65,27 @@ def load_engine(
             choice = Choice("torch", choose_device(device), f"{err}; PyTorch answers")
     from apps.engine.inference.torch_engine import load_torch_engine
 
-    return load_torch_engine(named, device=choice.device, precision=precision, note=choice.note)
+    return load_torch_engine(named, device=choice.device, precision=precision, note=choice.note, app=app)
+
+
+def _load_weights(
+    spec: str, engine: str, device: str, precision: str, tta: str | None, calls: int, threads: int,
+    app: str | None,
+) -> Engine:
+    """What weights answer, by the file that is made of them once; by PyTorch where there can be none."""
+    why, file = _only_torch(precision, tta, ()), None
+    if not why and engine != "torch":
+        file = weights_model(spec, app)
+    choice = choose(
+        engine, device, file_engine="onnxruntime" if file else None, can_torch=True, only_torch=why
+    )
+    if file is not None and choice.engine != "torch":
+        return load_model(file, threads=threads, calls=calls, engine=choice.engine, device=choice.device)
+    from apps.engine.inference.torch_engine import load_torch_engine
+
+    return load_torch_engine(
+        (("", spec),), device=choice.device, precision=precision, note=choice.note, app=app
+    )
 
 
 def _load_file(

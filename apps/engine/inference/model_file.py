@@ -122,4 +122,5 @@ def _onnx_note(path: Path) -> str:
     import onnx
 
     proto = onnx.load(path, load_external_data=False)
-    return str({item.key: item.value for item in proto.metadata_props}[KEY])
+    said: dict[str, str] = {item.key: item.value for item in proto.metadata_props}
+    return said[KEY]

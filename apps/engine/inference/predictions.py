@@ -31,10 +31,12 @@ class ClassPrediction(Prediction):
     Args:
         classes: at least one.
         unknown: the image shows nothing of the classes; None where no rule for that was fitted.
+        breed: of the dog on the image, among breeds alone; None where there is none, or nothing says breeds.
     """
 
     classes: tuple[ClassScore, ...]
     unknown: bool | None = None
+    breed: ClassScore | None = None
 
     @property
     def name(self) -> str:
@@ -47,9 +49,12 @@ class ClassPrediction(Prediction):
         return self.classes[0].probability
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"predictions": [{"name", "probability"}, ...], "unknown"}``."""
+        """``{"predictions": [{"name", "probability"}, ...], "unknown"}``, and of a dog ``"breed"``."""
         shown = [{"name": c.name, "probability": round(c.probability, 6)} for c in self.classes]
-        return {"predictions": shown, "unknown": self.unknown}
+        line: dict[str, Any] = {"predictions": shown, "unknown": self.unknown}
+        if self.breed is not None:
+            line["breed"] = {"name": self.breed.name, "probability": round(self.breed.probability, 6)}
+        return line
 
 
 @dataclass(frozen=True)

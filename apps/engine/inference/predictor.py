@@ -44,6 +44,7 @@ class Predictor:
         precision: ``auto``, ``fp32`` or ``bf16``; the last is PyTorch's alone.
         tta: views of an image that are averaged: ``none``, ``mirror``, ``ten`` or ``scales``; None for those
             that each run was calibrated with.
+        app: what weights are to answer, such as ``dogs``; None for what their classes say.
     """
 
     source: Source
@@ -52,13 +53,14 @@ class Predictor:
     threads: int | None = None
     precision: str = "auto"
     tta: str | None = None
+    app: str | None = None
 
     @cached_property
     def loaded(self) -> Engine:
         """The model, loaded when it is first needed."""
         return load_engine(
             self.source, engine=self.engine, device=self.device, precision=self.precision, tta=self.tta,
-            calls=self._threads,
+            calls=self._threads, app=self.app,
         )
 
     @property
@@ -185,7 +187,7 @@ class Predictor:
 
 def load(
     source: str | Path | Mapping[str, str | Path], *, engine: str = "auto", device: str = "auto",
-    threads: int | None = None, precision: str = "auto", tta: str | None = None,
+    threads: int | None = None, precision: str = "auto", tta: str | None = None, app: str | None = None,
 ) -> Predictor:
     """A predictor that has its model loaded.
 
@@ -197,6 +199,7 @@ def load(
         threads: that read images and compute; None takes one for each core.
         precision: see :class:`Predictor`.
         tta: see :class:`Predictor`.
+        app: what weights are to answer, such as ``dogs``; None for what their classes say.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -204,7 +207,7 @@ def load(
         ValueError: the source is damaged, the engine cannot run it, or the device is not there.
     """
     runs = tuple((name, str(run)) for name, run in source.items()) if isinstance(source, Mapping) else None
-    predictor = Predictor(runs or str(source), engine, device, threads, precision, tta)
+    predictor = Predictor(runs or str(source), engine, device, threads, precision, tta, app)
     predictor.loaded  # noqa: B018 - loads
     return predictor
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -12,8 +11,7 @@ import torch
 from torch import Tensor
 
 from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import load_pretrained, load_run
-from apps.engine.core.run_values import CONFIG
+from apps.engine.core.model import load_source
 from apps.engine.core.spec import HeadSpec, ModelSpec
 from apps.engine.inference.decode import Outputs
 from apps.engine.inference.engines import Engine, Pixels
@@ -26,7 +24,7 @@ Named = Sequence[tuple[str, str]]  # (name of the head, or nothing for its appli
 
 
 def load_torch_engine(
-    named: Named, *, device: str = "cpu", precision: str = "auto", note: str = ""
+    named: Named, *, device: str = "cpu", precision: str = "auto", note: str = "", app: str | None = None
 ) -> Engine:
     """Runs of one backbone, or weights with a classifier, for PyTorch.
 
@@ -35,15 +33,13 @@ def load_torch_engine(
         device: of PyTorch's.
         precision: of the backbone: ``auto``, ``fp32`` or ``bf16``.
         note: why PyTorch answers.
+        app: what weights are to answer; None for what their classes say.
 
     Raises:
         FileNotFoundError: there is no such source.
         ValueError: it is damaged.
     """
-    parts = [
-        load_run(Path(source)) if (Path(source) / CONFIG).is_file() else load_pretrained(source)
-        for _, source in named
-    ]
+    parts = [load_source(source, app=app) for _, source in named]
     heads: dict[str, Any] = {}
     specs: list[HeadSpec] = []
     for (name, _), (task, model, config) in zip(named, parts, strict=True):

@@ -33,7 +33,7 @@ def grad_cam(
 
     Shape:
         images: (B, 3, H, W).
-        returns: (B, H, W) float32, each photo's highest value 1, or all 0 where nothing speaks for the class.
+        returns: (B, H, W) float32, each image's highest value 1, or all 0 where nothing speaks for the class.
 
     Raises:
         ValueError: classes do not fit the images or the logits, or the head does not read that stride.
@@ -86,11 +86,11 @@ def _evaluating(*modules: nn.Module) -> Iterator[None]:
 
 
 def overlay(image: Image.Image, cam: Map) -> Image.Image:
-    """The photo in dim grey with the heat shining on it: dark at 0, then purple, orange, yellow at 1.
+    """The image in dim grey with the heat shining on it: dark at 0, then purple, orange, yellow at 1.
 
     Args:
         image: any size and mode.
-        cam: (h, w) in [0, 1], stretched to the photo.
+        cam: (h, w) in [0, 1], stretched to the image.
     """
     grey = np.asarray(image.convert("RGB").convert("L"), dtype=np.float32)[..., None]
     heat = Image.fromarray(np.asarray(cam, dtype=np.float32)).resize(image.size, Image.Resampling.BILINEAR)

@@ -87,7 +87,7 @@ def square(image: Image.Image, side_px: int = THUMBNAIL_PX) -> str:
 
 
 def thumbnail_or_grey(load: Callable[[str], Image.Image], path: str) -> Image.Image:
-    """The photo, or a grey tile when it can no longer be read."""
+    """The image, or a grey tile when it can no longer be read."""
     try:
         return load(path)
     except (ValueError, OSError):

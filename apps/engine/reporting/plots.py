@@ -133,10 +133,10 @@ def curves(
 
 
 def confusion_figure(matrix: Ints, classes: Sequence[str], theme: Theme = LIGHT) -> Figure:
-    """Confusion matrix, each row as shares of its photos; legible up to some 120 classes.
+    """Confusion matrix, each row as shares of its images; legible up to some 120 classes.
 
     Shape:
-        matrix: (K, K) photos of class ``row`` that were called ``column``.
+        matrix: (K, K) images of class ``row`` that were called ``column``.
     """
     numbered = len(classes) <= NUMBERED_CLASSES
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
@@ -175,7 +175,7 @@ def _number_cells(axes: Axes, matrix: Ints, shares: Any, theme: Theme) -> None:
 
 
 def reliability_figure(bins: Reliability, theme: Theme = LIGHT) -> Figure:
-    """Accuracy over confidence, bin by bin, above the number of photos in each bin."""
+    """Accuracy over confidence, bin by bin, above the number of images in each bin."""
     n = len(bins.count)
     middle, filled = (np.arange(n) + 0.5) / n, bins.count > 0
     share = bins.right[filled] / bins.count[filled]

@@ -20,7 +20,7 @@ LOOKS = 8
 
 
 def thumbnail(path: str) -> Image.Image:
-    """A photo small enough for a page; BadImageError, a ValueError, where it cannot be read."""
+    """An image small enough for a page; BadImageError, a ValueError, where it cannot be read."""
     image = read_image(Path(path), min_side=THUMBNAIL_PX)
     image.thumbnail((2 * THUMBNAIL_PX, THUMBNAIL_PX))
     return image
@@ -29,9 +29,9 @@ def thumbnail(path: str) -> Image.Image:
 def looks(
     model: MultiHead, name: str, config: RunConfig, predictions: Predictions
 ) -> list[tuple[Image.Image, str]]:
-    """Where the network looked, for a handful of photos spread over right and wrong answers."""
+    """Where the network looked, for a handful of images spread over right and wrong answers."""
     preprocessing = config.backbone.preprocessing
-    look = eval_transform(preprocessing.resolution, preprocessing.crop)
+    look = eval_transform(preprocessing.resolution, preprocessing.crop, preprocessing.resize)
     wrong, right = ([int(i) for i in (predictions.right == value).nonzero()[0]] for value in (False, True))
     half = min(len(wrong), LOOKS // 2)
     chosen = _spread(right, LOOKS - half) + _spread(wrong, half)

@@ -10,7 +10,7 @@ from apps.engine.core.metrics import UnknownMetricError
 from apps.engine.tracking.run_metrics import shared_direction
 from apps.engine.tracking.runs import Run, is_number, metric_table
 
-SHARES = ("top1", "top5", "accuracy", "rank1")  # of photos that are right: n alone gives their interval
+SHARES = ("top1", "top5", "accuracy", "rank1")  # of images that are right: n alone gives their interval
 NOT_A_SETTING = ("app", "backbone", "resolution", "photos")
 
 
@@ -18,8 +18,8 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     """The first run beside the others.
 
     Two figures differ by more than chance where their difference is larger than both halves of the
-    95 % intervals put together as independent ones: the root of the sum of their squares. Judged on the
-    same photos, two runs err together, so the true bound is lower: what passes here passes there.
+    95 % intervals put together as independent ones: the root of the sum of their squares. Evaluated on the
+    same images, two runs err together, so the true bound is lower: what passes here passes there.
 
     Args:
         runs: two or more, none of them damaged.
@@ -50,7 +50,9 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
 def _check_names(run: Run) -> None:
     """Raise UnknownMetricError where the table of a run's application lacks one of its metrics."""
     table = metric_table(run)
-    for name in run.metrics if table else ():
+    if table is None:
+        return
+    for name in run.metrics:
         try:
             table[name]
         except UnknownMetricError as err:
@@ -89,7 +91,7 @@ def _noise(first: Run, second: Run, name: str) -> float | None:
 
 
 def _half(run: Run, name: str) -> float | None:
-    """Half of the 95 % interval of a figure: the run's own, or Wilson's for a share of its val photos."""
+    """Half of the 95 % interval of a figure: the run's own, or Wilson's for a share of its val images."""
     bounds = run.intervals.get(name)
     if isinstance(bounds, list) and len(bounds) == 2 and all(map(is_number, bounds)):
         return (bounds[1] - bounds[0]) / 2

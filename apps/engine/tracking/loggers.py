@@ -190,7 +190,7 @@ class Watch:
         self.flush()
 
     def flush(self) -> None:
-        """Put on disk what was told so far; call it before a checkpoint is written."""
+        """Put on disk what was reported so far; call it before a checkpoint is written."""
         if self._writer is not None:
             self._writer.flush()
 

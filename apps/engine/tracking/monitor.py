@@ -25,7 +25,7 @@ class Watching:
         state: the training under way.
         view: on the terminal.
         watch: the writers; None in all processes but the first.
-        profiler: told of each update, if there is one.
+        profiler: called with each update, if there is one.
     """
 
     def __init__(
@@ -52,24 +52,24 @@ class Watching:
             self.watch.step(number, terms | {"lr": rates[-1]["lr"], "photos_per_second": speed})
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is judged and its row is in ``metrics.jsonl``."""
+        """An epoch is evaluated and its row is in ``metrics.jsonl``."""
         self.view.epoch(row)
         if self.watch is not None:
             self.watch.epoch(row, step=row["epoch"] * self.state.steps)
 
     def flush(self) -> None:
-        """Put on disk what was told, before a checkpoint says that it was."""
+        """Put on disk what was reported, before a checkpoint says that it was."""
         if self.watch is not None:
             self.watch.flush()
 
 
 @contextmanager
 def watching(setup: TrainSetup, state: TrainState, task: Trainable) -> Iterator[Watching]:
-    """Watch a training from where it stands; what was told of updates after that is taken back."""
+    """Watch a training from where it stands; what was reported of updates after that is taken back."""
     start = state.epoch * state.steps + state.step
-    judging_again = state.step == state.steps  # its point of the epoch may stand there already
+    evaluating_again = state.step == state.steps  # its point of the epoch may stand there already
     watch = Watch(setup.run, tensorboard=setup.settings.tensorboard) if setup.world.is_main else None
-    for complaint in watch.resume(start - judging_again, state.epoch) if watch else ():
+    for complaint in watch.resume(start - evaluating_again, state.epoch) if watch else ():
         setup.console.warn(complaint)
     view = setup.console.training(
         setup.settings.epochs, state.steps, start, metric=f"val/{state.best.metric}",

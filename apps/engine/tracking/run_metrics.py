@@ -66,7 +66,7 @@ def sorting_direction(name: str, tables: Iterable[MetricTable | None]) -> bool:
     if direction is None:
         names = {table.app: table.directed() for table in there if table is not None}
         raise UnknownMetricError(
-            f"cannot sort by {name!r}: which way it is better is not told by "
+            f"cannot sort by {name!r}: which way it is better is not said by "
             + (f"the metrics of {', '.join(names)}; sort by one of "
                f"{', '.join(dict.fromkeys(chain(*names.values())))}" if names
                else "any application that this version knows")

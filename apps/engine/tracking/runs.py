@@ -20,7 +20,7 @@ from apps.engine.tracking.loggers import METRICS, read_rows
 from apps.engine.tracking.run_metrics import sorting_direction, table_of
 
 MODEL, CONFIG, TRAINING, PROGRESS = "model.safetensors", "config.json", "training.pt", "progress.json"
-JOINT = "joint.json"  # of several tasks taught together; their runs are in folders of their own
+JOINT = "joint.json"  # of several tasks trained together; their runs are in folders of their own
 SKIPPED = {"tensorboard", "__pycache__", "node_modules"}
 FINISHED, STOPPED, RUNNING, INTERRUPTED, DAMAGED = "finished", "stopped", "running", "interrupted", "damaged"
 PERHAPS = "running?"  # nothing here can tell
@@ -43,7 +43,7 @@ class Run:
         date: when the folder was last written, local time, ISO 8601.
         settings: as resolved.
         intervals: 95 % [lower, upper] of some of the metrics.
-        data: which photos, in words and counts.
+        data: which images, in words and counts.
     """
 
     run: str

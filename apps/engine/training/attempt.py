@@ -43,7 +43,7 @@ class Broken:
 
     Args:
         what: ``loss`` or ``gradient``.
-        indices: of this process's photos that it is of.
+        indices: of this process's images that it is of.
         terms: of the loss.
         here: whether this process saw it; all processes know of it.
     """
@@ -59,7 +59,7 @@ class Attempt:
     """What came of an update.
 
     Args:
-        sums: photos and each term's sum over them, of each batch, over all processes.
+        sums: images and each term's sum over them, of each batch, over all processes.
         photos: of all batches.
         stopping: the signal that asks to stop, or 0.
         broken: what was not finite, if anything: then no weight has moved.
@@ -72,5 +72,5 @@ class Attempt:
 
     @property
     def mean_loss(self) -> float:
-        """Over all photos."""
+        """Over all images."""
         return sum(sums["loss"] for _, sums in self.sums) / max(self.photos, 1)

@@ -59,9 +59,9 @@ def with_teacher(
 
 
 class Teacher:
-    """A finished classifier that answers for photos prepared for another network.
+    """A finished classifier that answers for images prepared for another network.
 
-    It is frozen and stays in evaluation mode. The photos are the student's, distortions and mixing
+    It is frozen and stays in evaluation mode. The images are the student's, distortions and mixing
     included: they are resized (bilinear, antialiased) to the teacher's resolution, and its backbone
     normalises them in its own way. Where the student's crops are smaller they are blown up, which shows
     the teacher less than it could see; its answers come in the student's order of classes.
@@ -70,7 +70,7 @@ class Teacher:
         network: images in [0, 1] -> (B, K) logits.
         classes: the teacher's, in the order of its outputs.
         wanted: the student's, in the order of its outputs.
-        resolution: side in px that the teacher was trained or judged at.
+        resolution: side in px that the teacher was trained or evaluated at.
         name: of the teacher, for messages.
 
     Raises:

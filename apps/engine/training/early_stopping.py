@@ -35,7 +35,7 @@ class EarlyStopping:
         if self.metric not in figures:
             raise ValueError(f"there is no figure {self.metric!r}; there are: {', '.join(sorted(figures))}")
         given = figures[self.metric]
-        value = math.nan if given is None else float(given)  # None: not defined on these photos
+        value = math.nan if given is None else float(given)  # None: not defined on these images
         sign = 1 if self.higher_is_better else -1
         better = math.isfinite(value) and (self.value is None or sign * value > sign * self.value)
         if better:

@@ -72,7 +72,7 @@ def precision_used(setup: TrainSetup) -> dict[str, str | int]:
 
 
 def versions() -> dict[str, str]:
-    """Of the interpreter and the libraries that the figures hang on."""
+    """Of the interpreter and the libraries that the figures depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 

@@ -1,4 +1,4 @@
-"""``finetune``: photos and settings in, a run's folder out."""
+"""``finetune``: images and settings in, a run's folder out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from apps.engine.training.fit import begin, fit, predict_val
 from apps.engine.training.frozen.cached_features import fit_head
 from apps.engine.training.setup import TrainSetup, prepare
 
-# What a resumed run may be told anew; of these only epochs changes the weights, and says so.
+# What a resumed run may be given anew; of these only epochs changes the weights, and says so.
 CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile",
               "export", "device"}
 
@@ -42,7 +42,7 @@ def finetune(
         console: where words and progress go.
 
     Returns:
-        ``{"app", "run", "metrics", "seconds"}``, and ``"skipped"``, the number of unreadable photos;
+        ``{"app", "run", "metrics", "seconds"}``, and ``"skipped"``, the number of unreadable images;
         None in all processes but the first.
 
     Raises:

@@ -59,7 +59,7 @@ def fit(setup: TrainSetup, state: TrainState, task: Trainable, *, stop_after: in
     s = setup.settings
     last = s.epochs if stop_after is None else min(s.epochs, state.epoch + stop_after)
     if state.epoch >= s.epochs:
-        setup.console.say(f"all {state.epoch} epochs are done: judging and reporting again")
+        setup.console.say(f"all {state.epoch} epochs are done: evaluating and reporting again")
     with setup.signals.listening(), reading_deaths(), watching(setup, state, task) as watch:
         save_state(setup, state, must=True)
         try:
@@ -98,7 +98,7 @@ def begin(
         any_world: go on with another number of processes.
 
     Raises:
-        ValueError: what was saved is of other photos, classes or processes.
+        ValueError: what was saved is of other images, classes or processes.
     """
     s = setup.settings
     if s.freeze:
@@ -121,7 +121,7 @@ def begin(
 
 
 def one_epoch(setup: TrainSetup, state: TrainState, watch: Watching) -> None:
-    """The updates of an epoch that are left; everything random in one hangs on its place alone."""
+    """The updates of an epoch that are left; everything random in one depends on its place alone."""
     s = setup.settings
     setup.model.train()
     if s.unfreeze_every is not None:

@@ -35,17 +35,17 @@ class MetricAccumulator:
     fp32_repeats: int = 0
 
     def add(self, count: int, sums: dict[str, float]) -> None:
-        """Add ``count`` photos and each term's sum over them."""
+        """Add ``count`` images and each term's sum over them."""
         self.photos += count
         for name, value in sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
     def means(self) -> dict[str, float]:
-        """Each term's mean over the photos."""
+        """Each term's mean over the images."""
         return {name: total / max(self.photos, 1) for name, total in self.sums.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """What an epoch that goes on later needs; bad photos are named by the process that met them."""
+        """What an epoch that goes on later needs; bad images are named by the process that met them."""
         return {
             "photos": self.photos, "sums": dict(self.sums), "seconds": self.seconds,
             "fp32_repeats": self.fp32_repeats,
@@ -69,14 +69,14 @@ class TrainStep:
 
     Args:
         model: what learns; its output is the head's.
-        terms: (images, model, targets) -> named scalar terms, means over the photos; their sum is lowered.
+        terms: (images, model, targets) -> named scalar terms, means over the images; their sum is lowered.
         optimizer: of the model's parameters.
-        nominal: photos of a full update, over all processes; gradients are divided by what was there.
+        nominal: images of a full update, over all processes; gradients are divided by what was there.
         clip_norm: bound on the norm of all gradients together.
         before_update: called with the number of updates done in all, for the schedule.
         after_update: called after each, for averaged weights.
         name_photos: dataset indices -> words, for the message on a loss that is not finite.
-        empty: a batch without photos in the right shapes, for a process that has none in a batch.
+        empty: a batch without images in the right shapes, for a process that has none in a batch.
         timer: ``timer("forward")`` is a context that counts the time spent in it.
         in_fp32: a context in which the whole model computes in float; None where it does so anyway.
         on_repeat: called with "loss" or "gradient" where that was not finite and is computed again in float.
@@ -104,22 +104,22 @@ def train_epoch(
     seed: Callable[[int], None] = lambda _step: None,
     on_step: StepHook = lambda _done, _totals: None,
 ) -> MetricAccumulator:
-    """Teach the model one pass over the batches, or the rest of one.
+    """Train the model for one pass over the batches, or the rest of one.
 
     Args:
         train_step: put its model in training mode first.
-        batches: what to learn from; photos that could not be read are counted, not learned.
+        batches: what to learn from; images that could not be read are counted, not learned.
         accumulate: batches an update.
         totals: of the updates of this epoch that were done before.
         done: how many those were.
         epoch_start: updates done before this epoch.
         seed: called before each update with the number of those done in this epoch, so that what is
-            random in one hangs on its place alone.
+            random in one depends on its place alone.
         on_step: called after each update with the number done in this epoch and the totals.
 
     Raises:
-        FloatingPointError: a loss term or the gradient is not finite; the message names terms and photos.
-        Stopped: a signal asked for it; every update that ``on_step`` was told of is done.
+        FloatingPointError: a loss term or the gradient is not finite; the message names terms and images.
+        Stopped: a signal asked for it; every update that ``on_step`` was called for is done.
     """
     totals = totals or MetricAccumulator()
     before, start = totals.seconds, time.perf_counter()
@@ -154,7 +154,7 @@ def update(train_step: TrainStep, batches: Sequence[Batch], step: int, totals: M
     """One update from the gradients of one or several batches; returns the signal that asks to stop, or 0.
 
     Several processes share an update: each brings its part of every batch, and the gradient is that of
-    the mean over all photos. One that is not finite in bfloat16 is done again in float from the start.
+    the mean over all images. One that is not finite in bfloat16 is done again in float from the start.
     """
     for batch in batches:
         totals.bad.extend(batch.bad)
@@ -209,7 +209,7 @@ def _quiet(model: nn.Module, *, talk: bool) -> AbstractContextManager[Any]:
 
 
 def _gradients(train_step: TrainStep, batch: Batch, attempt: Attempt) -> None:
-    """Add a batch; where others have photos in it, a process that has none takes part with zeros."""
+    """Add a batch; where others have images in it, a process that has none takes part with zeros."""
     world, count = train_step.world, len(batch.indices)
     if not count and world.size == 1:
         attempt.stopping = max(attempt.stopping, train_step.signals.number)

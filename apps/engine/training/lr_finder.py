@@ -53,7 +53,7 @@ def find_lr(
     """Train a few steps at exponentially rising rates, until the loss is four times its best.
 
     The suggestion is a tenth of the rate at which the smoothed loss is lowest: where it is lowest the steps
-    are already as long as they can be. (The steepest point is the other usual rule; with photos by the
+    are already as long as they can be. (The steepest point is the other usual rule; with images by the
     batch it is mostly noise.) Not below ``low``. The model and the optimizer are changed by the trial:
     start the training itself from fresh ones.
 
@@ -130,10 +130,10 @@ def stepper(setup: TrainSetup, state: TrainState) -> Callable[[float], float]:
 
 
 def _readable_batches(setup: TrainSetup, state: TrainState) -> Iterator[Batch]:
-    """Batches without end; damaged photos are named, and a batch of nothing else is left out.
+    """Batches without end; damaged images are named, and a batch of nothing else is left out.
 
     Raises:
-        ValueError: a whole epoch had no photo that can be read.
+        ValueError: a whole epoch had no image that can be read.
     """
     for epoch in count():
         useful = 0
@@ -160,12 +160,12 @@ def run_lr_finder(name: str, given: dict[str, Any], *, out: Path, console: Conso
         clearly, and where its curve is.
 
     Raises:
-        ValueError: a setting does not fit, the head is fitted instead of taught, or the loss broke at once.
+        ValueError: a setting does not fit, the head is fitted instead of trained, or the loss broke at once.
     """
     start = time.perf_counter()
     settings = load_task(name).Settings(**given)
     if settings.freeze and settings.epochs is None:
-        raise ValueError("--freeze fits the head, which has no rate; give --epochs to teach it instead")
+        raise ValueError("--freeze fits the head, which has no rate; give --epochs to train it instead")
     if settings.weights is not None:
         locate_weights(settings.weights)
     setup, task = prepare(name, settings, writable_folder(out), console, World().on(settings.device))

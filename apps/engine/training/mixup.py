@@ -1,4 +1,4 @@
-"""Mixup and cutmix: two photos in one, and a target that says so."""
+"""Mixup and cutmix: two images in one, and a target that says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODES = ("batch", "elem")
 
 
 class Mixer:
-    """Mixes each photo of a batch with another; class indices become shares of classes.
+    """Mixes each image of a batch with another; class indices become shares of classes.
 
     Label smoothing stays with the head's loss, which smooths indices and shares alike: so it happens once.
     Random choices come from numpy's global generator alone: seed it for each step, and a resumed
@@ -23,9 +23,9 @@ class Mixer:
         classes: K, 2 or more.
         mixup: alpha of mixup's Beta(alpha, alpha); 0 for none. The paper takes 0.1 to 0.4.
         cutmix: alpha of cutmix's; 0 for none. The paper takes 1.
-        prob: share of the batches (or photos) that are mixed, [0, 1].
+        prob: share of the batches (or images) that are mixed, [0, 1].
         switch: where both are on, the share of cutmix, [0, 1].
-        mode: one choice a ``batch``, or one a photo (``elem``).
+        mode: one choice a ``batch``, or one an image (``elem``).
 
     Raises:
         ValueError: neither is on, or a number is out of range.
@@ -54,7 +54,7 @@ class Mixer:
     def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mixed images and the shares of the classes; the images given stay as they are.
 
-        The partner of photo i is photo B - 1 - i. A batch of one photo is not mixed.
+        The partner of image i is image B - 1 - i. A batch of one image is not mixed.
 
         Shape:
             images: (B, 3, H, W) float.
@@ -67,8 +67,8 @@ class Mixer:
         self._check(images, targets)
         if len(images) < 2:
             return images, F.one_hot(targets.long(), self.classes).to(images.dtype)
-        # timm pairs the first with the last and wants an even number: a copy of the second photo makes
-        # it one, so that no photo meets itself, and is dropped after.
+        # timm pairs the first with the last and wants an even number: a copy of the second image makes
+        # it one, so that no image meets itself, and is dropped after.
         odd = len(images) % 2
         if odd:
             images, targets = torch.cat([images, images[1:2]]), torch.cat([targets, targets[1:2]])

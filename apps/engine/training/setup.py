@@ -30,7 +30,7 @@ from datasets.base import ImageDataset
 from heads import MultiHead
 
 DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so usual values are smaller
-NAMED = 4  # photos of a batch that a message names
+NAMED = 4  # images of a batch that a message names
 
 
 class BatchSource(Protocol):
@@ -54,7 +54,7 @@ class SkippedImages:
     """The images that could not be read, each named once.
 
     Args:
-        screen: told of each.
+        console: named each.
         reasons: a sentence an image.
     """
 
@@ -109,7 +109,7 @@ class TrainSetup:
         return inference_forward(self.model, self.name, self.precision)
 
     def name_photos(self, indices: Sequence[int]) -> str:
-        """The files of some training photos, the first few by name."""
+        """The files of some training images, the first few by name."""
         named = ", ".join(str(self.photos.photos[index].path) for index in indices[:NAMED])
         more = f" and {len(indices) - NAMED} more" if len(indices) > NAMED else ""
         return named + more
@@ -123,6 +123,7 @@ def prepare(
     sample = settings.data is None
     check_early(task_class, settings)
     weights = find_weights(settings)
+    settings = settings if weights is None else task_class.with_weights(settings, weights)
     if world.is_main:
         settings = with_sample(task_class, settings, console)
     settings = replace(settings, data=world.broadcast(settings.data))
@@ -143,6 +144,8 @@ def prepare(
     task = task_class(chosen)
     backbone, info = make_backbone(info, weights, chosen.resolution, task.eval_crop)
     model = make_model(task, backbone, train.classes)
+    if weights is not None and (taken := task.start_head(model.heads[name], train.classes, weights)):
+        console.say(taken)
     optimize_for_training(model)
     if chosen.bn == "frozen" or (chosen.bn == "auto" and weights is not None):
         backbone.freeze_bn_stats = True
@@ -174,7 +177,7 @@ def opened(task: AnyTask, split: str, console: Console) -> ImageDataset:
 
 
 def check_early(task_class: type[AnyTask], settings: Settings) -> None:
-    """Refuse before any photo is read what could only fail later.
+    """Refuse before any image is read what could only fail later.
 
     Raises:
         FileNotFoundError: the teacher is missing.
@@ -236,7 +239,7 @@ def with_sample(task_class: type[AnyTask], settings: Settings, console: Console)
 
 
 def without_photos(photos: ImageDataset, split: str) -> list[str]:
-    """A sentence on the classes that a split has no photo of, if there are any."""
+    """A sentence on the classes that a split has no image of, if there are any."""
     if not photos.single_label:
         return []
     empty = [name for name, n in zip(photos.classes, photos.counts(), strict=True) if n == 0]
@@ -249,7 +252,7 @@ def without_photos(photos: ImageDataset, split: str) -> list[str]:
 def finer(resolution: int) -> int:
     """The side at which a network trained on random crops of ``resolution`` px sees best.
 
-    Crops show things larger than whole photos do, by about 1.25 with crops of 35 % of the area and more.
+    Crops show things larger than whole images do, by about 1.25 with crops of 35 % of the area and more.
 
     Source: Touvron et al. 2019, "Fixing the train-test resolution discrepancy", arXiv:1906.06423.
     """
@@ -267,10 +270,10 @@ FROZEN = {"min_crop": 0.35, "lr": 3e-3, "backbone_lr": 0.0, "warmup_epochs": 0.0
 def resolve(
     settings: Settings, info: WeightsInfo, *, photos: int, pretrained: bool, sample: bool
 ) -> Settings:
-    """The settings with every None chosen; ``epochs`` stays None where the head is fitted, not taught.
+    """The settings with every None chosen; ``epochs`` stays None where the head is fitted, not trained.
 
     Raises:
-        ValueError: the batch is larger than the data or a single photo, or a new backbone is frozen.
+        ValueError: the batch is larger than the data or a single image, or a new backbone is frozen.
     """
     if settings.freeze and not pretrained:
         raise ValueError("--freeze keeps the backbone as it is, and a new one knows nothing; give --weights")

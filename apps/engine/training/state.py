@@ -134,7 +134,7 @@ def shared_module(setup: TrainSetup, module: nn.Module) -> nn.Module:
 
 
 def seed_update(seed: int, epoch: int, step: int, rank: int) -> None:
-    """Make what is random in an update hang on its place alone, so that it can be done again."""
+    """Make what is random in an update depend on its place alone, so that it can be done again."""
     value = int(np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1)[0])
     torch.manual_seed(value)
     np.random.seed(value)
@@ -202,7 +202,7 @@ def restore_state(setup: TrainSetup, state: TrainState, saved: dict[str, Any], *
     """Put a saved state into a setup and its state.
 
     Raises:
-        ValueError: photos, classes or the number of processes are others than when the run was started.
+        ValueError: images, classes or the number of processes are others than when the run was started.
     """
     if saved["classes"] != list(setup.classes):
         raise ValueError(

@@ -156,7 +156,7 @@ def _wide(x: Tensor) -> Tensor:
 
 
 class _Normalise(torch.autograd.Function):
-    """Batch-norm with statistics given, whose gradient knows that they hang on every process's input."""
+    """Batch-norm with statistics given, whose gradient knows that they depend on every process's input."""
 
     @staticmethod
     def forward(

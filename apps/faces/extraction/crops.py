@@ -28,7 +28,7 @@ def predict_faces(
 
     Args:
         paths: photos, and folders that are searched for photos.
-        checkpoint: a run of an application that answers for faces.
+        checkpoint: a run of an application that answers for faces, or weights that bring its head along.
         app: its name.
         crops: the photos are face crops already, like those that the run learned from.
         workers: threads that look for faces; None for one.
@@ -45,11 +45,12 @@ def predict_faces(
         FileNotFoundError: a path or the run is missing.
         ValueError: the run is of another application, or the folders hold no photo.
     """
-    run_values(checkpoint, app=app)
+    if checkpoint.is_dir():
+        run_values(checkpoint, app=app)
     sources = find_sources(map(str, paths), sys.stdin)
     if not sources:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
-    predictor = Predictor(str(checkpoint), engine, device, precision=precision)
+    predictor = Predictor(str(checkpoint), engine, device, precision=precision, app=app)
     if predictor.loaded.note:
         say(predictor.loaded.note)
     for path, problem, faces in faces_of(sources, predictor, crops=crops, workers=workers):

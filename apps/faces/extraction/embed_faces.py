@@ -18,7 +18,14 @@ from PIL import Image
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
-from apps.faces.extraction.extractor import Extraction, FaceExtractor, Which, in_order
+from apps.faces.extraction.extractor import (
+    DetectorName,
+    Extraction,
+    FaceExtractor,
+    Which,
+    in_order,
+    make_detector,
+)
 from apps.faces.extraction.manifest import last_inputs, problems_path, read_ledger
 from apps.faces.extraction.resumable_job import POLL_SECONDS, Plan, Ranks, ResumableJob
 from apps.faces.extraction.sources import Source, Stamp, find_sources
@@ -38,6 +45,7 @@ class Order:
         align: by five landmarks, or none for ready crops.
         name: of the person whom all photos show; None leaves faces nameless.
         workers: threads that read and detect; None takes the cores that fall to this process.
+        detector: what finds the faces.
     """
 
     out: Path
@@ -45,6 +53,7 @@ class Order:
     align: Align = "five-point"
     name: str | None = None
     workers: int | None = None
+    detector: DetectorName = "mtcnn"
 
     def threads(self) -> int:
         """Threads that read and detect."""
@@ -121,7 +130,7 @@ def refuse_other_model(table: Path, about: About) -> None:
 
 def _digest(sources: Sequence[Source] | Any, about: About, order: Order) -> str:
     """Tells whether a plan is for the same photos, unchanged, and the same settings."""
-    digest = hashlib.sha256(f"{about.to_json()} {order.which} {order.name}".encode())
+    digest = hashlib.sha256(f"{about.to_json()} {order.which} {order.name} {order.detector}".encode())
     for source in sources:
         digest.update(f"{source.name}\0{source.stamp()}\n".encode())
     return digest.hexdigest()
@@ -198,7 +207,8 @@ def _work(
     todo = [sources[name] for number in mine for name in chunks[number]]
     if not todo:
         return
-    looker = FaceExtractor(model.info.resolution, order.which, order.align)
+    detector = make_detector(order.detector, order.align, console)
+    looker = FaceExtractor(model.info.resolution, order.which, order.align, detector)
     about, start, done = About(model.info, order.align), time.perf_counter(), 0
     with console.track("photos", len(todo)) as update:
 

@@ -10,15 +10,18 @@ from typing import Literal, TypeVar, get_args
 
 from PIL import Image
 
+from apps.engine.core.console import Console
 from apps.faces import NO_FACE
 from apps.faces.extraction.align import Quality, align_face, pose, sharpness, square_crop
 from apps.faces.extraction.detector import DetectionError, Detector, Face
 from apps.faces.extraction.embedder import Align
 from apps.faces.extraction.sources import Opened, Source, Stamp, open_source
+from apps.faces.extraction.ssd import MIN_PROBABILITY, SSDFinder
 from datasets.image_io import BadImageError
 
 Which = Literal["all", "largest", "one"]
 WHICH: tuple[Which, ...] = get_args(Which)
+DetectorName = Literal["mtcnn", "ssd"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -116,6 +119,24 @@ class FaceExtractor:
 def _rated(opened: Opened, face: Face, crop: Image.Image, turned: float) -> tuple[Crop, Image.Image]:
     face = face.scaled(opened.enlarge)
     return Crop(face, Quality(face.size_px, sharpness(crop), turned)), crop
+
+
+def make_detector(
+    name: DetectorName, align: Align = "five-point", console: Console | None = None
+) -> Detector:
+    """What finds faces.
+
+    Args:
+        name: ``mtcnn``, whose weights come with its package, or ``ssd``, fetched once.
+        align: with ``none`` no detector is used, so nothing is fetched.
+        console: where a line says what is fetched.
+
+    Raises:
+        ConnectionError: its weights are not here and cannot be fetched.
+    """
+    if name == "mtcnn" or align == "none":
+        return Detector()
+    return Detector(finder=SSDFinder.load(console), min_probability=MIN_PROBABILITY)
 
 
 def in_order(work: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:

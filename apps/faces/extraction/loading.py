@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,15 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from apps.engine.core.files import sha256_of
+from apps.engine.core.files import cached, sha256_of
 from apps.engine.core.run_values import EXPORTED, MODEL, run_values
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.model_file import load_onnx
+from apps.engine.inference.weights_model import weights_file
 from apps.faces.extraction.embedder import FaceModel, ModelInfo, Vectors, lasting
-from apps.faces.extraction.networks import FORMAT, cached
+from apps.faces.extraction.networks import FORMAT
 
 AT_ONCE = 4  # crops that a file sees: more would only take memory
-MIRROR_VARIABLE = "MOBILENET_WEIGHTS"  # as backbone.weights has it, which imports torch
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def load_face_model(*, weights: str | None = None, checkpoint: Path | None = Non
 
 def _of_weights(spec: str) -> FaceModel | None:
     """By the file that was made of them; None where they are no file on this machine."""
-    path = _weights_file(spec)
+    path = weights_file(spec)
     if path is None:
         return None
 
@@ -87,17 +86,6 @@ def _of_weights(spec: str) -> FaceModel | None:
     file = load_onnx(exported, exported)
     info = ModelInfo(**file.spec.heads[0].extra["model"])
     return FaceModelFile(replace(info, weights=lasting(spec)), file)
-
-
-def _weights_file(spec: str) -> Path | None:
-    """Where weights are on this machine, without torch; None where that is not told by name and folder."""
-    path, folder = Path(spec), os.environ.get(MIRROR_VARIABLE)
-    if path.is_file():
-        return path
-    if not folder or path.name != spec:
-        return None
-    beside = Path(folder) / f"{spec.removesuffix('.safetensors')}.safetensors"
-    return beside if beside.is_file() else None
 
 
 def _of_run(run: Path) -> FaceModel | None:

@@ -61,8 +61,14 @@ class Cascade:
         boxes, _ = self._proposed(sums, least_px)
         boxes, scores, moves, _ = self._refined("rnet", sums, boxes, THRESHOLDS[1])
         kept = nms(boxes, scores, NMS)
-        boxes = _squared(_moved(boxes[kept], moves[kept], 1))
-        boxes, scores, moves, points = self._refined("onet", sums, boxes, THRESHOLDS[2])
+        return self._output(sums, _moved(boxes[kept], moves[kept], 1))
+
+    def finish(self, pixels: NDArray[np.uint8], boxes: Floats) -> Faces:
+        """Those of another detector's boxes (N, 4) that the last network takes for faces, with landmarks."""
+        return self._output(_sums(pixels), boxes)
+
+    def _output(self, sums: Sums, boxes: Floats) -> Faces:
+        boxes, scores, moves, points = self._refined("onet", sums, _squared(boxes), THRESHOLDS[2])
         landmarks = _placed(boxes, points)
         boxes = _moved(boxes, moves, 1)
         kept = nms(boxes, scores, NMS, of_smaller=True)
@@ -183,7 +189,8 @@ def _cells(moves: Floats, chances: Floats, scale: float) -> tuple[Floats, Floats
 def _moved(boxes: Floats, moves: Floats, more: int) -> Floats:
     """Boxes by shares of their sides, which count ``more`` pixels than lie between the corners."""
     sides = boxes[:, 2:] - boxes[:, :2] + np.float32(more)
-    return boxes + moves * np.concatenate([sides, sides], axis=1)
+    moved: Floats = boxes + moves * np.concatenate([sides, sides], axis=1)
+    return moved
 
 
 def _squared(boxes: Floats) -> Floats:
@@ -198,4 +205,5 @@ def _placed(boxes: Floats, points: Floats) -> Floats:
     """(N, 5, 2) landmarks in pixels, of (N, 10) shares of the boxes: first all x, then all y."""
     sides = boxes[:, 2:] - boxes[:, :2] + np.float32(1)
     shares = points.reshape(-1, 2, LANDMARKS).transpose(0, 2, 1)
-    return shares * sides[:, None] + boxes[:, None, :2] - np.float32(1)
+    placed: Floats = shares * sides[:, None] + boxes[:, None, :2] - np.float32(1)
+    return placed

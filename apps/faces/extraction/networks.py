@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import exclusive, sha256_of, write_bytes
+from apps.engine.core.files import cached, sha256_of
 from apps.faces.extraction.mtcnn import INPUT, OUTPUTS, SIDES
 
 FORMAT = 1  # raised when the same weights are to be written otherwise
-WAIT_SECONDS = 300.0  # for another process that writes the same file
-
-
-def cached(name: str, make: Callable[[], bytes]) -> Path:
-    """A file of the user's cache; made where it is not there yet, by one process alone.
-
-    Args:
-        name: of the file; says all that the content depends on.
-        make: gives the content.
-
-    Raises:
-        OSError: the cache cannot be written, or another process has been making the file for long.
-    """
-    from platformdirs import user_cache_path
-
-    path = user_cache_path("mobilenet-apps", appauthor=False) / "faces" / name
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    busy = f"another process has been writing {path} for long; wait for it, or stop it"
-    with exclusive(path.with_name(f".{name}.lock"), busy, seconds=WAIT_SECONDS):
-        return path if path.is_file() else write_bytes(path, make())
 
 
 def cascade_networks() -> dict[str, Path]:

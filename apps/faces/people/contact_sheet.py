@@ -114,13 +114,13 @@ def _page(gallery: Gallery, clusters: list[Cluster], console: Console) -> str:
 
 
 def _tile(face: Match) -> tuple[Image.Image, int, str]:
-    """A picture of a face, its number in its photo, and the photo's name."""
+    """A picture of a face, its number in its image, and the image's name."""
     image = thumbnail_or_grey(lambda _: _thumbnail(face), face.path)
     return image, face.face, Path(face.path).name
 
 
 def _thumbnail(face: Match) -> Image.Image:
-    """A square around the face, cut from its photo."""
+    """A square around the face, cut from its image."""
     opened = open_by_name(face.path)
     x1, y1, x2, y2 = (value / opened.enlarge for value in face.box)
     half = max(x2 - x1, y2 - y1) * (0.5 + MARGIN)

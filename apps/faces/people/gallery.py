@@ -34,10 +34,10 @@ class Match:
     """A face of a gallery beside a query.
 
     Args:
-        path: the photo.
-        face: its number in the photo, 0 the largest.
+        path: the image.
+        face: its number in the image, 0 the largest.
         name: of the person, where enrolled.
-        box: (x1, y1, x2, y2) pixels of the photo.
+        box: (x1, y1, x2, y2) pixels of the image.
         similarity: cosine of the two vectors, -1 to 1.
     """
 

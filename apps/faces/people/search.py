@@ -1,4 +1,4 @@
-"""``verify-faces`` and ``search-faces``: photos of people against a photo, and against a gallery."""
+"""``verify-faces`` and ``search-faces``: images of people against an image, and against a gallery."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from apps.engine.core.console import Console
+from apps.faces.extraction.detector import Detector
 from apps.faces.extraction.embed_faces import Order, embed_faces
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
-from apps.faces.extraction.extractor import Extraction, FaceExtractor
+from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, make_detector
 from apps.faces.extraction.loading import load_face_model
 from apps.faces.extraction.sources import Source
 from apps.faces.extraction.table import read_about
@@ -20,7 +21,7 @@ from apps.faces.verification.thresholds import Threshold, find_threshold
 
 @dataclass(frozen=True)
 class Query:
-    """A photo of somebody, embedded.
+    """An image of somebody, embedded.
 
     Args:
         looked: what was found in it.
@@ -31,16 +32,22 @@ class Query:
     vectors: Vectors
 
 
-def embed_photo(path: Path, model: FaceModel, align: Align) -> Query:
-    """All faces of one photo as vectors.
+def embed_photo(path: Path, model: FaceModel, align: Align, detector: Detector) -> Query:
+    """All faces of one image as vectors.
+
+    Args:
+        path: of the image.
+        model: to embed with.
+        align: how the faces are cut out.
+        detector: what finds them.
 
     Raises:
-        FileNotFoundError: there is no such photo.
+        FileNotFoundError: there is no such image.
         ValueError: it cannot be read, or shows no face.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a photo")
-    looked = FaceExtractor(model.info.resolution, "all", align)(Source(str(path), path))
+    looked = FaceExtractor(model.info.resolution, "all", align, detector)(Source(str(path), path))
     if looked.problem:
         hint = "" if not looked.readable else "; give a photo of a face, or a crop with --align none"
         raise ValueError(f"{path}: {looked.problem}{hint}")
@@ -48,27 +55,30 @@ def embed_photo(path: Path, model: FaceModel, align: Align) -> Query:
 
 
 def verify(
-    first: Path, second: Path, model: FaceModel, *, align: Align, far: float | None, threshold: float | None
+    first: Path, second: Path, model: FaceModel, *, align: Align, far: float | None, threshold: float | None,
+    detector: DetectorName = "mtcnn",
 ) -> dict[str, Any]:
-    """Whether the largest faces of two photos are of the same person.
+    """Whether the largest faces of two images are of the same person.
 
     Args:
-        first: a photo.
+        first: an image.
         second: another.
         model: to embed with.
         align: how the faces are cut out.
         far: accepted rate of false accepts; None for the usual one.
         threshold: least cosine, instead of the one that belongs to ``far``.
+        detector: what finds the faces.
 
     Returns:
         ``{"same", "similarity", "threshold", "false_accept_rate", "photos": [...]}``.
 
     Raises:
-        OSError: a photo is missing.
-        ValueError: a photo shows no face, or no threshold is known for the model.
+        OSError: an image is missing.
+        ValueError: an image shows no face, or no threshold is known for the model.
     """
     limit = find_threshold(model.info, align, far=far, threshold=threshold)
-    queries = [embed_photo(path, model, align) for path in (first, second)]
+    finder = make_detector(detector, align)
+    queries = [embed_photo(path, model, align, finder) for path in (first, second)]
     similarity = float(queries[0].vectors[0] @ queries[1].vectors[0])
     return {
         "same": similarity >= limit.similarity, "similarity": round(similarity, 6), **_limit(limit),
@@ -80,29 +90,31 @@ def verify(
 
 
 def search(
-    query: Path, gallery: Gallery, model: FaceModel, *, top: int, far: float | None, threshold: float | None
+    query: Path, gallery: Gallery, model: FaceModel, *, top: int, far: float | None, threshold: float | None,
+    detector: DetectorName = "mtcnn",
 ) -> dict[str, Any]:
-    """Who in a gallery the faces of a photo are; strangers are said to be unknown.
+    """Who in a gallery the faces of an image are; strangers are said to be unknown.
 
     Args:
-        query: a photo with one or more faces.
+        query: an image with one or more faces.
         gallery: to search in.
         model: the gallery's.
         top: matches a face at most, 1 or more.
         far: accepted rate of false accepts a comparison; None for the usual one.
         threshold: least cosine, instead of the one that belongs to ``far``.
+        detector: what finds the faces.
 
     Returns:
         ``{"query", "faces": [{"face", "box", "unknown", "best_similarity", "matches"}, ...], ...}``.
 
     Raises:
-        OSError: the photo is missing.
-        ValueError: the gallery is another model's, the photo shows no face, or no threshold is known.
+        OSError: the image is missing.
+        ValueError: the gallery is another model's, the image shows no face, or no threshold is known.
     """
     gallery.check_model(model.info)
     align: Any = gallery.about.align
     limit = find_threshold(model.info, align, far=far, threshold=threshold)
-    result = embed_photo(query, model, align)
+    result = embed_photo(query, model, align, make_detector(detector, align))
     similarities, rows = gallery.search(result.vectors, top)
     faces = []
     for number in range(len(result.vectors)):
@@ -118,12 +130,13 @@ def search(
 def enroll(
     name: str, paths: Sequence[str], table: Path, *, weights: str | None, checkpoint: Path | None,
     align: Align | None, workers: int | None, console: Console, stdin: TextIO | None = None,
+    detector: DetectorName = "mtcnn",
 ) -> dict[str, Any]:
     """Put the faces of one person into a gallery, new or there already, under a name.
 
     Args:
         name: of the person.
-        paths: photos that show exactly one face each, as for ``embed-faces``.
+        paths: images that show exactly one face each, as for ``embed-faces``.
         table: the gallery.
         weights: of a new gallery; one that is there brings its own.
         checkpoint: of a new gallery, instead of weights.
@@ -131,6 +144,7 @@ def enroll(
         workers: threads that read and detect.
         console: where words and progress go.
         stdin: where a path ``-`` is read from.
+        detector: what finds the faces.
 
     Returns:
         ``{"name", "gallery", "faces", "photos", "skipped", "refused": [{"path", "reason"}], "seconds"}``.
@@ -148,7 +162,7 @@ def enroll(
             weights = there.model.weights
             checkpoint = None if there.model.checkpoint is None else Path(there.model.checkpoint)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
-    order = Order(table, "one", align or "five-point", name.strip(), workers)
+    order = Order(table, "one", align or "five-point", name.strip(), workers, detector)
     done = embed_faces(paths, order, model, console, stdin=stdin)
     if done is None:
         raise ValueError("enroll is not shared between processes; start it without torchrun")

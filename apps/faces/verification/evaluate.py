@@ -1,4 +1,4 @@
-"""``evaluate faces``: one or several models judged by LFW's protocol and all against all."""
+"""``evaluate faces``: one or several models evaluated by LFW's protocol and all against all."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def evaluate_faces(
     folds: Sequence[int] | None = None, align: Align = "none", mirror: bool = False,
     keep_thresholds: bool = False, report: Path | None = None, workers: int | None = None, console: Console,
 ) -> list[dict[str, Any]]:
-    """The figures of some models on the same photos, in the order: runs, weights, files of vectors, teacher.
+    """The figures of some models on the same images, in the order: runs, weights, files of vectors, teacher.
 
     Args:
-        data: validation photos; see :func:`apps.faces.verification.verification_set.load_verification_set`.
+        data: validation images; see :func:`apps.faces.verification.verification_set.load_verification_set`.
         checkpoints: runs of ``finetune faces``.
         weights: face weights.
         predictions: ``.npz`` files with ``name`` and ``vector``, such as a teacher's.
-        teacher: a file as those of ``predictions``, of whose TAR the others' is told as a share.
+        teacher: a file as those of ``predictions``, of whose TAR the others' is given as a share.
         pairs: LFW's list, where it lies elsewhere.
         folds: of LFW's; None for all.
         align: how faces are cut out; ``none`` for data that is face crops already.
-        mirror: judge by the mean of the vectors of a face and of its mirror image.
+        mirror: evaluate on the mean of the vectors of a face and of its mirror image.
         keep_thresholds: write the thresholds found into the runs, for ``verify-faces`` and the like.
         report: folder for ``report.html`` and its plots.
         workers: threads that read and detect; None takes the cores.
@@ -67,7 +67,7 @@ def evaluate_faces(
         ValueError: no model is given, a file is damaged, or there is too little to compare.
     """
     if keep_thresholds and (mirror or not checkpoints):
-        raise ValueError("--keep-thresholds is for runs, judged without --mirror; give --checkpoint RUN")
+        raise ValueError("--keep-thresholds is for runs, evaluated without --mirror; give --checkpoint RUN")
     if not (checkpoints or weights or predictions or teacher):
         raise ValueError("give --checkpoint RUN, --weights W or --predictions F, at least one")
     if report is not None:
@@ -114,13 +114,15 @@ def _line(result: VerificationResult) -> dict[str, Any]:
 
 
 def warn_of_learned(run: Path, data: Path, folds: Sequence[int] | None, console: Console) -> None:
-    """Say so where a run is judged on the folder that it learned from, other than by the folds kept apart."""
+    """Warn of a run evaluated on the folder that it learned from, other than by the folds kept apart."""
     settings = read_config(run, app="faces").settings
     apart = settings.get("val_folds")
     same = settings.get("data") == str(data.absolute())
     if same and (apart is None or ",".join(map(str, sorted(folds or ()))) != apart.replace(" ", "")):
         better = f"--folds {apart}" if apart else "other faces by --data"
-        console.warn(f"{run} learned from people in {data}, so these figures flatter it; judge by {better}")
+        console.warn(
+            f"{run} learned from people in {data}, so these figures flatter it; evaluate with {better}"
+        )
 
 
 def beside(result: VerificationResult, teacher: VerificationResult) -> VerificationResult:
@@ -140,7 +142,7 @@ def _source(result: VerificationResult, data: Path, folds: Sequence[int] | None)
 def evaluate_model(
     name: str, trial: VerificationSet, vectors: Vectors, gone: Bools, cost: dict[str, int]
 ) -> VerificationResult:
-    """The figures of vectors, less the photos that gave none.
+    """The figures of vectors, less the images that gave none.
 
     Raises:
         ValueError: a vector is not finite, or what is left is too little to compare.

@@ -1,4 +1,4 @@
-"""95 % intervals of the all-against-all figures: people are drawn again, not photos."""
+"""95 % intervals of the all-against-all figures: people are drawn again, not images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Tail:
         people: (M, 2) the people of each of them.
         genuine: similarities.
         owners: the person of each genuine pair.
-        photos: how many photos each person has.
+        photos: how many images each person has.
         floor: least similarity of the impostors kept.
     """
 

@@ -1,4 +1,4 @@
-"""How well vectors tell people apart: LFW's pairs, and every photo against every other."""
+"""How well vectors tell people apart: LFW's pairs, and every image against every other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from apps.faces.extraction.embedder import Vectors
 
 FARS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-BLOCK = 2048  # photos compared at once with all others
+BLOCK = 2048  # images compared at once with all others
 BINS = 1 << 16  # of the histogram that narrows an order statistic down
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -112,7 +112,7 @@ def equal_error_rate(similarities: Floats, same: Bools) -> float:
 
 
 def pair_blocks(vectors: Vectors, labels: Ints) -> Iterator[tuple[Floats, Bools, Ints, Ints]]:
-    """Every pair of photos once, a block at a time: similarities, whether one person, and both photos.
+    """Every pair of images once, a block at a time: similarities, whether one person, and both images.
 
     Args:
         vectors: (N, D) unit vectors.
@@ -131,7 +131,7 @@ def pair_blocks(vectors: Vectors, labels: Ints) -> Iterator[tuple[Floats, Bools,
 
 
 def all_against_all(vectors: Vectors, labels: Ints, fars: Sequence[float] = FARS) -> list[Operating]:
-    """TAR at FAR over all pairs of photos, exactly, in bounded memory.
+    """TAR at FAR over all pairs of images, exactly, in bounded memory.
 
     A rate that would need fewer than one impostor pair is left out.
 
@@ -213,12 +213,12 @@ def _values_in(vectors: Vectors, labels: Ints, bins: set[int]) -> dict[tuple[int
 
 
 def rank1(vectors: Vectors, labels: Ints) -> float:
-    """Share of photos whose nearest other photo shows the same person.
+    """Share of images whose nearest other image shows the same person.
 
-    Only people with two photos or more are looked for; all photos stand in the way.
+    Only people with two images or more are looked for; all images stand in the way.
 
     Raises:
-        ValueError: nobody has two photos.
+        ValueError: nobody has two images.
     """
     counts = np.bincount(labels)
     probes = np.flatnonzero(counts[labels] > 1)

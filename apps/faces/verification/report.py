@@ -26,8 +26,8 @@ def write_report(folder: Path, results: Sequence[VerificationResult], data: Path
 
     Args:
         folder: there already.
-        results: the models, on the same photos.
-        data: the photos, for the title.
+        results: the models, on the same images.
+        data: the images, for the title.
 
     Returns:
         The files written, the page first.

@@ -15,14 +15,14 @@ class VerificationResult:
 
     Args:
         name: of its weights, run or file.
-        trial: the photos that it gave vectors for, and their pairs.
-        vectors: (N, D) of these photos.
+        trial: the images that it gave vectors for, and their pairs.
+        vectors: (N, D) of these images.
         pairs: figures of the pairs.
         points: TAR at each FAR.
         rank1: rank-1, where people are known.
         intervals: 95 % intervals by the names of the figures.
         cost: mult-adds and parameters; empty where no network was run.
-        left_out: photos that gave no vector.
+        left_out: images that gave no vector.
         shares: TAR at each FAR as a share of the teacher's; empty where there is no teacher.
     """
 

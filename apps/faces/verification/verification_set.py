@@ -1,4 +1,4 @@
-"""What faces are judged by: photos, who is on them, which pairs are compared; from any of three layouts."""
+"""What faces are evaluated on: images, their people, the pairs to compare; from any of three layouts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class VerificationSet:
     """Photos and the pairs of them that are compared.
 
     Args:
-        names: one a photo, without its suffix: ``PERSON/PERSON_0001``.
-        look: the face of a photo by its number, cut out by a :class:`FaceExtractor`.
+        names: one an image, without its suffix: ``PERSON/PERSON_0001``.
+        look: the face of an image by its number, cut out by a :class:`FaceExtractor`.
         people: (N,) the person on each, 0 upwards; None where only pairs are known.
-        first: (P,) photos.
-        second: (P,) photos.
+        first: (P,) images.
+        second: (P,) images.
         same: (P,) whether a pair shows one person.
         folds: (P,).
         notes: sentences on what is missing.
@@ -48,7 +48,7 @@ class VerificationSet:
     notes: list[str] = field(default_factory=list)
 
     def without(self, gone: Bools) -> VerificationSet:
-        """The trial less some photos, and less the pairs that they are in."""
+        """The trial less some images, and less the pairs that they are in."""
         if not gone.any():
             return self
         numbers = np.cumsum(~gone) - 1
@@ -65,7 +65,7 @@ class VerificationSet:
 def load_verification_set(
     data: Path, *, pairs: Path | None = None, folds: Sequence[int] | None = None, seed: int = 0
 ) -> VerificationSet:
-    """Photos to judge by.
+    """Photos to evaluate on.
 
     Args:
         data: LFW's layout (a folder with ``pairs.txt``), an insightface ``.bin`` file, or a folder with a
@@ -75,7 +75,7 @@ def load_verification_set(
         seed: of the pairs drawn.
 
     Raises:
-        OSError: photos or lists are missing.
+        OSError: images or lists are missing.
         ValueError: a file is damaged, or there are too few people.
     """
     if data.suffix == ".bin":
@@ -141,10 +141,10 @@ def _of_bin(crops: VerificationBin) -> VerificationSet:
 def embed_verification_set(
     trial: VerificationSet, model: FaceModel, *, align: Align, workers: int, console: Console
 ) -> tuple[Vectors, Bools]:
-    """A vector a photo, of its largest face, and which photos gave none.
+    """A vector an image, of its largest face, and which images gave none.
 
     Args:
-        trial: the photos.
+        trial: the images.
         model: to embed with.
         align: how faces are cut out; ready crops with ``none``.
         workers: threads that read and detect.

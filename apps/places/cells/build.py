@@ -28,7 +28,7 @@ LITTLE_LAND, MUCH_LAND = 0.4, 0.8
 
 
 def positions_from(source: Path) -> Positions:
-    """The positions of a folder of photos or of a table.
+    """The positions of a folder of images or of a table.
 
     Raises:
         FileNotFoundError: there is neither.
@@ -132,8 +132,8 @@ def _spread(values: s2.Floats) -> dict[str, float]:
 def report_of(grid: CellPartition, positions: Positions) -> dict[str, Any]:
     """Coverage of test points, and what classifiers could reach on them, as shares within the distances.
 
-    ``ceiling`` is the best that any classifier over these cells could reach: for every photo the nearest
-    representative. ``right_cell`` is what one reaches that always names the cell that holds the photo.
+    ``ceiling`` is the best that any classifier over these cells could reach: for every image the nearest
+    representative. ``right_cell`` is what one reaches that always names the cell that holds the image.
     """
     index, inside = grid.assign(positions.lat, positions.lon)
     nearest = grid.nearest(positions.lat, positions.lon)[1]

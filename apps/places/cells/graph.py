@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from apps.engine.core.spec import HeadSpec
-from apps.places.answers import coarse
+from apps.places.answers import COARSE_LEVEL, coarse
+from apps.places.cells import s2, s2_shapes
 from apps.places.cells.names import grids_of
 from apps.places.maps.gazetteer import gazetteer
 
@@ -44,9 +46,17 @@ class FinestCells(nn.Module):
 
 
 def where_of(classes: Sequence[str]) -> dict[str, Any]:
-    """Where the finest cells are, for those who have no gazetteer: position to a tenth of a degree, place."""
+    """Where the finest cells are, for those who have no gazetteer and no S2: as answers give them.
+
+    Positions are to a tenth of a degree, tokens those of cells that are as coarse.
+    """
     grid = grids_of(classes)[-1]
     places = gazetteer().places(grid.lat, grid.lon)
+    shown = s2.parents(grid.ids, np.minimum(s2.levels(grid.ids), COARSE_LEVEL))
     spots = [coarse(lat, lon) for lat, lon in zip(grid.lat.tolist(), grid.lon.tolist(), strict=True)]
     names = [", ".join(filter(None, (place.city, place.country_code))) or "at sea" for place in places]
-    return {"lat": [lat for lat, _ in spots], "lon": [lon for _, lon in spots], "places": names}
+    return {
+        "lat": [lat for lat, _ in spots], "lon": [lon for _, lon in spots], "places": names,
+        "countries": [place.country_code for place in places], "cities": [place.city for place in places],
+        "tokens": list(s2.tokens(shown)), "areas_km2": s2_shapes.areas_km2(grid.ids).tolist(),
+    }

@@ -1,6 +1,6 @@
-"""PlaNet's adaptive partition: small cells where many photos are, large where few, none where hardly any.
+"""PlaNet's adaptive partition: small cells where many images are, large where few, none where hardly any.
 
-Source: Weyand, Kostrikov and Philbin 2016, PlaNet - Photo Geolocation with Convolutional Neural Networks,
+Source: Weyand, Kostrikov and Philbin 2016, PlaNet - Image Geolocation with Convolutional Neural Networks,
 section 3.
 """
 
@@ -24,8 +24,8 @@ class Limits:
     """When a cell is split and when it is dropped.
 
     Args:
-        t_max: a cell with more photos (or weight) than this is split; above 0.
-        t_min: a cell is kept if it has more photos than this; 0 up, below ``t_max``.
+        t_max: a cell with more images (or weight) than this is split; above 0.
+        t_min: a cell is kept if it has more images than this; 0 up, below ``t_max``.
         min_level: level of the largest cells, 0 to 30.
         max_level: level below which nothing is split, min_level to 30.
 
@@ -53,12 +53,12 @@ class CellPartition:
 
     Args:
         ids: (K,) cells, ascending.
-        weights: (K,) photos in each, or their weight.
-        lat: (K,) latitude of each cell's representative, the mean of its photos on the sphere.
+        weights: (K,) images in each, or their weight.
+        lat: (K,) latitude of each cell's representative, the mean of its images on the sphere.
         lon: (K,) its longitude.
         parents: (K,) index of the cell of the next coarser grid that holds it; -1 where there is none.
         limits: what it was built with, or None where not known.
-        total: weight of all photos that it was built from, those outside included; 0 where not known.
+        total: weight of all images that it was built from, those outside included; 0 where not known.
     """
 
     ids: Ids
@@ -111,10 +111,10 @@ def build(
         lat_deg: (N,) degrees north.
         lon_deg: (N,) degrees east.
         limits: coarsest first: ``t_max`` must not rise.
-        weights: (N,) above 0; without them every photo counts 1.
+        weights: (N,) above 0; without them every image counts 1.
 
     Raises:
-        ValueError: an argument is out of range, or no cell has more than ``t_min`` photos.
+        ValueError: an argument is out of range, or no cell has more than ``t_min`` images.
     """
     wanted = (limits,) if isinstance(limits, Limits) else tuple(limits)
     if any(fine.t_max > coarse.t_max for coarse, fine in pairwise(wanted)):
@@ -144,7 +144,7 @@ class _Photos:
         self.sums = None if self.weights is None else np.concatenate([[0.0], np.cumsum(self.weights)])
 
     def runs(self, ids: Ids) -> tuple[Ints, Ints]:
-        """Where the photos of each cell begin and end."""
+        """Where the images of each cell begin and end."""
         first, last = s2.ranges(ids)
         return np.searchsorted(self.leaves, first), np.searchsorted(self.leaves, last, side="right")
 
@@ -154,7 +154,7 @@ class _Photos:
         return (end - start).astype(np.float64) if self.sums is None else self.sums[end] - self.sums[start]
 
     def grid(self, ids: Ids, limits: Limits) -> CellPartition:
-        """Cells with what their photos say of them; ``ids`` ascend and none is empty."""
+        """Cells with what their images say of them; ``ids`` ascend and none is empty."""
         lat, lon = self._means(ids)
         total = float(len(self.leaves)) if self.sums is None else float(self.sums[-1])
         parents = np.full(len(ids), -1, np.int64)
@@ -168,7 +168,7 @@ class _Photos:
         for axis, values in enumerate(s2.unit_vectors(self.lat, self.lon).T):
             weighed = values if self.weights is None else values * self.weights
             sums[:, axis] = np.add.reduceat(weighed, bounds)[::2]
-        centred = np.linalg.norm(sums, axis=1) < 1e-9  # photos that cancel each other out
+        centred = np.linalg.norm(sums, axis=1) < 1e-9  # images that cancel each other out
         sums[centred] = s2_shapes.centres(ids[centred])
         return s2.degrees(sums)
 

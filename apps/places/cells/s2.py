@@ -2,7 +2,7 @@
 
 A leaf id is bit for bit what Google's library gives: the same projection in the same order of operations.
 It is the same on every processor; for positions on the very border of two cells, where Google's own answer
-hangs on the last digit of the C library's sine, it is the answer of the correctly rounded one.
+depends on the last digit of the C library's sine, it is the answer of the correctly rounded one.
 Ids are ``uint64``; a cell of level 0 is a face of the cube, one of level 30 a leaf of
 about a square centimetre.
 

@@ -48,7 +48,7 @@ def write_map(
         probabilities: (K,) one for each cell of the grid, adding up to 1.
         answer: as :func:`apps.places.answers.describe` gives it: ``lat`` and ``lon`` get the cross, which is
             left out where they are None, and ``cells`` are the page's table.
-        title: a line above the map, such as the photo's name.
+        title: a line above the map, such as the image's name.
         precise: show cells as they are; otherwise none finer than level 9, about 18 km.
 
     Raises:

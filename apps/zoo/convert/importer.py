@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +15,20 @@ from torch import Tensor
 from apps.engine.core.console import Console
 from apps.engine.core.files import sha256_of, writable_folder, write_whole
 from apps.engine.data.loader import eval_loader
-from apps.zoo.convert import parity
+from apps.zoo.convert import detector, parity
+from apps.zoo.convert.detector import Columns, find_columns, head_arguments, to_head_state
 from apps.zoo.convert.keras import read_keras
+from apps.zoo.convert.names import class_line, known_weights
 from apps.zoo.convert.network import Slot, check_numbers, recognise
 from apps.zoo.convert.pytorch import read_pytorch
 from apps.zoo.convert.source import Padding, RefusedError, Source
-from apps.zoo.convert.tflite import read_tflite
+from apps.zoo.convert.tfjs.manifest import is_tfjs
+from apps.zoo.convert.tfjs.mobilenet import read_tfjs
+from apps.zoo.convert.tflite_read import read_tflite
 from apps.zoo.convert.unfold import measure, to_state
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
-from backbone.pretrained import IMAGENET_INPUT, REGISTRY
+from backbone.pretrained import Registered
 from backbone.weights import INPUTS, licence_in, weights_from
 from backbone.weights_files import foreign_kind
 from datasets.base import ImageDataset, Photo
@@ -31,8 +36,7 @@ from datasets.image_io import find_images
 
 BATCH = 32
 FEW_PHOTOS = 100
-INPUT_NAMES = dict(zip(("half", "caffe", "imagenet"), INPUTS, strict=True))
-CLASSES_1000 = "ImageNet-1k, wnid order"
+INPUT_NAMES = dict(zip(("half", "caffe", "imagenet", "unit"), INPUTS, strict=True))
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,13 @@ class ImportOptions:
         photos: how many of them at most, 2 or more, spread evenly over the folder.
         width: that the network must have; None tells it from the shapes.
         resolution: pixels; None as the file tells, else 224.
-        input: ``half``, ``caffe`` or ``imagenet``; None as the file tells or its kind suggests.
+        input: ``half``, ``caffe``, ``imagenet`` or ``unit``; None as the file tells or its kind suggests.
         padding: of the stride-2 layers; None as the file tells or its kind suggests.
         source: words for the metadata; None names the file and its sum.
         licence: SPDX name; None takes it from the registry, if the file's sum is known there.
+        reminders: say what a later training of these weights must know.
+        labels: of a detector, a line for each column; None takes those beside the file, or COCO's. Of a
+            classifier, a line for each class; None takes them from the registry.
     """
 
     calibrate: Path | None = None
@@ -58,6 +65,8 @@ class ImportOptions:
     padding: Padding | None = None
     source: str | None = None
     licence: str | None = None
+    reminders: bool = True
+    labels: Path | None = None
 
 
 def read_source(path: Path) -> Source:
@@ -71,12 +80,13 @@ def read_source(path: Path) -> Source:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; give a .tflite, .h5, .pt or .safetensors file")
     reader = _reader(path)
-    if reader not in (read_tflite, read_keras) and (foreign := foreign_kind(path)):
+    if reader not in (read_tflite, read_keras, read_tfjs) and (foreign := foreign_kind(path)):
         raise RefusedError(foreign)
     reader = reader or {".tflite": read_tflite, ".safetensors": read_pytorch}.get(path.suffix.lower())
     if reader is None:
         raise RefusedError(
-            f"{path} is no file of weights in a known format (TFLite, Keras HDF5, PyTorch, safetensors)"
+            f"{path} is no file of weights in a known format (TFLite, Keras HDF5, TensorFlow.js, PyTorch, "
+            "safetensors)"
         )
     source = reader(path)
     check_numbers(source)
@@ -91,6 +101,8 @@ def _reader(path: Path) -> Callable[[Path], Source] | None:
         return read_tflite
     if head[:8] == b"\x89HDF\r\n\x1a\n":
         return read_keras
+    if is_tfjs(head):
+        return read_tfjs
     if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80" or head[8:9] == b"{":
         return read_pytorch
     return None
@@ -115,21 +127,27 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     """
     source = read_source(path)
     width, slots = recognise(source, options.width)
-    source = _with_options(source, options)
+    known = known_weights(path)
+    source = _with_options(source, options, known)
+    columns = None if source.detector is None else find_columns(source, options.labels)
+    classes = class_line(source, options.labels, known)
     _check_out(path, out)
     for note in source.notes:
         console.warn(note)
     resolution = source.resolution or 224
     pixels = _photos(options, resolution, console) if options.calibrate else None
-    if pixels is None and source.folded:
+    if pixels is None and source.folded and options.reminders:
         console.warn(
             f"{path} has its batch-norm folded and no --calibrate DIR was given: the network answers as the "
             "file does, but batch-norm that trains would collapse; keep it frozen, or import with photos"
         )
     measured = _measured(source, slots, pixels) if pixels is not None and source.folded else None
-    metadata = _metadata(source, options, width, resolution, measured is not None)
+    metadata = _metadata(source, options, known, width, resolution, classes, measured is not None)
     state = to_state(source, slots, measured)
-    checks = _parity(source, slots, state, metadata, out, pixels)
+    if columns is not None:
+        state |= to_head_state(source, columns)
+        metadata |= columns.metadata(head_arguments(source, width))
+    checks = _parity(source, slots, state, metadata, out, pixels, columns)
 
     def write(temporary: Path) -> None:
         save_file(state, temporary, metadata)
@@ -139,18 +157,17 @@ def import_weights(path: Path, out: Path, options: ImportOptions, console: Conso
     return _answer(path, out, source, metadata, state, checks)
 
 
-def _with_options(source: Source, options: ImportOptions) -> Source:
-    """What the user says goes before what the file says."""
-    reported = INPUT_NAMES[options.input] if options.input else source.input
+def _with_options(source: Source, options: ImportOptions, known: Registered | None) -> Source:
+    """What the user says goes before what the registry says, and that before what the file says."""
+    reported = INPUT_NAMES[options.input] if options.input else known.input if known else source.input
     if reported not in INPUTS:
         raise RefusedError(
             f"{source.path} wants an unknown input {reported!r}; say which it is with --input "
             f"{'/'.join(INPUT_NAMES)}"
         )
     notes = source.notes
-    if source.kind == "pytorch" and reported == IMAGENET_INPUT and options.input is None:
-        notes = (*notes, "the file does not say how its input is normalised: taken as torchvision's mean and "
-                         "standard deviation of ImageNet; else give --input half")  # fmt: skip
+    if source.input_note and options.input is None and known is None:
+        notes = (*notes, source.input_note)
     if source.assumed and (options.resolution is None or options.padding is None):
         notes = (*notes, source.assumed)
     padding = options.padding or source.padding
@@ -205,53 +222,59 @@ def _measured(source: Source, slots: tuple[Slot, ...], pixels: Tensor) -> Any:
 
 
 def _metadata(
-    source: Source, options: ImportOptions, width: float, resolution: int, measured: bool
+    source: Source, options: ImportOptions, known: Registered | None, width: float, resolution: int,
+    classes: str, measured: bool,
 ) -> dict[str, str]:
     """What travels with the weights; every value is text."""
-    digest = sha256_of(source.path)
-    known = next((value for value in REGISTRY.values() if value.sha256 == digest), None)
     results = dict(source.declared)
-    text = f"{source.path.name} (sha256 {digest[:16]}), {source.kind}"
-    origin = f"{known.url}, {source.kind}" if known else results.get("source", text)
+    text = f"{source.path.name} (sha256 {sha256_of(source.path)[:16]}), {source.kind}"
+    origin = f"{known.source}, {source.kind}" if known else results.get("source", text)
     licence = known.licence if known else results.get("licence", licence_in(origin))
-    count = 0 if source.classifier is None else len(source.classifier[1])
     batch_norm = "original" if not source.folded else "measured" if measured else "identity"
     values = results | {
         "input": str(source.input), "width": repr(float(width)),
-        "padding": source.padding, "resolution": str(resolution), "act": "relu6",
-        "classes": CLASSES_1000 if count == 1000 else f"{count} classes without names",
+        "padding": source.padding, "resolution": str(resolution), "act": source.activation,
+        "classes": classes,
         "source": options.source or origin,
         "licence": options.licence or licence, "batch_norm": batch_norm,
         "calibrated": "false" if batch_norm == "identity" else "true",
     }
     eps = source.eps
+    values |= {"resize": known.resize} if known and known.resize != "crop" else {}
     return values if eps is None or eps == BATCH_NORM_EPS else values | {"eps": f"{eps:g}"}
 
 
 def _parity(
     source: Source, slots: tuple[Slot, ...], state: dict[str, Tensor], metadata: dict[str, str], out: Path,
-    pixels: Tensor | None,
+    pixels: Tensor | None, columns: Columns | None,
 ) -> dict[str, Any]:
-    imported = parity.Imported.of(weights_from(out, state, metadata))
-    resolution = int(metadata["resolution"])
+    weights, resolution = weights_from(out, state, metadata), int(metadata["resolution"])
     images = parity.drawn_images(resolution)
     if pixels is not None:
         images = pixels[: parity.DIRECT_IMAGES].float() / 255
-    direct = parity.check_direct(source, slots, imported, images)
-    if pixels is None:
+    else:
         pixels = torch.empty(0) if "int" in source.kind else (images * 255).round().to(torch.uint8)
-    return {"direct": direct, "interpreter": parity.check_interpreter(source, imported, pixels)}
+    if columns is None:
+        imported = parity.Imported.of(weights)
+        direct = parity.check_direct(source, slots, imported, images)
+        return {"direct": direct, "interpreter": parity.check_interpreter(source, imported, pixels)}
+    ssd = detector.ImportedDetector.of(source, weights, columns)
+    direct = detector.check_direct(source, slots, ssd, images)
+    return {"direct": direct, "interpreter": detector.check_interpreter(source, ssd, pixels)}
 
 
 def _answer(
     path: Path, out: Path, source: Source, metadata: dict[str, str], state: dict[str, Tensor],
     checks: dict[str, Any],
 ) -> dict[str, Any]:
+    classes = 0 if source.classifier is None else len(source.classifier[1])
+    if "head" in metadata:
+        classes = len(json.loads(metadata["head"])["classes"])
     learned = sum(value.numel() for name, value in state.items() if ".running_" not in name)
     return {
         "file": str(path), "out": str(out), "kind": source.kind, "width": float(metadata["width"]),
         "resolution": int(metadata["resolution"]), "padding": source.padding,
-        "classes": 0 if source.classifier is None else len(source.classifier[1]), "parameters": learned,
+        "classes": classes, "parameters": learned,
         "calibrated": metadata["calibrated"] == "true", "batch_norm": metadata["batch_norm"],
         "licence": metadata["licence"], "parity": checks,
     }

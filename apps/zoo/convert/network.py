@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from apps.zoo.convert.source import Layer, RefusedError, Source
 from backbone import MobileNetV1
-from backbone.mobilenet import STEM_CHANNELS
+from backbone.mobilenet import BATCH_NORM_EPS, STEM_CHANNELS
 from backbone.weights import LAST_CHANNELS
+from heads import SSD
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Slot:
     norm: str
     shape: tuple[int, ...]
     stride: int
+    eps: float = BATCH_NORM_EPS
 
 
 def slots(width: float) -> tuple[Slot, ...]:
@@ -31,12 +33,23 @@ def slots(width: float) -> tuple[Slot, ...]:
     for name, _ in network.blocks.named_modules(prefix="blocks"):
         if name.count(".") == 2:
             pairs += [(f"{name}.conv_dw", f"{name}.bn1"), (f"{name}.conv_pw", f"{name}.bn2")]
-    results = []
-    for conv, norm in pairs:
-        module = network.get_submodule(conv)
-        assert isinstance(module, nn.Conv2d)
-        results.append(Slot(conv, norm, tuple(module.weight.shape), module.stride[0]))
-    return tuple(results)
+    return tuple(_slot(network, conv, norm) for conv, norm in pairs)
+
+
+def added_slots(width: float) -> tuple[Slot, ...]:
+    """The eight convolutions that an SSD adds, in their order."""
+    with torch.device("meta"):
+        channels = MobileNetV1(width).channels
+        head = nn.ModuleDict({"head": SSD([channels[16], channels[32]], 1, width=width)})
+    places = [(f"head.extras.{extra}", at) for extra in range(4) for at in (0, 3)]
+    return tuple(_slot(head, f"{extra}.{at}", f"{extra}.{at + 1}") for extra, at in places)
+
+
+def _slot(network: nn.Module, conv: str, norm: str) -> Slot:
+    convolution, batch_norm = network.get_submodule(conv), network.get_submodule(norm)
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(batch_norm, nn.BatchNorm2d)
+    return Slot(conv, norm, tuple(convolution.weight.shape), convolution.stride[0], batch_norm.eps)
 
 
 def recognise(source: Source, width: float | None = None) -> tuple[float, tuple[Slot, ...]]:
@@ -46,21 +59,25 @@ def recognise(source: Source, width: float | None = None) -> tuple[float, tuple[
         source: the file's content.
         width: what it must be; None tries what the channels suggest.
 
+    Returns:
+        The width, and the slots of the trunk, behind them those of the layers that an SSD adds.
+
     Raises:
         RefusedError: it is another network, or of another width.
     """
     wanted = slots(1.0)
-    if len(source.layers) != len(wanted):
+    added = 0 if source.detector is None else len(added_slots(1.0))
+    if len(source.layers) != len(wanted) + added:
         raise RefusedError(
             f"{source.path} is no MobileNetV1: {len(source.layers)} convolutions before the pooling, "
             f"MobileNetV1 has {len(wanted)}"
         )
-    first, last = source.layers[0].weight.shape[0], source.layers[-1].weight.shape[0]
+    first, last = source.layers[0].weight.shape[0], source.layers[len(wanted) - 1].weight.shape[0]
     exact = last / LAST_CHANNELS
     candidates = [width] if width is not None else [exact, round(exact, 2), first / STEM_CHANNELS]
     faults = []
     for candidate in candidates:
-        wanted = slots(candidate)
+        wanted = slots(candidate) + (added_slots(candidate) if added else ())
         fault = _first_fault(source.layers, wanted)
         if fault is None:
             return candidate, wanted
@@ -98,8 +115,17 @@ def check_numbers(source: Source) -> None:
                     f"{source.path}: {layer.name} has {layer.weight.shape[0]} channels, "
                     f"but {tensor.shape[0]} numbers beside them"
                 )
+    for name, tensor in source.extras.items():
+        if not torch.isfinite(tensor).all():
+            raise RefusedError(f"{source.path}: {name} has numbers that are not finite")
     if source.classifier is not None:
         _check_classifier(source, *source.classifier)
+    if source.detector is not None and not all(map(_finite, source.detector.predictors)):
+        raise RefusedError(f"{source.path}: a predictor has numbers that are not finite")
+
+
+def _finite(layer: tuple[Tensor, Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in layer)
 
 
 def _check_classifier(source: Source, weight: Tensor, bias: Tensor) -> None:

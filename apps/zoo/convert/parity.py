@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,12 +75,21 @@ def check_direct(
     strides = tuple(slot.stride for slot in slots)
     normalised = imported.network.normalise(few).double()
     difference = (run_directly(source, strides, normalised) - imported.answer(few)).abs().max().item()
+    return direct_answer(source, difference, len(few))
+
+
+def direct_answer(source: Source, difference: float, images: int) -> dict[str, Any]:
+    """``{"max_difference", "images"}``.
+
+    Raises:
+        RefusedError: the difference is above 1e-3.
+    """
     if not difference <= TOLERANCE:
         raise RefusedError(
             f"{source.path}: the imported network differs by {difference:.2g} from the file's own numbers, "
             f"more than {TOLERANCE:g}; nothing was written. Please report it with the file's origin"
         )
-    return {"max_difference": float(f"{difference:.2g}"), "images": len(few)}
+    return {"max_difference": float(f"{difference:.2g}"), "images": images}
 
 
 def check_interpreter(source: Source, imported: Imported, pixels: Tensor) -> dict[str, Any] | None:
@@ -96,30 +106,57 @@ def check_interpreter(source: Source, imported: Imported, pixels: Tensor) -> dic
     """
     if not source.kind.startswith("tflite") or not imported.classifier or not len(pixels):
         return None
-    try:
-        litert = importlib.import_module(f"{INTERPRETER}.interpreter")
-        plain = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        interpreter = litert.Interpreter(str(source.path), num_threads=1, experimental_op_resolver_type=plain)
-        interpreter.allocate_tensors()
-    except (ImportError, ValueError, RuntimeError):
+    interpreter = open_interpreter(source.path)
+    if interpreter is None:
         return None
     theirs = np.stack([_run(interpreter, pixel, imported) for pixel in pixels])
     ours = imported.answer(pixels.float() / 255).argmax(dim=1).numpy()
     theirs = theirs[:, theirs.shape[1] - len(imported.classifier["bias"]) :]
     same = theirs[np.arange(len(ours)), ours] == theirs.max(axis=1)  # integers tie
-    name = f"ai-edge-litert {version('ai-edge-litert')}"
-    return {"name": name, "top1_agreement": round(float(same.mean()), 4), "images": len(ours)}
+    return {"name": interpreter_name(), "top1_agreement": round(float(same.mean()), 4), "images": len(ours)}
 
 
-def _run(interpreter: Any, pixels: Tensor, imported: Imported) -> Any:
-    """The interpreter's answer for one image: pixels as they are for integers, else normalised."""
-    wants, gives = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+def open_interpreter(path: Path, *, raw: bool = False) -> Any:
+    """LiteRT with a file, on one thread and without other engines; None if it is not installed or refuses.
+
+    Args:
+        path: of the file.
+        raw: keep the values of all tensors.
+    """
+    try:
+        litert = importlib.import_module(f"{INTERPRETER}.interpreter")
+        plain = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        interpreter = litert.Interpreter(
+            str(path), num_threads=1, experimental_op_resolver_type=plain,
+            experimental_preserve_all_tensors=raw,
+        )
+        interpreter.allocate_tensors()
+        interpreter.invoke()  # on nothing: some files are refused only then
+    except (ImportError, ValueError, RuntimeError):
+        return None
+    return interpreter
+
+
+def interpreter_name() -> str:
+    """With its version."""
+    return f"ai-edge-litert {version('ai-edge-litert')}"
+
+
+def feed(interpreter: Any, pixels: Tensor, network: MobileNetV1) -> None:
+    """Compute one image (3, H, W) uint8: pixels as they are for integers, else normalised."""
+    wants = interpreter.get_input_details()[0]
     if wants["dtype"] == np.uint8:
         fed = pixels.numpy()
     elif wants["dtype"] == np.int8:
         fed = (pixels.to(torch.int16) - 128).to(torch.int8).numpy()
     else:
-        fed = imported.network.normalise(pixels[None].float() / 255)[0].numpy()
+        fed = network.normalise(pixels[None].float() / 255)[0].numpy()
     interpreter.set_tensor(wants["index"], np.ascontiguousarray(fed.transpose(1, 2, 0)[None]))
     interpreter.invoke()
+
+
+def _run(interpreter: Any, pixels: Tensor, imported: Imported) -> Any:
+    """The interpreter's answer for one image."""
+    feed(interpreter, pixels, imported.network)
+    gives = interpreter.get_output_details()[0]
     return interpreter.get_tensor(gives["index"]).reshape(-1).astype(np.float64)

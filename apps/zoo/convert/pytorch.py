@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apps.zoo.convert.network import slots
 from apps.zoo.convert.source import Layer, Norm, Padding, RefusedError, Source
-from backbone.mobilenet import BATCH_NORM_EPS
+from backbone.mobilenet import ACTIVATIONS, BATCH_NORM_EPS
 from backbone.pretrained import HALF_INPUT, IMAGENET_INPUT
 from backbone.weights_files import (
     completed,
@@ -22,6 +22,10 @@ from backbone.weights_files import (
 
 KNOWN = ("input", "width", "padding", "resolution", "classes", "act", "eps", "calibrated")
 Modules = dict[str, dict[str, Tensor]]
+_ASSUMED_INPUT = (
+    "the file does not say how its input is normalised: taken as torchvision's mean and standard deviation "
+    "of ImageNet; else give --input half"
+)
 
 
 def read_pytorch(path: Path) -> Source:
@@ -90,8 +94,9 @@ def _from_order(path: Path, modules: Modules, results: dict[str, str]) -> Source
         classifier, waiting = modules[waiting], None  # a classifier stored as a convolution
     if waiting is not None:
         raise RefusedError(f"{path}: no whole batch-norm belongs to {waiting}")
+    guessed = results.get("input", IMAGENET_INPUT) == IMAGENET_INPUT
     results = {"input": IMAGENET_INPUT} | results
-    return _assemble(path, "pytorch", layers, classifier, results)
+    return _assemble(path, "pytorch", layers, classifier, results, guessed=guessed)
 
 
 def _layer(
@@ -107,20 +112,23 @@ def _layer(
 
 
 def _assemble(
-    path: Path, kind: str, layers: list[Layer], top: dict[str, Tensor] | None, results: dict[str, str]
+    path: Path, kind: str, layers: list[Layer], top: dict[str, Tensor] | None, results: dict[str, str], *,
+    guessed: bool = False,
 ) -> Source:
     classifier = None
     if top is not None and "weight" in top:
         classifier = plain_classifier(top["weight"], top.get("bias", torch.zeros(len(top["weight"]))))
     results, assumed = completed(path, results)
     padding: Padding = "same" if results.get("padding") == "same" else "symmetric"
-    if results.get("act", "relu6") != "relu6":
-        raise RefusedError(f"{path} was trained with {results['act']}; the network here has relu6")
+    if results.get("act", "relu6") not in ACTIVATIONS:
+        raise RefusedError(f"{path} was trained with {results['act']}; the network here has relu6 or relu")
     resolution = int(_number(path, results, "resolution", 0)) or None
     kept = tuple((key, value) for key, value in results.items() if key not in KNOWN)
     return Source(
         path, kind, tuple(layers), classifier, padding, resolution=resolution,
         input=results.get("input", HALF_INPUT), declared=kept, assumed=assumed,
+        activation="relu" if results.get("act") == "relu" else "relu6",
+        input_note=_ASSUMED_INPUT if guessed else None,
     )
 
 

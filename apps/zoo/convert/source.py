@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from backbone.mobilenet import Activation
 
 Padding = Literal["same", "symmetric"]
 OnConvolution = Any  # (index of the layer, its output) -> None
@@ -52,6 +55,40 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Detector:
+    """What an SSD has besides its convolutions; its added layers are the last eight of ``Source.layers``.
+
+    Args:
+        classification: (weight (A x C, channels, 1, 1), bias) of each map; of the C columns the first is the
+            background.
+        box_regression: (weight (A x 4, channels, 1, 1), bias) of each map: dx, dy, dw, dh over 10, 10, 5, 5.
+        score_converter: ``sigmoid`` or ``softmax``.
+        anchors: (A, 4), (x1, y1, x2, y2) as shares of the side; None where TensorFlow's formula gives them.
+        nms_thresh: intersection over union of its post-processing, where the file tells.
+        tensors: numbers of the boxes and the scores before post-processing, in the file's interpreter.
+        names: of the columns, where the kind of file fixes them.
+    """
+
+    classification: tuple[tuple[Tensor, Tensor], ...]
+    box_regression: tuple[tuple[Tensor, Tensor], ...]
+    score_converter: Literal["sigmoid", "softmax"] = "sigmoid"
+    anchors: Tensor | None = None
+    nms_thresh: float = 0.6
+    tensors: tuple[int, int] | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def predictors(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """All of its predictors."""
+        return self.classification + self.box_regression
+
+    @property
+    def columns(self) -> int:
+        """Scores of a box, with the background's."""
+        return len(self.classification[0][1]) * 4 // len(self.box_regression[0][1])
+
+
+@dataclass(frozen=True)
 class Source:
     """The content of a file of weights, in the order of the network.
 
@@ -66,6 +103,10 @@ class Source:
         declared: further metadata of the file, such as ``source`` and ``licence``.
         notes: sentences that the user should read.
         assumed: one on what was assumed of resolution and padding, where the file tells nothing.
+        input_note: one on what was assumed of the input, where the file tells nothing.
+        extras: further tensors that travel with the network, such as heads of another kind.
+        activation: behind each layer: ``relu6`` or ``relu``.
+        detector: of an SSD, whose ``layers`` are those of the trunk and the eight that it adds.
     """
 
     path: Path
@@ -78,6 +119,10 @@ class Source:
     declared: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     assumed: str | None = None
+    input_note: str | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    detector: Detector | None = None
+    activation: Activation = "relu6"
 
     @property
     def folded(self) -> bool:
@@ -120,6 +165,18 @@ def run_directly(
         images: (B, 3, H, W)
         returns: (B, K) logits, or (B, C) pooled features without a classifier.
     """
+    *_, last = maps_directly(source, strides, images, on_convolution)
+    pooled = last.mean(dim=(2, 3))
+    if source.classifier is None:
+        return pooled
+    weight, bias = (item.to(last.dtype) for item in source.classifier)
+    return pooled @ weight.T + bias
+
+
+def maps_directly(
+    source: Source, strides: tuple[int, ...], images: Tensor, on_convolution: OnConvolution = None
+) -> Iterator[Tensor]:
+    """The map behind each layer in turn; see :func:`run_directly`."""
     x = images
     for number, (layer, stride) in enumerate(zip(source.layers, strides, strict=True)):
         weight = layer.weight.to(x.dtype)
@@ -133,12 +190,8 @@ def run_directly(
             y = y * _column(n.scale, y) + _column(n.shift, y)
         if layer.bias is not None:
             y = y + _column(layer.bias, y)
-        x = y.clamp(0, 6)
-    pooled = x.mean(dim=(2, 3))
-    if source.classifier is None:
-        return pooled
-    weight, bias = (item.to(x.dtype) for item in source.classifier)
-    return pooled @ weight.T + bias
+        x = y.clamp(0, 6 if source.activation == "relu6" else None)
+        yield x
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

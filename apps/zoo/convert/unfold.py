@@ -9,7 +9,6 @@ from torch import Tensor
 
 from apps.zoo.convert.network import Slot
 from apps.zoo.convert.source import Source, run_directly
-from backbone.mobilenet import BATCH_NORM_EPS
 
 State = dict[str, Tensor]
 
@@ -80,18 +79,19 @@ def to_state(source: Source, slots: tuple[Slot, ...], measured: list[Moments] | 
             parts = n.scale, n.shift, n.mean, n.var
         else:
             bias = layer.bias if layer.bias is not None else torch.zeros(slot.shape[0])
-            parts = _unfolded(bias, measured[number] if measured else None)
+            parts = _unfolded(bias, measured[number] if measured else None, slot.eps)
         for key, value in zip(("weight", "bias", "running_mean", "running_var"), parts, strict=True):
             state[f"{slot.norm}.{key}"] = value
     if source.classifier is not None:
         state["classifier.weight"], state["classifier.bias"] = source.classifier
+    state |= source.extras
     return {key: value.to(torch.float32).contiguous() for key, value in state.items()}
 
 
-def _unfolded(bias: Tensor, moments: Moments | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _unfolded(bias: Tensor, moments: Moments | None, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(scale, shift, mean, var) whose batch-norm adds ``bias`` and does nothing else."""
     mean = torch.zeros(len(bias), dtype=torch.float64)
-    var = torch.full_like(mean, 1 - BATCH_NORM_EPS)
+    var = torch.full_like(mean, 1 - eps)
     if moments is not None:
         mean, var = moments.mean.to(torch.float32).double(), moments.variance.to(torch.float32).double()
-    return (var + BATCH_NORM_EPS).sqrt(), mean + bias, mean, var
+    return (var + eps).sqrt(), mean + bias, mean, var

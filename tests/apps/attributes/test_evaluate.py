@@ -137,7 +137,7 @@ def test_what_a_teacher_judged_says_so(cli: Cli, folder, tmp_path):
     assert answer.code == 0, answer.err
     judged = cli("evaluate", "attributes", "--checkpoint", run, "--workers", 0, "--report", tmp_path / "page")
     assert judged.code == 0, judged.err
-    assert judged.lines[0]["judged_by"] == "teacher"
+    assert judged.lines[0]["evaluated_by"] == "teacher"
     assert "evaluated by how well it repeats the teacher's decisions" in judged.err
     assert "evaluated by its teacher&#39;s decisions" in (tmp_path / "page" / "report.html").read_text()
 

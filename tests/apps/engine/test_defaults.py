@@ -54,7 +54,7 @@ def test_a_task_of_name_settings_metrics_dataset_head_and_evaluator_is_whole(cli
 @pytest.mark.parametrize(("options", "why"), [
     (("--teacher", "run"), "--teacher needs class logits; leave it out"),
     (("--sampling", "balanced"), "--sampling balanced needs one class a photo; leave it out"),
-    (("--freeze", "--weights", "w"), "--freeze needs --epochs here"),
+    (("--freeze", "--weights", "w"), "--freeze fits no head of this task at once; give --epochs"),
 ])
 def test_options_that_a_task_does_not_support_are_refused_for_it(
     options: tuple[str, ...], why: str, cli: Cli, tags: Path

@@ -223,7 +223,7 @@ def test_judging_by_people_that_were_learned_is_said(cli: Cli, people: Path, stu
     answer = cli("evaluate", "faces", "--checkpoint", student, "--data", people)
     assert answer.code == 0, answer.err
     assert "learned from people in" in answer.err
-    assert "judge by other faces by --data" in answer.err
+    assert "evaluate with other faces by --data" in answer.err
 
 
 @pytest.mark.parametrize(("content", "told"), [

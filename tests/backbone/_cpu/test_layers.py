@@ -63,7 +63,7 @@ def test_parameters_keys_and_modes_stay_and_a_second_call_changes_nothing(
     assert list(map(id, model.modules())) == list(map(id, swapped))
 
 
-@pytest.mark.parametrize("arguments", NETWORKS)
+@pytest.mark.parametrize("arguments", [*NETWORKS, {"activation": "relu"}])
 def test_a_step_has_the_gradients_and_statistics_of_the_plain_network(arguments: dict[str, object]) -> None:
     plain, fast = network(**arguments), optimize_for_training(network(**arguments))
     images = torch.rand(4, 3, 65, 72)

@@ -57,12 +57,12 @@ def _add(graph: Any, other: Any, prefix: str, seen: dict[Any, list[str]]) -> dic
     actual = {INPUT: INPUT, "": ""}
     for tensor in other.initializer:
         name, tensor.name = tensor.name, ""
-        digest = sha256(tensor.SerializeToString()).hexdigest()
-        if digest not in seen:
-            seen[digest] = [prefix + name]
+        content = sha256(tensor.SerializeToString()).hexdigest()
+        if content not in seen:
+            seen[content] = [prefix + name]
             tensor.name = prefix + name
             graph.initializer.append(tensor)
-        (actual[name],) = seen[digest]
+        (actual[name],) = seen[content]
     for node in other.node:
         outputs = list(node.output)
         inputs = [actual[name] for name in node.input]

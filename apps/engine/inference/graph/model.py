@@ -113,7 +113,7 @@ def flat(output: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in flat(part)]
 
 
-def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
+def load_parts(runs: Sequence[Path], weights: str | None, app: str | None = None) -> tuple[Loaded, ...]:
     """The runs, or the pretrained network, that a model is made of; all on one backbone.
 
     Raises:
@@ -122,7 +122,9 @@ def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
     """
     if bool(runs) == (weights is not None):
         raise ValueError("give RUN folders made by finetune, or --weights W with a classifier, not both")
-    parts = (load_pretrained(weights),) if weights is not None else tuple(load_run(run) for run in runs)
+    if weights is not None:
+        return (load_pretrained(weights, app=app),)
+    parts = tuple(load_run(run) for run in runs)
     first = parts[0][2]
     for run, (_, _, config) in zip(runs, parts, strict=False):
         if config.fingerprint != first.fingerprint:
@@ -140,14 +142,16 @@ def load_parts(runs: Sequence[Path], weights: str | None) -> tuple[Loaded, ...]:
     return parts
 
 
-def plan(runs: Sequence[Path], weights: str | None, *, layout: str, precision: str) -> Plan:
-    """The module and its description, from runs or from pretrained weights with a classifier.
+def plan(
+    runs: Sequence[Path], weights: str | None, *, layout: str, precision: str, app: str | None = None
+) -> Plan:
+    """The module and its description, from runs or from what pretrained weights answer for ``app``.
 
     Raises:
         FileNotFoundError: a run or the weights are missing.
         ValueError: see :func:`load_parts`; or a head cannot be exported.
     """
-    parts = load_parts(runs, weights)
+    parts = load_parts(runs, weights, app)
     heads: dict[str, Any] = {}
     specs: list[HeadSpec] = []
     for task, model, config in parts:

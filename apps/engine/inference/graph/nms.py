@@ -97,7 +97,9 @@ def _(boxes: Tensor, scores: Tensor, score_thresh: float, nms_thresh: float, mos
 
 def onnx_nms_mask(boxes: Any, scores: Any, score_thresh: float, nms_thresh: float, most: int) -> Any:
     """The same mask by ONNX's NonMaxSuppression, which names the boxes that stay as (image, class, box)."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
+
+    op: Any = opset18  # its own types know no plain values
 
     def numbers(*values: int) -> Any:
         return op.Constant(value_ints=list(values))

@@ -39,3 +39,15 @@ def write_run_model(run: Path, console: Console) -> bool:
     seconds = time.perf_counter() - began
     console.say(f"{EXPORTED}: equal to the network within {difference:.1g}, {seconds:.1f} s")
     return True
+
+
+def checked_model(weights: str, app: str | None) -> bytes:
+    """The ONNX file of what weights answer for ``app``, checked against the network.
+
+    Raises:
+        ValueError: the weights are damaged, bring no head for it, or cannot be exported.
+    """
+    made = plan([], weights, layout="nhwc", precision="fp32", app=app)
+    content: bytes = onnx_model(made).SerializeToString()
+    parity(made, load_onnx(content, Path(weights)))
+    return content

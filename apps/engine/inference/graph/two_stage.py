@@ -96,7 +96,7 @@ class DecodedTwoStage(nn.Module):
             roi_align(level, regions, pool.output_size, scale, pool.sampling_ratio)
             for level, scale in zip(levels, self.scales, strict=True)
         ]
-        result = parts[0]
+        result: Tensor = parts[0]
         if len(parts) > 1:
             chosen = self.level_of([regions[:, 1:]])[:, None, None, None]
             for number, part in enumerate(parts[1:], start=1):

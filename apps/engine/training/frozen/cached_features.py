@@ -25,7 +25,7 @@ def pools(setup: TrainSetup) -> bool:
 
 
 def fit_head(setup: TrainSetup, task: AnyTask) -> None:
-    """Fit the task's head to the features of the photos as they are; the first process fits."""
+    """Fit the task's head to the features of the images as they are; the first process fits."""
     setup.backbone.freeze()
     with setup.console.track("features", len(setup.plain)) as update:
         features, targets, _, bad = pooled_features(
@@ -51,7 +51,7 @@ class FeatureLoader:
 
     Args:
         photos: the dataset that they are of.
-        features: (V, N, C), V views of N photos; each epoch sees one view of a photo, drawn anew.
+        features: (V, N, C), V views of N images; each epoch sees one view of an image, drawn anew.
         targets: (N, ...), or a dict of such.
         indices: N positions in the dataset.
         batches: the order, by (epoch, position in ``indices``).
@@ -70,7 +70,7 @@ class FeatureLoader:
         return self.batches.total
 
     def empty(self, side: int) -> Batch:
-        """A batch without photos, for a process that has none."""
+        """A batch without images, for a process that has none."""
         return Batch(self.features[0, :0, :, None, None], taken(self.targets, []), [], [])
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
@@ -87,7 +87,7 @@ class FeatureLoader:
 
 
 def with_cached_features(setup: TrainSetup) -> tuple[FeatureLoader, FeatureLoader]:
-    """The features of the training photos, plain and augmented, and of those to judge by."""
+    """The features of the training images, plain and augmented, and of those to evaluate on."""
     s = setup.settings
     if not pools(setup):
         raise ValueError(
@@ -117,7 +117,7 @@ def with_cached_features(setup: TrainSetup) -> tuple[FeatureLoader, FeatureLoade
 
 
 def _val_features(setup: TrainSetup, stride: int) -> FeatureLoader:
-    """The features of the validation photos, in their order."""
+    """The features of the validation images, in their order."""
     with setup.console.track("validation features", len(setup.val)) as update:
         features, targets, indices, bad = pooled_features(
             setup.backbone, setup.val, stride=stride, world=setup.world, dtype=setup.precision,

@@ -33,11 +33,11 @@ def pooled_features(
     network: Backbone, loader: Loader, *, stride: int, world: World | None = None,
     dtype: torch.dtype = torch.float32, on_step: StepHook = lambda _done, _totals: None, epoch: int = 0,
 ) -> Pooled:
-    """The map of one stride averaged over height and width, for each photo.
+    """The map of one stride averaged over height and width, for each image.
 
     Args:
         network: a copy with its batch-norm folded in does the work.
-        loader: of the photos; each process brings its part.
+        loader: of the images; each process brings its part.
         stride: of the map.
         world: the processes that share the work; all of them get all features.
         dtype: in which the network computes.
@@ -60,13 +60,13 @@ def pooled_features(
 
 
 class Views(NamedTuple):
-    """The features of every photo as it is and as it is augmented.
+    """The features of every image as it is and as it is augmented.
 
     Shape:
-        features: (V + 1, N, C); row 0 of the plain photos, the others of V random views.
+        features: (V + 1, N, C); row 0 of the plain images, the others of V random views.
         targets: (N, ...), or a dict of tensors of that.
         indices: N positions in the dataset.
-        bad: photos that could not be read.
+        bad: images that could not be read.
     """
 
     features: NDArray[np.float32]
@@ -81,23 +81,23 @@ def cached_features(
     on_step: StepHook = lambda _done, _totals: None,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Views:
-    """Pooled features of the plain photos and of random views of them, computed once and kept on disk.
+    """Pooled features of the plain images and of random views of them, computed once and kept on disk.
 
     Args:
         network: frozen; its fingerprint is part of the file's name.
-        loader_for_view: 0 -> the plain photos, 1 to ``views`` -> augmented ones; none shuffles.
+        loader_for_view: 0 -> the plain images, 1 to ``views`` -> augmented ones; none shuffles.
             View v is read as epoch v, so one loader may serve all augmented views.
-        views: random views a photo, 0 or more.
+        views: random views an image, 0 or more.
         stride: of the map.
         folder: where the file is found or written; None keeps nothing.
-        key: of the photos and of how they are seen, from :func:`data_key`.
+        key: of the images and of how they are seen, from :func:`data_key`.
         world: the processes that share the work; the first one writes.
         dtype: in which the network computes.
         on_step: called after each batch.
         on_note: gets a sentence where the file cannot be written; the features come all the same.
 
     Raises:
-        ValueError: views is negative, or no photo could be read.
+        ValueError: views is negative, or no image could be read.
     """
     if views < 0:
         raise ValueError(f"views must be 0 or more, got {views}")
@@ -125,7 +125,7 @@ def cached_features(
 
 
 def data_key(*loaders: Loader) -> str:
-    """What the photos of some loaders are, byte by byte, in which order, and how they are augmented."""
+    """What the images of some loaders are, byte by byte, in which order, and how they are augmented."""
     parts = [DECODER]
     for loader in loaders:
         seen = loader.seeded
@@ -140,7 +140,7 @@ def _content(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "blake2b").hexdigest()
-    except OSError as err:  # reading it as a photo says so; a mended file has another key
+    except OSError as err:  # reading it as an image says so; a mended file has another key
         return f"unreadable {err.errno}"
 
 
@@ -149,7 +149,7 @@ def _digest(parts: list[str]) -> str:
 
 
 def _stacked(computed: list[Pooled]) -> Views:
-    """The views one above the other, of the photos that every one of them could read."""
+    """The views one above the other, of the images that every one of them could read."""
     common = sorted(set.intersection(*(set(indices) for _, _, indices, _ in computed)))
     rows = [{index: row for row, index in enumerate(indices)} for _, _, indices, _ in computed]
     features = [

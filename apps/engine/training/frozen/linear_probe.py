@@ -33,12 +33,12 @@ def fit_probe(head: Classifier, features: Array, targets: NDArray[np.int64], *, 
     """Put an L2-regularised logistic regression on standardised features into a classifier head.
 
     The penalty is the strongest whose cross-validated accuracy lies within one standard error of
-    the best: with fewer photos than features the plain best is too often too weak.
+    the best: with fewer images than features the plain best is too often too weak.
 
     Args:
         head: takes (B, C, H, W); its linear layer is overwritten.
         features: (N, C) pooled.
-        targets: (N,) class numbers; classes without a photo keep a score far below the others'.
+        targets: (N,) class numbers; classes without an image keep a score far below the others'.
         seed: of the folds.
 
     Source:

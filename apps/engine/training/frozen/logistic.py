@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # of the L2 term on standardised features
-HELD = 0.2  # share of the photos on which the strength is chosen
+HELD = 0.2  # share of the images on which the strength is chosen
 STEPS = 60
 
 
@@ -20,7 +20,7 @@ def fit_logistic(head: Any, features: NDArray[np.float32], targets: Any, *, seed
         head: whose ``linear`` is written.
         features: (N, C) pooled.
         targets: (N, columns), NaN where unknown.
-        seed: of the photos on which the strength of the L2 term is chosen.
+        seed: of the images on which the strength of the L2 term is chosen.
     """
     wanted = torch.as_tensor(np.asarray(targets), dtype=torch.float32)
     mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6

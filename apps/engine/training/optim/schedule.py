@@ -48,7 +48,7 @@ class Schedule:
         return self.plateau is not None and self.plateau.note(metric)
 
     def state_dict(self) -> dict[str, float | int | None]:
-        """What cannot be told from the step: empty but for ``plateau``; plain numbers."""
+        """What cannot be known from the step: empty but for ``plateau``; plain numbers."""
         return {} if self.plateau is None else self.plateau.state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

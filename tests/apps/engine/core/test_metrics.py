@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from task_table import CASES
 
-from apps.attributes.evaluator import AttributeEvaluation
 from apps.engine.core.metrics import Metric, MetricTable, UnknownMetricError, joint_table
 from apps.engine.core.registry import TASKS, load_task
-from apps.engine.evaluation.classification import Predictions, classification_metrics
-from apps.faces.evaluator import FaceEvaluation
-from apps.faces.verification.evaluate import beside
-from apps.objects.coco_metrics import FIGURES, DetectionEvaluation
+from apps.objects.coco_metrics import FIGURES
 from apps.objects.errors import KINDS
-from apps.places.cells.partition import Limits, build
-from apps.places.evaluator import PlaceEvaluation
 
 TABLE = MetricTable("birds", (
     Metric("songs", True, "count", (0, inf)), Metric("noise", False), Metric("share/*", True),
@@ -29,76 +21,13 @@ TABLE = MetricTable("birds", (
 ), primary="songs")
 
 
-def one_label() -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    return classification_metrics(Predictions(
-        rng.normal(size=(20, 7)).astype(np.float32), rng.integers(0, 7, 20), ("x",) * 20, tuple("abcdefg")
-    ))
-
-
-def attributes() -> dict[str, Any]:
-    """With chosen thresholds, a group such as an age, and what calibration adds."""
-    rng = np.random.default_rng(0)
-    judged = AttributeEvaluation(
-        rng.random((40, 2)), rng.integers(0, 2, (40, 2)).astype(float), ("Smiling", "a/b"),
-        tuple(f"p{n // 4}/{n}.jpg" for n in range(40)),
-        values={"age": (rng.random(40) * 9, rng.integers(0, 9, 40).astype(float))},
-    )
-    chosen = replace(judged, thresholds=judged.chosen_thresholds())
-    return chosen.metrics() | judged.crossed()
-
-
-def faces() -> dict[str, Any]:
-    """With shares of a teacher's rates; half of ``evaluate faces`` is in it, too."""
-    rng = np.random.default_rng(0)
-    people = np.repeat(np.arange(12), 4)
-    vectors = rng.normal(size=(12, 16))[people] + 0.3 * rng.normal(size=(48, 16))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    embedded = FaceEvaluation(vectors, people, tuple(map(str, range(48))))
-    one = embedded.verification("student")
-    return embedded.metrics() | beside(one, one).metrics()
-
-
-def places() -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    towns = np.array([(48.8, 2.3), (52.5, 13.4), (-33.9, 151.2)])
-    lat, lon = (towns[rng.integers(0, 3, 300)] + rng.normal(0, 0.5, (300, 2))).T
-    grid = build(lat, lon, Limits(60, 1))[0]
-    logs = np.log(rng.dirichlet(np.ones(len(grid)), 30)).astype(np.float32)
-    return PlaceEvaluation(logs, None, lat[:30], lon[:30], ("x",) * 30, grid).metrics()
-
-
-def objects() -> dict[str, Any]:
-    """Small, middling and large objects of two classes, found and missed."""
-    boxes = [[10.0, 10.0, side, side] for side in (20.0, 60.0, 150.0)]
-    truth = {
-        "images": [{"id": 1, "width": 400, "height": 300}],
-        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog/wolf"}],
-        "annotations": [
-            {"id": n, "image_id": 1, "category_id": 1 + n % 2, "bbox": box, "area": box[2] ** 2, "iscrowd": 0}
-            for n, box in enumerate(boxes + boxes, start=1)
-        ],
-    }
-    results = [
-        {"image_id": 1, "category_id": 1 + n % 2, "bbox": box, "score": 0.9}
-        for n, box in enumerate(boxes, start=1)
-    ]
-    return DetectionEvaluation(truth, results, ("x",)).figures
-
-
-EVALUATIONS: dict[str, Callable[[], dict[str, Any]]] = {
-    "dogs": one_label, "imagenet": one_label, "attributes": attributes, "faces": faces, "places": places,
-    "objects": objects,
-}
-
-
 def test_every_application_has_an_evaluation_here() -> None:
-    assert EVALUATIONS.keys() == TASKS.keys()
+    assert CASES.keys() == TASKS.keys()
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_metric_of_an_evaluation_is_in_the_table_and_inside_its_bounds(name: str) -> None:
-    app, metrics = load_task(name), EVALUATIONS[name]()
+    app, metrics = load_task(name), CASES[name].example()
     assert len(metrics) >= 4
     for key, value in metrics.items():
         metric = app.metrics[key]
@@ -117,7 +46,7 @@ def test_what_a_training_is_watched_by_has_a_better_side(name: str) -> None:
     assert len(app.metrics.monitors) >= 3
     for metric in app.metrics.monitors:
         assert isinstance(app.metrics.higher_is_better(metric), bool)
-    assert app.primary_metric.name in EVALUATIONS[name]()
+    assert app.primary_metric.name in CASES[name].example()
     assert app.metrics.higher_is_better("val/loss") is False
     assert app.metrics.higher_is_better("train/loss") is False
     assert app.metrics.higher_is_better("train/any_term_of_a_head") is False
@@ -126,7 +55,7 @@ def test_what_a_training_is_watched_by_has_a_better_side(name: str) -> None:
 
 
 def test_the_metrics_of_the_objects_are_all_twelve_and_every_kind_of_error() -> None:
-    table, metrics = load_task("objects").metrics, objects()
+    table, metrics = load_task("objects").metrics, CASES["objects"].example()
     assert {*FIGURES, "ap/cat", "ap/dog/wolf", *(f"errors/{kind}" for kind in KINDS)} == metrics.keys()
     assert [table.higher_is_better(f"errors/{kind}") for kind in KINDS] == [True] + [False] * 6
 

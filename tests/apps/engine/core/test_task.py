@@ -7,8 +7,8 @@ import inspect
 from dataclasses import fields, is_dataclass
 
 import pytest
-from contract_table import EVALUATIONS, TYPED_TASKS
 from support import ROOT
+from task_table import CASES
 
 from apps.engine.core.metrics import Metric, MetricTable
 from apps.engine.core.registry import TASKS, load_task
@@ -20,15 +20,16 @@ REFLECTION = {  # getattr on a module, a dataclass of one's own, a library's obj
     "apps/engine/core/registry.py", "apps/engine/core/settings.py", "apps/engine/core/machine.py",
     "apps/engine/data/loader.py", "apps/engine/data/transforms.py",
     "apps/engine/inference/decode/__init__.py", "apps/engine/inference/engines.py",
+    "apps/engine/inference/graph/model.py",
     "apps/engine/tracking/compare.py", "apps/engine/tracking/runs.py",
     "apps/engine/training/optim/layer_decay.py", "apps/engine/training/optim/optimizers.py",
 }
 
 
 def test_the_table_that_mypy_checks_has_every_registered_task() -> None:
-    assert TYPED_TASKS.keys() == TASKS.keys() and len(TASKS) >= 6
-    for name, task in TYPED_TASKS.items():
-        assert load_task(name) is task
+    assert CASES.keys() == TASKS.keys() and len(TASKS) >= 6
+    for name, case in CASES.items():
+        assert load_task(name) is case.task
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -60,9 +61,9 @@ def test_the_class_attributes_of_a_task_are_what_the_contract_says(name: str) ->
 
 def test_every_evaluation_counts_and_computes() -> None:
     wanted = {name for name in vars(Evaluation) if name in ("__len__", "metrics", "intervals")}
-    assert len(wanted) == 3 and EVALUATIONS
-    for evaluation in EVALUATIONS:
-        assert wanted <= set(dir(evaluation))
+    assert len(wanted) == 3
+    for case in CASES.values():
+        assert wanted <= set(dir(case.evaluation))
 
 
 def test_no_attribute_is_looked_for_on_tasks_settings_datasets_or_loaders() -> None:

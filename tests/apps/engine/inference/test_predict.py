@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from runs_support import MAKERS, make_runs
+from runs_support import make_runs
 from support import COLOURS, Answer, Cli, save_colour
+from task_table import CASES
 
 from apps.cli.output import emit
 from apps.engine.core.registry import TASKS, load_task
@@ -16,10 +17,7 @@ OPTIONS = {
     "top": ("--top", 2), "tta": ("--tta", "mirror"), "crops": ("--crops",), "tta none": ("--tta", "none"),
     "fp32": ("--precision", "fp32"), "bf16": ("--precision", "bf16"), "workers": ("--workers", 1),
 }
-KEYS = {
-    "attributes": "attributes", "dogs": "predictions", "faces": "embedding", "imagenet": "predictions",
-    "objects": "objects", "places": "cells",
-}
+KEYS = {name: case.answer for name, case in CASES.items()}
 PAIRS = [(app, option) for app in TASKS for option in OPTIONS]
 
 
@@ -49,7 +47,7 @@ def one_line(answer: Answer) -> str:
 
 
 def test_every_registered_application_has_a_run_here() -> None:
-    assert set(MAKERS) == set(KEYS) == set(TASKS)
+    assert set(CASES) == set(TASKS)
 
 
 @pytest.mark.parametrize(("app", "option"), PAIRS)

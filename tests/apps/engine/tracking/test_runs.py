@@ -311,7 +311,7 @@ def test_of_a_metric_of_an_application_that_is_not_here_neither_run_is_called_be
     assert table[1][2] == "0.980 (+0.010, differs)"
     answer = cli("runs", tmp_path, "--sort", "chirps")
     assert (answer.code, answer.out) == (1, "")
-    assert "is not told by any application that this version knows" in answer.last_error
+    assert "is not said by any application that this version knows" in answer.last_error
     sorted_by_column = cli("runs", tmp_path, "--sort", "app").lines
     assert [run["app"] for run in sorted_by_column] == ["birds", "birds", "dogs"]
 
@@ -332,7 +332,7 @@ def test_a_metric_that_the_application_does_not_know_is_refused_in_one_line_that
     assert len(cli("runs", tmp_path).lines) == 2
     for arguments, text in (
         (["--compare", tmp_path / "a", tmp_path / "b"], f"a cannot be compared: {metric!r} is not among"),
-        ([tmp_path, "--sort", metric], f"cannot sort by {metric!r}: which way it is better is not told by"),
+        ([tmp_path, "--sort", metric], f"cannot sort by {metric!r}: which way it is better is not said by"),
     ):
         answer = cli("runs", *arguments)
         assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)

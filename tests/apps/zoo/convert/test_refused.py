@@ -12,6 +12,7 @@ import pytest
 import tflite
 import torch
 from importing_support import SIZE, folded, trained, with_background, write_float, write_keras
+from ssd_file_support import POST_PROCESS, network, write_ssd
 from tflite_writer import write_mobilenet
 
 
@@ -24,7 +25,7 @@ class Bad:
 
     @staticmethod
     def of_another_activation(path: Path) -> None:
-        write_float(path, trained(), activation=tflite.ActivationFunctionType.RELU)
+        write_float(path, trained(), activation=tflite.ActivationFunctionType.TANH)
 
     @staticmethod
     def too_short(path: Path) -> None:
@@ -41,6 +42,37 @@ class Bad:
     def cut_off_tflite(path: Path) -> None:
         write_float(path, trained())
         path.write_bytes(path.read_bytes()[:3000])
+
+    @staticmethod
+    def ssd_of_another_end(path: Path) -> None:
+        write_ssd(path, network(), end="Custom_NMS_PostProcess")
+
+    @staticmethod
+    def ssd_without_variances(path: Path) -> None:
+        write_ssd(path, network(), end=POST_PROCESS, scales={})
+
+    @staticmethod
+    def ssd_on_other_maps(path: Path) -> None:
+        write_ssd(path, network(), maps=(20, 26, 28, 30, 32, 34))
+
+    @staticmethod
+    def ssd_with_another_score(path: Path) -> None:
+        write_ssd(path, network(), score=tflite.BuiltinOperator.TANH)
+
+    @staticmethod
+    def ssd_without_labels(path: Path) -> None:
+        write_ssd(path, network())
+
+    @staticmethod
+    def cut_off_ssd(path: Path) -> None:
+        write_ssd(path, network(), end=POST_PROCESS)
+        path.write_bytes(path.read_bytes()[: -path.stat().st_size // 2])
+
+    @staticmethod
+    def ssd_not_finite(path: Path) -> None:
+        made = network()
+        torch.nn.init.constant_(made.head.classification[1].bias, float("inf"))  # type: ignore[arg-type]
+        write_ssd(path, made)
 
     @staticmethod
     def cut_off_h5(path: Path) -> None:
@@ -99,10 +131,16 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 
 
 @pytest.mark.parametrize(("make", "word"), [
-    (Bad.of_another_network, "operator 27 is ADD"), (Bad.of_another_activation, "has activation RELU;"),
+    (Bad.of_another_network, "operator 27 is ADD"), (Bad.of_another_activation, "has activation TANH;"),
     (Bad.too_short, "25 convolutions"), (Bad.of_other_channels, r"convolution 5 "),
     (Bad.cut_off_tflite, "not a whole TFLite file"), (Bad.cut_off_h5, "not a whole HDF5 file"),
     (Bad.cut_off_pt, "not a whole PyTorch file"), (Bad.h5_of_others, "layer_names"),
+    (Bad.ssd_of_another_end, "ends in Custom_NMS_PostProcess, which is not read here"),
+    (Bad.ssd_without_variances, "PostProcess without x_scale"),
+    (Bad.ssd_on_other_maps, "is no SSD on MobileNetV1: its predictors stand on other maps"),
+    (Bad.ssd_with_another_score, "is TANH, which MobileNetV1 does not have"),
+    (Bad.ssd_without_labels, "6 columns without names: give --labels F"),
+    (Bad.cut_off_ssd, "not a whole TFLite file"), (Bad.ssd_not_finite, "a predictor has numbers"),
     (Bad.text, "no file of weights in a known format"),
     (Bad.empty, "is empty; copy or download it again"), (Bad.not_finite, "not finite"),
     (Bad.pickled_code, "wants to run code"), (Bad.pickled_code_in_a_zip, "wants to run code"),

@@ -47,7 +47,7 @@ def test_a_file_finds_what_the_head_finds(name: str, shared: Path, weights_025: 
     with torch.inference_mode(mode=False):
         torch.manual_seed(0)
         head = app.head(network.channels, CLASSES)
-        app.adopt(network, head)
+        app.init_head(network, head)
         loud(head, torch.Generator().manual_seed(0))
     square = app.square()
     resize = "pad" if square.keep_aspect else "squash"

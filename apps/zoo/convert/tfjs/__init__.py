@@ -1,0 +1,1 @@
+"""TensorFlow.js models: manifest and shards, and the networks in them."""

@@ -1,0 +1,71 @@
+"""timm's names, and its hub: what is known of weights before its own loader is asked for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from backbone.pretrained import TIMM_DEFAULT
+from backbone.reach import unreachable
+from backbone.storage import MIRROR_VARIABLE, SUFFIX
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def check_timm_name(name: str, others: Sequence[str]) -> None:
+    """Refuse what timm has no pretrained weights of.
+
+    Args:
+        name: of a network with the tag of its weights.
+        others: names that are known besides, for the message.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    import timm
+
+    if not timm.is_model(name.partition(".")[0]):
+        raise FileNotFoundError(
+            f"{name!r} is neither a file nor a known name; known: {', '.join(others[:4])}, ... "
+            f"(python cli.py weights list), and every pretrained name of timm, such as {TIMM_DEFAULT}"
+        )
+    timm_config(name)
+
+
+def timm_config(name: str) -> dict[str, Any]:
+    """What timm says of its weights of a name.
+
+    Raises:
+        FileNotFoundError: it has none.
+    """
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise FileNotFoundError(f"timm has no pretrained weights called {name!r}")
+    values: dict[str, Any] = config.to_dict()
+    return values
+
+
+def check_hub(name: str, repository: str) -> None:
+    """Say in a moment what the hub's own loader says in a minute, where nothing is cached.
+
+    Args:
+        name: of the weights.
+        repository: of the hub, as timm's configuration names it.
+
+    Raises:
+        ConnectionError: the hub cannot be reached, and its cache does not hold the weights.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    cached = (try_to_load_from_cache(repository, file) for file in _HUB_FILES)
+    if any(isinstance(path, str) for path in cached):
+        return
+    reason = unreachable(constants.ENDPOINT)
+    if reason is not None:
+        raise ConnectionError(
+            f"{name} is not on this machine and {constants.ENDPOINT} cannot be reached ({reason}): bring "
+            f"{name}{SUFFIX}, made elsewhere by python cli.py weights fetch {name} --to DIR, into a folder "
+            f"and set {MIRROR_VARIABLE} to it"
+        )
