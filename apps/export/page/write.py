@@ -11,10 +11,10 @@ from typing import Any
 from apps.engine.core.files import LOCK, exclusive, json_line, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
 from apps.engine.inference.graph.onnx_file import write_onnx
+from apps.faces.detection.detector import LEAST_PX, MIN_FACE_PX, MIN_PROBABILITY, SEARCH_PX
+from apps.faces.detection.mtcnn import FACTOR, THRESHOLDS
+from apps.faces.detection.networks import cascade_networks
 from apps.faces.extraction.align import TEMPLATE
-from apps.faces.extraction.detector import LEAST_PX, MIN_FACE_PX, MIN_PROBABILITY, SEARCH_PX
-from apps.faces.extraction.mtcnn import FACTOR, THRESHOLDS
-from apps.faces.extraction.networks import cascade_networks
 
 WEB = Path(__file__).resolve().parents[3] / "web"
 PAGE = WEB / "page"

@@ -12,11 +12,11 @@ from PIL import Image
 
 from apps.engine.core.console import Console
 from apps.faces import NO_FACE
+from apps.faces.detection.detector import DetectionError, Detector, Face
+from apps.faces.detection.ssd import MIN_PROBABILITY, SSDFinder
 from apps.faces.extraction.align import Quality, align_face, pose, sharpness, square_crop
-from apps.faces.extraction.detector import DetectionError, Detector, Face
 from apps.faces.extraction.embedder import Align
 from apps.faces.extraction.sources import Opened, Source, Stamp, open_source
-from apps.faces.extraction.ssd import MIN_PROBABILITY, SSDFinder
 from datasets.image_io import BadImageError
 
 Which = Literal["all", "largest", "one"]

@@ -17,8 +17,8 @@ from apps.engine.core.run_values import EXPORTED, MODEL, run_values
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.model_file import load_onnx
 from apps.engine.inference.weights_model import weights_file
+from apps.faces.detection.networks import FORMAT
 from apps.faces.extraction.embedder import FaceModel, ModelInfo, Vectors, lasting
-from apps.faces.extraction.networks import FORMAT
 
 AT_ONCE = 4  # crops that a file sees: more would only take memory
 

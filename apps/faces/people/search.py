@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from apps.engine.core.console import Console
-from apps.faces.extraction.detector import Detector
+from apps.faces.detection.detector import Detector
 from apps.faces.extraction.embed_faces import Order, embed_faces
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
 from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, make_detector

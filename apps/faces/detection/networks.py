@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import cached, sha256_of
-from apps.faces.extraction.mtcnn import INPUT, OUTPUTS, SIDES
+from apps.faces.detection.mtcnn import INPUT, OUTPUTS, SIDES
 
 FORMAT = 1  # raised when the same weights are to be written otherwise
 

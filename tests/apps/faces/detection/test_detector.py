@@ -12,7 +12,7 @@ from faces_support import write_face_weights
 from PIL import Image
 from support import Cli
 
-from apps.faces.extraction.detector import Detector
+from apps.faces.detection.detector import Detector
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from apps.engine.core.console import Console
 from apps.engine.core.files import cached, sha256_of
 from apps.engine.core.spec import INPUT
 from apps.engine.inference.model_file import onnx_session
-from apps.faces.extraction.mtcnn import Cascade, Faces, Floats, nms
-from apps.faces.extraction.networks import cascade_networks
+from apps.faces.detection.mtcnn import Cascade, Faces, Floats, nms
+from apps.faces.detection.networks import cascade_networks
 from apps.zoo.weights import ensure_weights
 from backbone.pretrained import FACE_SSD
 
@@ -46,7 +46,7 @@ def ssd_networks(console: Console | None = None) -> dict[int, Path]:
 
 
 def _exported(weights: Path, side: int) -> bytes:
-    from apps.faces.extraction.ssd_graph import ssd_network
+    from apps.faces.detection.ssd_graph import ssd_network
 
     return ssd_network(
         weights, side, score_thresh=MIN_SCORE, nms_thresh=NMS_THRESH, detections_per_img=MOST

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from support import ROOT, Cli
 
-from apps.faces.extraction.detector import Detector
+from apps.faces.detection.detector import Detector
+from apps.faces.detection.ssd import SQUARES, ssd_networks
 from apps.faces.extraction.extractor import make_detector
-from apps.faces.extraction.ssd import SQUARES, ssd_networks
 from backbone.pretrained import FACE_SSD
 from backbone.storage import weights_cache
 
@@ -89,8 +89,8 @@ def test_photos_without_a_face_and_of_odd_kinds(detector: Detector, colour: list
 
 def test_finding_faces_imports_no_torch(detector: Detector, colour: list[Path]) -> None:
     code = (
-        "import sys; from PIL import Image; from apps.faces.extraction.detector import Detector\n"
-        "from apps.faces.extraction.ssd import SSDFinder\n"
+        "import sys; from PIL import Image; from apps.faces.detection.detector import Detector\n"
+        "from apps.faces.detection.ssd import SSDFinder\n"
         f"faces = Detector(finder=SSDFinder.load()).detect(Image.open({str(colour[0])!r}))\n"
         "print(len(faces) > 0, 'torch' in sys.modules)"
     )

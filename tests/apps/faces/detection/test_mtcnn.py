@@ -12,8 +12,8 @@ from PIL import Image
 from support import run_without_torch
 
 from apps.engine.core.files import cached
-from apps.faces.extraction.mtcnn import FACTOR, THRESHOLDS, Cascade, nms
-from apps.faces.extraction.networks import cascade_networks
+from apps.faces.detection.mtcnn import FACTOR, THRESHOLDS, Cascade, nms
+from apps.faces.detection.networks import cascade_networks
 from apps.faces.extraction.torch_embedder import load_torch_face_model
 
 LEAST_PX = 40

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from apps.faces.detection.mtcnn import LANDMARKS, Cascade, Faces
+from apps.faces.detection.networks import cascade_networks
 from apps.faces.extraction.align import Array
-from apps.faces.extraction.mtcnn import LANDMARKS, Cascade, Faces
-from apps.faces.extraction.networks import cascade_networks
 
 SEARCH_PX = 1024  # longer side of the copy in which faces are looked for
 MIN_FACE_PX = 40  # in that copy: 4 % of a large photo's longer side

@@ -1,0 +1,1 @@
+"""Where the faces of an image are, with five landmarks each."""
