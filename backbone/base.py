@@ -38,8 +38,14 @@ class Preprocessing:
     resize: Resize = "crop"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, as written into a checkpoint's ``config.json``."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """Plain types only, as written into a checkpoint's ``config.json``.
+
+        The usual ``resize`` is left out, so that fingerprints from before there was another still hold.
+        """
+        values = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        if self.resize == "crop":
+            del values["resize"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:

@@ -45,9 +45,21 @@ _limit = _options(
 )
 
 
-def _one_model(checkpoint: Path | None, weights: str | None) -> None:
-    if (checkpoint is None) == (weights is None):
-        raise click.UsageError("give either --checkpoint RUN or --weights W")
+def _named(checkpoint: Path | None, weights: str | None, table: Path | None) -> dict[str, Any]:
+    """Which network embeds: what is named, else that of the table, else the published one."""
+    if checkpoint is not None and weights is not None:
+        raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
+    if checkpoint is None and weights is None:
+        from apps.engine.core.console import Console
+        from apps.faces.extraction.table import read_about
+        from apps.zoo.defaults import default_weights
+
+        if table is not None and table.exists():
+            model = read_about(table).model
+            weights, checkpoint = model.weights, None if model.checkpoint is None else Path(model.checkpoint)
+        else:
+            weights = default_weights("faces", Console())
+    return {"weights": weights, "checkpoint": checkpoint}
 
 
 @click.command("embed-faces")
@@ -76,8 +88,7 @@ def embed_faces(
     from apps.faces.extraction.embed_faces import embed_faces as make_table
     from apps.faces.extraction.loading import load_face_model
 
-    _one_model(checkpoint, weights)
-    model = load_face_model(weights=weights, checkpoint=checkpoint)
+    model = load_face_model(**_named(checkpoint, weights, out))
     answer = make_table(paths, Order(out, which, align, workers=workers, detector=detector), model, Console())
     if answer is not None:
         emit(answer)
@@ -99,8 +110,7 @@ def verify_faces(
     from apps.faces.extraction.loading import load_face_model
     from apps.faces.people.search import verify
 
-    _one_model(checkpoint, weights)
-    model = load_face_model(weights=weights, checkpoint=checkpoint)
+    model = load_face_model(**_named(checkpoint, weights, None))
     emit(verify(first, second, model, align=align, far=far, threshold=threshold, detector=detector))
 
 
@@ -144,19 +154,16 @@ def enroll(
 ) -> None:
     """Put a person into a gallery by NAME, from images that show that person alone.
 
-    A new gallery wants --weights or --checkpoint; one that is there has its own model.
+    A gallery that is there has its own model.
     """
     from apps.engine.core.console import Console
     from apps.faces.people.search import enroll as put
 
-    if (checkpoint is not None and weights is not None) or not (
-        gallery.exists() or checkpoint is not None or weights is not None
-    ):
-        raise click.UsageError("give either --checkpoint RUN or --weights W")
+    model = _named(checkpoint, weights, gallery)
     asked = context.get_parameter_source("align") is not click.core.ParameterSource.DEFAULT
     answer = put(
-        name, paths, gallery, weights=weights, checkpoint=checkpoint, align=align if asked else None,
-        workers=workers, console=Console(), detector=detector,
+        name, paths, gallery, **model, align=align if asked else None, workers=workers, console=Console(),
+        detector=detector,
     )
     emit(answer)
     context.exit(1 if answer["photos"] and not answer["faces"] else 0)

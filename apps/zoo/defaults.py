@@ -17,7 +17,7 @@ IMAGENET_WEIGHTS = (
 )
 BY_TASK = {
     "imagenet": IMAGENET_WEIGHTS, "dogs": IMAGENET_WEIGHTS, "attributes": (FACES_DEFAULT,),
-    "objects": (COCO_SSD,),
+    "faces": (FACES_DEFAULT,), "objects": (COCO_SSD,),
 }
 
 

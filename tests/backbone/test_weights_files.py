@@ -20,7 +20,7 @@ from support import Cli
 from apps.engine.core.console import Console
 from apps.zoo.convert.importer import ImportOptions, import_weights, read_source
 from apps.zoo.convert.parity import Imported, drawn_images
-from backbone import load_weights
+from backbone import Preprocessing, load_weights
 from backbone.weights_files import foreign_kind, told_by_name
 
 
@@ -267,3 +267,10 @@ def test_metadata_that_say_all_leave_nothing_to_assume(
     with caplog.at_level(logging.WARNING, "backbone"):
         load_weights(tmp_path / "a.safetensors")
     assert caplog.text == ""
+
+
+def test_preprocessing_that_is_as_ever_is_written_as_ever() -> None:
+    """Fingerprints of galleries and thresholds are made of it."""
+    assert "resize" not in Preprocessing().to_dict()
+    squashed = Preprocessing(resize="squash")
+    assert Preprocessing.from_dict(squashed.to_dict()) == squashed

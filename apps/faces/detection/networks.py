@@ -11,7 +11,7 @@ from typing import Any
 from apps.engine.core.files import cached, sha256_of
 from apps.faces.detection.mtcnn import INPUT, OUTPUTS, SIDES
 
-FORMAT = 1  # raised when the same weights are to be written otherwise
+FORMAT = 2  # raised when the same weights are to be written otherwise
 
 
 def cascade_networks() -> dict[str, Path]:

