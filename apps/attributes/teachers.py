@@ -89,8 +89,9 @@ def load_oracle(
 
 def _onnx(path: Path, names: Sequence[str]) -> Oracle:
     """An ONNX classifier: images (B, 3, H, W) in [0, 1] to (B, N) logits or probabilities of ``names``."""
-    import onnxruntime
+    from apps.engine.core.device import runtime
 
+    onnxruntime = runtime("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     try:

@@ -204,7 +204,7 @@ class _ToStderr(logging.Handler):
 
 
 def _hear_libraries() -> None:
-    for library in ("backbone", "datasets"):
+    for library in ("apps", "backbone", "datasets"):
         heard = logging.getLogger(library)
         if not any(isinstance(handler, _ToStderr) for handler in heard.handlers):
             heard.addHandler(_ToStderr())

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
 
 MODEL = "model.onnx"  # beside this file
@@ -57,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def load(model: Path) -> Callable[[Path, int], Answer]:
     """What answers for (an image, how many classes, cells or objects) by a model file."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:

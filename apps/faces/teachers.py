@@ -136,10 +136,10 @@ def _onnx(file: Path) -> tuple[int, Callable[[Crops], Vectors]]:
     """A network of one input (B, 3, S, S) in RGB: bytes as they are, floats as (value - 127.5) / 127.5."""
     if not file.is_file():
         raise FileNotFoundError(f"--teacher {file}: there is no such file")
-    import onnxruntime as ort
+    from apps.engine.core.device import runtime
 
     try:
-        session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        session = runtime("onnxruntime").InferenceSession(str(file), providers=["CPUExecutionProvider"])
     except Exception as err:
         raise ValueError(f"--teacher {file} is no ONNX model that can be run ({err})") from err
     (given, *more) = session.get_inputs()

@@ -6,8 +6,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from apps.engine.core.console import Console
-from apps.zoo.datasets import MIRROR_VARIABLE as WEB_MIRROR_VARIABLE
-from apps.zoo.weights import ensure_weights
 from backbone.pretrained import COCO_SSD, FACES_DEFAULT, REGISTRY, TIMM_DEFAULT
 from backbone.reach import unreachable
 from backbone.storage import MIRROR_VARIABLE, SUFFIX, on_disk
@@ -50,6 +48,9 @@ def no_network(task: str) -> str:
 
 def _fetched(names: tuple[str, ...], console: Console) -> str:
     """The first of the weights whose makers, or a mirror, can be reached."""
+    from apps.zoo.datasets import MIRROR_VARIABLE as WEB_MIRROR_VARIABLE
+    from apps.zoo.weights import ensure_weights
+
     with ThreadPoolExecutor(len(names)) as pool:  # all at once, so that no network costs one wait
         reasons = list(pool.map(lambda name: unreachable(str(REGISTRY[name].url)), names))
     anywhere = bool(os.environ.get(WEB_MIRROR_VARIABLE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from datasets.tables import clean_name
 from datasets.validation import read_text, short
 
 LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "names.txt")
+_log = logging.getLogger(__name__)
 DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
 SUFFIXES = (".yaml", ".yml")
 DARKNET = "obj.data"
@@ -104,10 +106,15 @@ def _description(root: Path) -> Path | None:
 
 
 def _yaml(path: Path) -> Any:
+    """What a file of YAML holds; ``yes`` and ``no`` are words, as names of classes mean them."""
     import yaml
 
+    words: Any = type("Words", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {
+        first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:bool"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }})
     try:
-        return yaml.safe_load(read_text(path))
+        return yaml.load(read_text(path), Loader=words)
     except yaml.YAMLError as err:
         raise ValueError(f"{path} is no YAML ({' '.join(str(err).split())}); mend the file") from err
 
@@ -122,6 +129,9 @@ def _described(path: Path) -> YoloFiles:
         entry = next((data[name] for name in names_of(split) if data.get(name)), None)
         entries = entry if isinstance(entry, list) else [] if entry is None else [entry]
         places = [_place(str(item), base, path.parent) for item in entries]
+        for item, place in zip(entries, places, strict=True):
+            if place is None:
+                _log.warning("%s names %s for %s, which is not there: left out", path, item, split)
         splits |= {split: there} if (there := [place for place in places if place is not None]) else {}
     if not splits:
         raise FileNotFoundError(

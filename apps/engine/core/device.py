@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -125,6 +126,7 @@ def runtime(engine: str) -> Any:
     Raises:
         ImportError: it is not installed; the message says how to mend it.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return import_module(engine)
     except ImportError as err:

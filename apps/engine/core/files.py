@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import tempfile
@@ -12,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from backbone.storage import cache_folder
+from backbone.storage import CACHE_VARIABLE, weights_cache
 
 LOCK = ".lock"
+_log = logging.getLogger(__name__)
 WAIT_SECONDS = 300.0  # for another process that makes the same file
 
 
@@ -178,10 +180,27 @@ def cached(name: str, make: Callable[[], bytes]) -> Path:
     Raises:
         OSError: the cache cannot be written, or another process has been making the file for long.
     """
-    path = cache_folder() / "models" / name
-    if path.is_file():
+    path = weights_cache().with_name("models") / name
+    if _is_whole(path):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    writable_folder(path.parent, f"the variable {CACHE_VARIABLE}")
     busy = f"another process has been writing {path} for long; wait for it, or stop it"
     with exclusive(path.with_name(f".{name}.lock"), busy, seconds=WAIT_SECONDS):
-        return path if path.is_file() else write_bytes(path, make())
+        if not _is_whole(path):
+            _log.warning("%s is made from the weights, once: this takes a while", path)
+            content = make()
+            write_bytes(path, content)
+            write_text(_sum_of(path), hashlib.sha256(content).hexdigest())
+        return path
+
+
+def _sum_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of the cache is there, with the content that was written."""
+    try:
+        return _sum_of(path).read_text(encoding="utf-8") == sha256_of(path)
+    except OSError:
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -58,10 +58,12 @@ class Predictor:
     @cached_property
     def loaded(self) -> Engine:
         """The model, loaded when it is first needed."""
-        return load_engine(
+        engine = load_engine(
             self.source, engine=self.engine, device=self.device, precision=self.precision, tta=self.tta,
             calls=self._threads, app=self.app,
         )
+        heads = tuple(_seen_as(head, self.tta) for head in engine.spec.heads)
+        return replace(engine, spec=replace(engine.spec, heads=heads))
 
     @property
     def heads(self) -> tuple[HeadSpec, ...]:
@@ -217,6 +219,17 @@ def _with_results(
 ) -> Iterator[tuple[ImageLike, Raw | FailedPrediction, tuple[int, int]]]:
     for image, (outputs, size) in zip(images, computed.result(), strict=True):
         yield image, outputs, size
+
+
+def _seen_as(head: HeadSpec, tta: str | None) -> HeadSpec:
+    """A head without its rule for the unknown where other views are averaged than it was calibrated with.
+
+    Means of log-probabilities hold nothing of the energy that the rule goes by.
+    """
+    if tta is None or tta == head.extra.get("tta", "none"):
+        return head
+    kept = {name: value for name, value in head.calibration.items() if name != "unknown"}
+    return replace(head, calibration=kept)
 
 
 def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:

@@ -459,6 +459,17 @@ def test_a_description_that_cannot_be_used_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_yes_and_no_are_names_of_classes_and_a_place_that_is_not_there_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    yolo_roboflow(tmp_path)
+    text = "train: [train/images, more/images]\nval: valid/images\nnames: [yes, no]\n"
+    write(tmp_path / "data.yaml", text)
+    found = read_boxes(tmp_path, "train")
+    assert {item.name for item in found.categories} == {"yes", "no"}
+    assert "names more/images for train, which is not there" in caplog.text
+
+
 def test_the_description_itself_may_be_given(tmp_path: Path) -> None:
     yolo_roboflow(tmp_path)
     check(tmp_path / "data.yaml", "train")

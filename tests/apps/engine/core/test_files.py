@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from apps.engine.core.files import only_process
+from apps.engine.core.files import cached, only_process
 
 HOLDER = """
 import os, sys, time
@@ -53,3 +53,28 @@ def test_an_error_inside_is_not_taken_for_the_lock_and_frees_it(tmp_path: Path) 
         raise TimeoutError("of the work")
     with only_process(tmp_path):
         pass
+
+
+def test_a_damaged_file_of_the_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", str(tmp_path))
+    made: list[int] = []
+
+    def make() -> bytes:
+        made.append(1)
+        return b"network"
+
+    path = cached("a.onnx", make)
+    assert cached("a.onnx", make) == path and len(made) == 1
+    for damage in (b"netwark", b""):
+        path.write_bytes(damage)
+        assert cached("a.onnx", make).read_bytes() == b"network"
+    assert len(made) == 3
+
+
+def test_a_cache_that_cannot_be_written_says_where_to_point_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"cannot write to .*models .*MOBILENET_APPS_CACHE"):
+        cached("a.onnx", bytes)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from runs_support import places
 from support import ROOT, Cli
+from task_table import positions
 
 import apps
 from apps.engine.core.console import Console
@@ -53,8 +53,8 @@ def placed(cli: Cli, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A run of places with offsets."""
     folder = tmp_path_factory.mktemp("places")
     answer = cli(
-        "finetune", "places", "--data", places(folder / "photos"), "--weights", run, "--freeze", "--offset",
-        "--t-max", 4, "--t-min", 0, "--workers", 0, "--export", "--out", folder / "run",
+        "finetune", "places", "--data", positions(folder / "photos"), "--weights", run, "--freeze",
+        "--offset", "--t-max", 4, "--t-min", 0, "--workers", 0, "--export", "--out", folder / "run",
     )
     assert answer.code == 0, answer.err
     return folder / "run"
@@ -224,3 +224,14 @@ def test_the_file_says_which_weights_it_is_of(run: Path) -> None:
     told = {item.key: item.value for item in onnx.load(run / "model.onnx").metadata_props}
     config = json.loads((run / "config.json").read_text())
     assert json.loads(told[KEY])["checkpoint"] == config["model_sha256"]
+
+
+def test_the_rule_for_the_unknown_is_not_used_on_views_that_it_was_not_made_for(
+    cli: Cli, run: Path, colours: Path
+) -> None:
+    photo = next(colours.rglob("*.png"))
+    assert cli("predict", photo, "--checkpoint", run).lines[0]["unknown"] in (True, False)
+    for engine in ("auto", "torch"):
+        answer = cli("predict", photo, "--checkpoint", run, "--tta", "mirror", "--engine", engine)
+        assert answer.lines[0]["unknown"] is None
+    assert apps.load(run, tta="none").predict(photo)[0].unknown is not None
