@@ -88,13 +88,13 @@ def test_what_the_machine_can_and_cannot_show_is_told() -> None:
 
 def test_a_training_without_a_precision_gets_the_one_under_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PRECISION, "bf16")
-    assert with_precision(("finetune", "dogs")) == ["finetune", "dogs", "--precision", "bf16"]
-    assert with_precision(("joint", Path("a"))) == ["joint", "a", "--precision", "bf16"]
-    named = ("finetune", "dogs", "--precision", "fp32")
+    assert with_precision(("finetune", "dogs")) == ["finetune", "dogs", "--no-export", "--precision", "bf16"]
+    assert with_precision(("joint", Path("a"))) == ["joint", "a", "--no-export", "--precision", "bf16"]
+    named = ("finetune", "dogs", "--export", "--precision", "fp32")
     for words in (named, ("predict", "a.png"), ("finetune", "--help"), ()):
         assert with_precision(words) == list(words)
     monkeypatch.delenv(PRECISION)
-    assert with_precision(("finetune", "dogs")) == ["finetune", "dogs"]
+    assert with_precision(("finetune", "dogs")) == ["finetune", "dogs", "--no-export"]
 
 
 def test_a_setting_that_does_not_exist_is_refused_by_name() -> None:

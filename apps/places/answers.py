@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from apps.engine.evaluation.classification import log_softmax
 from apps.places.cells import s2, s2_shapes
 from apps.places.cells.partition import CellPartition
-from apps.places.cells.s2 import Floats, Ids, Ints
+from apps.places.cells.s2 import Floats, Ints
 from apps.places.cells.sphere import distance_km
 
 SHARES = (0.5, 0.9)
@@ -106,15 +106,6 @@ def coarse(lat: float, lon: float) -> tuple[float, float]:
     return round(lat, COARSE_DECIMALS), round(lon, COARSE_DECIMALS)
 
 
-def _merged(shown: Ids, probabilities: Floats) -> tuple[Ids, Floats, Ints]:
-    """Each cell that is shown once, with the sum of its cells' probabilities and the likeliest of them."""
-    distinct, member = np.unique(shown, return_inverse=True)
-    descending = np.argsort(-probabilities, kind="stable")
-    _, first = np.unique(member[descending], return_index=True)
-    sums: Floats = np.bincount(member, weights=probabilities).astype(np.float64)
-    return distinct, sums, descending[first].astype(np.int64)
-
-
 def describe(
     probabilities: Floats, grid: CellPartition, *, top: int = 5, least: float = 0.0, precise: bool = False
 ) -> dict[str, Any]:
@@ -122,29 +113,25 @@ def describe(
 
     Args:
         probabilities: (K,) that add up to 1.
-        top: how many cells to name; each is named once, with the probabilities of all cells in it.
+        top: how many cells to name.
         least: below this confidence ``lat``, ``lon``, ``country`` and ``city`` are None.
         precise: tell positions and cells as they are; otherwise to a tenth of a degree and cells of level 9
             at the finest.
     """
     from apps.places.maps.gazetteer import gazetteer
 
-    coarser = np.minimum(s2.levels(grid.ids), COARSE_LEVEL)
-    shown, shares, likeliest = _merged(grid.ids if precise else s2.parents(grid.ids, coarser), probabilities)
-    order = np.argsort(-shares, kind="stable")[:top]
-    # the position that evaluation counts, though several cells in a shown one may be more likely together
-    chosen = [int(probabilities.argmax()), *likeliest[order].tolist()]
-    answer, *places = [
-        {**_position(grid, cell, precise), "country": place.country_code, "city": place.city}
-        for cell, place in zip(chosen, gazetteer().places(grid.lat[chosen], grid.lon[chosen]), strict=True)
-    ]
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    places = gazetteer().places(grid.lat[order], grid.lon[order])
+    ids = grid.ids[order]
+    shown = ids if precise else s2.parents(ids, np.minimum(s2.levels(ids), COARSE_LEVEL))
     cells = [
-        {"token": token, "probability": float(share), **place}
-        for token, share, place in zip(s2.tokens(shown[order]), shares[order], places, strict=True)
+        {"token": token, "probability": float(probabilities[cell]), **_position(grid, cell, precise),
+         "country": place.country_code, "city": place.city}
+        for token, cell, place in zip(s2.tokens(shown), order.tolist(), places, strict=True)
     ]
     sure = float(confidence(probabilities[None], grid)[0])
     areas = s2_shapes.areas_km2(grid.ids)
-    best = answer if sure >= least else dict.fromkeys(("lat", "lon", "country", "city"))
+    best = cells[0] if sure >= least else dict.fromkeys(("lat", "lon", "country", "city"))
     return {
         **{key: best[key] for key in ("lat", "lon", "country", "city")}, "confidence": sure,
         "abstains": sure < least,

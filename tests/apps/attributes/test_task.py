@@ -325,8 +325,8 @@ def test_a_blank_cell_of_a_teacher_says_nothing_and_a_word_is_refused(squares, t
     said.write_text("\n".join(["image,Bright", *rows]) + "\n")
     given = AttributesSettings(data=squares, names="Bright", teacher=str(said))
     assert set(np.round(attribute_split(given, "train").columns[:, 0], 6)) == {0, 1, np.float32(0.9)}
-    said.write_text(said.read_text().replace(",\n", ",nan\n"))
-    with pytest.raises(ValueError, match="column Bright: expected a probability from 0 to 1, got 'nan'"):
+    said.write_text(said.read_text().replace(",\n", ",perhaps\n"))
+    with pytest.raises(ValueError, match="column Bright: expected a probability from 0 to 1, got 'perhaps'"):
         attribute_split(given, "train")
 
 

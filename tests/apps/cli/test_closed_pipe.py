@@ -20,8 +20,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "tables": ("cost", "--table", "2"),
     "rows": ("cost", "--table", "2", "--json"),
     "runs": ("runs", "{runs}"),
-    "a line an image": ("predict", "{photo}", "--checkpoint", "{run}", "--workers", "0"),
-    "a line an image of processes": ("predict", "{photo}", "--checkpoint", "{run}", "--workers", "1"),
+    "a line an image": ("predict", "{photo}", "--checkpoint", "{run}", "--engine", "torch"),
     "check of cells": ("cells", "report", "{cells}"),
 }
 

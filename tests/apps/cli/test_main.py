@@ -242,12 +242,11 @@ def test_bad_settings_are_one_clear_line(
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (["predict", "{tmp}/none.jpg", "--checkpoint", "{run}"], 1, "none.jpg"),
     (["predict", "{tmp}", "--checkpoint", "{run}"], 1, "no photo in"),
-    (["predict", "{tmp}"], 2, "--checkpoint"),
     (["predict", "{tmp}", "--checkpoint", "{tmp}/norun"], 1, "config.json is missing"),
     (["evaluate", "imagenet", "--checkpoint", "{run}"], 1, "a run of 'dogs', not of 'imagenet'"),
     (["evaluate", "dogs"], 2, "--checkpoint"),
     (["evaluate", "cats", "--checkpoint", "{run}"], 2, "No such command 'cats'"),
-    (["evaluate", "dogs", "--weights", "x"], 1, "give --checkpoint RUN"),
+    (["evaluate", "dogs", "--weights", "x"], 1, "'x' is neither a file nor a known name"),
     (["fetch", "nosuchset", "--root", "{tmp}/x"], 1, "nosuchset"),
 ])
 def test_bad_commands_are_one_clear_line(

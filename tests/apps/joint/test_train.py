@@ -115,7 +115,7 @@ def test_one_run_twice_gets_a_number_and_a_bad_photo_is_an_error_line(
     run = joint_run / "lights"
     answer = cli("predict", tmp_path, "--heads", f"{run},{run}", "--tta", "mirror", "--workers", 0)
     assert set(answer.lines[0]["answers"]) == {"lights", "lights-2"}
-    assert "b.jpg" in answer.lines[1]["error"]
+    assert "not a photo" in answer.lines[1]["error"]
 
 
 @pytest.mark.parametrize("extra", [

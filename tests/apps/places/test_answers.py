@@ -104,21 +104,6 @@ def test_an_answer_is_coarse_unless_it_is_asked_to_be_precise(grid: CellPartitio
     assert (unsure["abstains"], unsure["lat"], unsure["country"], unsure["city"]) == (True, None, None, None)
 
 
-def test_no_cell_is_named_twice_where_fine_ones_are_shown_as_one_coarse_cell() -> None:
-    """Eight cells of level 10 in two of level 9; the likeliest is in the less likely of the two."""
-    middle = s2.parents(s2.leaf_ids([48.8, 40.7], [2.3, -74.0]), 9)
-    ids = np.sort(s2.children(middle).ravel())
-    grid = CellPartition(ids, np.ones(8), *s2_shapes.centres_deg(ids), np.full(8, -1))
-    probabilities = np.array([0.15, 0.15, 0.15, 0.15, 0.3, 0.1, 0.0, 0.0])
-    answer = describe(probabilities, grid)
-    assert {cell["token"] for cell in answer["cells"]} == set(s2.tokens(middle))
-    assert [cell["probability"] for cell in answer["cells"]] == pytest.approx([0.6, 0.4])
-    assert (answer["lat"], answer["lon"]) == (round(grid.lat[4], 1), round(grid.lon[4], 1))
-    precise = describe(probabilities, grid, precise=True)
-    assert precise["cells"][0]["token"] == s2.tokens(ids[4:5])[0]
-    assert len({cell["token"] for cell in precise["cells"]}) == 5
-
-
 def test_targets_are_shared_by_distance_and_add_up_to_one(grid: CellPartition) -> None:
     index, weights = neighbour_weights(grid, 65, count=8)
     assert index.shape == weights.shape == (len(grid), 8)

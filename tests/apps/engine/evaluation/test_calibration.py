@@ -135,7 +135,7 @@ def test_a_rule_survives_json_to_the_last_bit():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"score": "luck", "threshold": 0.5}, "'luck'; there are energy, max_logit, max_softmax"),
+        ({"score": "luck", "threshold": 0.5}, "'luck'; there are energy, known_share, max_logit, "),
         ({"score": "energy", "threshold": float("nan")}, "finite threshold"),
         ({"score": "energy", "threshold": 1.0, "temperature": 0.0}, "temperature above 0"),
         ({"score": "energy"}, "expected score, threshold and temperature"),

@@ -12,9 +12,9 @@ from faces_support import write_face_weights
 from PIL import Image
 from support import Cli
 
-from apps.faces.extraction.loading import MIRROR_VARIABLE, FaceModelFile, load_face_model
+from apps.faces.extraction.loading import FaceModelFile, load_face_model
 from apps.faces.extraction.torch_embedder import TorchFaceModel, load_torch_face_model
-from backbone.weights import MIRROR_VARIABLE as OF_THE_BACKBONE
+from backbone.storage import MIRROR_VARIABLE
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_weights_are_exported_once_and_known_by_their_content(cache: Path, tmp_p
     assert model.info == wanted.info
     faces = crops(model.info.resolution)
     np.testing.assert_allclose(model.vectors(faces), wanted.vectors(faces), atol=1e-4)
-    (kept,) = (cache / "mobilenet-apps" / "faces").glob("embed-*.onnx")
+    (kept,) = (cache / "mobilenet-apps" / "models").glob("embed-*.onnx")
     made = kept.stat().st_mtime_ns
     assert load_face_model(weights=str(first)).info == model.info
     assert kept.stat().st_mtime_ns == made
@@ -67,7 +67,6 @@ def test_weights_are_exported_once_and_known_by_their_content(cache: Path, tmp_p
 
 
 def test_weights_by_name_come_from_the_mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert MIRROR_VARIABLE == OF_THE_BACKBONE
     path = write_face_weights(tmp_path / "faces_mobilenetv1_1.0_224.safetensors")
     monkeypatch.setenv(MIRROR_VARIABLE, str(tmp_path))
     named, by_path = load_face_model(weights=path.stem), load_face_model(weights=str(path))
