@@ -108,7 +108,6 @@ def test_enrolled_people_are_found_by_name_and_stay_when_photos_are_embedded_aga
     cli: Cli, colour: Path, group: Path, trunk: Path, tmp_path: Path
 ) -> None:
     table = tmp_path / "people.parquet"
-    assert cli("enroll", "Tony", photo_of(colour, "Tony_Blair", 1), "--gallery", table).code == 2
     answer = cli(
         "enroll",
         "Tony",
