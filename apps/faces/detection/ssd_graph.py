@@ -12,6 +12,7 @@ from apps.engine.core.model import pretrained_ssd
 from apps.engine.core.spec import INPUT
 from apps.engine.inference.graph.boxes import DecodedSSD
 from apps.engine.inference.graph.model import Deployed
+from apps.engine.inference.graph.nms import translations
 from apps.engine.inference.graph.onnx_file import OPSET, quiet, without_paths
 from backbone import build, load_state, load_weights
 from heads import SSD
@@ -42,6 +43,7 @@ def ssd_network(weights: Path, side: int, **limits: Any) -> bytes:
         program = torch.onnx.export(
             module, (images,), dynamo=True, opset_version=OPSET, input_names=[INPUT],
             output_names=["boxes", "scores", "labels"], verbose=False,
+            custom_translation_table=translations(),
         )
     assert program is not None
     without_paths(program.model_proto)
