@@ -165,11 +165,10 @@ def head_in(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         return {}
     try:
         head = json.loads(metadata["head"])
-        if {"kind", "arguments", "classes"} <= head.keys():
-            return {**head, "classes": list(head["classes"])}
-    except (ValueError, TypeError, AttributeError):
-        pass
-    raise ValueError(f"{path}: what it says of its head is damaged; import or fetch it again")
+        parts = {name: head[name] for name in ("kind", "arguments", "classes")}
+        return {**head, "classes": list(parts["classes"])}
+    except (ValueError, TypeError, KeyError) as err:
+        raise ValueError(f"{path}: what it says of its head is damaged; import or fetch it again") from err
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

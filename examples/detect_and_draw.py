@@ -14,9 +14,9 @@ image = read_image(path)  # upright and in RGB
 (answer,) = apps.load(source).predict(image)
 assert isinstance(answer, apps.ObjectsPrediction), "give a model of objects"
 pen = ImageDraw.Draw(image)
-for found in answer.objects:
-    pen.rectangle(found.box, outline="red", width=3)
-    label = f"{found.name} {found.score:.2f}"
-    pen.text(found.box[:2], label, fill="white", stroke_width=2, stroke_fill="black")
+for item in answer.objects:
+    pen.rectangle(item.box, outline="red", width=3)
+    label = f"{item.name} {item.score:.2f}"
+    pen.text(item.box[:2], label, fill="white", stroke_width=2, stroke_fill="black")
 image.save(out)
 print(f"{len(answer.objects)} objects, drawn into {out}")

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ def with_precision(arguments: tuple[object, ...]) -> list[str]:
 def same_precision() -> tuple[str, str]:
     """What ``evaluate`` needs to say what a training said: the precision under test, if any is."""
     return "--precision", os.environ.get(PRECISION, "auto")
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Without root's right to read everything."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 def save_colour(path: Path, colour: tuple[int, int, int], size: int = 48, *, seed: int = 0) -> None:

@@ -27,9 +27,9 @@ CLASSES = ("categories", "category", "labels", "label", "names")
 
 def imagefolder_splits(root: Path) -> set[str]:
     """The splits of a folder with photos and boxes so described; none where there are none."""
-    found = {split: path for split in ("train", "val") if (path := _file(root, split)) is not None}
+    listed = {split: path for split in ("train", "val") if (path := _file(root, split)) is not None}
     whole = metadata_of(root)
-    every = found or ({"train": whole} if whole is not None else {})
+    every = listed or ({"train": whole} if whole is not None else {})
     boxes = any("objects" in row for path in every.values() for row in read_metadata(path))
     return set(every) if boxes else set()
 

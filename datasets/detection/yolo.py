@@ -97,17 +97,15 @@ def _marked(line: str, size: tuple[int, int], where: str, files: YoloFiles) -> M
 
 def _numbers(line: str, where: str, points: int) -> tuple[float, list[float]]:
     """The class, which some write as ``0.0``, and the other numbers."""
+    refusal = f"{where}: a line is `{LINE}`, or a class and the points of a polygon, got {line.strip()!r}"
     try:
         label, *numbers = map(float, line.replace(",", " ").split())
-        if label.is_integer() and (
-            len(numbers) in (4, 5) or (len(numbers) >= 6 and (points or len(numbers) % 2 == 0))
-        ):
-            return label, numbers
-    except ValueError:
-        pass
-    raise ValueError(
-        f"{where}: a line is `{LINE}`, or a class and the points of a polygon, got {line.strip()!r}"
-    )
+    except ValueError as err:
+        raise ValueError(refusal) from err
+    polygon = len(numbers) >= 6 and (points or len(numbers) % 2 == 0)
+    if not label.is_integer() or not (len(numbers) in (4, 5) or polygon):
+        raise ValueError(refusal)
+    return label, numbers
 
 
 def _sides(numbers: Sequence[float], size: tuple[int, int], points: int) -> tuple[float, ...]:

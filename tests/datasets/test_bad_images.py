@@ -9,12 +9,11 @@ import random
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from support import unprivileged
 
 from datasets.image_io import MAX_PIXELS, BadImageError, read_image
 
@@ -31,19 +30,6 @@ def png(width: int, height: int, depth: int, colour: int, chunks: list[tuple[byt
     for kind, data in [(b"IHDR", head), *chunks, (b"IEND", b"")]:
         out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     return out
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Without root's right to read everything."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 def test_pixels_without_a_known_range_are_refused_in_words(tmp_path: Path) -> None:

@@ -7,12 +7,11 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from support import Cli, save_colour
+from support import Cli, save_colour, unprivileged
 
 from datasets.classification.folders import ImageFolders
 from datasets.folders import find_images, list_photos, loose_images, subfolders
@@ -28,19 +27,6 @@ def photo(path: Path, kind: str = "JPEG") -> None:
 def notes(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     with caplog.at_level(logging.WARNING, "datasets"):
         yield caplog
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Without root's right to read everything."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 JUNK = [

@@ -187,11 +187,15 @@ def cached(name: str, make: Callable[[], bytes]) -> Path:
     busy = f"another process has been writing {path} for long; wait for it, or stop it"
     with exclusive(path.with_name(f".{name}.lock"), busy, seconds=WAIT_SECONDS):
         if not _is_whole(path):
-            _log.warning("%s is made from the weights, once: this takes a while", path)
             content = make()
             write_bytes(path, content)
             write_text(_sum_of(path), hashlib.sha256(content).hexdigest())
         return path
+
+
+def say_once(weights: object) -> None:
+    """Tell why a first answer takes long; for those that make a file of :func:`cached`, after their checks."""
+    _log.warning("%s: a file to answer from is made, once: this takes a while", weights)
 
 
 def _sum_of(path: Path) -> Path:

@@ -122,5 +122,5 @@ def _onnx_note(path: Path) -> str:
     import onnx
 
     proto = onnx.load(path, load_external_data=False)
-    said: dict[str, str] = {item.key: item.value for item in proto.metadata_props}
-    return said[KEY]
+    metadata: dict[str, str] = {item.key: item.value for item in proto.metadata_props}
+    return metadata[KEY]

@@ -77,8 +77,11 @@ def _resized(images: Any, size: list[int]) -> Any:
         pictures = (Image.fromarray(np.ascontiguousarray(image)) for image in images.transpose(0, 2, 3, 1))
         made = [np.asarray(p.resize((size[1], size[0]), Image.Resampling.BILINEAR)) for p in pictures]
         return np.stack(made).transpose(0, 3, 1, 2)
+    import torch
     import torch.nn.functional as F
 
+    if images.dtype == torch.uint8:  # the pixels that a file's engine sees, to the bit
+        return torch.from_numpy(_resized(images.cpu().numpy(), size)).to(images.device)
     return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
 

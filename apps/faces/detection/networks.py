@@ -21,10 +21,10 @@ def cascade_networks() -> dict[str, Path]:
         ImportError: facenet-pytorch is not installed.
         OSError: the cache cannot be written.
     """
-    found = find_spec("facenet_pytorch")
-    if found is None or not found.submodule_search_locations:
+    package = find_spec("facenet_pytorch")
+    if package is None or not package.submodule_search_locations:
         raise ImportError("faces are found by facenet-pytorch's networks; pip install facenet-pytorch")
-    weights = Path(found.submodule_search_locations[0]) / "data"
+    weights = Path(package.submodule_search_locations[0]) / "data"
     marks = {name: sha256_of(weights / f"{name}.pt")[:16] for name in SIDES}
     return {
         f"{name}.onnx": cached(f"{name}-{FORMAT}-{mark}.onnx", partial(_exported, name))

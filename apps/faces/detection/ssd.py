@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from apps.engine.core.console import Console
-from apps.engine.core.files import cached, sha256_of
+from apps.engine.core.files import cached, say_once, sha256_of
 from apps.engine.core.spec import INPUT
 from apps.engine.inference.model_file import onnx_session
 from apps.faces.detection.mtcnn import Cascade, Faces, Floats, nms
@@ -48,6 +48,7 @@ def ssd_networks(console: Console | None = None) -> dict[int, Path]:
 def _exported(weights: Path, side: int) -> bytes:
     from apps.faces.detection.ssd_graph import ssd_network
 
+    say_once(weights)
     return ssd_network(
         weights, side, score_thresh=MIN_SCORE, nms_thresh=NMS_THRESH, detections_per_img=MOST
     )

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from apps.engine.core.files import say_once
 from apps.engine.core.spec import HeadSpec, ModelSpec
 from apps.faces.extraction.embedder import BATCH, ModelInfo, Vectors, lasting
 from backbone import Backbone, build, inference_model, load_state, load_weights
@@ -157,6 +158,7 @@ def face_model_file(spec: str) -> bytes:
     from apps.engine.inference.graph.onnx_file import onnx_model
 
     model = _from_weights(spec)
+    say_once(spec)
     trunk: Any = model.network
     info, seen = load_weights(spec).info, trunk.backbone.preprocessing
     head = HeadSpec("faces", "faces", "embedding", ("faces",), extra={"model": model.info.to_dict()})

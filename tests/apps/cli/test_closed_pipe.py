@@ -21,6 +21,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "rows": ("cost", "--table", "2", "--json"),
     "runs": ("runs", "{runs}"),
     "a line an image": ("predict", "{photo}", "--checkpoint", "{run}", "--engine", "torch"),
+    "a line an image of threads": (
+        "predict", "{photo}", "--checkpoint", "{run}", "--engine", "torch", "--workers", "2"
+    ),
     "check of cells": ("cells", "report", "{cells}"),
 }
 

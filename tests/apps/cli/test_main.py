@@ -242,6 +242,7 @@ def test_bad_settings_are_one_clear_line(
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     (["predict", "{tmp}/none.jpg", "--checkpoint", "{run}"], 1, "none.jpg"),
     (["predict", "{tmp}", "--checkpoint", "{run}"], 1, "no photo in"),
+    (["predict", "{tmp}", "--checkpoint", "{run}", "--weights", "x"], 2, "--checkpoint"),
     (["predict", "{tmp}", "--checkpoint", "{tmp}/norun"], 1, "config.json is missing"),
     (["evaluate", "imagenet", "--checkpoint", "{run}"], 1, "a run of 'dogs', not of 'imagenet'"),
     (["evaluate", "dogs"], 2, "--checkpoint"),

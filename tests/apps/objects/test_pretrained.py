@@ -28,6 +28,7 @@ from datasets.image_io import read_image
 
 NAME = "ssd_mobilenetv1_0.75_coco"
 FILE = "ssd_mobilenet_v1_0.75_coco_quant.tflite"
+NMS_THRESH = 0.6  # of the file
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,6 @@ def test_the_published_file_finds_what_its_reference_says(shared: Path, coco: Pa
     categories = {category["name"]: category["id"] for category in annotations["categories"]}
     reference = json.loads((shared / "weights" / "coco_ssd" / "coco128_val2017_float100.json").read_text())
     paths, compared = sorted((folder / "val2017").glob("*.jpg"))[:6], 0
-    same = 0
     for line in detect(paths, weights=str(coco), threshold=0.25, workers=0):
         number = numbers[Path(line["path"]).name]
         for known in (item for item in reference if item["image_id"] == number and item["score"] >= 0.3):
@@ -180,10 +180,13 @@ def test_the_published_file_finds_what_its_reference_says(shared: Path, coco: Pa
             overlaps = box_iou(
                 torch.tensor([[x, y, x + width, y + height]]), torch.tensor([item["box"] for item in mine])
             )[0]
-            score = mine[int(overlaps.argmax())]["score"]
-            same += bool(overlaps.max() > 0.9 and abs(score - known["score"]) <= 0.02)
+            if overlaps.max() <= 0.9:  # only where a better box overlaps it by just about the limit
+                tied = [o for o, item in zip(overlaps, mine, strict=True) if item["score"] >= known["score"]]
+                assert max(tied) == pytest.approx(NMS_THRESH, abs=0.02), known
+                continue
+            assert mine[int(overlaps.argmax())]["score"] == pytest.approx(known["score"], abs=0.02)
             compared += 1
-    assert compared > 50 and same >= 0.95 * compared  # near-ties of suppression may fall otherwise
+    assert compared > 50
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from apps.engine.core.console import Console
+from apps.engine.core.files import say_once
 from apps.engine.core.run_values import EXPORTED
 from apps.engine.inference.graph.model import plan
 from apps.engine.inference.graph.onnx_file import onnx_model, write_onnx
@@ -48,6 +49,7 @@ def checked_model(weights: str, app: str | None) -> bytes:
         ValueError: the weights are damaged, bring no head for it, or cannot be exported.
     """
     made = plan([], weights, layout="nhwc", precision="fp32", app=app)
+    say_once(weights)
     content: bytes = onnx_model(made).SerializeToString()
     parity(made, load_onnx(content, Path(weights)))
     return content

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cache_support import Reading, clock, photo, records, stored
-from support import ROOT
+from support import ROOT, unprivileged
 
 from apps.engine.data import cache as module
 from apps.engine.data import pixel_store
@@ -27,18 +27,6 @@ from datasets.image_io import read_pixels
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock.ahead = 0.0
     monkeypatch.setattr(module, "time", clock)
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 def room_for(photos: int) -> float:

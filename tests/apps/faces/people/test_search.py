@@ -108,6 +108,8 @@ def test_enrolled_people_are_found_by_name_and_stay_when_photos_are_embedded_aga
     cli: Cli, colour: Path, group: Path, trunk: Path, tmp_path: Path
 ) -> None:
     table = tmp_path / "people.parquet"
+    both = ("--weights", trunk, "--checkpoint", tmp_path)
+    assert cli("enroll", "Tony", photo_of(colour, "Tony_Blair", 1), "--gallery", table, *both).code == 2
     answer = cli(
         "enroll",
         "Tony",
