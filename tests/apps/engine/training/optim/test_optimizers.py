@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -67,9 +66,6 @@ def take_steps(model: nn.Module, optimizer: torch.optim.Optimizer, first: int, l
 @pytest.mark.parametrize("name", [*NAMES, "lookahead_adamw", "lookahead_rmsproptf", "lookahead_kron"])
 def test_any_optimizer_of_timm_learns_and_goes_on_bit_for_bit_from_a_file(name: str, tmp_path: Path) -> None:
     """What `--resume` needs: state that ``weights_only`` reads, and nothing hidden outside of it."""
-    emulated = {"MKL_CBWR", "ATEN_CPU_CAPABILITY"} & os.environ.keys()
-    if "kron" in name and emulated and torch.cpu._is_avx512_supported():
-        pytest.skip("kron, when compiled, was not equal as on AVX2 on an AVX-512 processor; not tried since")
     whole = Tiny()
     start = {key: value.clone() for key, value in whole.state_dict().items()}
     with warnings.catch_warnings():
