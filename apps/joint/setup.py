@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.metrics import Intervals, Metric, Metrics, MetricTable, joint_table, logged
+from apps.engine.core.model import SingleHead
 from apps.engine.core.registry import load_task
 from apps.engine.core.task import AnyTask, Evaluation
-from apps.engine.training.fit import OneHead, predict_val
+from apps.engine.training.fit import predict_val
 from apps.engine.training.frozen.cached_features import fit_head, pools
 from apps.engine.training.setup import SkippedImages, TrainSetup, prepare
 from apps.engine.training.state import Groups, TrainState, restore_state, start_state
@@ -91,7 +92,7 @@ class JointTask:
         self.tables = {name: part.task.metrics for name, part in parts.items()}
         self.metrics = joint_table(self.tables)
         self.primary_metric = self.metrics.primary_metric
-        self.views = {name: OneHead(model, name) for name in parts}
+        self.views = {name: SingleHead(model, name) for name in parts}
 
     def evaluate(self) -> JointEvaluation:
         """The evaluation of each task on its validation images."""

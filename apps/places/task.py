@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
     from apps.engine.core.task import Evaluator, Losses, ReportInputs
-    from apps.places.cells.partition import CellPartition
     from apps.places.evaluator import PlaceEvaluation
     from datasets.geo.geotagged import GeoDataset
     from heads import GeoCells, MultiHead
@@ -251,10 +250,3 @@ def layer_size(layer: nn.Module) -> int:
     if isinstance(layer, nn.Linear):
         return layer.out_features
     return sum(p.numel() for p in layer.parameters())
-
-
-def grids_of_config(config: RunConfig) -> tuple[CellPartition, ...]:
-    """The partitions of a run."""
-    from apps.places.cells.names import grids_of
-
-    return grids_of(config.classes)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from apps.engine.core.registry import load_task
 from apps.engine.core.run_dir import RunConfig, load_model_state, read_config
@@ -96,6 +96,18 @@ def make_model(task: AnyTask, network: Backbone, classes: Sequence[str]) -> Mult
     task.init_head(network, head)
     model = MultiHead(network, {task.name: head})
     return model.to(memory_format=torch.channels_last)
+
+
+class SingleHead(nn.Module):
+    """Images to the output of one head, as a module that processes can share."""
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, images: Any) -> Any:
+        """The head's output."""
+        return self.model(images, [self.name])[self.name]
 
 
 def inference_forward(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -119,33 +118,18 @@ def load_teacher(run: Path, *, classes: Sequence[str], dtype: torch.dtype = torc
         FileNotFoundError: the run or a file of it is missing.
         ValueError: it is damaged, of other classes, or no classifier.
     """
-    from apps.engine.core.model import load_run
+    from apps.engine.core.model import SingleHead, load_run
+    from heads import Classifier
 
     task, model, config = load_run(run)
+    head = model.heads[task.name]
+    if not isinstance(head, Classifier):
+        raise ValueError(f"--teacher {run} answers by {type(head).__name__}, not by one class a photo")
     model.backbone_dtype = dtype
     return Teacher(
-        _OneHead(model, task.name, run), classes=config.classes, wanted=classes,
+        SingleHead(model, task.name), classes=config.classes, wanted=classes,
         resolution=config.backbone.preprocessing.resolution, name=str(run),
     )
-
-
-class _OneHead(nn.Module):
-    """The logits of one head of a model."""
-
-    def __init__(self, model: nn.Module, name: str, run: Path) -> None:
-        super().__init__()
-        from heads import Classifier
-
-        heads: Any = model.heads
-        if not isinstance(heads[name], Classifier):
-            kind = type(heads[name]).__name__
-            raise ValueError(f"--teacher {run} answers by {kind}, not by one class a photo")
-        self.model, self.head = model, name
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, K)."""
-        logits: Tensor = self.model(images, want=[self.head])[self.head]
-        return logits
 
 
 def _listed(classes: Sequence[str], others: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from apps.engine.core import run_dir
+from apps.engine.core.model import SingleHead
 from apps.engine.core.task import AnyTask, Evaluation, Trainable
 from apps.engine.data.collate import all_finite
 from apps.engine.data.loader import reading_deaths
@@ -29,18 +30,6 @@ from apps.engine.training.state import (
     start_state,
     tell_progress,
 )
-
-
-class OneHead(nn.Module):
-    """Images to the output of one head, as a module that processes can share."""
-
-    def __init__(self, model: nn.Module, name: str) -> None:
-        super().__init__()
-        self.model, self.name = model, name
-
-    def forward(self, images: Any) -> Any:
-        """The head's output."""
-        return self.model(images, [self.name])[self.name]
 
 
 def fit(setup: TrainSetup, state: TrainState, task: Trainable, *, stop_after: int | None = None) -> bool:
@@ -106,7 +95,7 @@ def begin(
     elif saved is None and s.weights is not None and pools(setup):
         fit_head(setup, task)  # a head that fits first: a random one would shake good features
         setup.backbone.unfreeze()
-    module: nn.Module = OneHead(setup.model, setup.name)
+    module: nn.Module = SingleHead(setup.model, setup.name)
     train, features = setup.train, None
     if s.freeze and s.cached_features:
         train, features = with_cached_features(setup)
