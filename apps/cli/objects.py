@@ -23,6 +23,8 @@ from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_image
 @click.option("--write-predictions", "results", type=FOLDER, help="COCO result file for the run's answers")
 @WORKERS
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def evaluate_objects(
     context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
@@ -38,7 +40,8 @@ def evaluate_objects(
     if predictions is not None and rest["results"] is not None:
         raise click.UsageError("--write-predictions writes the answers of a run; give --checkpoint RUN")
     if predictions is not None:
-        refuse_vain(context, ("workers", "precision"), "is for --checkpoint: predictions are evaluated as is")
+        why = "is for --checkpoint: predictions are evaluated as is"
+        refuse_vain(context, ("workers", "precision", "engine", "device"), why)
     from apps.engine.core.console import Console
     from apps.objects.evaluate import evaluate_detector, evaluate_predictions
 

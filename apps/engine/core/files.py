@@ -194,7 +194,7 @@ def cached(name: str, make: Callable[[], bytes]) -> Path:
 
 
 def say_once(weights: object) -> None:
-    """Tell why a first answer takes long; for those that make a file of :func:`cached`, after their checks."""
+    """Tell why a first answer takes long; for those that make a file of :func:`cached`, after checks."""
     _log.warning("%s: a file to answer from is made, once: this takes a while", weights)
 
 
