@@ -11,6 +11,7 @@ from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTab
 from apps.engine.core.settings import Settings, option
 from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.defaults import TaskDefaults
+from apps.engine.inference.weights_check import FACE_HEADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,6 @@ METRICS = MetricTable("attributes", (
     Metric("entropy", None, "nats", POSITIVE), Metric("entropy/*", None, "nats", POSITIVE),
 ), primary="mean_ap", watchable=("ece", "cross_entropy"))
 
-FACE_HEADS = ("feats", "gender_pred", "age_pred")  # of the face network: a layer with ReLU, and two on it
 GENDER, AGE = "Male", "age"
 
 

@@ -14,6 +14,7 @@ from apps.cli.output import (
     PRECISION,
     WORKERS,
     check_model_file,
+    check_weights,
     emit,
     emit_images,
     note,
@@ -52,6 +53,7 @@ def evaluate_objects(
     if predictions is not None:
         why = "is for --checkpoint: predictions are evaluated as is"
         refuse_vain(context, ("workers", "precision", "engine", "device"), why)
+    check_weights(weights, "objects")
     from apps.engine.core.console import Console
     from apps.objects.evaluate import evaluate_detector, evaluate_predictions
 

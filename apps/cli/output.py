@@ -35,6 +35,18 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def check_weights(weights: str | None, app: str | None = None) -> None:
+    """Refuse weights, if some are given, before torch is imported.
+
+    Raises:
+        ConnectionError, FileNotFoundError, ValueError: as the function of this name in ``engine.inference``.
+    """
+    if weights is not None:
+        from apps.engine.inference.weights_check import check_weights as check
+
+        check(weights, app)
+
+
 def check_model_file(model: Path | None) -> None:
     """Refuse a file for ``--model`` that by its name was not made by ``export``.
 

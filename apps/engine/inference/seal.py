@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 from pathlib import Path
+from typing import Any
 
 from apps.engine.core.files import sha256_of
 
@@ -14,16 +15,12 @@ _MARK = SUM.encode() + bytes((0x12, DIGITS))  # a metadata entry: its key, then 
 _ZEROS = b"0" * DIGITS
 
 
-def sealed(content: bytes) -> bytes:
-    """An ONNX file with its sum, in place of the zeros that the metadata entry :data:`SUM` holds.
-
-    Raises:
-        ValueError: it has no such entry.
-    """
-    at = content.rfind(_MARK + _ZEROS)
-    if at < 0:
-        raise ValueError(f"the model has no entry {SUM} of {DIGITS} zeros")
-    begin = at + len(_MARK)
+def sealed(proto: Any) -> bytes:
+    """The bytes of an ``onnx.ModelProto`` without a sum, and their sum in the metadata entry :data:`SUM`."""
+    proto.metadata_props.add(key=SUM, value=_ZEROS.decode())
+    content: bytes = proto.SerializeToString()
+    del proto.metadata_props[-1]
+    begin = content.rfind(_MARK) + len(_MARK)
     return content[:begin] + hashlib.sha256(content).hexdigest().encode() + content[begin + DIGITS :]
 
 

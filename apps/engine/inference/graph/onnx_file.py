@@ -15,7 +15,7 @@ from apps.engine.core.files import write_bytes
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.graph.model import Plan
 from apps.engine.inference.graph.nms import translations
-from apps.engine.inference.seal import DIGITS, SUM, sealed
+from apps.engine.inference.seal import sealed
 
 LEAST_OPSET, OPSET, MOST_OPSET = 18, 18, 25
 MOST_BATCH = 1 << 16
@@ -60,10 +60,7 @@ def described(proto: Any, spec: ModelSpec) -> None:
     import onnx
 
     del proto.metadata_props[:]
-    words = {
-        KEY: spec.to_json(), "licence": spec.backbone["licence"], "source": spec.backbone["source"],
-        SUM: "0" * DIGITS,
-    }
+    words = {KEY: spec.to_json(), "licence": spec.backbone["licence"], "source": spec.backbone["source"]}
     onnx.helper.set_model_props(proto, words)
     proto.producer_name, proto.doc_string = "mobilenet-apps", ""
     proto.graph.doc_string = ""
@@ -80,8 +77,8 @@ def without_paths(proto: Any) -> None:
 
 
 def write_onnx(proto: Any, out: Path) -> Path:
-    """A described ``ModelProto`` as a file with its sum, whole or not at all."""
-    return write_bytes(out, sealed(proto.SerializeToString()))
+    """A ``ModelProto`` without a sum as a file with its sum, whole or not at all."""
+    return write_bytes(out, sealed(proto))
 
 
 def free_batch() -> dict[int, Any]:
