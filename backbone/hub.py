@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from backbone.pretrained import TIMM_DEFAULT
@@ -10,6 +12,28 @@ from backbone.reach import unreachable
 from backbone.storage import MIRROR_VARIABLE, SUFFIX
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def timm_may_have(name: str) -> bool:
+    """Whether timm, which is slow to import, has to be asked for a network.
+
+    Args:
+        name: of the network, perhaps with a tag; one that no file of timm's holds is of none of its networks.
+    """
+    spec = find_spec("timm")
+    wanted = name.partition(".")[0].encode()
+    return spec is None or any(
+        wanted in path.read_bytes()
+        for folder in spec.submodule_search_locations or () for path in Path(folder, "models").glob("*.py")
+    )
+
+
+def no_such_name(name: str, others: Sequence[str]) -> FileNotFoundError:
+    """The error of a name that nothing is known by."""
+    return FileNotFoundError(
+        f"{name!r} is neither a file nor a known name; known: {', '.join(others[:4])}, ... "
+        f"(python cli.py weights list), and every pretrained name of timm, such as {TIMM_DEFAULT}"
+    )
 
 
 def check_timm_name(name: str, others: Sequence[str]) -> None:
@@ -22,13 +46,12 @@ def check_timm_name(name: str, others: Sequence[str]) -> None:
     Raises:
         FileNotFoundError: there are none.
     """
+    if not timm_may_have(name):
+        raise no_such_name(name, others)
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
-        raise FileNotFoundError(
-            f"{name!r} is neither a file nor a known name; known: {', '.join(others[:4])}, ... "
-            f"(python cli.py weights list), and every pretrained name of timm, such as {TIMM_DEFAULT}"
-        )
+        raise no_such_name(name, others)
     timm_config(name)
 
 
@@ -40,7 +63,10 @@ def timm_config(name: str) -> dict[str, Any]:
     """
     import timm
 
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # of a tag that it does not know
+        config = None
     if config is None:
         raise FileNotFoundError(f"timm has no pretrained weights called {name!r}")
     values: dict[str, Any] = config.to_dict()

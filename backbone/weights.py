@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,13 +14,11 @@ from torch import Tensor
 from backbone.base import Backbone, Preprocessing
 from backbone.hub import check_hub, check_timm_name, timm_config
 from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET, IMAGENET_INPUT, REGISTRY, UNIT_INPUT
-from backbone.storage import MIRROR_VARIABLE, SUFFIX, on_disk
+from backbone.storage import MIRRORED, SUFFIX, is_safetensors, local_weights
 from backbone.weights_files import (
     classes_in,
     completed,
-    foreign_kind,
     head_in,
-    is_safetensors,
     plain_classifier,
     read_safetensors,
     read_state_dict,
@@ -38,7 +35,6 @@ INPUTS: dict[str, dict[str, Any]] = {
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
     UNIT_INPUT: {"mean": (0.0,) * 3, "std": (1.0,) * 3},
 }
-MIRRORED = tuple(name for name, entry in REGISTRY.items() if entry.kind != "timm")
 TRUNK, TOP = ("conv_stem.", "bn1.", "blocks."), "classifier."
 _log = logging.getLogger(__name__)
 
@@ -119,31 +115,10 @@ def locate_weights(spec: str | Path) -> Path | None:
         FileNotFoundError: neither a file nor a registered name.
         ValueError: by its content the file is of another kind, such as TFLite.
     """
-    path, name = Path(spec), str(spec).removesuffix(SUFFIX)
-    if path.exists():
-        if path.is_file() and (foreign := foreign_kind(path)):
-            raise ValueError(foreign)
-        return path
-    plain = path.name == str(spec)
-    local = on_disk(f"{name}{SUFFIX}") if plain else None
-    if local is not None:
-        return local
-    if name in MIRRORED:
-        raise _not_here(name)
-    if name not in REGISTRY and (path.suffix in (SUFFIX, ".pt", ".pth", ".bin", ".ckpt") or not plain):
-        raise FileNotFoundError(f"there is no weights file {spec}; check the path")
-    check_timm_name(name, MIRRORED)
-    return None
-
-
-def _not_here(name: str) -> FileNotFoundError:
-    folder, file = os.environ.get(MIRROR_VARIABLE), f"{name}{SUFFIX}"
-    where = f"weights {name} are not on this machine: set {MIRROR_VARIABLE} to a folder that holds {file}"
-    if folder:
-        where = f"{Path(folder) / file} is missing; {MIRROR_VARIABLE}={folder} should hold it"
-    return FileNotFoundError(
-        f"{where}, or get it by python cli.py weights fetch {name}, or give the file's path"
-    )
+    path = local_weights(spec)
+    if path is None:
+        check_timm_name(str(spec).removesuffix(SUFFIX), MIRRORED)
+    return path
 
 
 def _from_file(path: Path) -> Weights:

@@ -9,8 +9,7 @@ import pathlib
 import pickle
 import re
 import warnings
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,105 +40,6 @@ _PLAIN: list[Any] = [
 ]
 _log = logging.getLogger(__name__)
 BACKGROUND_CLASSES = 1001  # TensorFlow's label file: background first, then ImageNet's 1000 in wnid order
-_HEAD_BYTES = 512
-_IMPORT = "import it first: python cli.py weights import {path} --out NAME.safetensors"
-_UNPACK = "unpack it, and give the file in it or `weights import` that file"
-_ANSWER = "answer with it by predict --model {path}; --weights takes PyTorch weights"
-_KERAS3 = (
-    "save it with model.save('x.h5') in Keras, then: python cli.py weights import x.h5 --out NAME.safetensors"
-)
-
-
-def _starts(*prefixes: bytes) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(prefixes)
-
-
-def _is_web_page(head: bytes) -> bool:
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html", b"<head"))
-
-
-def _is_openvino(head: bytes) -> bool:
-    return head.startswith(b"<?xml") and b"<net " in head
-
-
-def _is_onnx(head: bytes) -> bool:
-    """Protobuf: ir_version (1) of 3 to 15, then producer, graph or opset."""
-    return head[:1] == b"\x08" and 3 <= head[1:2][0] <= 15 and head[2:3] in (b"\x12", b"\x3a", b"\x42")
-
-
-def _is_saved_model(head: bytes) -> bool:
-    """Protobuf: schema version (1) of 1, then a graph with its description."""
-    return head[:3] == b"\x08\x01\x12"
-
-
-def _is_graph(head: bytes) -> bool:
-    """Protobuf: a node (1) that begins with its name (1)."""
-    length = next((n for n in range(1, 6) if len(head) > n and head[n] < 128), 0)
-    return head[:1] == b"\x0a" and bool(length) and head[length + 1 : length + 2] == b"\x0a"
-
-
-# (what it is, how to mend it, whether the first bytes are of that kind); the first that fits counts.
-_KINDS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
-    ("a TFLite file", _IMPORT, lambda head: head[4:8] == b"TFL3"),
-    ("an HDF5 file, as Keras writes them", _IMPORT, _starts(b"\x89HDF\r\n\x1a\n")),
-    ("a Git LFS pointer, not the file itself", "get the file with: git lfs pull",
-     _starts(b"version https://git-lfs")),
-    ("a saved web page, not the file itself", "download the file by its raw address", _is_web_page),
-    ("an OpenVINO model", _ANSWER, _is_openvino),
-    ("a NumPy array", "save the weights as a PyTorch state dict or .safetensors", _starts(b"\x93NUMPY")),
-    ("a packed archive", _UNPACK, _starts(b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f")),
-    ("a packed archive", _UNPACK, lambda head: head[257:262] == b"ustar"),
-    ("a photo", "give a file of weights", _starts(b"\xff\xd8\xff", b"\x89PNG", b"GIF8")),
-    ("a TensorFlow SavedModel", "convert it to TFLite, then: python cli.py weights import", _is_saved_model),
-    ("an ONNX model", _ANSWER, lambda head: len(head) > 2 and _is_onnx(head)),
-    ("a TensorFlow graph", "convert it to TFLite, then: python cli.py weights import", _is_graph),
-)
-
-
-def foreign_kind(path: Path) -> str | None:
-    """What a file is and how to mend it, in one line, if by its content it is no file of PyTorch weights.
-
-    Args:
-        path: an existing file, whatever its name ends in.
-    """
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if not head:
-        return f"{path} is empty; copy or download it again"
-    if is_safetensors(path):
-        return None
-    for name, mend, fits in _KINDS:
-        if fits(head):
-            return f"{path} is {name}; {mend.format(path=path)}"
-    return _foreign_zip(path) if head.startswith(b"PK\x03\x04") else None
-
-
-def _foreign_zip(path: Path) -> str | None:
-    """None for PyTorch's own zip, and for one that is cut off: torch says what is wrong with that."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return None
-    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
-        scripted = any("/code/" in name for name in names)
-        mend = "save its state_dict(), best as .safetensors"
-        return f"{path} is a TorchScript program, not weights; {mend}" if scripted else None
-    if any(name.endswith("model.weights.h5") for name in names):
-        return f"{path} is a Keras 3 file; {_KERAS3}"
-    if names and all(name.endswith(".npy") for name in names):
-        mend = "save the weights as a PyTorch state dict or .safetensors"
-        return f"{path} is a NumPy archive of arrays; {mend}"
-    return f"{path} is a zip archive; {_UNPACK}"
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as a safetensors file: the length of its header, then JSON."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32
-
-
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file, or one line that says why not.
 

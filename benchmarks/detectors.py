@@ -107,8 +107,7 @@ def row(head: str, folder: Path, splits: Iterable[str]) -> dict[str, Any]:
     figures = {}
     for split in splits:
         reported = evaluate_detector(
-            checkpoint=folder, data=None, split=split, report=folder / f"report-{split}", results=None,
-            workers=None, precision="auto", console=Console(),
+            checkpoint=folder, split=split, report=folder / f"report-{split}", console=Console()
         )
         figures[split] = {name: reported["metrics"][name] for name in ("ap", "ap50", "ap75")}
     return {

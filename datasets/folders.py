@@ -83,7 +83,9 @@ def warn(notes: Iterable[str]) -> None:
             _log.warning(note)
 
 
-def find_images(paths: Iterable[Path | str], *, beside: Collection[str] = ()) -> Iterator[Path]:
+def find_images(
+    paths: Iterable[Path | str], *, beside: Collection[str] = (), keep_missing: bool = False
+) -> Iterator[Path]:
     """The photos in some files and folders, in the order given, each folder in the order of names.
 
     A file that is named is always yielded. Inside folders, at any depth, these are files with a suffix of
@@ -94,14 +96,15 @@ def find_images(paths: Iterable[Path | str], *, beside: Collection[str] = ()) ->
     Args:
         paths: files or folders.
         beside: suffixes of files that belong to the photos, such as labels, and are not counted.
+        keep_missing: yield a path that does not exist, which its reader then names, unless none exists.
 
     Raises:
         FileNotFoundError: one of the paths does not exist; raised before the first photo.
     """
     starts = [Path(path) for path in paths]
-    for start in starts:
-        if not start.exists():
-            raise FileNotFoundError(f"{start} does not exist; name a photo or a folder with photos")
+    missing = [start for start in starts if not start.exists()]
+    if missing and not (keep_missing and len(missing) < len(starts)):
+        raise FileNotFoundError(f"{missing[0]} does not exist; name a photo or a folder with photos")
     for start in starts:
         if start.is_dir():
             left_out = LeftOutFiles()
@@ -134,18 +137,18 @@ def find_in_each(
 def list_photos(
     paths: Iterable[Path | str], hint: str = "give photos or folders that hold some"
 ) -> list[Path]:
-    """What :func:`find_images` yields, which must be something.
+    """What :func:`find_images` yields, which must be something, with the paths that do not exist.
 
     Args:
         paths: files or folders.
         hint: how to mend it where there is no photo.
 
     Raises:
-        FileNotFoundError: one of the paths does not exist.
+        FileNotFoundError: none of the paths exists.
         ValueError: they hold no photo.
     """
     named = list(paths)
-    photos = list(find_images(named))
+    photos = list(find_images(named, keep_missing=True))
     if not photos:
         raise ValueError(f"no photo in {', '.join(map(str, named))}; {hint}")
     return photos

@@ -11,6 +11,7 @@ from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTab
 from apps.engine.core.settings import Settings, option
 from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.defaults import TaskDefaults
+from apps.engine.inference.weights_check import FACE_HEADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,6 @@ METRICS = MetricTable("attributes", (
     Metric("entropy", None, "nats", POSITIVE), Metric("entropy/*", None, "nats", POSITIVE),
 ), primary="mean_ap", watchable=("ece", "cross_entropy"))
 
-FACE_HEADS = ("feats", "gender_pred", "age_pred")  # of the face network: a layer with ReLU, and two on it
 GENDER, AGE = "Male", "age"
 
 
@@ -95,16 +95,16 @@ class AttributesSettings(Settings):
 
 
 def predict_attributes(
-    paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,  # noqa: ARG001
-    engine: str = "auto", device: str = "auto", crops: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None,  # noqa: ARG001
+    precision: str, engine: str = "auto", device: str = "auto", crops: bool = False,
+    detector: str | None = None, say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A line a face that is found on the images; with ``crops``, a line an image."""
     from apps.faces.extraction.crops import predict_faces
 
     return predict_faces(
         list(paths), checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
-        precision=precision, engine=engine, device=device, say=say,
+        precision=precision, engine=engine, device=device, detector=detector, say=say,
     )
 
 
@@ -116,7 +116,7 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     metrics: ClassVar[MetricTable] = METRICS
     head_kind: ClassVar[str] = "attributes"
     head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
-    predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
+    predict_options: ClassVar[frozenset[str]] = frozenset({"crops", "detector"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_attributes
     fit_head_distills: ClassVar[bool] = True

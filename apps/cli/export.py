@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import APP, FOLDER, SHARE
-from apps.cli.output import emit
+from apps.cli.output import check_weights, emit
 
 
 @click.command()
@@ -45,6 +45,7 @@ def export(runs: tuple[Path, ...], **options: Any) -> None:
         raise click.UsageError(
             "int8 takes its ranges from photos: give --calibrate DIR with some hundred of yours"
         )
+    check_weights(options["weights"], options["app"])
     from apps.export.export import export as write
 
     emit(write(runs, say=lambda line: click.echo(line, err=True), **options))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER, config_option, given_settings, settings_options
-from apps.cli.output import emit
+from apps.cli.output import check_weights, emit
 from apps.engine.core.registry import load_task
 from apps.joint.settings import JointSettings, TaskSpec, make_tasks
 
@@ -80,6 +80,7 @@ def _run(
             load_task(task.app).Settings(**task.settings(given))
     except ValueError as err:
         raise click.UsageError(str(err)) from err
+    check_weights(given.get("weights"))
     from apps.engine.core.console import Console
     from apps.joint.train import joint as train
 

@@ -18,7 +18,7 @@ from apps.cli.faces import evaluate_faces
 from apps.cli.joint import joint
 from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import FOLDER, config_option, given_settings, settings_options
-from apps.cli.output import DEVICE, ENGINE, PRECISION, emit
+from apps.cli.output import DEVICE, ENGINE, PRECISION, check_weights, emit
 from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
 from apps.cli.places import evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
@@ -78,6 +78,7 @@ def _finetune_command(name: str) -> click.Command:
             kind(**given)
         except ValueError as err:
             raise click.UsageError(str(err)) from err
+        check_weights(given.get("weights"))
         from apps.engine.core.console import Console
 
         if find_lr:
@@ -120,11 +121,12 @@ def _evaluate_command(name: str) -> click.Command:
     """``evaluate NAME``."""
 
     def run(checkpoint: Path | None, weights: str | None, **rest: Any) -> None:
+        if (checkpoint is None) == (weights is None):
+            raise click.UsageError("give either --checkpoint RUN or --weights W")
+        check_weights(weights, name)
         from apps.engine.core.console import Console
         from apps.engine.evaluation.evaluate import evaluate
 
-        if (checkpoint is None) == (weights is None):
-            raise click.UsageError("give either --checkpoint RUN or --weights W")
         emit(evaluate(name, checkpoint=checkpoint, weights=weights, console=Console(), **rest))
 
     params: list[click.Parameter] = [
@@ -187,11 +189,12 @@ def fetch(dataset: str, root: Path, base_url: str | None) -> None:
 
 
 @cli.command()
-def doctor() -> None:
-    """Print what this machine offers: engines, devices, processor, tools and caches."""
+@click.option("--torch", is_flag=True, help="ask PyTorch for its devices, too: takes seconds")
+def doctor(torch: bool) -> None:
+    """Print what this machine offers: engines, devices, processor, tools, caches and variables."""
     from apps.engine.inference.machine_report import machine_report
 
-    emit(machine_report())
+    emit(machine_report(torch=torch))
 
 
 class _ToStderr(logging.Handler):

@@ -8,7 +8,18 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER, SHARE
-from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_images, note, refuse_vain
+from apps.cli.output import (
+    DEVICE,
+    ENGINE,
+    PRECISION,
+    WORKERS,
+    check_model_file,
+    check_weights,
+    emit,
+    emit_images,
+    note,
+    refuse_vain,
+)
 
 
 @click.command("objects")
@@ -23,6 +34,8 @@ from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_image
 @click.option("--write-predictions", "results", type=FOLDER, help="COCO result file for the run's answers")
 @WORKERS
 @PRECISION
+@ENGINE
+@DEVICE
 @click.pass_context
 def evaluate_objects(
     context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
@@ -38,7 +51,9 @@ def evaluate_objects(
     if predictions is not None and rest["results"] is not None:
         raise click.UsageError("--write-predictions writes the answers of a run; give --checkpoint RUN")
     if predictions is not None:
-        refuse_vain(context, ("workers", "precision"), "is for --checkpoint: predictions are evaluated as is")
+        why = "is for --checkpoint: predictions are evaluated as is"
+        refuse_vain(context, ("workers", "precision", "engine", "device"), why)
+    check_weights(weights, "objects")
     from apps.engine.core.console import Console
     from apps.objects.evaluate import evaluate_detector, evaluate_predictions
 
@@ -53,27 +68,37 @@ def evaluate_objects(
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune objects`")
 @click.option("--weights", help="pretrained weights with a detector, instead of a run: a path or a name")
+@click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
 @click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn")
 @click.option(
     "--threshold", type=SHARE, default=0.3, show_default=True, help="least score"
 )
 @click.option("--classes", help="the only ones reported, with commas between")
-@click.option("--top", type=click.IntRange(1), default=100, show_default=True, help="objects an image")
+@click.option("--top", type=click.IntRange(1), help="objects an image  [default: all]")
 @WORKERS
 @PRECISION
 @ENGINE
 @DEVICE
 @click.pass_context
-def detect(context: click.Context, /, paths: tuple[Path, ...], classes: str | None, **rest: Any) -> None:
+def detect(
+    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
+    model: Path | None, classes: str | None, **rest: Any,
+) -> None:
     """Find objects on images, or on all images in folders: one JSON line each."""
+    from apps.engine.core.run_values import run_values
     from apps.objects.detect import detect as answers
 
-    if rest["checkpoint"] is not None and rest["weights"] is not None:
-        raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
-    if rest["checkpoint"] is None and rest["weights"] is None:
+    named = 3 - [checkpoint, weights, model].count(None)
+    if named > 1:
+        raise click.UsageError("give either --checkpoint RUN, --weights W or --model FILE, or none of them")
+    check_model_file(model)
+    if not named:
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
-        rest["weights"] = default_weights("objects", Console())
+        weights = default_weights("objects", Console())
+    if checkpoint is not None:
+        run_values(checkpoint, app="objects", weights=False)
     wanted = [part.strip() for part in (classes or "").split(",") if part.strip()]
-    emit_images(context, answers(paths, classes=wanted, say=note, **rest))
+    source = str(checkpoint or weights or model)
+    emit_images(context, answers(paths, source, classes=wanted, say=note, **rest))

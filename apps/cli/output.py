@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,6 +33,28 @@ DEVICE = click.option(
 def note(text: str) -> None:
     """A line for the user, on stderr."""
     click.echo(text, err=True)
+
+
+def check_weights(weights: str | None, app: str | None = None) -> None:
+    """Refuse weights, if some are given, before torch is imported.
+
+    Raises:
+        ConnectionError, FileNotFoundError, ValueError: as the function of this name in ``engine.inference``.
+    """
+    if weights is not None:
+        from apps.engine.inference.weights_check import check_weights as check
+
+        check(weights, app)
+
+
+def check_model_file(model: Path | None) -> None:
+    """Refuse a file for ``--model`` that by its name was not made by ``export``.
+
+    Raises:
+        click.UsageError: see above.
+    """
+    if model is not None and model.suffix not in (".onnx", ".xml"):
+        raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
 
 
 def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from apps.cli.faces import DETECTORS
 from apps.cli.options import APP, FOLDER
-from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit_images, note
+from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, check_model_file, emit_images, note
 
 TTA = ["none", "mirror", "ten", "scales"]
 TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
@@ -22,8 +23,12 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 @click.option("--heads", metavar="RUN,RUN,...", help="runs of one backbone: one pass, all answers")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
 @click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
-@click.option("--top", type=click.IntRange(1), help="classes, cells or objects a photo  [default: 5]")
+@click.option("--top", type=click.IntRange(1), help="how many  [default: 5 classes or cells, all objects]")
 @click.option("--crops", is_flag=True, help="of attributes, faces: the photos are face crops, so find none")
+@click.option(
+    "--detector", type=click.Choice(DETECTORS),
+    help="of attributes, faces: what finds them, mtcnn or, without torch, ssd  [default: mtcnn]",
+)
 @WORKERS
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
 @PRECISION
@@ -33,7 +38,7 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 def predict(
     context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
     heads: str | None, model: Path | None, app: str | None, allow_separate: bool, top: int | None,
-    crops: bool, workers: int | None, **how: Any,
+    crops: bool, detector: str | None, workers: int | None, **how: Any,
 ) -> None:
     """Name what is on photos, or on all photos in folders: one JSON line each.
 
@@ -51,24 +56,25 @@ def predict(
         raise click.UsageError("--app goes with --weights W or --checkpoint RUN; leave it out")
     if crops and checkpoint is None and app != "attributes":
         raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces, --app attributes")
-    if model is not None and model.suffix not in (".onnx", ".xml"):
-        raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
+    if detector is not None and (model is not None or crops):
+        raise click.UsageError("--detector goes with a run or weights that answer for faces; leave it out")
+    check_model_file(model)
     if not named:
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
         weights = default_weights(app or "imagenet", Console())
-    how |= {"threads": workers or None, "app": app}
+    how |= {"threads": workers or None, "app": app, "top": top, "detector": detector, "say": note}
     if heads is not None:
         from apps.joint.multi_head import predict_heads
 
         runs = [Path(part) for part in heads.split(",") if part]
         if not runs:
             raise click.UsageError("--heads names no run; give --heads RUN,RUN")
-        lines = predict_heads(paths, runs, separate=allow_separate, top=top, say=note, **how)
+        lines = predict_heads(paths, runs, separate=allow_separate, **how)
     else:
         from apps.engine.inference.lines import predict as answers
 
         source = str(checkpoint or weights or model)
-        lines = answers(paths, source, is_run=checkpoint is not None, top=top, crops=crops, say=note, **how)
+        lines = answers(paths, source, is_run=checkpoint is not None, crops=crops, **how)
     emit_images(context, lines)

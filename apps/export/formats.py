@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from apps.engine.core.files import write_bytes
+from apps.engine.core.files import sha256_of, write_bytes
 from apps.engine.core.spec import KEY, ModelSpec
 from apps.engine.inference.graph.model import Plan
 from apps.engine.inference.graph.onnx_file import free_batch, quiet
+from apps.engine.inference.seal import SUM
 from apps.export.tail import tail
 
 
@@ -46,7 +47,10 @@ def write_openvino(proto: Any, spec: ModelSpec, out: Path) -> Path:
         source.write_bytes(proto.SerializeToString())
         model = openvino.convert_model(source)
         model.set_rt_info(spec.to_json(), KEY)
-        openvino.save_model(model, made, compress_to_fp16=spec.precision == "fp16")
+        compress = spec.precision == "fp16"
+        openvino.save_model(model, made, compress_to_fp16=compress)
+        model.set_rt_info(sha256_of(made.with_suffix(".bin")), SUM)
+        openvino.save_model(model, made, compress_to_fp16=compress)
         for suffix in (".bin", ".xml"):
             write_bytes(out.with_suffix(suffix), made.with_suffix(suffix).read_bytes())
     return out

@@ -7,6 +7,7 @@ a JSON line for each image. The file itself says what it wants and what it answe
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -21,6 +22,9 @@ from PIL import Image, ImageOps
 MODEL = "model.onnx"  # beside this file
 KEY, INPUT, VERSION = "mobilenet_apps", "images", 1
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+MARK = b"content_sha256\x12\x40"  # before the sum of the file with zeros in its place
+TOP, ALL = 5, 10**6
+FACE_APPS = ("faces", "attributes")
 MAX_ASPECT, GREY = 8, 128
 EARTH_RADIUS_KM, NEAR_KM, SHARES = 6371.0088, 200.0, (0.5, 0.9)
 Head = dict[str, Any]
@@ -33,9 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, help="images, or folders that hold some")
     parser.add_argument("--model", type=Path, default=Path(__file__).with_name(MODEL))
-    parser.add_argument("--top", type=int, default=5, help="classes, cells or objects an image")
+    parser.add_argument("--top", type=int, help="how many; default: 5 classes or cells, all objects")
     options = parser.parse_args(arguments)
-    missing = [str(path) for path in (*options.paths, options.model) if not path.exists()]
+    images = options.paths[:1] if not any(path.exists() for path in options.paths) else []
+    missing = [path for path in (*images, options.model) if not path.exists()]
     if missing:
         sys.stderr.write(f"error: {missing[0]} does not exist\n")
         return 2
@@ -55,8 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if good else 1
 
 
-def load(model: Path) -> Callable[[Path, int], Answer]:
+def load(model: Path) -> Callable[[Path, int | None], Answer]:
     """What answers for (an image, how many classes, cells or objects) by a model file."""
+    check(model)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -71,17 +77,34 @@ def load(model: Path) -> Callable[[Path, int], Answer]:
         raise ValueError(f"{model} does not say what it answers, or in another version than {VERSION}")
     names = [name for head in spec["heads"] for name in head["outputs"]]
 
-    def answer(path: Path, top: int) -> Answer:
+    if all(head["app"] in FACE_APPS for head in spec["heads"]):
+        sys.stderr.write(f"{model} answers for faces: each image is taken as one face, cut out already\n")
+
+    def answer(path: Path, top: int | None) -> Answer:
         pixels, size = read_square(path, spec)
         batch = pixels[None] if spec["layout"] == "nhwc" else pixels.transpose(2, 0, 1)[None]
         named = dict(zip(names, session.run(names, {INPUT: np.ascontiguousarray(batch)}), strict=True))
         answers = {
-            head["name"]: READERS[head["kind"]](head, [named[name] for name in head["outputs"]], top, size)
+            head["name"]: READERS[head["kind"]](
+                head, [named[name] for name in head["outputs"]],
+                top or (ALL if head["kind"] == "detections" else TOP), size,
+            )
             for head in spec["heads"]
-        }
+        }  # fmt: skip
         return next(iter(answers.values())) if len(answers) == 1 else {"answers": answers}
 
     return answer
+
+
+def check(model: Path) -> None:
+    """Hold a file against the sum of its bytes that it carries; raises ValueError where they are others."""
+    content = model.read_bytes()
+    begin = content.rfind(MARK) + len(MARK)
+    if begin < len(MARK):
+        return
+    written, end = content[begin : begin + 64], begin + 64
+    if hashlib.sha256(content[:begin] + b"0" * 64 + content[end:]).hexdigest().encode() != written:
+        raise ValueError(f"{model} is damaged: it holds other bytes than its sum says")
 
 
 def images_in(paths: list[Path]) -> Iterator[Path]:

@@ -88,16 +88,16 @@ class FacesSettings(Settings):
 
 
 def predict_vectors(
-    paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,  # noqa: ARG001
-    engine: str = "auto", device: str = "auto", crops: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None,  # noqa: ARG001
+    precision: str, engine: str = "auto", device: str = "auto", crops: bool = False,
+    detector: str | None = None, say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A line with a vector for each face that is found; with ``crops``, a line an image."""
     from apps.faces.extraction.crops import predict_faces
 
     return predict_faces(
         list(paths), checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers,
-        precision=precision, engine=engine, device=device, say=say,
+        precision=precision, engine=engine, device=device, detector=detector, say=say,
     )
 
 
@@ -109,7 +109,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     metrics: ClassVar[MetricTable] = METRICS
     head_kind: ClassVar[str] = "embedding"
     head_outputs: ClassVar[tuple[str, ...]] = ("embedding",)
-    predict_options: ClassVar[frozenset[str]] = frozenset({"crops"})
+    predict_options: ClassVar[frozenset[str]] = frozenset({"crops", "detector"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_vectors
     fit_head_distills: ClassVar[bool] = True

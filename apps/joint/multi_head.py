@@ -10,8 +10,8 @@ from typing import Any
 from apps.engine.core.registry import load_task
 from apps.engine.core.run_values import run_values
 from apps.engine.core.task import Subject
-from apps.engine.inference.lines import check_options, photo_lines
-from apps.engine.inference.predictor import TOP, Predictor
+from apps.engine.inference.lines import WHY_NOT, check_options, photo_lines
+from apps.engine.inference.predictor import Predictor
 from datasets.image_io import list_photos
 
 IMAGES: Subject = "images"
@@ -130,7 +130,7 @@ def _seen(seen: Mapping[str, Any]) -> str:
 
 def predict_heads(
     paths: Iterable[Path], runs: Sequence[Path], *, separate: bool = False, top: int | None = None,
-    say: Callable[[str], None] = lambda _: None, **how: Any,
+    detector: str | None = None, say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """What every run says to each image, in the order of the paths.
 
@@ -138,7 +138,9 @@ def predict_heads(
         paths: images, and folders that are searched for images.
         runs: folders of finished runs, one or more.
         separate: allow a pass a backbone where the runs do not share one.
-        top: how many classes, cells or objects an image, where there are some; None for 5.
+        top: how many classes, cells or objects an image, where there are some; None for 5, and for all
+            objects.
+        detector: what finds faces for runs that answer for them; None for the usual one.
         say: takes a line of words.
         how: ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
 
@@ -150,20 +152,24 @@ def predict_heads(
         FileNotFoundError: a path or a run is missing.
         ValueError: a run is damaged, the folders hold no image, or the runs do not share a backbone.
     """
-    members, best = head_runs(runs), top or TOP
+    members = head_runs(runs)
     check_options([load_task(member.app) for member in members], top=top, tta=how.get("tta"))
     passes = passes_of(members, separate=separate)
+    if detector is not None and all(member.subject != FACES for member in members):
+        raise ValueError(f"--detector is not for these runs: {WHY_NOT['detector']}; leave it out")
     photos = list_photos(paths)
     lines = []
     for group in passes:
         if group[0].subject == OWN_WAY:
-            lines.append(_own_lines(group[0], photos, top=best, **how))
+            lines.append(_own_lines(group[0], photos, top=top, **how))
             continue
         predictor = Predictor(tuple((member.name, str(member.run)) for member in group), **how)
         if predictor.loaded.note:
             say(predictor.loaded.note)
-        looks = _face_lines if group[0].subject == FACES else _shared_lines
-        lines.append(looks(predictor, photos, best))
+        if group[0].subject == FACES:
+            lines.append(_face_lines(predictor, photos, detector))
+        else:
+            lines.append(_shared_lines(predictor, photos, top))
     for parts in zip(*lines, strict=True):
         yield _merged(parts)
 
@@ -177,7 +183,9 @@ def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"path": parts[0]["path"], "answers": answers}
 
 
-def _own_lines(member: HeadRun, photos: list[Path], *, top: int, **how: Any) -> Iterator[dict[str, Any]]:
+def _own_lines(
+    member: HeadRun, photos: list[Path], *, top: int | None, **how: Any
+) -> Iterator[dict[str, Any]]:
     """The lines of an application that looks in a way of its own."""
     predictor = load_task(member.app).file_predictor
     if predictor is None:
@@ -195,7 +203,7 @@ def _own_lines(member: HeadRun, photos: list[Path], *, top: int, **how: Any) -> 
             yield {"path": line["path"], "answers": {member.name: answer}}
 
 
-def _shared_lines(predictor: Predictor, photos: list[Path], top: int) -> Iterator[dict[str, Any]]:
+def _shared_lines(predictor: Predictor, photos: list[Path], top: int | None) -> Iterator[dict[str, Any]]:
     """The lines of the runs that one pass serves; a single head's answer gets its name, too."""
     heads = predictor.heads
     for line in photo_lines(predictor, photos, top):
@@ -206,16 +214,17 @@ def _shared_lines(predictor: Predictor, photos: list[Path], top: int) -> Iterato
             yield {"path": line["path"], "answers": {heads[0].name: answer}}
 
 
-def _face_lines(predictor: Predictor, photos: list[Path], top: int) -> Iterator[dict[str, Any]]:
+def _face_lines(
+    predictor: Predictor, photos: list[Path], detector: str | None
+) -> Iterator[dict[str, Any]]:
     """The lines of the runs that answer for faces: these are found once, and one pass serves all runs."""
     from apps.faces import NO_FACE
     from apps.faces.extraction.crops import faces_of
     from apps.faces.extraction.sources import Source
 
-    del top  # answers for faces are no lists
     names = [head.name for head in predictor.heads]
     sources = [Source(str(path.absolute()), path) for path in photos]
-    for path, problem, faces in faces_of(sources, predictor):
+    for path, problem, faces in faces_of(sources, predictor, detector=detector):
         if problem not in ("", NO_FACE):
             yield {"path": path, "error": problem}
             continue

@@ -8,30 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import writable_folder
-from apps.engine.core.run_values import run_values
 from apps.engine.inference.decode import decode
 from apps.engine.inference.predictions import FailedPrediction
 from apps.engine.inference.predictor import Predictor
 from apps.objects.drawing import drawn
 from datasets.image_io import list_photos, read_image
 
-ALL = 10**6  # objects an image: those of all classes, as some are left out later
-
 
 def detect(
-    paths: Iterable[Path], *, checkpoint: Path | None = None, weights: str | None = None,
-    draw: Path | None = None, threshold: float = 0.3, classes: Sequence[str] = (), top: int = 100,
-    workers: int | None = None, say: Callable[[str], None] = lambda _: None, **how: Any,
+    paths: Iterable[Path], source: str, *, draw: Path | None = None, threshold: float = 0.3,
+    classes: Sequence[str] = (), top: int | None = None, workers: int | None = None,
+    say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """The objects on each photo, in the order of the paths.
 
     Args:
         paths: photos, and folders that are searched for photos.
-        checkpoint: a run of ``finetune objects``; or ``weights`` that bring a detector.
+        source: a run of ``finetune objects``, an exported file of one, or weights that bring a detector.
         draw: folder for the photos with boxes drawn.
         threshold: least score, 0 to 1; the detector gives none below its own ``score_thresh``.
         classes: the only ones told; none for all.
-        top: most objects a photo.
+        top: most objects a photo; None for all.
         workers: threads that read photos and compute; None or 0 takes one for each core.
         say: takes a line of words on what answers.
         how: ``engine``, ``device`` and ``precision`` of a :class:`Predictor`.
@@ -40,13 +37,13 @@ def detect(
         ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``.
 
     Raises:
-        FileNotFoundError: a path, the run or the weights are missing.
-        ValueError: the folders hold no photo, or the model does not know one of the classes.
+        FileNotFoundError: all paths or the source are missing.
+        ValueError: the folders hold no photo, the source is no detector, or does not know one of the classes.
     """
-    if checkpoint is not None:
-        run_values(checkpoint, app="objects")
-    predictor = Predictor(str(checkpoint or weights), threads=workers or None, app="objects", **how)
-    (plain,) = predictor.heads
+    predictor = Predictor(source, threads=workers or None, app="objects", **how)
+    plain, *others = predictor.heads
+    if others or plain.kind != "detections":
+        raise ValueError(f"{source} is no model of objects, but answers {plain.kind}; ask it by `predict`")
     strange = [name for name in classes if name not in plain.classes]
     if strange:
         known = ", ".join(plain.classes)
@@ -61,7 +58,7 @@ def detect(
         if isinstance(outputs, FailedPrediction):
             yield {"path": str(path), **outputs.to_dict()}
             continue
-        (answer,) = decode(head, outputs, [size], top=ALL)
+        (answer,) = decode(head, outputs, [size])
         objects = answer.to_dict()["objects"]
         shown = [item for item in objects if not classes or item["name"] in classes][:top]
         if draw is not None:

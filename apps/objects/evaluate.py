@@ -10,13 +10,10 @@ import numpy as np
 
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder, write_bytes
-from apps.engine.core.machine import choose_precision
-from apps.engine.core.model import inference_forward, load_pretrained, load_run
-from apps.engine.core.run_dir import RunConfig, read_metrics
+from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask
-from apps.engine.evaluation.evaluate import evaluate_split
+from apps.engine.evaluation.evaluate import evaluate
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
-from apps.engine.training.finalize import facts
 from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
 from apps.objects.layouts import read_split
@@ -24,51 +21,28 @@ from apps.objects.report import write_objects_report
 from datasets.detection.base import DetectionDataset, a_file, turned, turned_back
 from datasets.image_io import BadImageError, image_size
 from datasets.validation import read_json
-from heads import MultiHead
 
 
-def loaded(
-    checkpoint: Path | None, weights: str | None, **changes: Any
-) -> tuple[AnyTask, MultiHead, RunConfig]:
-    """The detector of a run, or the one that weights bring.
+def evaluate_detector(*, results: Path | None = None, **how: Any) -> dict[str, Any]:
+    """The figures of a run, or of weights that bring a detector.
 
-    Raises:
-        FileNotFoundError: the run or the weights are missing.
-        ValueError: they are damaged, or bring no detector.
-    """
-    if checkpoint is not None:
-        return load_run(checkpoint, app="objects", **changes)
-    return load_pretrained(weights or "", app="objects", **changes)
-
-
-def evaluate_detector(
-    *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None, split: str,
-    report: Path | None, results: Path | None, workers: int | None, precision: str, console: Console,
-) -> dict[str, Any]:
-    """The figures of a run, or of weights that bring a detector; see ``evaluate objects --help``.
+    Args:
+        results: file for the answers in COCO's form, with the numbers that the layout gives the images.
+        how: as of :func:`apps.engine.evaluation.evaluate.evaluate`.
 
     Raises:
         OSError: data, run or weights are missing, or a file cannot be written.
         ValueError: the run is damaged, there is no detector or no data, or the classes do not fit.
     """
-    task, model, config = loaded(checkpoint, weights, **({} if data is None else {"data": data}))
-    if report is not None:
-        writable_folder(report, "--report")
-    if results is not None:
-        writable_folder(results.parent, "--write-predictions")
-    forward, head = inference_forward(model, "objects", choose_precision(precision)), model.heads["objects"]
-    evaluated, skipped = evaluate_split(
-        task, lambda images: task.postprocess(head, forward(images)), config, split, workers, console
-    )
-    if results is not None:
-        photos: Any = task.dataset(split, classes=config.classes)
-        write_bytes(results, json.dumps(numbered(evaluated, photos)).encode())
-    if report is not None:
-        title = f"objects: {checkpoint.name if checkpoint else config.backbone.name} on {task.settings.data}"
-        try_report(lambda: write_objects_report(
-            report, title, evaluated, facts(config), history=read_metrics(checkpoint) if checkpoint else []
-        ), console, METRICS_COMPLETE)
-    return answer(evaluated) | {"skipped": skipped}
+    if results is None:
+        return evaluate("objects", **how)
+    writable_folder(results.parent, "--write-predictions")
+
+    def keep(task: AnyTask, config: RunConfig, evaluation: DetectionEvaluation) -> None:
+        photos = task.dataset(how["split"], classes=config.classes)
+        write_bytes(results, json.dumps(numbered(evaluation, photos)).encode())
+
+    return evaluate("objects", keep=keep, **how)
 
 
 def evaluate_predictions(

@@ -81,18 +81,17 @@ class ObjectsSettings(Settings):
 
 
 def predict_boxes(
-    paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
+    paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None, precision: str,
     engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
+    detector: str | None = None,  # noqa: ARG001
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
     from apps.objects.detect import detect
 
-    is_run = checkpoint.is_dir()
     return detect(
-        paths, checkpoint=checkpoint if is_run else None, weights=None if is_run else str(checkpoint),
-        threshold=THRESHOLD, top=top, workers=workers, say=say, precision=precision, engine=engine,
-        device=device,
+        paths, str(checkpoint), threshold=THRESHOLD, top=top, workers=workers, say=say, precision=precision,
+        engine=engine, device=device,
     )
 
 

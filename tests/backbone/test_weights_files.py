@@ -21,7 +21,8 @@ from apps.engine.core.console import Console
 from apps.zoo.convert.importer import ImportOptions, import_weights, read_source
 from apps.zoo.convert.parity import Imported, drawn_images
 from backbone import Preprocessing, load_weights
-from backbone.weights_files import foreign_kind, told_by_name
+from backbone.storage import foreign_kind
+from backbone.weights_files import told_by_name
 
 
 def zipped(**files: bytes) -> bytes:
@@ -232,8 +233,9 @@ def test_a_name_tells_resolution_and_padding(stem: str, told: tuple[str, str] | 
 
 
 def test_what_is_assumed_of_a_file_without_metadata_is_said_in_one_line(
-    cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MOBILENET_APPS_CACHE", str(tmp_path / "cache"))
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     answers = {}
     for name in ("mobilenetv1_0.25_128.pt", "mine.pt"):

@@ -93,8 +93,9 @@ class FilePredictor(Protocol):
     """A task's way from files to lines, where it is more than images to the head's output."""
 
     def __call__(
-        self, paths: Iterable[Path], *, checkpoint: Path, top: int, workers: int | None, precision: str,
-        engine: str = "auto", device: str = "auto", crops: bool = False,
+        self, paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None,
+        precision: str, engine: str = "auto", device: str = "auto", crops: bool = False,
+        detector: str | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> Iterator[dict[str, Any]]:
         """The lines of ``predict`` with a run, as JSON objects; ``say`` takes a line on what answers."""
@@ -151,7 +152,7 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
         has_sample: whether it can be tried without data.
         metrics: the table of all that it reports; best epoch, early stopping and reports read it there.
         primary_metric: the one of them that tells the best epoch.
-        predict_options: those of ``top``, ``tta`` and ``crops`` that ``predict`` understands for its runs.
+        predict_options: those of ``top``, ``tta``, ``crops`` and ``detector`` that it takes.
         subject: what its answers are of; ``predict --heads`` finds faces once for all runs of ``faces``.
         file_predictor: its own way to answer for files; None where images to the head's output is all.
         fit_head_distills: whether ``fit_head`` uses a teacher's answers.

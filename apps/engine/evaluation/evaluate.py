@@ -23,12 +23,14 @@ from apps.engine.training.loop import rate, run_model
 from apps.engine.training.setup import without_photos
 
 BATCH = 64
+Keep = Callable[[AnyTask, RunConfig, Any], None]
 
 
 def evaluate(
     name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
     split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
-    precision: str = "auto", engine: str = "auto", device: str = "auto", console: Console,
+    precision: str = "auto", engine: str = "auto", device: str = "auto", keep: Keep | None = None,
+    console: Console,
 ) -> dict[str, Any]:
     """The figures of a model on the images of one split.
 
@@ -43,6 +45,7 @@ def evaluate(
         precision: ``auto``, ``fp32`` or ``bf16``.
         engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
         device: see there.
+        keep: takes the task, the configuration and the evaluation before the report is written.
         console: where words and progress go.
 
     Returns:
@@ -64,9 +67,11 @@ def evaluate(
         writable_folder(report, "--report")
     forward = evaluated_by(
         str(checkpoint or weights), tta=tta, say=console.say, precision=precision, engine=engine,
-        device=device,
+        device=device, app=name,
     )
     predictions, skipped = evaluate_split(task, forward, config, split, workers, console)
+    if keep is not None:
+        keep(task, config, predictions)
     if report is not None:
         inputs = ReportInputs(
             f"{name}: {config.backbone.name} on {task.settings.data}", predictions, facts(config),

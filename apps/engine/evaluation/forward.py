@@ -16,7 +16,12 @@ from apps.engine.inference.tta import averaged
 
 
 def as_kept(spec: HeadSpec, outputs: Sequence[Any]) -> Any:
-    """A head's outputs as ``postprocess`` keeps them: a tensor, or a table of tensors by their names."""
+    """A head's outputs as ``postprocess`` keeps them: a tensor, a table of tensors, or an image's objects."""
+    if spec.kind == "detections":
+        return [
+            tuple(torch.from_numpy(np.array(part[scores > 0])) for part in (boxes, scores, labels))
+            for boxes, scores, labels in zip(*outputs, strict=True)
+        ]
     tensors = [torch.from_numpy(np.array(part)) for part in outputs]
     if spec.kind != "cells" and len(tensors) == 1:
         return tensors[0]

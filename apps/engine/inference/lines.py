@@ -9,7 +9,7 @@ from typing import Any
 from apps.engine.core.registry import load_task
 from apps.engine.core.run_values import run_values
 from apps.engine.core.task import AnyTask
-from apps.engine.inference.predictor import TOP, Predictor
+from apps.engine.inference.predictor import Predictor
 from datasets.image_io import list_photos
 
 RANKED = ("classes", "cells", "detections")  # answers that are lists, the likeliest first
@@ -17,11 +17,13 @@ WHY_NOT = {
     "top": "their answers are no list with the likeliest first",
     "tta": "they answer from one view of a photo",
     "crops": "they look at whole photos, not at faces",
+    "detector": "they look at whole photos, not at faces",
 }
 
 
 def check_options(
-    apps: Sequence[type[AnyTask]], *, top: int | None, tta: str | None, crops: bool = False
+    apps: Sequence[type[AnyTask]], *, top: int | None, tta: str | None, crops: bool = False,
+    detector: str | None = None,
 ) -> None:
     """Refuse what ``predict`` does not understand for runs of these applications.
 
@@ -30,7 +32,10 @@ def check_options(
     Raises:
         ValueError: an option is given that has no effect, or that no answer could be given with.
     """
-    given = {"top": top is not None, "tta": tta not in (None, "none"), "crops": crops}
+    given = {
+        "top": top is not None, "tta": tta not in (None, "none"), "crops": crops,
+        "detector": detector is not None,
+    }
     for option in (name for name, used in given.items() if used):
         without = [app.name for app in apps if option not in app.predict_options]
         if without and (option != "top" or len(without) == len(apps)):
@@ -40,7 +45,7 @@ def check_options(
 
 def predict(
     paths: Iterable[Path], source: str, *, is_run: bool, top: int | None = None, crops: bool = False,
-    say: Callable[[str], None] = lambda _: None, **how: Any,
+    detector: str | None = None, say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """The answer for each photo, in the order of the paths.
 
@@ -48,8 +53,9 @@ def predict(
         paths: photos, and folders that are searched for photos.
         source: a run, an exported file, or the name of weights with a classifier.
         is_run: whether it must be a run.
-        top: how many classes, cells or objects a photo; None for 5.
+        top: how many classes, cells or objects a photo; None for 5, and for all objects.
         crops: for applications that find faces first: the photos are face crops already.
+        detector: what finds them; None for the usual one.
         say: takes a line of words.
         how: ``app``, ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
 
@@ -62,16 +68,17 @@ def predict(
         ValueError: the source is damaged, an option has no effect on it, or the folders hold no photo.
     """
     asked = how.get("app")
+    if detector is not None and not is_run and asked is None:
+        raise ValueError(f"--detector is not for {source}: {WHY_NOT['detector']}; leave it out")
     if is_run or asked is not None:
         name = run_values(Path(source), app=asked, weights=False)["app"] if is_run else asked
         task = load_task(str(name))
-        check_options([task], top=top, tta=how.get("tta"), crops=crops)
+        check_options([task], top=top, tta=how.get("tta"), crops=crops, detector=detector)
         if task.file_predictor is not None:
-            more: dict[str, Any] = {"crops": crops} if "crops" in task.predict_options else {}
-            more |= {name: how[name] for name in ("engine", "device", "precision") if name in how}
+            more = {name: how[name] for name in ("engine", "device", "precision") if name in how}
             yield from task.file_predictor(
-                paths, checkpoint=Path(source), top=top or TOP, workers=how.get("threads"), say=say,
-                **{"precision": "auto"} | more,
+                paths, checkpoint=Path(source), top=top, workers=how.get("threads"), say=say, crops=crops,
+                detector=detector, **{"precision": "auto"} | more,
             )
             return
     predictor = Predictor(source, **how)
@@ -79,7 +86,9 @@ def predict(
         say(predictor.loaded.note)
     if not is_run and asked is None:
         _check_heads(predictor, source, top, how.get("tta"))
-    yield from photo_lines(predictor, list_photos(paths), top or TOP)
+    if predictor.loaded.spec.of_faces:
+        say(f"{source} answers for faces: each image is taken as one face, cut out already")
+    yield from photo_lines(predictor, list_photos(paths), top)
 
 
 def _check_heads(predictor: Predictor, source: object, top: int | None, tta: str | None) -> None:
@@ -91,7 +100,7 @@ def _check_heads(predictor: Predictor, source: object, top: int | None, tta: str
         raise ValueError(f"--tta is not for {source}: {WHY_NOT['tta']}; leave it out")
 
 
-def photo_lines(predictor: Predictor, photos: Sequence[Path], top: int) -> Iterator[dict[str, Any]]:
+def photo_lines(predictor: Predictor, photos: Sequence[Path], top: int | None) -> Iterator[dict[str, Any]]:
     """``{"path", ...}`` a photo: its answer, or ``{"path", "error"}``."""
     for path, answer in predictor.stream(photos, top=top):
         yield {"path": str(path), **answer.to_dict()}

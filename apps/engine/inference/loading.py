@@ -11,6 +11,7 @@ from apps.engine.core.device import Choice, check_asked, choose, choose_device
 from apps.engine.core.run_values import CONFIG, EXPORTED, run_values
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.model_file import load_model, load_onnx
+from apps.engine.inference.weights_check import check_weights
 from apps.engine.inference.weights_model import weights_model
 
 FILES = {".onnx": "onnxruntime", ".xml": "openvino"}  # by suffix, what runs them
@@ -73,6 +74,7 @@ def _load_weights(
     app: str | None,
 ) -> Engine:
     """What weights answer, by the file that is made of them once; by PyTorch where there can be none."""
+    check_weights(spec, app)
     why, file = _only_torch(precision, tta, ()), None
     if not why and engine != "torch":
         file = weights_model(spec, app)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, runtime
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.engines import Engine
+from apps.engine.inference.seal import SUM, check_seal, check_sum
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 
@@ -47,6 +48,8 @@ def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1, device:
         ImportError: ONNX Runtime is not installed.
         ValueError: it is damaged.
     """
+    if isinstance(content, Path):
+        check_seal(content)
     onnxruntime = runtime("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -99,12 +102,15 @@ def openvino_settings(precision: str, threads: int, calls: int) -> dict[str, Any
 
 
 def _load_openvino(path: Path, threads: int, calls: int, device: str) -> Engine:
+    check_seal(path)
     core = runtime("openvino").Core()
     try:
         model = core.read_model(path)
         reported = _onnx_note(path) if path.suffix == ".onnx" else model.get_rt_info(KEY).astype(str)
     except Exception as err:  # one kind for a damaged file and for one without our note
         raise ValueError(f"{path} is not an OpenVINO model of ours, or is damaged; {HOW}") from err
+    if path.suffix == ".xml" and model.has_rt_info(SUM):
+        check_sum(path.with_suffix(".bin"), model.get_rt_info(SUM).astype(str))
     spec = ModelSpec.from_json(reported, path)
     settings = openvino_settings(spec.precision, threads, calls)
     compiled = core.compile_model(model, OPENVINO_DEVICES[device], settings)

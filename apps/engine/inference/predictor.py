@@ -27,7 +27,6 @@ from datasets.image_io import BadImageError, find_images
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 AHEAD = 4  # calls that wait for each thread
-TOP = 5  # classes, cells or objects an image
 Raw = list[Any]  # the outputs of all heads for one image, each (1, ...)
 
 
@@ -80,13 +79,13 @@ class Predictor:
         kinds = [self.tta or str(head.extra.get("tta", "none")) for head in self.heads]
         return [kind if kind != OTHER_SIZES or self.loaded.sizes_vary else "none" for kind in kinds]
 
-    def predict(self, images: ImageLike | Iterable[ImageLike], *, top: int = TOP) -> list[Prediction]:
+    def predict(self, images: ImageLike | Iterable[ImageLike], *, top: int | None = None) -> list[Prediction]:
         """One answer an image, in their order.
 
         Args:
             images: a path, a folder (all images in it), an (H, W, 3) uint8 RGB array or a Pillow image; or
                 several of these.
-            top: how many classes, cells or objects an image, 1 or more.
+            top: how many classes, cells or objects an image, 1 or more; None for 5, and for all objects.
 
         Returns:
             The answers; among several images :class:`FailedPrediction` for one that cannot be read.
@@ -101,7 +100,7 @@ class Predictor:
         return answers
 
     def stream(
-        self, images: ImageLike | Iterable[ImageLike], *, top: int = TOP
+        self, images: ImageLike | Iterable[ImageLike], *, top: int | None = None
     ) -> Iterator[tuple[ImageLike, Prediction]]:
         """Each image, paths of folders one by one, with its answer, as soon as it is there; in their order.
 
@@ -143,7 +142,7 @@ class Predictor:
         """
         return averaged(self.loaded, pixels, self._views)
 
-    def answers(self, pixels: NDArray[np.uint8], *, top: int = TOP) -> list[Prediction]:
+    def answers(self, pixels: NDArray[np.uint8], *, top: int | None = None) -> list[Prediction]:
         """One answer an image that is on its square already, such as a face's crop.
 
         Shape:
@@ -233,10 +232,11 @@ def _seen_as(head: HeadSpec, tta: str | None) -> HeadSpec:
 
 
 def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    given = [images] if isinstance(images, str | Path | Image.Image | np.ndarray) else list(images)
+    alone = isinstance(images, str | Path | Image.Image | np.ndarray)
+    given: list[ImageLike] = [images] if alone else list(images)  # type: ignore[list-item,arg-type]
     expanded: list[ImageLike] = []
     for image in given:
-        if not isinstance(image, str | Path):
+        if not isinstance(image, str | Path) or not (alone or Path(image).exists()):
             expanded.append(image)
             continue
         paths = list(find_images([Path(image)]))

@@ -13,7 +13,8 @@ import numpy as np
 from apps.engine.core.run_values import run_values
 from apps.engine.inference.predictor import Predictor
 from apps.faces import NO_FACE
-from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order
+from apps.faces.extraction.embedder import Align
+from apps.faces.extraction.extractor import Extraction, FaceExtractor, as_detector, in_order, make_detector
 from apps.faces.extraction.sources import Source, find_sources
 
 PHOTOS = 16  # looked at before their faces are answered for
@@ -21,7 +22,7 @@ PHOTOS = 16  # looked at before their faces are answered for
 
 def predict_faces(
     paths: Iterable[Path], *, checkpoint: Path, app: str, crops: bool = False, workers: int | None = None,
-    precision: str = "auto", engine: str = "auto", device: str = "auto",
+    precision: str = "auto", engine: str = "auto", device: str = "auto", detector: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A run's answer for each face, in the order of the photos, the largest face of a photo first.
@@ -35,6 +36,7 @@ def predict_faces(
         precision: ``auto``, ``fp32`` or ``bf16``.
         engine: that answers for the crops; see :class:`Predictor`.
         device: see :class:`Predictor`.
+        detector: what looks for faces; see :func:`make_detector`.
         say: takes a line on what answers.
 
     Returns:
@@ -53,7 +55,7 @@ def predict_faces(
     predictor = Predictor(str(checkpoint), engine, device, precision=precision, app=app)
     if predictor.loaded.note:
         say(predictor.loaded.note)
-    for path, problem, faces in faces_of(sources, predictor, crops=crops, workers=workers):
+    for path, problem, faces in faces_of(sources, predictor, crops=crops, workers=workers, detector=detector):
         if problem:
             yield {"path": path, "error": problem}
         for face in faces:
@@ -61,7 +63,8 @@ def predict_faces(
 
 
 def faces_of(
-    sources: Sequence[Source], predictor: Predictor, *, crops: bool = False, workers: int | None = None
+    sources: Sequence[Source], predictor: Predictor, *, crops: bool = False, workers: int | None = None,
+    detector: str | None = None,
 ) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     """``(path, problem, faces)`` of each photo, in order.
 
@@ -70,12 +73,15 @@ def faces_of(
         predictor: that answers for crops.
         crops: the photos are face crops already.
         workers: threads that look for faces; None for one.
+        detector: what looks for them; see :func:`make_detector`.
 
     Returns:
         The problem is empty where faces were found, and :data:`NO_FACE` where there is none. A face is
         ``{"face": number, "box": [x1, y1, x2, y2]}`` with its answer.
     """
-    looker = FaceExtractor(predictor.loaded.spec.resolution, align="none" if crops else "five-point")
+    align: Align = "none" if crops else "five-point"
+    finder = make_detector(as_detector(detector), align)
+    looker = FaceExtractor(predictor.loaded.spec.resolution, align=align, detector=finder)
     looked = in_order(looker, sources, max(workers or 1, 1))
     while photos := list(islice(looked, PHOTOS)):
         yield from _answered(photos, predictor)

@@ -22,6 +22,7 @@ from datasets.image_io import BadImageError
 Which = Literal["all", "largest", "one"]
 WHICH: tuple[Which, ...] = get_args(Which)
 DetectorName = Literal["mtcnn", "ssd"]
+DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)  # the usual one first
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -119,6 +120,18 @@ class FaceExtractor:
 def _rated(opened: Opened, face: Face, crop: Image.Image, turned: float) -> tuple[Crop, Image.Image]:
     face = face.scaled(opened.enlarge)
     return Crop(face, Quality(face.size_px, sharpness(crop), turned)), crop
+
+
+def as_detector(name: str | None) -> DetectorName:
+    """The detector of a name; None for the usual one.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    for known in DETECTORS:
+        if name in (known, None):
+            return known
+    raise ValueError(f"the detector must be one of {', '.join(DETECTORS)}, got {name!r}")
 
 
 def make_detector(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +17,12 @@ from apps.engine.core.files import cached, sha256_of
 from apps.engine.core.run_values import EXPORTED, MODEL, run_values
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.model_file import load_onnx
+from apps.engine.inference.weights_check import check_weights
 from apps.engine.inference.weights_model import weights_file
 from apps.faces.detection.networks import FORMAT
 from apps.faces.extraction.embedder import FaceModel, ModelInfo, Vectors, lasting
 
+_log = logging.getLogger(__name__)
 AT_ONCE = 4  # crops that a file sees: more would only take memory
 
 
@@ -71,6 +74,7 @@ def load_face_model(*, weights: str | None = None, checkpoint: Path | None = Non
 
 def _of_weights(spec: str) -> FaceModel | None:
     """By the file that was made of them; None where they are no file on this machine."""
+    check_weights(spec)
     path = weights_file(spec)
     if path is None:
         return None
@@ -94,7 +98,11 @@ def _of_run(run: Path) -> FaceModel | None:
     path = run / EXPORTED
     if not path.is_file():
         return None
-    file = load_onnx(path, path)
+    try:
+        file = load_onnx(path, path)
+    except ValueError as err:
+        _log.warning("%s; PyTorch answers", err)
+        return None
     if file.spec.checkpoint != values["model_sha256"] or len(file.spec.heads) != 1:
         return None
     backbone, side = values["backbone"], file.spec.resolution

@@ -99,7 +99,9 @@ class Opened:
 
 
 def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
-    """The photos that the paths mean, sorted by name, each once.
+    """The photos that the paths mean, sorted by name, each once; a path that does not exist is a photo, too.
+
+    Its reader says that it is missing. It is refused here where none of the paths exists.
 
     Args:
         paths: photos, folders, patterns such as ``2024/*.jpg``, ``.tar`` shards, or ``-`` for a list of
@@ -107,12 +109,15 @@ def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
         stdin: where ``-`` is read from.
 
     Raises:
-        FileNotFoundError: a path does not exist, or a pattern matches nothing.
+        FileNotFoundError: none of the paths exists, or a pattern matches nothing.
         ValueError: a shard is compressed or damaged.
     """
     results: dict[str, Source] = {}
-    for path in _expanded(paths, stdin):
-        for source in _tar_members(path) if path.suffix.lower() == ".tar" else _below(path):
+    named = list(_expanded(paths, stdin))
+    some = any(path.exists() for path in named)
+    for path in named:
+        packed = path.suffix.lower() == ".tar" and (path.exists() or not some)
+        for source in _tar_members(path) if packed else _below(path, keep_missing=some):
             try:
                 source.name.encode()
                 results[source.name] = source
@@ -137,8 +142,8 @@ def _expanded(paths: Iterable[str], stdin: TextIO) -> Iterator[Path]:
             yield Path(path)
 
 
-def _below(path: Path) -> Iterator[Source]:
-    for photo in find_images([path]):
+def _below(path: Path, *, keep_missing: bool) -> Iterator[Source]:
+    for photo in [path] if keep_missing and not path.exists() else find_images([path]):
         place = Path(os.path.abspath(photo))  # noqa: PTH100 - links are kept as the user names them
         yield Source(str(place), place)
 

@@ -29,8 +29,8 @@ from apps.zoo.convert.unfold import measure, to_state
 from backbone import MobileNetV1, Preprocessing, load_weights
 from backbone.mobilenet import BATCH_NORM_EPS
 from backbone.pretrained import Registered
+from backbone.storage import foreign_kind
 from backbone.weights import INPUTS, licence_in, weights_from
-from backbone.weights_files import foreign_kind
 from datasets.base import ImageDataset, Photo
 from datasets.image_io import find_images
 

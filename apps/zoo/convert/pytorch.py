@@ -12,9 +12,9 @@ from apps.zoo.convert.network import slots
 from apps.zoo.convert.source import Layer, Norm, Padding, RefusedError, Source
 from backbone.mobilenet import ACTIVATIONS, BATCH_NORM_EPS
 from backbone.pretrained import HALF_INPUT, IMAGENET_INPUT
+from backbone.storage import is_safetensors
 from backbone.weights_files import (
     completed,
-    is_safetensors,
     plain_classifier,
     read_safetensors,
     read_state_dict,

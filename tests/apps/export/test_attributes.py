@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,11 @@ def test_a_file_tells_attributes_as_the_run_does_of_crops(
     own = cli("predict", *photos, "--checkpoint", run, "--crops", "--precision", "fp32")
     file = cli("predict", *photos, "--model", model)
     assert own.code == file.code == 0, own.err + file.err
+    assert "taken as one face" not in own.err
+    assert file.err == f"{model} answers for faces: each image is taken as one face, cut out already\n"
+    script = [sys.executable, model.with_name("run.py"), *photos]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, file.err)
     for wanted, got in zip(own.lines, file.lines, strict=True):
         assert {*got} == {"path", "attributes", "values"}
         assert got["path"] == wanted["path"]

@@ -19,6 +19,7 @@ from apps.engine.core.machine import usable_cores
 from apps.engine.inference.graph.model import Deployed
 from apps.engine.inference.lines import predict
 from apps.engine.inference.model_file import load_model, openvino_settings
+from apps.engine.inference.seal import SUM
 from apps.export.export import check_drop, export
 from backbone import MobileNetV1, Preprocessing
 from heads import Classifier
@@ -219,6 +220,12 @@ def test_other_files_answer_alike(
     wanted = load_model(model).run(images)[0]
     got = load_model(tmp_path / name).run(images)[0]
     assert np.abs(got - wanted).max() < 2e-2 * np.abs(wanted).max()
+    weights = (tmp_path / name).with_suffix(".bin" if kind == "openvino" else ".onnx")
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 255
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{weights} is damaged"):
+        load_model(tmp_path / name)
 
 
 @pytest.mark.slow
@@ -238,7 +245,7 @@ def test_files_that_are_no_models_of_ours_are_told(
     text, bare, later = (tmp_path / name for name in ("text.onnx", "bare.onnx", "later.onnx"))
     text.write_text("no model")
     proto = onnx.load(model)
-    told = {one.key: one.value for one in proto.metadata_props}
+    told = {one.key: one.value for one in proto.metadata_props if one.key != SUM}
     onnx.helper.set_model_props(proto, told | {"mobilenet_apps": '{"version": 99, "heads": []}'})
     onnx.save(proto, later)
     del proto.metadata_props[:]

@@ -97,6 +97,21 @@ def test_a_file_finds_the_objects_that_the_run_finds(cli: Cli, run: Path, boxes:
             _same(got["objects"], one)
 
 
+def test_all_objects_from_the_threshold_up_are_answered_unless_top_is_given(
+    cli: Cli, run: Path, boxes: Path, model: Path
+) -> None:
+    photos = sorted(boxes.glob("*.png"))
+    detected = cli("detect", *photos, "--model", model)
+    assert detected.code == 0, detected.err
+    counts = [len(line["objects"]) for line in detected.lines]
+    assert max(counts) > 5
+    assert cli("predict", *photos, "--model", model).lines == detected.lines
+    by_run = cli("predict", *photos, "--checkpoint", run).lines
+    assert max(len(line["objects"]) for line in by_run) > 5
+    fewer = cli("predict", *photos, "--checkpoint", run, "--top", 2).lines
+    assert max(len(line["objects"]) for line in fewer) == 2
+
+
 def _same(found: list[dict[str, Any]], wanted: dict[str, Any]) -> None:
     """One of the objects found is the one wanted; of equal scores either may come first."""
     near = [
@@ -216,9 +231,11 @@ def test_a_file_of_an_earlier_version_is_refused_in_one_line(model: Path, tmp_pa
     import onnx
 
     from apps.engine.core.spec import KEY
+    from apps.engine.inference.seal import SUM
 
     proto, old = onnx.load(model), tmp_path / "old.onnx"
     (told,) = (item for item in proto.metadata_props if item.key == KEY)
+    proto.metadata_props.remove(next(item for item in proto.metadata_props if item.key == SUM))
     told.value = told.value.replace('"kind": "detections"', '"kind": "boxes"')
     onnx.save(proto, old)
     with pytest.raises(ValueError, match="which left overlapping boxes to its readers; export it again"):

@@ -150,11 +150,12 @@ def test_the_script_answers_alone_as_predict_does(
     photos = tmp_path / "photos"
     shutil.copytree(colours / "val", photos)
     (photos / "broken.jpg").write_bytes(b"no photo")
-    command = [sys.executable, "-I", "-c", WITNESS, exported / "run.py", photos]
+    paths = photos, tmp_path / "missing.jpg"
+    command = [sys.executable, "-I", "-c", WITNESS, exported / "run.py", *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    answer = cli("predict", photos, "--model", exported / "colours.onnx")
+    answer = cli("predict", *paths, "--model", exported / "colours.onnx")
     wanted = {line["path"]: line for line in answer.lines}
     assert {line["path"] for line in lines} == set(wanted)
     for line in lines:
@@ -166,7 +167,10 @@ def test_the_script_answers_alone_as_predict_does(
 
 def test_wrong_use_of_the_script_is_one_line(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "odd.onnx").write_bytes(b"no model")
-    for model in (tmp_path / "none.onnx", tmp_path / "odd.onnx"):
+    content = bytearray((exported / "colours.onnx").read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "damaged.onnx").write_bytes(content)
+    for model in (tmp_path / "none.onnx", tmp_path / "odd.onnx", tmp_path / "damaged.onnx"):
         command = [sys.executable, exported / "run.py", tmp_path, "--model", model]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 2

@@ -127,7 +127,8 @@ def test_weights_answer_are_evaluated_and_exported_by_the_command_line(
 
 
 @pytest.mark.parametrize(("arguments", "word"), [
-    (("detect", "{photo}", "--weights", "{weights}", "--checkpoint", "x"), "give either --checkpoint RUN or"),
+    (("detect", "{photo}", "--weights", "{weights}", "--checkpoint", "x"), "give either --checkpoint RUN,"),
+    (("detect", "{photo}", "--model", "{weights}"), "--model wants a file made by export"),
     (("evaluate", "objects", "--weights", "{weights}"), "--weights needs the photos and boxes"),
     (("evaluate", "objects", "--data", "{data}"), "give one of --checkpoint RUN, --weights W"),
 ])
@@ -172,7 +173,7 @@ def test_the_published_file_finds_what_its_reference_says(shared: Path, coco: Pa
     categories = {category["name"]: category["id"] for category in annotations["categories"]}
     reference = json.loads((shared / "weights" / "coco_ssd" / "coco128_val2017_float100.json").read_text())
     paths, compared = sorted((folder / "val2017").glob("*.jpg"))[:6], 0
-    for line in detect(paths, weights=str(coco), threshold=0.25, workers=0):
+    for line in detect(paths, str(coco), threshold=0.25, workers=0):
         number = numbers[Path(line["path"]).name]
         for known in (item for item in reference if item["image_id"] == number and item["score"] >= 0.3):
             x, y, width, height = known["bbox"]

@@ -107,6 +107,9 @@ def test_objects_are_found_and_drawn_without_torch_and_are_those_of_torch(
     assert len(list((tmp_path / "drawn").iterdir())) == len(lines) == 3
     by_torch = cli("detect", *how, "--engine", "torch")
     assert by_torch.code == 0, by_torch.err
+    asked = ("evaluate", "objects", "--checkpoint", whole, "--workers", 0, "--engine")
+    metrics = [cli(*asked, engine).lines[0]["metrics"] for engine in ("onnxruntime", "torch")]
+    assert metrics[0] == pytest.approx(metrics[1], abs=0.002)
     for line, wanted in zip(lines, by_torch.lines, strict=True):
         assert line["path"] == wanted["path"]
         assert len(line["objects"]) == len(wanted["objects"]) > 0

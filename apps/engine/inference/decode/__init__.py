@@ -12,6 +12,7 @@ from apps.engine.inference.predictions import HeadsPrediction, Prediction
 
 Outputs = Sequence[Any]  # images first: arrays, or lists of arrays where images have unlike numbers of rows
 Sizes = Sequence[tuple[int, int]]  # (width, height) of the images in pixels
+TOP, ALL = 5, 10**6  # classes or cells an image, and objects, which a threshold limits
 Decoder = Callable[[HeadSpec, Outputs, Sizes, int], list[Prediction]]
 
 DECODERS = {  # strings, as an application's own decoder is imported only where it is needed
@@ -23,14 +24,16 @@ DECODERS = {  # strings, as an application's own decoder is imported only where 
 }
 
 
-def decode_model(spec: ModelSpec, outputs: Outputs, sizes: Sizes, *, top: int = 5) -> list[Prediction]:
+def decode_model(
+    spec: ModelSpec, outputs: Outputs, sizes: Sizes, *, top: int | None = None
+) -> list[Prediction]:
     """One answer an image: of the one head, or of several by their names.
 
     Args:
         spec: of the model.
         outputs: all of its outputs, images first.
         sizes: of the images.
-        top: how many classes, cells or objects an image, 1 or more.
+        top: how many classes, cells or objects an image, 1 or more; None for 5, and for all objects.
     """
     named = dict(zip(spec.outputs, outputs, strict=True))
     by_head = {
@@ -43,13 +46,14 @@ def decode_model(spec: ModelSpec, outputs: Outputs, sizes: Sizes, *, top: int = 
     return [HeadsPrediction(dict(zip(by_head, answers, strict=True))) for answers in images]
 
 
-def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, *, top: int = 5) -> list[Prediction]:
-    """The answers of one head.
+def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, *, top: int | None = None) -> list[Prediction]:
+    """The answers of one head; ``top`` as of :func:`decode_model`.
 
     Raises:
         ValueError: its kind is not known here.
     """
-    return decoder_of(head)(head, outputs, sizes, top)
+    usual = ALL if head.kind == "detections" else TOP
+    return decoder_of(head)(head, outputs, sizes, top or usual)
 
 
 def decoder_of(head: HeadSpec) -> Decoder:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
+from apps.engine.inference.seal import check_seal
 
 
 def merged(files: Sequence[Path], names: Sequence[str]) -> tuple[bytes, list[ModelSpec]]:
@@ -33,6 +34,7 @@ def merged(files: Sequence[Path], names: Sequence[str]) -> tuple[bytes, list[Mod
     graph = onnx.GraphProto(name="heads")
     seen: dict[Any, list[str]] = {}
     for number, (file, name) in enumerate(zip(files, names, strict=True)):
+        check_seal(file)
         try:
             proto = onnx.load(file)
             spec = ModelSpec.from_json({p.key: p.value for p in proto.metadata_props}[KEY], file)

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from apps.engine.core.files import write_whole
+from apps.engine.core.files import write_bytes
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.graph.model import Plan
 from apps.engine.inference.graph.nms import translations
+from apps.engine.inference.seal import sealed
 
 LEAST_OPSET, OPSET, MOST_OPSET = 18, 18, 25
 MOST_BATCH = 1 << 16
@@ -76,13 +77,8 @@ def without_paths(proto: Any) -> None:
 
 
 def write_onnx(proto: Any, out: Path) -> Path:
-    """A ``ModelProto`` as a file, whole or not at all."""
-    write_whole(out, lambda path: _serialise(proto, path))
-    return out
-
-
-def _serialise(proto: Any, path: Path) -> None:
-    path.write_bytes(proto.SerializeToString())
+    """A ``ModelProto`` without a sum as a file with its sum, whole or not at all."""
+    return write_bytes(out, sealed(proto))
 
 
 def free_batch() -> dict[int, Any]:

@@ -12,10 +12,12 @@ from task_table import CASES
 
 from apps.cli.output import emit
 from apps.engine.core.registry import TASKS, load_task
+from apps.faces import NO_FACE
 
 OPTIONS = {
     "top": ("--top", 2), "tta": ("--tta", "mirror"), "crops": ("--crops",), "tta none": ("--tta", "none"),
     "fp32": ("--precision", "fp32"), "bf16": ("--precision", "bf16"), "workers": ("--workers", 1),
+    "detector": ("--detector", "mtcnn"),
 }
 KEYS = {name: case.answer for name, case in CASES.items()}
 PAIRS = [(app, option) for app in TASKS for option in OPTIONS]
@@ -55,13 +57,16 @@ def test_predict_takes_an_option_or_refuses_it_in_one_line(
     cli: Cli, runs: dict[str, Path], photo: Path, app: str, option: str
 ) -> None:
     asked = ("predict", photo, "--checkpoint", runs[app], *OPTIONS[option])
-    answer = cli(*asked, *(() if option == "crops" else crops_of(app)))
+    answer = cli(*asked, *(() if option in ("crops", "detector") else crops_of(app)))
     known = load_task(app).predict_options
-    if option in ("top", "tta", "crops") and option not in known:
+    if option in ("top", "tta", "crops", "detector") and option not in known:
         assert f"--{option} is not for runs of {app}: " in one_line(answer)
         return
     assert answer.code == 0, answer.err
     (line,) = answer.lines
+    if option == "detector":
+        assert line["error"] == NO_FACE
+        return
     assert KEYS[app] in line
     if option == "top":
         assert len(line[KEYS[app]]) <= 2
@@ -76,6 +81,8 @@ def test_predict_heads_takes_an_option_or_refuses_it_in_one_line(
         assert "--crops goes with --checkpoint RUN of attributes or faces" in one_line(answer)
     elif option in ("top", "tta") and option not in load_task(app).predict_options:
         assert f"--{option} is not for runs of {app}: " in one_line(answer)
+    elif option == "detector" and option not in load_task(app).predict_options:
+        assert "--detector is not for these runs: " in one_line(answer)
     else:
         assert answer.code == 0, answer.err
         assert list(answer.lines[0]["answers"]) == [app]
@@ -127,12 +134,13 @@ def test_bad_photos_among_good_ones_have_a_line_and_the_good_ones_an_answer(
     (folder / "c.jpg").write_text("a text with a photo's name")
     (folder / "notes.txt").write_text("no photo")
     asked = ("--checkpoint", runs[app], *crops_of(app))
-    answer = cli("predict", folder, *asked)
+    answer = cli("predict", folder, folder / "e.png", *asked)
     assert answer.code == 0, answer.err
-    assert [Path(line["path"]).name for line in answer.lines] == ["a.png", "b.png", "c.jpg", "d.png"]
-    assert ["error" in line for line in answer.lines] == [False, True, True, False]
+    assert [Path(line["path"]).name for line in answer.lines] == ["a.png", "b.png", "c.jpg", "d.png", "e.png"]
+    assert ["error" in line for line in answer.lines] == [False, True, True, False, True]
+    assert answer.lines[4]["error"] == "file not found"
     assert all(KEYS[app] in line for line in (answer.lines[0], answer.lines[3]))
-    assert answer.last_error == "2 of 4 photos could not be read"
+    assert answer.last_error == "3 of 5 photos could not be read"
     for bad in ("b.png", "notes.txt"):
         alone = cli("predict", folder / bad, *asked)
         assert (alone.code, [set(line) for line in alone.lines]) == (1, [{"path", "error"}]), alone.err

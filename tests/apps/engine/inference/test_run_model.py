@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,7 @@ def test_a_file_of_other_weights_and_a_damaged_one_are_not_used(
         (None, "holds no model.onnx"),
         ((heads[0] / "model.onnx").read_bytes(), "is not of the weights beside it"),
         ((run / "model.onnx").read_bytes()[:1000], "is damaged"),
+        (flipped((run / "model.onnx").read_bytes()), "holds other bytes than its sum says"),
     ):
         if content is not None:
             (copy / "model.onnx").write_bytes(content)
@@ -170,6 +172,32 @@ def test_a_file_of_other_weights_and_a_damaged_one_are_not_used(
         refused = cli("predict", photo, "--checkpoint", copy, "--engine", "onnxruntime")
         assert (refused.code, refused.out) == (1, "")
         assert words in refused.last_error
+
+
+def flipped(content: bytes) -> bytes:
+    """With other numbers among the weights, which a runtime takes as they are."""
+    begin = len(content) // 2
+    end = begin + 40
+    return content[:begin] + bytes(255 - byte for byte in content[begin:end]) + content[end:]
+
+
+def test_a_file_with_flipped_bytes_is_refused_wherever_it_answers(
+    cli: Cli, run: Path, heads: list[Path], colours: Path, tmp_path: Path
+) -> None:
+    """An exported file alone, and files that are to be merged; one without a sum is taken as it is."""
+    photo, file = photos_of(colours)[0], tmp_path / "file.onnx"
+    file.write_bytes(flipped((run / "model.onnx").read_bytes()))
+    answer = cli("predict", photo, "--model", file)
+    assert (answer.code, answer.out) == (1, "")
+    assert f"{file} is damaged" in answer.last_error
+    copy = shutil.copytree(heads[0], tmp_path / "head1")
+    (copy / "model.onnx").write_bytes(flipped((heads[0] / "model.onnx").read_bytes()))
+    both = cli("predict", photo, "--heads", f"{copy},{heads[1]}")
+    assert both.code == 0 and "is damaged" in both.err and "PyTorch answers" in both.err
+    whole = onnx.load(run / "model.onnx")
+    del whole.metadata_props[[item.key for item in whole.metadata_props].index("content_sha256")]
+    onnx.save(whole, file)
+    assert cli("predict", photo, "--model", file).out
 
 
 def test_thresholds_that_were_chosen_anew_are_those_of_the_answers(run: Path, tmp_path: Path) -> None:
