@@ -37,10 +37,14 @@ def test_a_dog_is_named_with_its_breed_and_an_owl_without(
     dog, owl = min((imagewoof / "val" / "n02111889").iterdir()), shared / "data" / "demo_photos" / "owl.jpg"
     answer = cli("predict", dog, owl, "--top", 1, "--workers", 0)
     assert answer.code == 0, answer.err
-    assert answer.err.splitlines() == [f"{name} answers, as no other model is named"]
+    assert answer.err.splitlines() == [
+        f"{name} answers, as no other model is named",
+        f"{name}: a file to answer from is made, once: this takes a while",
+    ]
     assert answer.lines[0]["predictions"][0]["name"] == answer.lines[0]["breed"]["name"] == "Samoyed"
     assert answer.lines[0]["breed"]["probability"] >= answer.lines[0]["predictions"][0]["probability"]
     assert "breed" not in answer.lines[1] and answer.lines[1]["predictions"]
+    assert len(cli("predict", dog, "--workers", 0).err.splitlines()) == 1, "the file is made once"
     breeds = cli("predict", dog, "--app", "dogs", "--workers", 0)
     assert breeds.lines[0]["predictions"][0]["name"] == "Samoyed"
     assert breeds.lines[0]["unknown"] is False

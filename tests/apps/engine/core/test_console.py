@@ -26,7 +26,8 @@ from apps.engine.core.console import Console
 from apps.engine.core.live import BLOCKS, Curve, Pace, clock, columns, epoch_line, flow, main_figure
 
 PRELUDE = """
-import fcntl, math, os, sys, termios
+import fcntl, math, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job, as this may be, ignores it
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that the key Ctrl-C reaches this process
 from apps.classification.task import METRICS
 from apps.engine.core.console import Console

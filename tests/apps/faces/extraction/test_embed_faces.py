@@ -225,7 +225,6 @@ def test_a_second_run_on_the_same_table_is_kept_off(cli: Cli, weights: Path, cro
     assert embed(cli, weights, out, crops)["faces"] == 12
 
 
-def test_one_of_model_options_is_wanted(cli: Cli, crops: Path, out: Path, weights: Path) -> None:
-    assert cli("embed-faces", crops, "--out", out).code == 2
+def test_at_most_one_model_option_is_taken(cli: Cli, crops: Path, out: Path, weights: Path) -> None:
     assert cli("embed-faces", crops, "--out", out, "--weights", weights, "--checkpoint", crops).code == 2
     assert cli("embed-faces", crops, "--out", out, "--weights", "no.safetensors").code == 1
