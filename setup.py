@@ -1,5 +1,9 @@
-"""Packaging: only backbone and heads go into the wheel; apps, datasets and cli.py run from the checkout."""
+"""Packaging: only backbone and heads go into the wheel; apps, datasets and cli.py run from the checkout.
 
+An editable install (``pip install -e .``) adds the command ``mobilenet``: cli.py, under another name.
+"""
+
+import sys
 from pathlib import Path
 
 from setuptools import setup
@@ -28,6 +32,16 @@ DEV = [
     "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
     "s2sphere>=0.2.5", "setuptools>=77",
 ]
+CLASSIFIERS = [
+    "Development Status :: 4 - Beta", "Environment :: Console", "Intended Audience :: Developers",
+    "Intended Audience :: Science/Research", "Operating System :: OS Independent",
+    "Programming Language :: Python :: 3 :: Only",
+    "Topic :: Scientific/Engineering :: Image Recognition", "Typing :: Typed",
+]
+# The command needs the checkout, so no wheel has it: docs/adr/0001.
+CHECKOUT = {
+    "py_modules": ["cli"], "entry_points": {"console_scripts": ["mobilenet = cli:main"]},
+} if "editable_wheel" in sys.argv else {}
 
 setup(
     name="mobilenet-apps",
@@ -35,6 +49,9 @@ setup(
     description="One MobileNetV1 backbone, many heads: the applications of the MobileNet paper",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    classifiers=CLASSIFIERS,
     python_requires=">=3.11",
     packages=["backbone", "backbone._cpu", "heads"],
     package_data={"backbone": ["py.typed"], "backbone._cpu": ["kernels.c"], "heads": ["py.typed"]},
@@ -43,4 +60,5 @@ setup(
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "export": EXPORT,
         "benchmarks": BENCHMARKS, "dev": [*APPS, *DEV],
     },
+    **CHECKOUT,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from apps.cli.options import FOLDER, config_option, given_settings, settings_options
+from apps.cli.options import FOLDER, TrainingCommand, config_option, given_settings, settings_options
 from apps.cli.output import check_weights, emit
 from apps.engine.core.registry import load_task
 from apps.joint.settings import JointSettings, TaskSpec, make_tasks
@@ -115,7 +115,7 @@ def _joint_command() -> click.Command:
     ]
     shared = [option for option in settings_options(JointSettings) if option.name not in OWN]
     config = config_option(shared)
-    return click.Command(
+    return TrainingCommand(
         "joint", params=[click.Argument(["apps"], nargs=-1), *parameters, *shared, config],
         callback=click.pass_context(_run),
         help="Train several applications on one backbone, each from data of its own, and write a run each. "

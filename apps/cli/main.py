@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from apps.cli.faces import COMMANDS as FACE_COMMANDS
 from apps.cli.faces import evaluate_faces
 from apps.cli.joint import joint
 from apps.cli.objects import detect, evaluate_objects
-from apps.cli.options import FOLDER, config_option, given_settings, settings_options
+from apps.cli.options import FOLDER, TrainingCommand, config_option, given_settings, settings_options
 from apps.cli.output import DEVICE, ENGINE, PRECISION, check_weights, emit
 from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
 from apps.cli.places import evaluate_places, locate
@@ -26,13 +30,38 @@ from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
 from apps.engine.core.registry import load_task, targets
 
+COMMAND = "mobilenet"  # as setup.py installs it
+LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
+EXAMPLES = {  # below the help of finetune
+    "dogs": "--data photos --weights mobilenetv1_1.0_224 --freeze --out runs/mine",
+    "attributes": "--data crops --table labels.csv --weights faces_mobilenetv1_1.0_224",
+    "faces": "--data people --weights mobilenetv1_1.0_224 --out runs/faces",
+    "imagenet": "--data ILSVRC2012 --epochs 90 --out runs/imagenet",
+    "objects": "--data boxes --weights ssd_mobilenetv1_0.75_coco --out runs/objects",
+    "places": "--photos positions.csv --weights mobilenetv1_1.0_224 --out runs/places",
+}
+
+
+def _tell_versions(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Versions are read from the installed packages' records, so that nothing is imported."""
+    if not asked:
+        return
+    lines = [f"mobilenet-apps {version('mobilenet-apps')}", f"python {platform.python_version()}"]
+    for library in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            lines.append(f"{library} {version(library)}")
+    click.echo("\n".join(lines))
+    context.exit()
 
 
 @click.group(
     cls=PipeAwareGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.version_option(package_name="mobilenet-apps", message="%(version)s")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_versions,
+    help="show the version, and those of the libraries that answers depend on, and exit",
+)
 def cli() -> None:
     """One MobileNet backbone, many heads: train, evaluate and use them on your own images.
 
@@ -111,10 +140,15 @@ def _finetune_command(name: str) -> click.Command:
     ]
     options = settings_options(kind)
     config = config_option([*options, *results])
-    return click.Command(
-        name, params=[*options, *results, config], callback=run,
+    return TrainingCommand(
+        name, params=[*options, *results, config], callback=run, epilog=_example(name),
         help=f"Train {name} and write a run's folder: model, figures, report.html.",
     )
+
+
+def _example(name: str) -> str | None:
+    words = EXAMPLES.get(name)
+    return words and f"Example:\n\n\b\n  finetune {name} {words}"
 
 
 def _evaluate_command(name: str) -> click.Command:
@@ -226,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     """The command line with its errors as a line each and an exit code."""
     try:
-        code = cli.main(arguments, prog_name="cli.py", standalone_mode=False)
+        code = cli.main(arguments, prog_name=_name(), standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as err:
         if _speaks():
@@ -244,6 +278,11 @@ def _run(arguments: list[str] | None) -> int:
         if _speaks() or not code:
             click.echo(str(err) if code else f"error: {_one_line(err)}", err=True)
         return int(code or 1)
+
+
+def _name() -> str:
+    """``mobilenet`` where that command was typed; it is installed beside the checkout."""
+    return COMMAND if Path(sys.argv[0]).stem == COMMAND else "cli.py"
 
 
 def _speaks() -> bool:

@@ -21,10 +21,67 @@ WANTED: dict[str, tuple[type, ...]] = {
     "boolean": (bool,), "integer": (int,), "integer range": (int,), "float": (int, float),
 }
 FOLDER = click.Path(path_type=Path)
+HELP_ALL = "apps.cli.help_all"  # in a context's meta: all options are shown
 APP = click.option(
     "--app", type=click.Choice(list(targets())),
     help="what weights are to answer: dogs or imagenet by a classifier, attributes by the face network",
 )
+
+
+# What `finetune --help` shows; the rest is for `--help-all`.
+COMMON = "data photos table weights head epochs batch_size lr resolution freeze out resume seed"
+GROUPS = {
+    "Data": (
+        "data photos table listing names cells t_max t_min val_share val_folds split_by split_km sampling "
+        "class_weights weights_of moves cache cache_gb workers"
+    ),
+    "Model": (
+        "weights backbone head width resolution train_resolution dropout dim pooled bn offset softmax "
+        "sequence"
+    ),
+    "Training": (
+        "epochs batch_size lr freeze seed backbone_lr optimizer momentum weight_decay schedule warmup_epochs "
+        "step_epochs step_rate plateau_epochs min_lr layer_decay unfreeze_every clip_norm accumulate ema "
+        "smoothing margin_loss margin margin_scale smooth_km samples monitor keep patience preset precision "
+        "device cached_features views find_lr stop_after any_world"
+    ),
+    "Teacher": "teacher teacher_weight teacher_temperature cosine relational",
+    "Augmentation": "augment min_crop jitter randaugment erase mixup cutmix crop eval_crop centre tta",
+    "Output": "out resume export save_every tensorboard profile config",
+}
+
+
+class TrainingCommand(click.Command):
+    """A command with so many options that ``--help`` shows the common ones, ``--help-all`` all in groups."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(click.Option(
+            ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=self._show_all,
+            help="show all options, in groups, and exit",
+        ))
+
+    def _show_all(self, context: click.Context, _: click.Parameter, asked: bool) -> None:
+        if asked:
+            context.meta[HELP_ALL] = True
+            click.echo(context.get_help(), color=context.color)
+            context.exit()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options: in groups, or the common ones alone."""
+        rows = {str(item.name): item.get_help_record(ctx) for item in self.get_params(ctx)}
+        groups = {title: names.split() for title, names in GROUPS.items()}
+        listed = dict.fromkeys(name for names in groups.values() for name in names)
+        if ctx.meta.get(HELP_ALL):
+            groups["More"] = [name for name in rows if name not in listed]
+        else:
+            common = [name for name in listed if name in COMMON.split()]
+            groups = {"Common options": [*common, "help_all", "help"]}
+        for title, names in groups.items():
+            records = [record for record in map(rows.get, names) if record]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 class Share(click.FloatRange):
