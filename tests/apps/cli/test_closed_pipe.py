@@ -63,8 +63,8 @@ def test_a_command_without_a_reader_ends_with_141_and_no_word(
 
 def test_head_gets_its_line_and_the_shell_sees_141(tmp_path: Path) -> None:
     """A real pipe of a shell; the writer gives more than a pipe holds, so that the reader ends first."""
-    line = f"{sys.executable} {ROOT / 'cli.py'} cost --table all --json"
-    script = f"for n in 1 2 3 4 5 6 7 8; do {line} || exit $?; done | head -1; echo ${{PIPESTATUS[0]}}"
+    line = f"{sys.executable} {ROOT / 'cli.py'} weights list"
+    script = f"for n in 1 2 3 4 5 6 7 8 9; do {line} || exit $?; done | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
     first, code = done.stdout.splitlines()
     assert json.loads(first)["name"]
@@ -81,7 +81,7 @@ def test_a_training_without_a_reader_of_its_answer_leaves_a_whole_run(
     colours: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8"]
+    options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8", "--no-export"]
     code, err = start(["finetune", "dogs", *options, "--workers", "0", "--out", str(run)], tmp_path)
     assert (code, "Traceback" in err) == (141, False)
     assert json.loads((run / "config.json").read_text())["metrics"]["top1"] >= 0
@@ -90,7 +90,7 @@ def test_a_training_without_a_reader_of_its_answer_leaves_a_whole_run(
 
 def test_a_training_whose_words_nobody_reads_can_be_started_again(colours: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8"]
+    options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8", "--no-export"]
     command = ["finetune", "dogs", *options, "--workers", "0", "--out", str(run)]
     assert start(command, tmp_path, err_too=True)[0] == 141
     done = subprocess.run(
