@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,9 @@ from apps.cli.output import (
     note,
     refuse_vain,
 )
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @click.command("objects")
@@ -70,6 +74,8 @@ def evaluate_objects(
 @click.option("--weights", help="pretrained weights with a detector, instead of a run: a path or a name")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
 @click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn")
+@click.option("--crops", type=FOLDER, help="folder for the objects, cut out, a file each")
+@click.option("--blur", help="classes, with commas between, or `faces`: pixelated in --draw and --crops")
 @click.option(
     "--threshold", type=SHARE, default=0.3, show_default=True, help="least score"
 )
@@ -82,12 +88,15 @@ def evaluate_objects(
 @click.pass_context
 def detect(
     context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
-    model: Path | None, classes: str | None, **rest: Any,
+    model: Path | None, classes: str | None, blur: str | None, **rest: Any,
 ) -> None:
     """Find objects on images, or on all images in folders: one JSON line each."""
     from apps.engine.core.run_values import run_values
+    from apps.objects.detect import FACES
     from apps.objects.detect import detect as answers
 
+    if blur and rest["draw"] is None and rest["crops"] is None:
+        raise click.UsageError("--blur changes what --draw and --crops write; give one of them")
     named = 3 - [checkpoint, weights, model].count(None)
     if named > 1:
         raise click.UsageError("give either --checkpoint RUN, --weights W or --model FILE, or none of them")
@@ -99,6 +108,26 @@ def detect(
         weights = default_weights("objects", Console())
     if checkpoint is not None:
         run_values(checkpoint, app="objects", weights=False)
-    wanted = [part.strip() for part in (classes or "").split(",") if part.strip()]
+    shown, hidden = (
+        [part.strip() for part in (words or "").split(",") if part.strip()] for words in (classes, blur)
+    )
     source = str(checkpoint or weights or model)
-    emit_images(context, answers(paths, source, classes=wanted, say=note, **rest))
+    faces = _face_boxes() if FACES in hidden else None
+    emit_images(
+        context, answers(paths, source, classes=shown, blur=hidden, find_faces=faces, say=note, **rest)
+    )
+
+
+def _face_boxes() -> Callable[[Image.Image], Sequence[Sequence[float]]]:
+    """The boxes of the faces of an image, by the detector of `embed-faces`."""
+    from apps.faces.detection.detector import DetectionError, Detector
+
+    detector = Detector()
+
+    def boxes(image: Image.Image) -> list[tuple[float, float, float, float]]:
+        try:
+            return [face.box for face in detector.detect(image)]
+        except DetectionError as err:
+            raise ValueError(str(err)) from err
+
+    return boxes

@@ -1,22 +1,92 @@
-"""``detect``: photos in, a line of objects each out, and pictures with the boxes drawn."""
+"""``detect``: photos in, a line of objects each out, and pictures with boxes drawn, cut out or pixelated."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from apps.engine.core.files import writable_folder
 from apps.engine.inference.decode import decode
 from apps.engine.inference.predictions import FailedPrediction
 from apps.engine.inference.predictor import Predictor
-from apps.objects.drawing import drawn
+from apps.objects.drawing import class_colours, cut_out, drawn, pixelated
 from datasets.image_io import list_photos, read_image
+
+BLUR_THRESHOLD = 0.15  # of objects that are pixelated: rather a bush than a person left as they are
+FACES = "faces"  # a word of --blur beside the classes
+FindFaces = Callable[[Image.Image], Sequence[Sequence[float]]]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is written of each photo beside its line.
+
+    Args:
+        draw: folder for photos with their objects framed; None for none.
+        crops: folder for the objects, cut out; None for none.
+        blur: classes that are pixelated in both, or :data:`FACES`.
+        find_faces: gives the boxes of faces.
+        colours: of the classes.
+
+    Raises:
+        ValueError: ``blur`` without a folder, or faces without what finds them.
+        OSError: a folder cannot be written.
+    """
+
+    draw: Path | None
+    crops: Path | None
+    blur: tuple[str, ...]
+    find_faces: FindFaces | None
+    colours: dict[str, tuple[int, int, int]]
+
+    def __post_init__(self) -> None:
+        if self.blur and self.draw is None and self.crops is None:
+            raise ValueError("--blur changes what --draw and --crops write; give one of them")
+        if FACES in self.blur and self.find_faces is None:
+            raise ValueError(f"what finds {FACES} is wanted")
+        for folder, flag in ((self.draw, "--draw"), (self.crops, "--crops")):
+            if folder is not None:
+                writable_folder(folder, flag)
+
+    def write(
+        self, path: Path, index: int, objects: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]
+    ) -> None:
+        """Write the pictures of one photo.
+
+        Args:
+            path: of the photo.
+            index: its place among all, which keeps names apart.
+            objects: all that were detected, with ``name`` and ``box``.
+            shown: those that are framed and cut out.
+        """
+        if self.draw is None and self.crops is None:
+            return
+        image, name = read_image(path), f"{index:04d}-{path.stem}"
+        hidden = [item["box"] for item in objects if item["name"] in self.blur]
+        if FACES in self.blur and self.find_faces is not None:
+            hidden += self.find_faces(image)
+        image = pixelated(image, hidden) if hidden else image
+        if self.draw is not None:
+            drawn(image, shown, self.colours).save(self.draw / f"{name}.jpg")
+        for number, item in enumerate(shown if self.crops is not None else ()):
+            part = cut_out(image, item["box"])
+            if part is not None and self.crops is not None:
+                part.save(self.crops / f"{name}-{number:03d}-{_plain(item['name'])}.jpg", quality=95)
+
+
+def _plain(name: str) -> str:
+    """A class in the name of a file."""
+    return re.sub(r"[^\w-]+", "_", name)[:40] or "object"
 
 
 def detect(
-    paths: Iterable[Path], source: str, *, draw: Path | None = None, threshold: float = 0.3,
+    paths: Iterable[Path], source: str, *, draw: Path | None = None, crops: Path | None = None,
+    blur: Sequence[str] = (), find_faces: FindFaces | None = None, threshold: float = 0.3,
     classes: Sequence[str] = (), top: int | None = None, workers: int | None = None,
     say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
@@ -26,6 +96,10 @@ def detect(
         paths: photos, and folders that are searched for photos.
         source: a run of ``finetune objects``, an exported file of one, or weights that bring a detector.
         draw: folder for the photos with boxes drawn.
+        crops: folder for the objects cut out, a file each.
+        blur: classes that are pixelated in what ``draw`` and ``crops`` write, also where ``classes`` and
+            ``top`` leave them out, from a score of 0.15 on; :data:`FACES` for faces.
+        find_faces: gives the boxes of the faces of a photo; for :data:`FACES`.
         threshold: least score, 0 to 1; the detector gives none below its own ``score_thresh``.
         classes: the only ones told; none for all.
         top: most objects a photo; None for all.
@@ -38,21 +112,22 @@ def detect(
 
     Raises:
         FileNotFoundError: all paths or the source are missing.
-        ValueError: the folders hold no photo, the source is no detector, or does not know one of the classes.
+        ValueError: the folders hold no photo, the source is no detector, or does not know one of the classes;
+            or classes to pixelate, but no folder to write pictures into.
     """
     predictor = Predictor(source, threads=workers or None, app="objects", **how)
     plain, *others = predictor.heads
     if others or plain.kind != "detections":
         raise ValueError(f"{source} is no model of objects, but answers {plain.kind}; ask it by `predict`")
-    strange = [name for name in classes if name not in plain.classes]
-    if strange:
+    strange = [name for name in (*classes, *blur) if name not in (*plain.classes, FACES)]
+    if strange or FACES in classes:
         known = ", ".join(plain.classes)
-        raise ValueError(f"the model does not know {', '.join(strange)}; it knows {known}")
+        raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
+    pictures = Pictures(draw, crops, tuple(blur), find_faces, class_colours(plain.classes))
     if predictor.loaded.note:
         say(predictor.loaded.note)
-    photos, head = list_photos(paths), replace(plain, extra={**plain.extra, "threshold": threshold})
-    if draw is not None:
-        writable_folder(draw, "--draw")
+    least = min(threshold, BLUR_THRESHOLD) if blur else threshold
+    photos, head = list_photos(paths), replace(plain, extra={**plain.extra, "threshold": least})
     results = zip(photos, predictor.outputs(photos), strict=True)
     for index, (path, (_, outputs, size)) in enumerate(results):
         if isinstance(outputs, FailedPrediction):
@@ -60,7 +135,11 @@ def detect(
             continue
         (answer,) = decode(head, outputs, [size])
         objects = answer.to_dict()["objects"]
-        shown = [item for item in objects if not classes or item["name"] in classes][:top]
-        if draw is not None:
-            drawn(read_image(path), shown).save(draw / f"{index:04d}-{path.stem}.jpg")
+        wanted = [item for item in objects if item["score"] >= threshold]
+        shown = [item for item in wanted if not classes or item["name"] in classes][:top]
+        try:
+            pictures.write(path, index, objects, shown)
+        except (OSError, ValueError) as err:
+            yield {"path": str(path), "error": f"no picture was written: {err}"}
+            continue
         yield {"path": str(path), "objects": shown}

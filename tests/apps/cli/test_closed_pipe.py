@@ -81,8 +81,8 @@ def test_a_training_without_a_reader_of_its_answer_leaves_a_whole_run(
     colours: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8", "--no-export"]
-    code, err = start(["finetune", "dogs", *options, "--workers", "0", "--out", str(run)], tmp_path)
+    options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8"]
+    code, err = start(["finetune", "dogs", *options, "--no-export", "--out", str(run)], tmp_path)
     assert (code, "Traceback" in err) == (141, False)
     assert json.loads((run / "config.json").read_text())["metrics"]["top1"] >= 0
     assert not [path for path in run.iterdir() if path.name.startswith(".model")]
@@ -90,8 +90,8 @@ def test_a_training_without_a_reader_of_its_answer_leaves_a_whole_run(
 
 def test_a_training_whose_words_nobody_reads_can_be_started_again(colours: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8", "--no-export"]
-    command = ["finetune", "dogs", *options, "--workers", "0", "--out", str(run)]
+    options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8"]
+    command = ["finetune", "dogs", *options, "--no-export", "--workers", "0", "--out", str(run)]
     assert start(command, tmp_path, err_too=True)[0] == 141
     done = subprocess.run(
         [sys.executable, str(ROOT / "cli.py"), *command], capture_output=True, check=False,
