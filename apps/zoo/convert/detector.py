@@ -174,7 +174,7 @@ def check_direct(
     detector, few = _detector(source), images[:DIRECT_IMAGES]
     strides = tuple(slot.stride for slot in slots)
     apart: list[Tensor] = []
-    for image in few.split(1):  # all at once, their maps in double precision would take gigabytes
+    for image in torch.split(few, 1):  # all at once, their maps in double precision would take gigabytes
         every = maps_directly(source, strides, imported.network.normalise(image).double())
         kept = {number: values for number, values in enumerate(every) if number in MAPS}
         maps, output = [kept[number] for number in MAPS], imported.answer(image)

@@ -75,7 +75,7 @@ def check_direct(
     strides = tuple(slot.stride for slot in slots)
     apart = [
         run_directly(source, strides, imported.network.normalise(image).double()) - imported.answer(image)
-        for image in few.split(1)  # all at once, their maps in double precision would take gigabytes
+        for image in torch.split(few, 1)  # all at once, their maps in double precision would take gigabytes
     ]
     return direct_answer(source, torch.cat(apart).abs().max().item(), len(few))
 
