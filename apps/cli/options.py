@@ -9,13 +9,15 @@ import types
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 import click
 from click.core import ParameterSource
 
 from apps.engine.core.registry import targets
-from apps.engine.core.settings import Settings, flag_name
+
+if TYPE_CHECKING:
+    from apps.engine.core.settings import Settings
 
 WANTED: dict[str, tuple[type, ...]] = {
     "boolean": (bool,), "integer": (int,), "integer range": (int,), "float": (int, float),
@@ -118,6 +120,8 @@ def settings_options(kind: type[Settings]) -> list[click.Option]:
 
 def _option(name: str, hint: Any, default: Any, limits: Any) -> click.Option:
     plain = _plain_type(hint)
+    from apps.engine.core.settings import flag_name
+
     flag = flag_name(name)
     if plain is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=default, help=limits["help"])
