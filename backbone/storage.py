@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,6 +158,8 @@ def _unknown_kind(path: Path) -> str | None:
 
 def _foreign_zip(path: Path) -> str | None:
     """None for PyTorch's own zip, and for one that is cut off: torch says what is wrong with that."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

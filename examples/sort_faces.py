@@ -9,9 +9,15 @@ from apps.faces.extraction.embed_faces import Order, embed_faces
 from apps.faces.extraction.loading import load_face_model
 from apps.faces.people.contact_sheet import cluster_faces
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 weights, folder, out = sys.argv[1:]
-Path(out).mkdir(parents=True, exist_ok=True)
 table, console = Path(out) / "faces.parquet", Console()
-print(embed_faces([folder], Order(out=table), load_face_model(weights=weights), console))
-print(cluster_faces(table, Path(out) / "people", threshold=0.5, console=console))
+try:
+    model = load_face_model(weights=weights)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    print(embed_faces([folder], Order(out=table), model, console))
+    print(cluster_faces(table, Path(out) / "people", threshold=0.5, console=console))
+except (OSError, ValueError) as err:
+    sys.exit(f"error: {err}")
 print(f"open {out}/people/index.html")

@@ -6,7 +6,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from apps.joint.multi_head import predict_heads
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 image, *runs = map(Path, sys.argv[1:])
-for line in predict_heads([image], runs):  # runs of one backbone: trained by `joint`, or with --freeze
-    for name, answer in line["answers"].items():
-        print(name, answer, sep="\t")
+try:
+    for line in predict_heads([image], runs):  # runs of one backbone: trained by `joint`, or with --freeze
+        for name, answer in line.get("answers", line).items():
+            print(name, answer, sep="\t")
+except (OSError, ValueError) as err:
+    sys.exit(f"error: {err}")

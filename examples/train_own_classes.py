@@ -13,9 +13,13 @@ import apps
 from apps.engine.core.console import Console
 from apps.engine.training.finetune import finetune
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 data, image, out = sys.argv[1:]
 weights = os.environ.get("WEIGHTS")
 options = {"weights": weights, "freeze": True} if weights else {"resolution": 96, "epochs": 5}
-result = finetune("dogs", {"data": Path(data), **options}, out=Path(out), console=Console())
-print(result)
-print(apps.load(out).predict(image)[0])
+try:
+    print(finetune("dogs", {"data": Path(data), **options}, out=Path(out), console=Console()))
+    print(apps.load(out).predict(image)[0])
+except (OSError, ValueError) as err:
+    sys.exit(f"error: {err}")

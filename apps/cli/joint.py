@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from apps.cli.options import FOLDER, TrainingCommand, config_option, given_settings, settings_options
 from apps.cli.output import check_weights, emit
+from apps.cli.pipe import Deferred
 from apps.engine.core.registry import load_task
-from apps.joint.settings import JointSettings, TaskSpec, make_tasks
+
+if TYPE_CHECKING:
+    from apps.joint.settings import TaskSpec
 
 OWN = ("data", "teacher")  # of one task each: --data NAME=DIR, --set NAME.teacher=RUN
 
@@ -55,6 +58,8 @@ def _set(words: Sequence[str], apps: dict[str, str]) -> dict[str, dict[str, Any]
 
 
 def _tasks(words: Sequence[str], rest: dict[str, Any]) -> list[TaskSpec]:
+    from apps.joint.settings import make_tasks
+
     apps = {left: right or left for left, _, right in (word.partition("=") for word in words)}
     data = {name: Path(value) for name, value in _pairs(rest["data"], "--data").items()}
     try:
@@ -72,6 +77,8 @@ def _run(
     context: click.Context, /, apps: tuple[str, ...], out: Path, resume: bool, compare: bool,
     stop_after: int | None, **rest: Any,
 ) -> None:
+    from apps.joint.settings import JointSettings
+
     given = {key: value for key, value in given_settings(context, JointSettings).items() if key not in OWN}
     tasks = _tasks(apps, rest) if apps or not resume else []
     try:
@@ -92,6 +99,8 @@ def _run(
 
 def _joint_command() -> click.Command:
     """``joint`` with an option for each setting that all tasks share."""
+    from apps.joint.settings import JointSettings
+
     parameters: list[click.Parameter] = [
         click.Option(["--data"], multiple=True, metavar="NAME=DIR", help="a task's folder of photos"),
         click.Option(["--out"], type=FOLDER, required=True, help="folder; RUN/NAME becomes each task's run"),
@@ -123,4 +132,4 @@ def _joint_command() -> click.Command:
     )
 
 
-joint = _joint_command()
+joint = Deferred("joint", _joint_command)

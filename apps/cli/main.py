@@ -7,7 +7,6 @@ import logging
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,8 @@ def _tell_versions(context: click.Context, _: click.Parameter, asked: bool) -> N
     """Versions are read from the installed packages' records, so that nothing is imported."""
     if not asked:
         return
+    from importlib.metadata import PackageNotFoundError, version
+
     lines = [f"mobilenet-apps {version('mobilenet-apps')}", f"python {platform.python_version()}"]
     for library in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):

@@ -9,21 +9,32 @@ import types
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 import click
 from click.core import ParameterSource
 
 from apps.engine.core.registry import targets
-from apps.engine.core.settings import Settings, flag_name
+
+if TYPE_CHECKING:
+    from apps.engine.core.settings import Settings
 
 WANTED: dict[str, tuple[type, ...]] = {
     "boolean": (bool,), "integer": (int,), "integer range": (int,), "float": (int, float),
 }
 FOLDER = click.Path(path_type=Path)
 HELP_ALL = "apps.cli.help_all"  # in a context's meta: all options are shown
+
+
+def _application(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    """The name of an application; those of other packages are looked for only where one is named."""
+    if name is not None and name not in targets():
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(map(repr, targets()))}.")
+    return name
+
+
 APP = click.option(
-    "--app", type=click.Choice(list(targets())),
+    "--app", callback=_application, metavar="APP",
     help="what weights are to answer: dogs or imagenet by a classifier, attributes by the face network",
 )
 
@@ -109,6 +120,8 @@ def settings_options(kind: type[Settings]) -> list[click.Option]:
 
 def _option(name: str, hint: Any, default: Any, limits: Any) -> click.Option:
     plain = _plain_type(hint)
+    from apps.engine.core.settings import flag_name
+
     flag = flag_name(name)
     if plain is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=default, help=limits["help"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,26 @@ class ClosedPipeError(Exception):
     """Whoever read stdout or stderr is gone."""
 
 
+class Deferred(click.Command):
+    """Stands for a command that is made when it is asked for.
+
+    Args:
+        name: of the command.
+        make: makes it.
+    """
+
+    def __init__(self, name: str, make: Callable[[], click.Command]) -> None:
+        super().__init__(name)
+        self.make = make
+
+
 class PipeAwareGroup(click.Group):
     """A command line that says when its reader is gone; click would exit with 1 as if it had failed."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """As click's; a command that was put off is made."""
+        command = super().get_command(ctx, cmd_name)
+        return command.make() if isinstance(command, Deferred) else command
 
     def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
         """As click's; the texts of ``--help`` and ``--version`` are written in it."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 from apps.engine.core.console import Console
 from backbone.pretrained import COCO_SSD, FACES_DEFAULT, REGISTRY, TIMM_DEFAULT
-from backbone.reach import unreachable
 from backbone.storage import MIRROR_VARIABLE, SUFFIX, on_disk
 
 IMAGENET_WEIGHTS = (
@@ -17,6 +15,13 @@ BY_TASK = {
     "imagenet": IMAGENET_WEIGHTS, "dogs": IMAGENET_WEIGHTS, "attributes": (FACES_DEFAULT,),
     "faces": (FACES_DEFAULT,), "objects": (COCO_SSD,),
 }
+
+
+def unreachable(url: str) -> str | None:
+    """As :func:`backbone.reach.unreachable`, which is imported where it is needed."""
+    from backbone.reach import unreachable as asked
+
+    return asked(url)
 
 
 def default_weights(task: str, console: Console) -> str:
@@ -48,6 +53,8 @@ def no_network(task: str) -> str:
 
 def _fetched(names: tuple[str, ...], console: Console) -> str:
     """The first of the weights whose makers, or a mirror, can be reached."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from apps.zoo.datasets import MIRROR_VARIABLE as WEB_MIRROR_VARIABLE
     from apps.zoo.weights import ensure_weights
 

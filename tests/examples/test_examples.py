@@ -21,6 +21,30 @@ def run(name: str, *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize(("name", "arguments", "words"), [
+    ("detect_and_draw.py", ("{no}", "{image}", "{out}"), "{no}"),
+    ("detect_and_draw.py", ("nosuchname", "{no}", "{out}"), "{no}: file not found"),
+    ("name_breeds.py", ("nosuchname", "{image}"), "neither a file nor a known name"),
+    ("sort_faces.py", ("nosuchname", "{image}", "{out}"), "neither a file nor a known name"),
+    ("three_heads.py", ("{image}", "{no}"), "config.json is missing"),
+    ("train_own_classes.py", ("{no}", "{image}", "{out}"), "{no}"),
+])
+def test_what_is_missing_is_one_line(
+    image: Path, tmp_path: Path, name: str, arguments: tuple[str, ...], words: str
+) -> None:
+    places = {"no": tmp_path / "no.pt", "image": image, "out": tmp_path / "out"}
+    command = [sys.executable, EXAMPLES / name, *(word.format(**places) for word in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and words.format(**places) in done.stderr
+
+
+def test_without_arguments_the_use_is_said() -> None:
+    command = [sys.executable, EXAMPLES / "name_breeds.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "python examples/name_breeds.py MODEL IMAGE" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def runs(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return make_runs(cli, tmp_path_factory.mktemp("examples"), ("dogs", "objects"))

@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console as RichConsole
-from rich.live import Live
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress, ProgressColumn, TaskID
 
-from apps.engine.core.live import TrainingView
-from apps.engine.core.metrics import MetricTable
+    from apps.engine.core.live import TrainingView
+    from apps.engine.core.metrics import MetricTable
 
 Update = Callable[[int, str], None]
 
 
 class Console:
-    """Words and progress on stderr; a bar on a terminal, a line a stage elsewhere."""
+    """Words and progress on stderr; a bar on a terminal, a line a stage elsewhere.
+
+    rich is imported where it draws: for a command that says a line it would be a tenth of its time.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.quiet = quiet
         self.view: TrainingView | None = None
+
+    @cached_property
+    def console(self) -> RichConsole:
+        """rich's."""
+        from rich.console import Console as RichConsole
+
+        return RichConsole(stderr=True, quiet=self.quiet, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """One line."""
-        self.console.print(escape(text))
+        if not self.quiet:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     def warn(self, text: str) -> None:
-        """One line that stands out."""
+        """One line that stands out on a terminal."""
+        if not sys.stderr.isatty():
+            self.say(text)
+            return
+        from rich.markup import escape
+
         self.console.print(f"[yellow]{escape(text)}[/yellow]")
 
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str, int, int | None], None]]:
         """A bar a download; call the update with its name, the bytes done and, if known, in all."""
+        from rich.markup import escape
+        from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
         with self._bars(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as progress:
             tasks: dict[str, TaskID] = {}
 
@@ -62,6 +73,9 @@ class Console:
             with self.view.stage(label, total) as update:
                 yield update
             return
+        from rich.markup import escape
+        from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
         words = TextColumn("{task.fields[words]}")
         with self._bars(MofNCompleteColumn(), TimeRemainingColumn(), words) as progress:
             task = progress.add_task(escape(label), total=total, words="")
@@ -69,6 +83,8 @@ class Console:
 
     def _bars(self, *columns: ProgressColumn) -> Progress:
         """Bars between names and ``columns``; drawn on a terminal alone, and gone at the end."""
+        from rich.progress import BarColumn, Progress, TextColumn
+
         return Progress(
             TextColumn("{task.description}"), BarColumn(), *columns, console=self.console, transient=True,
             disable=not self.console.is_terminal,
@@ -91,6 +107,10 @@ class Console:
             history: rows of the epochs before, as in ``metrics.jsonl``.
             table: of the metrics; without it no best epoch is named.
         """
+        from rich.live import Live
+
+        from apps.engine.core.live import TrainingView
+
         self.view = TrainingView(
             self.say, total_epochs, steps_per_epoch, start_step, metric=metric, history=history, table=table
         )

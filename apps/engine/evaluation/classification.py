@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -165,6 +164,8 @@ def wilson_interval(right: int, n: int, level: float = 0.95) -> tuple[float, flo
         raise ValueError(f"expected 0 <= right <= n and 0 < level < 1, got {right=}, {n=}, {level=}")
     if n == 0:
         return 0.0, 1.0
+    from statistics import NormalDist  # which brings fractions and decimals along
+
     z = NormalDist().inv_cdf((1 + level) / 2)
     share, shrink = right / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / shrink

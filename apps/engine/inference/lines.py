@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.registry import load_task
 from apps.engine.core.run_values import run_values
-from apps.engine.core.task import AnyTask
 from apps.engine.inference.predictor import Predictor
 from datasets.image_io import list_photos
+
+if TYPE_CHECKING:
+    from apps.engine.core.task import AnyTask
 
 RANKED = ("classes", "cells", "detections")  # answers that are lists, the likeliest first
 WHY_NOT = {

@@ -12,6 +12,7 @@ from apps.engine.core.files import sha256_of
 SUM = "content_sha256"  # of the file with zeros in place of the sum
 DIGITS = 64
 _MARK = SUM.encode() + bytes((0x12, DIGITS))  # a metadata entry: its key, then its value and how long it is
+_REACH = 1 << 16  # bytes at the end of a file in which the mark is: the entry is the last one
 _ZEROS = b"0" * DIGITS
 
 
@@ -20,7 +21,7 @@ def sealed(proto: Any) -> bytes:
     proto.metadata_props.add(key=SUM, value=_ZEROS.decode())
     content: bytes = proto.SerializeToString()
     del proto.metadata_props[-1]
-    begin = content.rfind(_MARK) + len(_MARK)
+    begin = content.rindex(_MARK, -_REACH) + len(_MARK)
     return content[:begin] + hashlib.sha256(content).hexdigest().encode() + content[begin + DIGITS :]
 
 
@@ -34,7 +35,7 @@ def check_seal(path: Path) -> None:
     if not path.stat().st_size:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        at = content.rfind(_MARK)
+        at = content.rfind(_MARK, max(len(content) - _REACH, 0))
         if at < 0:
             return
         begin = at + len(_MARK)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from backbone.hub import check_hub, no_such_name, timm_may_have
 from backbone.pretrained import COCO_SSD, REGISTRY
 from backbone.storage import MIRRORED, SUFFIX, is_safetensors, local_weights
 
@@ -37,6 +36,8 @@ def check_weights(spec: str, app: str | None = None) -> Path | None:
 
 
 def _check_name(name: str) -> None:
+    from backbone.hub import check_hub, no_such_name, timm_may_have
+
     if not timm_may_have(name):
         raise no_such_name(name, MIRRORED)
     if name in REGISTRY:

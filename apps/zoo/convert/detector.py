@@ -173,12 +173,16 @@ def check_direct(
     """
     detector, few = _detector(source), images[:DIRECT_IMAGES]
     strides = tuple(slot.stride for slot in slots)
-    every = list(maps_directly(source, strides, imported.network.normalise(few).double()))
-    maps, output = [every[number] for number in MAPS], imported.answer(few)
-    logits = _joined(detector.classification, maps, detector.columns)[..., [0, *imported.columns.numbers]]
-    offsets = _joined(detector.box_regression, maps, 4)
-    apart = (logits - output["cls_logits"]).abs().max(), (offsets - output["bbox_regression"]).abs().max()
-    return direct_answer(source, max(map(float, apart)), len(few))
+    apart: list[Tensor] = []
+    for image in torch.split(few, 1):  # all at once, their maps in double precision would take gigabytes
+        every = maps_directly(source, strides, imported.network.normalise(image).double())
+        kept = {number: values for number, values in enumerate(every) if number in MAPS}
+        maps, output = [kept[number] for number in MAPS], imported.answer(image)
+        logits = _joined(detector.classification, maps, detector.columns)[..., [0, *imported.columns.numbers]]
+        offsets = _joined(detector.box_regression, maps, 4)
+        apart += [logits - output["cls_logits"], offsets - output["bbox_regression"]]
+    most = torch.stack([part.abs().max() for part in apart]).max()
+    return direct_answer(source, most.item(), len(few))
 
 
 def _joined(layers: Sequence[tuple[Tensor, Tensor]], maps: Sequence[Tensor], last: int) -> Tensor:

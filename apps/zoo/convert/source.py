@@ -159,7 +159,7 @@ def run_directly(
         source: the file's content.
         strides: of its layers.
         images: normalised as the network wants them.
-        on_convolution: called with each layer's number and output before bias and batch-norm.
+        on_convolution: called with each layer's number and output before bias and batch-norm, which is lent.
 
     Shape:
         images: (B, 3, H, W)
@@ -186,11 +186,11 @@ def maps_directly(
             on_convolution(number, y)
         if layer.norm is not None:
             n = layer.norm
-            y = (y - _column(n.mean, y)) / (_column(n.var, y) + n.eps).sqrt()
-            y = y * _column(n.scale, y) + _column(n.shift, y)
+            y.sub_(_column(n.mean, y)).div_((_column(n.var, y) + n.eps).sqrt())
+            y.mul_(_column(n.scale, y)).add_(_column(n.shift, y))
         if layer.bias is not None:
-            y = y + _column(layer.bias, y)
-        x = y.clamp(0, 6 if source.activation == "relu6" else None)
+            y.add_(_column(layer.bias, y))
+        x = y.clamp_(0, 6 if source.activation == "relu6" else None)
         yield x
 
 
