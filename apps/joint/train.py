@@ -15,7 +15,7 @@ from apps.engine.core.distributed import World
 from apps.engine.core.files import json_line, only_process, remove_unused, write_json, write_text
 from apps.engine.core.metrics import MetricTable
 from apps.engine.core.registry import load_task
-from apps.engine.core.settings import flag_name
+from apps.engine.core.settings import flag_name, local, shareable
 from apps.engine.training.finalize import finalize
 from apps.engine.training.finetune import claim_run, discard_failed, finetune
 from apps.engine.training.fit import fit
@@ -75,7 +75,7 @@ def joint(
             answer["compare"] = compared(answer["tasks"], alone["tasks"])
             console.say(table(answer["compare"], {task.name: load_task(task.app).metrics for task in tasks}))
         answer = {"app": "joint", "run": str(out), **answer, "seconds": round(time.perf_counter() - start, 1)}
-        write_json(out / SUMMARY, answer)
+        write_json(out / SUMMARY, shareable(answer))
         return answer
 
 
@@ -102,11 +102,12 @@ def _beginning(
                 f"the run was started with {flag_name(name)} {kept['settings'].get(name)}, not {value}; "
                 f"leave {flag_name(name)} out, or start another run with another --out"
             )
-    return [TaskSpec(**task) for task in kept["tasks"]], kept["settings"]
+    settings = {name: local(v) if isinstance(v, str) else v for name, v in kept["settings"].items()}
+    return [TaskSpec(**task) for task in kept["tasks"]], settings
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    return dict(shareable(dict(given)))
 
 
 def _together(
@@ -138,7 +139,7 @@ def _together(
         metrics = finalize(item, part.task, raw, seconds=time.perf_counter() - start)
         result[name] = {"app": item.name, "run": str(item.run), "metrics": metrics}
         prints.add(item.backbone.fingerprint())
-    run_dir.write_progress(out, run_dir.read_progress(out) | {"state": "finished"})
+    run_dir.finish_progress(out)
     if len(prints) > 1:
         console.warn("batch-norm is kept apart, so the tasks' backbones differ: no one pass serves them all")
     parts = (setup, *(part.setup for part in joint_task.parts.values()))

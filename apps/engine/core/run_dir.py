@@ -22,6 +22,7 @@ MODEL, CONFIG = about.MODEL, about.CONFIG
 TRAINING, METRICS = "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
 STATE_VERSION = 3  # of training.pt
+OF_PROCESS = ("pid", "host", "settings")  # what progress.json tells while a process is at work
 
 
 class Calibration(TypedDict, total=False):
@@ -190,6 +191,12 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 def write_progress(run: Path, values: dict[str, Any]) -> None:
     """How far the training is, for those who look on; see ``apps/engine/tracking/runs.py``."""
     write_json(run / PROGRESS, values)
+
+
+def finish_progress(run: Path) -> None:
+    """Say that the training is over, and no longer which process of which machine did it."""
+    kept = {name: value for name, value in read_progress(run).items() if name not in OF_PROCESS}
+    write_progress(run, kept | {"state": "finished"})
 
 
 def read_progress(run: Path) -> dict[str, Any]:

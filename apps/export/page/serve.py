@@ -32,17 +32,13 @@ HEADERS = {
 class _Handler(SimpleHTTPRequestHandler):
     """Files of one folder, GET and HEAD."""
 
+    timeout = PATIENCE_SECONDS
     extensions_map = {  # noqa: RUF012 (as the class above has it)
         **SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm",
         ".json": "application/json", ".md": "text/plain; charset=utf-8", ".onnx": "application/octet-stream",
         ".svg": "image/svg+xml",
     }
-
-    def setup(self) -> None:
-        """As usual, with an end to the patience."""
-        self.timeout = PATIENCE_SECONDS
-        super().setup()
 
     def version_string(self) -> str:
         """What serves it, and not what that runs on."""

@@ -138,7 +138,7 @@ def test_slow_clients_are_let_go_and_hold_up_nobody(
     port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Some say nothing, some stop in the middle of a request, some do not take the answer."""
-    monkeypatch.setattr(serve, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(serve._Handler, "timeout", 0.5)
     asking = b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"
     before = threading.active_count()
     with contextlib.ExitStack() as held:
