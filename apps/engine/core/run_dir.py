@@ -22,7 +22,7 @@ MODEL, CONFIG = about.MODEL, about.CONFIG
 TRAINING, METRICS = "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
 STATE_VERSION = 3  # of training.pt
-OF_PROCESS = ("pid", "host", "settings")  # what progress.json tells while a process is at work
+OF_PROCESS = ("pid", "machine", "host", "settings")  # what progress.json tells while a process is at work
 
 
 class Calibration(TypedDict, total=False):

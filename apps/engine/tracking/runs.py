@@ -243,8 +243,10 @@ def _state(
 def _process(progress: dict[str, Any], resumable: str) -> tuple[str, str]:
     """Whether the process that a progress file names still works on it."""
     pid, host = progress.get("pid"), progress.get("host")
-    if host not in (this_machine(), socket.gethostname()):  # older runs tell the name
+    if progress.get("machine", this_machine()) != this_machine():
         return PERHAPS, "on another machine, which cannot be asked from here"
+    if "machine" not in progress and host != socket.gethostname():  # an older run
+        return PERHAPS, f"on {host}, which cannot be asked from here"
     if not isinstance(pid, int) or isinstance(pid, bool) or pid < 1:
         raise ValueError(f"{PROGRESS} says running, but its process id is {pid!r}")
     if sys.platform == "win32":

@@ -195,7 +195,7 @@ def tell_progress(setup: TrainSetup, state: TrainState, phase: str) -> None:
             "app": setup.name, "state": phase, "epoch": state.epoch, "epochs": setup.settings.epochs,
             "step": state.step, "steps_per_epoch": state.steps, "backbone": setup.info.name,
             "resolution": setup.settings.resolution, "photos": len(setup.photos), "pid": os.getpid(),
-            "host": this_machine(), "time": time.time(), "settings": setup.settings.to_dict(),
+            "machine": this_machine(), "time": time.time(), "settings": setup.settings.to_dict(),
         })
 
 
