@@ -57,7 +57,8 @@ def joint(
         raise FileExistsError(f"{out} holds a joint run already; give another --out, or --resume")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("joint runs in one process; start it without torchrun")
-    tasks, given = _beginning(tasks, given, out, resume=resume)
+    tasks, kept = _beginning(tasks, given, out, resume=resume)
+    given = {name: local(value) if isinstance(value, str) else value for name, value in kept.items()}
     if given.get("weights") is not None:
         locate_weights(given["weights"])
     with only_process(claim_run(out, resume=resume)):
@@ -102,8 +103,7 @@ def _beginning(
                 f"the run was started with {flag_name(name)} {kept['settings'].get(name)}, not {value}; "
                 f"leave {flag_name(name)} out, or start another run with another --out"
             )
-    settings = {name: local(v) if isinstance(v, str) else v for name, v in kept["settings"].items()}
-    return [TaskSpec(**task) for task in kept["tasks"]], settings
+    return [TaskSpec(**task) for task in kept["tasks"]], kept["settings"]
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:

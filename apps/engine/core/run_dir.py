@@ -22,7 +22,6 @@ MODEL, CONFIG = about.MODEL, about.CONFIG
 TRAINING, METRICS = "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
 STATE_VERSION = 3  # of training.pt
-OF_PROCESS = ("pid", "machine", "host", "settings")  # what progress.json tells while a process is at work
 
 
 class Calibration(TypedDict, total=False):
@@ -195,7 +194,8 @@ def write_progress(run: Path, values: dict[str, Any]) -> None:
 
 def finish_progress(run: Path) -> None:
     """Say that the training is over, and no longer which process of which machine did it."""
-    kept = {name: value for name, value in read_progress(run).items() if name not in OF_PROCESS}
+    of_process = ("pid", "machine", "host", "settings")
+    kept = {name: value for name, value in read_progress(run).items() if name not in of_process}
     write_progress(run, kept | {"state": "finished"})
 
 

@@ -36,40 +36,6 @@ def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
 
 
-def portable(text: str) -> str:
-    """The same text with paths in the user's home folder as ``~/...``: what is shared names nobody.
-
-    Args:
-        text: a path, or a sentence with paths in it.
-    """
-    home = _home()
-    return re.sub(rf"(?<![\w./~-]){re.escape(home)}(?=$|[^\w.-])", "~", text) if home else text
-
-
-def shareable(value: Any) -> Any:
-    """Plain types, with every text and path in dicts and lists as :func:`portable` has it."""
-    if isinstance(value, dict):
-        return {key: shareable(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [shareable(part) for part in value]
-    return portable(str(value)) if isinstance(value, str | Path) else value
-
-
-def local(text: str) -> str:
-    """A path that :func:`portable` has written as one of this user's; also behind a colon."""
-    home = _home()
-    return re.sub(rf"(^|:)~(?=$|{re.escape(os.sep)})", lambda match: match[1] + home, text) if home else text
-
-
-def _home() -> str:
-    """The user's home folder; empty where there is none, or it is the root of all."""
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return ""
-    return "" if home == home.parent else str(home)
-
-
 # Options of all tasks that only some can follow: why a task cannot, and what to do instead.
 REFUSED = {
     "teacher": "needs class logits; leave it out",
@@ -179,14 +145,13 @@ class Settings:
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, str | Path) and "~" in str(value):
-                object.__setattr__(self, item.name, type(value)(local(str(value))))
         for name in ("data", "cache"):  # a run is used from other folders than the one it was made in
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, Path(getattr(self, name)).absolute())
+                object.__setattr__(self, name, Path(local(str(getattr(self, name)))).absolute())
         for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if isinstance(value, str | Path):
+                object.__setattr__(self, field_.name, type(value)(local(str(value))))
             check_value(field_, getattr(self, field_.name))
             if field_.name in self.refused and getattr(self, field_.name) != field_.default:
                 raise ValueError(f"{flag_name(field_.name)} {self.refused[field_.name]}")
@@ -219,3 +184,37 @@ def check_value(item: Field[Any], value: Any) -> None:
         raise ValueError(f"{name} must be at most {limits['high']:g}, got {value}")
     if limits.get("choices") and value not in limits["choices"]:
         raise ValueError(f"{name} must be one of {', '.join(limits['choices'])}, got {value!r}")
+
+
+def portable(text: str) -> str:
+    """The same text with paths in the user's home folder as ``~/...``: what is shared names nobody.
+
+    Args:
+        text: a path, or a sentence with paths in it.
+    """
+    home = _home()
+    return re.sub(rf"(?<![\w./~-]){re.escape(home)}(?=$|[^\w.-])", "~", text) if home else text
+
+
+def shareable(value: Any) -> Any:
+    """Plain types, with every text and path in dicts and lists as :func:`portable` has it."""
+    if isinstance(value, dict):
+        return {key: shareable(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [shareable(part) for part in value]
+    return portable(str(value)) if isinstance(value, str | Path) else value
+
+
+def local(text: str) -> str:
+    """A path that :func:`portable` has written as one of this user's; also behind a colon."""
+    home = _home()
+    return re.sub(rf"(^|:)~(?=$|{re.escape(os.sep)})", lambda match: match[1] + home, text) if home else text
+
+
+def _home() -> str:
+    """The user's home folder; empty where there is none, or it is the root of all."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return ""
+    return "" if home == home.parent else str(home)
