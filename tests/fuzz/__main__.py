@@ -22,7 +22,7 @@ COLUMNS = (READ, REFUSED, UNFORESEEN, CRASH, HANG)
 def main() -> int:
     """The number of readers that failed, at most 100."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120.0, help="for all readers together")
+    parser.add_argument("--seconds", type=float, default=120.0, help="for all, their files made")
     parser.add_argument("--count", type=int, help="files a reader, however long it takes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reader", action="append", default=[], help="only those whose name holds this")
@@ -30,7 +30,7 @@ def main() -> int:
         "--show", type=int, help="read this one file in this process, and print what came of it"
     )
     parser.add_argument("--list", action="store_true", help="print the readers' names")
-    asked = parser.parse_args()
+    asked, began = parser.parse_args(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         os.environ["MOBILENET_APPS_CACHE"] = f"{folder}/cache"
         readers = [
@@ -43,11 +43,11 @@ def main() -> int:
             return 0
         if asked.show is not None:
             return _show(readers[0], asked.seed, asked.show)
-        return _run(readers, asked.seed, asked.seconds, asked.count)
+        return _run(readers, asked.seed, began + asked.seconds, asked.count)
 
 
-def _run(readers: list[Reader], seed: int, seconds: float, count: int | None) -> int:
-    end, failed = time.monotonic() + seconds, 0
+def _run(readers: list[Reader], seed: int, end: float, count: int | None) -> int:
+    failed = 0
     print(f"seed {seed}")
     print(f"{'reader':28}{'files':>8}" + "".join(f"{name:>12}" for name in COLUMNS), flush=True)
     for number, reader in enumerate(readers):

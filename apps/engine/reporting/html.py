@@ -44,7 +44,7 @@ def _environment(folder: Path) -> Environment:
 
 def _nobodys(value: Any) -> Any:
     """A text without the user's home folder, as pages are shown to others."""
-    return portable(value) if type(value) is str else value
+    return type(value)(portable(value)) if isinstance(value, str) else value  # also what is escaped already
 
 
 def percent(share: float | None, high: float | None = None) -> str:
