@@ -22,7 +22,7 @@ COLUMNS = (READ, REFUSED, UNFORESEEN, CRASH, HANG)
 def main() -> int:
     """The number of readers that failed, at most 100."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120.0, help="for all, their files made")
+    parser.add_argument("--seconds", type=float, default=120.0, help="in all")
     parser.add_argument("--count", type=int, help="files a reader, however long it takes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reader", action="append", default=[], help="only those whose name holds this")
