@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-processors test-slow lint types check bench wheel clean
+SECONDS ?= 120
+
+.PHONY: demo test test-processors test-slow fuzz lint types check bench wheel clean
 
 demo: $(STAMP)
 	$(BIN)/python cli.py finetune dogs
@@ -17,6 +19,9 @@ test-processors: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+
+fuzz: $(STAMP)
+	$(BIN)/python tests/fuzz --seconds $(SECONDS) $(FUZZ)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

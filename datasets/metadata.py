@@ -30,6 +30,8 @@ def read_metadata(path: Path) -> list[dict[str, Any]]:
         rows = [(n, _object(line, f"{path}:{n}")) for n, line in enumerate(lines, start=1) if line.strip()]
     else:
         table = read_table(path)
+        if FILE_NAME not in table.columns:
+            raise ValueError(f"{path} has no column {FILE_NAME}, which names the photos; add it")
         cells = {key: table.texts(key) for key in table.columns}
         values = zip(*cells.values(), strict=True)
         rows = [

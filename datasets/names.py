@@ -82,6 +82,14 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def exists(path: Path) -> bool:
+    """Whether a file or a folder is there; a name that no file system takes is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a zero in it
+        return False
+
+
 def path_tails(name: str) -> list[list[str]]:
     """The parts of a path as anybody wrote it, then without the first, and so on; last the name alone."""
     results: list[list[str]] = []

@@ -36,7 +36,7 @@ class served:
         self.server = server(folder, 0)
 
     def __enter__(self) -> str:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         return f"http://{HOST}:{self.server.server_address[1]}/"
 
     def __exit__(self, *_: object) -> None:

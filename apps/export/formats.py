@@ -42,7 +42,7 @@ def write_openvino(proto: Any, spec: ModelSpec, out: Path) -> Path:
         import openvino
     except ImportError as err:
         raise ImportError("--to openvino needs OpenVINO; install it: pip install openvino") from err
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         source, made = Path(folder) / "model.onnx", Path(folder) / out.name
         source.write_bytes(proto.SerializeToString())
         model = openvino.convert_model(source)

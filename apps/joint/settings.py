@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from apps.engine.core.registry import load_task
-from apps.engine.core.settings import Settings, flag_name, option
+from apps.engine.core.settings import Settings, flag_name, local, option, shareable
 
 SEPARATE = "separate"  # folder of the runs that --compare trains
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -78,14 +78,13 @@ class TaskSpec:
             if not 0 < value < float("inf"):
                 raise ValueError(f"{flag} {self.name}={value:g} must be above 0 and finite")
         if self.data is not None:
-            object.__setattr__(self, "data", Path(self.data).absolute())
+            object.__setattr__(self, "data", Path(local(str(self.data))).absolute())
         results = {k: v.absolute() if isinstance(v, Path) else v for k, v in self.given.items()}
         object.__setattr__(self, "given", results)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""
-        given = {k: str(v) if isinstance(v, Path) else v for k, v in self.given.items()}
-        return asdict(self) | {"data": None if self.data is None else str(self.data), "given": given}
+        return dict(shareable(asdict(self)))
 
     def settings(self, common: Mapping[str, Any]) -> dict[str, Any]:
         """What the user gave for this task: the options of all tasks that it knows, then its own."""

@@ -15,7 +15,7 @@ from apps.engine.core.distributed import World
 from apps.engine.core.files import json_line, only_process, remove_unused, write_json, write_text
 from apps.engine.core.metrics import MetricTable
 from apps.engine.core.registry import load_task
-from apps.engine.core.settings import flag_name
+from apps.engine.core.settings import flag_name, local, shareable
 from apps.engine.training.finalize import finalize
 from apps.engine.training.finetune import claim_run, discard_failed, finetune
 from apps.engine.training.fit import fit
@@ -57,7 +57,8 @@ def joint(
         raise FileExistsError(f"{out} holds a joint run already; give another --out, or --resume")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("joint runs in one process; start it without torchrun")
-    tasks, given = _beginning(tasks, given, out, resume=resume)
+    tasks, kept = _beginning(tasks, given, out, resume=resume)
+    given = {name: local(value) if isinstance(value, str) else value for name, value in kept.items()}
     if given.get("weights") is not None:
         locate_weights(given["weights"])
     with only_process(claim_run(out, resume=resume)):
@@ -75,7 +76,7 @@ def joint(
             answer["compare"] = compared(answer["tasks"], alone["tasks"])
             console.say(table(answer["compare"], {task.name: load_task(task.app).metrics for task in tasks}))
         answer = {"app": "joint", "run": str(out), **answer, "seconds": round(time.perf_counter() - start, 1)}
-        write_json(out / SUMMARY, answer)
+        write_json(out / SUMMARY, shareable(answer))
         return answer
 
 
@@ -106,7 +107,7 @@ def _beginning(
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    return dict(shareable(dict(given)))
 
 
 def _together(
@@ -138,7 +139,7 @@ def _together(
         metrics = finalize(item, part.task, raw, seconds=time.perf_counter() - start)
         result[name] = {"app": item.name, "run": str(item.run), "metrics": metrics}
         prints.add(item.backbone.fingerprint())
-    run_dir.write_progress(out, run_dir.read_progress(out) | {"state": "finished"})
+    run_dir.finish_progress(out)
     if len(prints) > 1:
         console.warn("batch-norm is kept apart, so the tasks' backbones differ: no one pass serves them all")
     parts = (setup, *(part.setup for part in joint_task.parts.values()))

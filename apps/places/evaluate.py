@@ -13,6 +13,7 @@ from apps.engine.core.console import Console
 from apps.engine.core.files import defined, writable_folder
 from apps.engine.core.model import load_run
 from apps.engine.core.run_dir import RunConfig
+from apps.engine.core.settings import portable
 from apps.engine.data.loader import Loader, eval_loader
 from apps.engine.evaluation.evaluate import BATCH, evaluate_split
 from apps.engine.evaluation.forward import evaluated_by
@@ -63,7 +64,7 @@ def evaluate_run(
         ValueError: the run is damaged or has other cells.
     """
     custom = runs.read_config(run, app="places").settings.get("data")
-    other = data is not None and str(Path(data).absolute()) != custom
+    other = data is not None and portable(str(Path(data).absolute())) != custom
     task, model, config = load_run(run, app="places", **({} if data is None else {"data": data}))
     if cells is not None:
         check_same_cells(read_cells(cells), fingerprint(grids_of(config.classes)), str(run))

@@ -9,15 +9,16 @@ from typing import Any
 
 from datasets.detection.base import existing, names_of
 from datasets.folders import loose_images
-from datasets.names import path_tails
+from datasets.names import exists, path_tails
 from datasets.tables import clean_name
-from datasets.validation import read_text, short
+from datasets.validation import read_text, short, whole
 
 LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "names.txt")
 _log = logging.getLogger(__name__)
 DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml")
 SUFFIXES = (".yaml", ".yml")
 DARKNET = "obj.data"
+MOST_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,10 @@ def _yaml(path: Path) -> Any:
         first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:bool"]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }})
+    text = read_text(path)
     try:
-        return yaml.load(read_text(path), Loader=words)
-    except yaml.YAMLError as err:
+        return yaml.load(text, Loader=words)
+    except (yaml.YAMLError, ValueError, RecursionError) as err:  # also dates that there are not, and depth
         raise ValueError(f"{path} is no YAML ({' '.join(str(err).split())}); mend the file") from err
 
 
@@ -150,10 +152,10 @@ def _names_in(data: dict[str, Any], path: Path) -> list[str]:
         try:
             of_number = {int(key): str(name) for key, name in names.items()}
             names = [of_number[number] for number in range(len(of_number))]
-        except (KeyError, ValueError) as err:
+        except (KeyError, ValueError, TypeError) as err:
             raise ValueError(f"{path}: names must be numbered 0, 1, 2 and so on, got {short(names)}") from err
-    if names is None and isinstance(data.get("nc"), int):
-        names = list(range(data["nc"]))
+    if names is None and data.get("nc") is not None:
+        names = list(range(whole(data["nc"], f"{path}: nc", 1, MOST_CLASSES)))
     if (
         not isinstance(names, list)
         or not names
@@ -165,13 +167,13 @@ def _names_in(data: dict[str, Any], path: Path) -> list[str]:
 
 def _place(entry: str, base: Path, root: Path) -> Path | None:
     """A folder or list that a file names, which may have been written on another machine."""
-    if (base / entry).exists():
+    if exists(base / entry):
         return base / entry
     for parts in path_tails(entry):
         if parts == ["images"] and entry.strip("./\\") != "images":
             continue  # the folder of both splits
         for start in (base, root):
-            if start.joinpath(*parts).exists():
+            if exists(start.joinpath(*parts)):
                 return start.joinpath(*parts)
     return None
 

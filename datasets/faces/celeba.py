@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def celeba(root: Path, split: str) -> MultiLabelDataset:
     listing, partition = _must(root, ATTRIBUTES), _must(root, PARTITION)
     lines = read_text(listing).splitlines()
     names = lines[1].split() if len(lines) > 1 else []
-    if not names or not lines[0].strip().isdecimal():
+    if not names or not re.fullmatch(r"\s*[0-9]{1,18}\s*", lines[0]):
         raise ValueError(f"{listing}: lines 1 and 2 must be the number of photos and the attributes' names")
     rows = {words[0]: words for words in _words(partition) if words}
     paths: list[Path] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.names import NamedPhotos
+from datasets.names import NamedPhotos, exists
 from datasets.tables import clean_name
 from datasets.validation import read_text
 
@@ -135,7 +135,7 @@ def _of_folds(pairs: list[Pair], folds: set[int], listing: Path) -> list[Pair]:
 def _photos_of(root: Path, names: set[str]) -> Iterator[tuple[str, Path]]:
     """Files of the images, in the first folder that has any of their people."""
     people = {name.split("/")[0] for name in names}
-    base = next((root / f for f in FOLDERS if any((root / f / person).is_dir() for person in people)), root)
+    base = next((root / f for f in FOLDERS if any(exists(root / f / person) for person in people)), root)
     named = NamedPhotos(base)
     for name in sorted(names):
         path = named.find(name)

@@ -170,7 +170,7 @@ def _numbers(column: Any, path: Path, name: str) -> Floats:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             column = compute.utf8_trim_whitespace(column)
         return np.asarray(compute.cast(column, pa.float64()).to_numpy(), np.float64)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # texts, or lists and the like
         return np.array([_number(item, path, name) for item in column.to_pylist()])
 
 

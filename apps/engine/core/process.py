@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import socket
 from contextlib import suppress
 from pathlib import Path
 
 CLOCK_SLACK_SECONDS = 60  # the start of a process is known against the boot, and clocks are set
+
+
+def this_machine() -> str:
+    """Tells this machine from others, and does not tell its name: a run's folder is given to others."""
+    return hashlib.sha256(f"machine {socket.gethostname()}".encode()).hexdigest()[:16]
 
 
 def is_alive(pid: int, seen: float | None = None) -> bool:

@@ -192,6 +192,13 @@ def write_progress(run: Path, values: dict[str, Any]) -> None:
     write_json(run / PROGRESS, values)
 
 
+def finish_progress(run: Path) -> None:
+    """Say that the training is over, and no longer which process of which machine did it."""
+    of_process = ("pid", "machine", "host", "settings")
+    kept = {name: value for name, value in read_progress(run).items() if name not in of_process}
+    write_progress(run, kept | {"state": "finished"})
+
+
 def read_progress(run: Path) -> dict[str, Any]:
     """What :func:`write_progress` wrote last; nothing where there is no such file or it is damaged."""
     try:

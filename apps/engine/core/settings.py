@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -145,8 +147,11 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("data", "cache"):  # a run is used from other folders than the one it was made in
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, Path(getattr(self, name)).absolute())
+                object.__setattr__(self, name, Path(local(str(getattr(self, name)))).absolute())
         for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if isinstance(value, str | Path):
+                object.__setattr__(self, field_.name, type(value)(local(str(value))))
             check_value(field_, getattr(self, field_.name))
             if field_.name in self.refused and getattr(self, field_.name) != field_.default:
                 raise ValueError(f"{flag_name(field_.name)} {self.refused[field_.name]}")
@@ -154,8 +159,8 @@ class Settings:
             raise ValueError("--freeze fits no head of this task at once; give --epochs, too")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, as written into ``config.json``."""
-        return {key: str(v) if isinstance(v, Path) else v for key, v in asdict(self).items()}
+        """Plain types only, as written into ``config.json``; paths as :func:`portable` has them."""
+        return dict(shareable(asdict(self)))
 
 
 def check_value(item: Field[Any], value: Any) -> None:
@@ -179,3 +184,37 @@ def check_value(item: Field[Any], value: Any) -> None:
         raise ValueError(f"{name} must be at most {limits['high']:g}, got {value}")
     if limits.get("choices") and value not in limits["choices"]:
         raise ValueError(f"{name} must be one of {', '.join(limits['choices'])}, got {value!r}")
+
+
+def portable(text: str) -> str:
+    """The same text with paths in the user's home folder as ``~/...``: what is shared names nobody.
+
+    Args:
+        text: a path, or a sentence with paths in it.
+    """
+    home = _home()
+    return re.sub(rf"(?<![\w./~-]){re.escape(home)}(?=$|[^\w.-])", "~", text) if home else text
+
+
+def shareable(value: Any) -> Any:
+    """Plain types, with every text and path in dicts and lists as :func:`portable` has it."""
+    if isinstance(value, dict):
+        return {key: shareable(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [shareable(part) for part in value]
+    return portable(str(value)) if isinstance(value, str | Path) else value
+
+
+def local(text: str) -> str:
+    """A path that :func:`portable` has written as one of this user's; also behind a colon."""
+    home = _home()
+    return re.sub(rf"(^|:)~(?=$|{re.escape(os.sep)})", lambda match: match[1] + home, text) if home else text
+
+
+def _home() -> str:
+    """The user's home folder; empty where there is none, or it is the root of all."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return ""
+    return "" if home == home.parent else str(home)

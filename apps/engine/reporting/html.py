@@ -12,6 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from apps.engine.core.settings import portable
+
 THUMBNAIL_PX = 128
 SHARED = Path(__file__).with_name("templates")
 
@@ -31,13 +33,18 @@ def render(template: Path, **values: Any) -> str:
 def _environment(folder: Path) -> Environment:
     environment = Environment(
         loader=FileSystemLoader([folder, SHARED]), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"], finalize=_nobodys,
     )
     environment.filters |= {
         "percent": percent, "count": "{:,}".format, "value": _value, "square": square, "whole": whole,
         "named": _named,
     }
     return environment
+
+
+def _nobodys(value: Any) -> Any:
+    """A text without the user's home folder, as pages are shown to others."""
+    return type(value)(portable(value)) if isinstance(value, str) else value  # also what is escaped already
 
 
 def percent(share: float | None, high: float | None = None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from apps.engine.core.live import main_figure
 from apps.engine.core.metrics import MetricTable, best_of
-from apps.engine.core.process import is_alive
+from apps.engine.core.process import is_alive, this_machine
 from apps.engine.tracking.loggers import METRICS, read_rows
 from apps.engine.tracking.run_metrics import sorting_direction, table_of
 
@@ -243,7 +243,9 @@ def _state(
 def _process(progress: dict[str, Any], resumable: str) -> tuple[str, str]:
     """Whether the process that a progress file names still works on it."""
     pid, host = progress.get("pid"), progress.get("host")
-    if host != socket.gethostname():
+    if progress.get("machine", this_machine()) != this_machine():
+        return PERHAPS, "on another machine, which cannot be asked from here"
+    if "machine" not in progress and host != socket.gethostname():  # an older run
         return PERHAPS, f"on {host}, which cannot be asked from here"
     if not isinstance(pid, int) or isinstance(pid, bool) or pid < 1:
         raise ValueError(f"{PROGRESS} says running, but its process id is {pid!r}")

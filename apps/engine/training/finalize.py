@@ -9,6 +9,7 @@ import torch
 
 from apps.engine.core import run_dir
 from apps.engine.core.run_dir import RunConfig
+from apps.engine.core.settings import shareable
 from apps.engine.core.task import AnyTask, Evaluation, ReportInputs
 from apps.engine.inference.graph.run_model import write_run_model
 from apps.engine.reporting.tolerant import try_report
@@ -39,7 +40,10 @@ def finalize(
         fingerprint=setup.backbone.fingerprint(), metrics=metrics, versions=versions(),
         calibration=calibration, intervals=predictions.intervals(), seconds=round(seconds, 1),
         precision=precision_used(setup),
-        data={"train": len(setup.photos), "val": len(setup.val.photos), "skipped": setup.skipped.reasons},
+        data={
+            "train": len(setup.photos), "val": len(setup.val.photos),
+            "skipped": shareable(setup.skipped.reasons),
+        },
     )
     try:
         run_dir.save_checkpoint(setup.run, setup.model, config)
@@ -48,7 +52,7 @@ def finalize(
             f"cannot write the finished model into {setup.run} ({err.strerror}); make room, then --resume "
             f"--out {setup.run} writes it"
         ) from err
-    run_dir.write_progress(setup.run, run_dir.read_progress(setup.run) | {"state": "finished"})
+    run_dir.finish_progress(setup.run)
     more = task.after_fit(setup.run, setup.model, config, setup.console)
     inputs = ReportInputs(
         f"{setup.name}: {setup.info.name} at {setup.settings.resolution} px", predictions,

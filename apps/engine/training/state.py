@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from apps.engine.core import run_dir
 from apps.engine.core.console import Console
+from apps.engine.core.process import this_machine
+from apps.engine.core.settings import shareable
 from apps.engine.core.task import Evaluation, Trainable
 from apps.engine.training.early_stopping import EarlyStopping
 from apps.engine.training.loop import MetricAccumulator, TrainStep
@@ -167,7 +168,7 @@ def save_state(setup: TrainSetup, state: TrainState, *, must: bool) -> None:
         "optimizer": state.train_step.optimizer.state_dict(), "schedule": state.schedule.state_dict(),
         "average": state.ema.state_dict() if state.ema else None, "best": state.best.state_dict(),
         "settings": json.dumps(setup.settings.to_dict()), "classes": list(setup.classes),
-        "photos": len(setup.train.photos), "bad": list(setup.skipped.reasons), "world": setup.world.size,
+        "photos": len(setup.train.photos), "bad": shareable(setup.skipped.reasons), "world": setup.world.size,
     }
     try:
         with setup.timer("checkpoint"):
@@ -194,7 +195,7 @@ def tell_progress(setup: TrainSetup, state: TrainState, phase: str) -> None:
             "app": setup.name, "state": phase, "epoch": state.epoch, "epochs": setup.settings.epochs,
             "step": state.step, "steps_per_epoch": state.steps, "backbone": setup.info.name,
             "resolution": setup.settings.resolution, "photos": len(setup.photos), "pid": os.getpid(),
-            "host": socket.gethostname(), "time": time.time(), "settings": setup.settings.to_dict(),
+            "machine": this_machine(), "time": time.time(), "settings": setup.settings.to_dict(),
         })
 
 

@@ -1,8 +1,10 @@
-"""A page's folder on loopback: compressed, isolated, and nothing but its files."""
+"""A page's folder on loopback: compressed, isolated, nothing but its files, for this machine alone."""
 
 from __future__ import annotations
 
 import gzip
+import re
+import sys
 from functools import lru_cache, partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
+OURS = re.compile(r"(localhost\.?|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)  # tunnels change the port
+PATIENCE_SECONDS = 30.0  # with a client that neither asks nor takes
+AT_ONCE = 512  # connections that may wait to be taken
 COMPRESSED = (".wasm", ".onnx", ".js", ".mjs", ".json", ".css", ".html", ".md", ".svg")
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -27,12 +32,17 @@ HEADERS = {
 class _Handler(SimpleHTTPRequestHandler):
     """Files of one folder, GET and HEAD."""
 
+    timeout = PATIENCE_SECONDS
     extensions_map = {  # noqa: RUF012 (as the class above has it)
         **SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm",
         ".json": "application/json", ".md": "text/plain; charset=utf-8", ".onnx": "application/octet-stream",
         ".svg": "image/svg+xml",
     }
+
+    def version_string(self) -> str:
+        """What serves it, and not what that runs on."""
+        return "mobilenet-apps"
 
     def end_headers(self) -> None:
         """With ours, on every answer."""
@@ -41,13 +51,31 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def parse_request(self) -> bool:
-        """As usual; a path with a null byte, which no file has, is refused."""
+        """As usual; names of other hosts, and paths out of the folder or that no file can have, are refused.
+
+        A page from elsewhere can have its name lead to this machine, and would then read what is here.
+        """
         if not super().parse_request():
             return False
-        if "\0" in self.path or "%00" in self.path:
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) != 1 or not OURS.fullmatch(hosts[0].strip()):
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, explain=f"open it as {HOST} or localhost")
+        elif "\0" in self.path or "%00" in self.path:
             self.send_error(HTTPStatus.BAD_REQUEST)
+        elif not self._inside():
+            self.send_error(HTTPStatus.NOT_FOUND)
+        else:
+            return True
+        return False
+
+    def _inside(self) -> bool:
+        """Whether the path is of the folder, links followed; one that no file system has is not."""
+        try:
+            place = Path(self.translate_path(self.path)).resolve()
+            place.exists()
+        except (OSError, RuntimeError):  # too long, or links in a circle
             return False
-        return True
+        return place.is_relative_to(Path(self.directory).resolve())
 
     def do_GET(self) -> None:
         """A file, compressed where the browser takes it so."""
@@ -65,7 +93,7 @@ class _Handler(SimpleHTTPRequestHandler):
     def _packed(self) -> bytes | None:
         """The compressed body with its headers sent; None where the file goes as it is, or is not there."""
         path = Path(self.translate_path(self.path))
-        path = path / "index.html" if path.is_dir() else path
+        path = path / "index.html" if self.path.partition("?")[0].endswith("/") else path
         takes = "gzip" in self.headers.get("Accept-Encoding", "")
         if not takes or path.suffix not in COMPRESSED or not path.is_file():
             return None
@@ -84,6 +112,17 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: requests are not results."""
+
+
+class _Server(ThreadingHTTPServer):
+    """Takes as many as come at once; who goes away or takes too long is no error."""
+
+    request_queue_size = AT_ONCE
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing of a line that broke."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 @lru_cache(maxsize=64)
@@ -108,6 +147,6 @@ def server(folder: Path, port: int = 8000) -> ThreadingHTTPServer:
             f"{folder} holds no page (index.html); make one: python cli.py export RUN --to web --out {folder}"
         )
     try:
-        return ThreadingHTTPServer((HOST, port), partial(_Handler, directory=str(folder)))
+        return _Server((HOST, port), partial(_Handler, directory=str(folder)))
     except OSError as err:
         raise OSError(f"port {port} of {HOST} cannot be had ({err.strerror}); give another --port") from err

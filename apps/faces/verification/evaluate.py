@@ -13,6 +13,7 @@ import numpy as np
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
+from apps.engine.core.settings import portable
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.faces.extraction.embedder import Align, Vectors
 from apps.faces.extraction.torch_embedder import TorchFaceModel, load_torch_face_model
@@ -117,7 +118,7 @@ def warn_of_learned(run: Path, data: Path, folds: Sequence[int] | None, console:
     """Warn of a run evaluated on the folder that it learned from, other than by the folds kept apart."""
     settings = read_config(run, app="faces").settings
     apart = settings.get("val_folds")
-    same = settings.get("data") == str(data.absolute())
+    same = settings.get("data") == portable(str(data.absolute()))
     if same and (apart is None or ",".join(map(str, sorted(folds or ()))) != apart.replace(" ", "")):
         better = f"--folds {apart}" if apart else "other faces by --data"
         console.warn(

@@ -61,3 +61,12 @@ def test_every_page_of_the_applications_extends_the_one_base() -> None:
     for path in pages:
         assert path.read_text(encoding="utf-8").startswith('{% extends "base.html" %}'), path
         assert "|safe" not in path.read_text(encoding="utf-8").replace(" ", ""), path
+
+
+def test_a_page_does_not_say_whose_home_it_was_made_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "ann"))
+    (tmp_path / "page.html").write_text('{{ a }} {{ "on " ~ a ~ "." }} {{ b }}')
+    page = render(tmp_path / "page.html", a=f"{tmp_path}/ann/x", b=3)
+    assert page == "~/x on ~/x. 3"

@@ -19,7 +19,7 @@ import pytest
 from support import ROOT, Cli
 
 from apps.engine.core import run_dir
-from apps.engine.core.process import is_alive
+from apps.engine.core.process import is_alive, this_machine
 from apps.engine.tracking import runs
 from apps.engine.tracking.compare import compare
 from apps.engine.tracking.runs import find_runs, ordered, read_run
@@ -147,6 +147,10 @@ def state(run: Path) -> tuple[str, str]:
     ({"progress": progress()}, ("running", f"process {os.getpid()}")),
     ({"finished": False, "progress": progress(host="elsewhere")},
      ("running?", "on elsewhere, which cannot be asked from here")),
+    ({"finished": False, "progress": progress(host=None, machine="0123456789abcdef")},
+     ("running?", "on another machine, which cannot be asked from here")),
+    ({"finished": False, "progress": progress(host=None, machine=this_machine())},
+     ("running", f"process {os.getpid()}")),
 ])
 def test_the_state_of_a_run_is_told_from_its_files(
     tmp_path: Path, parts: dict[str, Any], expected: tuple[str, str]
