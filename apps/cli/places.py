@@ -63,7 +63,7 @@ def evaluate_places(
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="cells an image")
 @click.option("--album", is_flag=True, help="the images of a folder are one trip: answer for it, too")
-@click.option("--map", type=FOLDER, help="draw where the images may be from: .png, .html or .geojson")
+@click.option("--map", type=FOLDER, help="draw where the images may be from: .png, .html, .geojson or .kml")
 @click.option("--precise", is_flag=True, help="tell positions as they are, not to a city")
 @_TEN
 @click.option("--refine", is_flag=True, help="the place of the likest training image in the likeliest cells")

@@ -102,7 +102,7 @@ def locate(
     in_album = _album_network(run) if asked.album else None
     sums: Floats = np.zeros(len(grid))
     albums: dict[Path, list[tuple[Floats, Any]]] = {}
-    good, line = 0, dict[str, Any]()
+    good, line, spots = 0, dict[str, Any](), list[Any]()
     features_of = _pooling(run, predictor) if refiner is not None or in_album is not None else None
     for path, answer in _answers(images, predictor):
         if isinstance(answer, FailedPrediction):
@@ -117,6 +117,8 @@ def locate(
         if not line["abstains"]:
             line |= {} if offset is None else moved(grid, probabilities, offset, precise=asked.precise)
             line |= {} if refiner is None else refiner(features, probabilities)
+        if asked.map is not None and not line["abstains"]:
+            spots.append(_spot(path, line))
         yield {"path": str(path), **line}
     if asked.album and good:
         together = {folder: _together(photos, in_album) for folder, photos in albums.items()}
@@ -130,7 +132,7 @@ def locate(
         shown = line if one_line else describe(
             mean, grid, top=asked.top, least=asked.least, precise=asked.precise
         )
-        _draw(asked, grid, mean, shown, good)
+        _draw(asked, grid, mean, shown, good, spots)
 
 
 def moved(grid: CellPartition, probabilities: Floats, offset: Floats, *, precise: bool) -> dict[str, Any]:
@@ -156,14 +158,26 @@ def _together(photos: Sequence[tuple[Floats, Any]], in_album: InAlbum | None) ->
 
 
 def _draw(
-    asked: Asked, grid: CellPartition, probabilities: Floats, answer: dict[str, Any], photos: int
+    asked: Asked, grid: CellPartition, probabilities: Floats, answer: dict[str, Any], photos: int,
+    spots: Sequence[Any],
 ) -> None:
-    """The map of all photos; ``answer`` is the line that was told where there is one for all of them."""
+    """The map of all photos; ``answer`` is the line that was given where there is one for all of them."""
     from apps.places.maps.render import write_map
 
     title = "Where was it taken?" if photos == 1 else f"Where were these {photos} photos taken?"
     assert asked.map is not None
-    write_map(asked.map, grid, probabilities, answer, title=title, precise=asked.precise)
+    write_map(
+        asked.map, grid, probabilities, answer, title=title, precise=asked.precise,
+        spots=spots if photos > 1 else (), trip=asked.album,
+    )
+
+
+def _spot(path: Path, line: dict[str, Any]) -> Any:
+    """The place of a photo on a map, as it was answered."""
+    from apps.places.maps.view import Spot
+
+    names = ("lat", "lon", "confidence", "city", "country")
+    return Spot(str(path), **{name: line[name] for name in names})
 
 
 def _answers(

@@ -1,8 +1,7 @@
-"""Maps of an answer: a PNG, a page of its own, or GeoJSON; no tiles, no network."""
+"""Maps of an answer: a PNG, a page of its own, GeoJSON or KML; no tiles, no network."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,21 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image
 
 from apps.engine.core.files import write_bytes, write_text
 from apps.engine.reporting import plots
-from apps.engine.reporting.html import render
-from apps.places.cells import s2
-from apps.places.cells.files import polygon
+from apps.engine.reporting.html import render, thumbnail_or_grey
 from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats
+from apps.places.maps.exchange import geojson, kml
 from apps.places.maps.style import BORDER, EDGE, EDGES, HEAT, LAND, OPACITY, SEA
-from apps.places.maps.svg import paths
-from apps.places.maps.view import WORLD, Shown, View, close_view, rings_of, shown_cells
+from apps.places.maps.svg import dots, paths
+from apps.places.maps.view import WORLD, Shown, Spot, View, close_view, rings_of, shown_cells
+from datasets.image_io import read_image
 
-SUFFIXES = (".png", ".html", ".geojson")
+SUFFIXES = (".png", ".html", ".geojson", ".kml")
+THUMBNAILS = 200  # photos that a page shows; more of them are dots alone
 
 
 def check_map(path: Path) -> None:
@@ -37,19 +38,21 @@ def check_map(path: Path) -> None:
 
 def write_map(
     path: Path, grid: CellPartition, probabilities: Floats, answer: Mapping[str, Any], *, title: str = "",
-    precise: bool = False,
+    precise: bool = False, spots: Sequence[Spot] = (), trip: bool = False,
 ) -> None:
     """Draw probabilities over cells, with the answer that is made of them.
 
     Cells that are drawn together have the sum of their probabilities; cross and table are the answer's.
 
     Args:
-        path: the suffix tells the format: .png, .html or .geojson.
+        path: the suffix tells the format, one of :data:`SUFFIXES`.
         probabilities: (K,) one for each cell of the grid, adding up to 1.
         answer: as :func:`apps.places.answers.describe` gives it: ``lat`` and ``lon`` get the cross, which is
             left out where they are None, and ``cells`` are the page's table.
         title: a line above the map, such as the image's name.
         precise: show cells as they are; otherwise none finer than level 9, about 18 km.
+        spots: where each of several photos is answered to be, in the order of a trip.
+        trip: whether a line joins them.
 
     Raises:
         ValueError: another suffix, or probabilities that do not fit.
@@ -59,30 +62,23 @@ def write_map(
     shown = replace(shown_cells(grid, probabilities, precise=precise), position=position)
     kind = path.suffix.lower()
     if kind == ".png":
-        write_bytes(path, plots.png(_figure(shown, title)))
+        write_bytes(path, plots.png(_figure(shown, title, spots, trip)))
     elif kind == ".html":
-        write_text(path, _page(shown, title, answer["cells"]))
+        write_text(path, _page(shown, title, answer["cells"], spots, trip))
+    elif kind == ".kml":
+        write_bytes(path, kml(shown, spots, title, trip=trip))
     else:
-        write_text(path, json.dumps(_geojson(shown)))
+        write_text(path, geojson(shown, spots, trip=trip))
 
 
-def _geojson(shown: Shown) -> dict[str, Any]:
-    features = [
-        {"type": "Feature", "geometry": polygon(cell), "properties": {"token": token, "probability": p}}
-        for cell, token, p in zip(
-            shown.ids.tolist(), s2.tokens(shown.ids), shown.probabilities.tolist(), strict=True
-        )
-    ]
-    return {"type": "FeatureCollection", "features": features}
-
-
-def _figure(shown: Shown, title: str) -> Figure:
+def _figure(shown: Shown, title: str, spots: Sequence[Spot], trip: bool) -> Figure:
     close = close_view(shown)
     views = [WORLD] if close is None else [WORLD, close]
     figure = Figure(figsize=(11, 5.9 * len(views) + 0.4), layout="constrained", facecolor="white")
     axes = figure.subplots(len(views), 1, squeeze=False)[:, 0]
     for ax, view in zip(axes, views, strict=True):
         _draw(ax, shown, view)
+        _dots(ax, spots, view, trip)
     if close is not None:
         _frame(axes[0], close)
     patches = [Patch(color=HEAT(tone), alpha=OPACITY, label=name) for tone, name in EDGES]
@@ -114,6 +110,16 @@ def _draw(ax: Axes, shown: Shown, view: View) -> None:
         spine.set_color("#dde2df")
 
 
+def _dots(ax: Axes, spots: Sequence[Spot], view: View, trip: bool) -> None:
+    """A dot a photo, joined in their order where they are a trip."""
+    if spots:
+        lon, lat = zip(*(view.spot(spot.lat, spot.lon) for spot in spots), strict=True)
+        ax.plot(
+            lon, lat, marker="o", markersize=4, color=EDGE, markerfacecolor="white", lw=0.8 if trip else 0,
+            scalex=False, scaley=False,
+        )
+
+
 def _frame(ax: Axes, view: View) -> None:
     """Where the close view lies, on the world's."""
     corners = np.array([
@@ -129,7 +135,9 @@ def _side(value: float, positive: str, negative: str) -> str:
     return text if value == 0 else f"{text} {positive if value > 0 else negative}"
 
 
-def _page(shown: Shown, title: str, cells: Sequence[Mapping[str, Any]]) -> str:
+def _page(
+    shown: Shown, title: str, cells: Sequence[Mapping[str, Any]], spots: Sequence[Spot], trip: bool
+) -> str:
     close = close_view(shown)
     rows = [
         (", ".join(filter(None, (cell["city"], cell["country"]))), f"{cell['probability']:.1%}")
@@ -137,6 +145,15 @@ def _page(shown: Shown, title: str, cells: Sequence[Mapping[str, Any]]) -> str:
     ]
     return render(
         Path(__file__).with_name("map.html"), title=title or "Where was it taken?",
-        drawings=[paths(shown, view) for view in ([WORLD] if close is None else [WORLD, close])],
+        drawings=[
+            paths(shown, view) | dots(spots, view, trip=trip)
+            for view in ([WORLD] if close is None else [WORLD, close])
+        ],
+        photos=[(_small(spot), spot) for spot in spots[:THUMBNAILS]], left_out=len(spots[THUMBNAILS:]),
         legend=[(to_hex(HEAT(tone)), name) for tone, name in EDGES], rows=rows,
     )
+
+
+def _small(spot: Spot) -> Image.Image:
+    """The photo, small and without what the camera wrote into it; grey where it can no longer be read."""
+    return thumbnail_or_grey(lambda path: read_image(Path(path), min_side=128), spot.path)

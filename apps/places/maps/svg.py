@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.colors import to_hex
 from apps.places.cells import s2
 from apps.places.cells.s2 import Floats
 from apps.places.maps.style import BORDER, EDGE, HEAT, LAND, OPACITY, SEA
-from apps.places.maps.view import Shown, View, rings_of
+from apps.places.maps.view import Shown, Spot, View, rings_of
 
 UNITS = 8000  # of the drawing's width: whole numbers are short, and finer than a screen
 
@@ -37,7 +38,7 @@ def paths(shown: Shown, view: View) -> dict[str, Any]:
             map(to_hex, HEAT(shown.tones)), strict=True,
         ) if (d := "".join(way(ring, "Z") for ring in rings))
     ]
-    cross = "" if shown.position is None else _cross(*shown.position, view, scale)
+    cross = "" if shown.position is None else _cross(*_units(*shown.position, view))
     return {
         "width": UNITS, "height": height, "sea": SEA, "ground": LAND, "opacity": OPACITY, "border": BORDER,
         "edge": EDGE, "cells": cells, "land": "".join(way(ring, "Z") for ring in view.land()),
@@ -45,8 +46,24 @@ def paths(shown: Shown, view: View) -> dict[str, Any]:
     }
 
 
-def _cross(lat: float, lon: float, view: View, scale: float) -> str:
-    """The path of a cross on a position."""
+def dots(spots: Sequence[Spot], view: View, *, trip: bool) -> dict[str, Any]:
+    """What ``map.html`` draws of photos: circles with a name, and the line of a trip.
+
+    Returns:
+        ``{"dots": [(x, y, words), ...], "line": "x,y x,y ..."}``; the line is empty where there is none.
+    """
+    placed = [(*_units(spot.lat, spot.lon, view), f"{spot.name}: {spot.place}") for spot in spots]
+    joined = trip and len(placed) > 1
+    return {"dots": placed, "line": " ".join(f"{x},{y}" for x, y, _ in placed) if joined else ""}
+
+
+def _units(lat: float, lon: float, view: View) -> tuple[int, int]:
+    """A position in the drawing's units."""
+    scale = UNITS / (view.east - view.west)
     lon, lat = view.spot(lat, lon)
-    x, y = round((lon - view.west) * scale), round((view.north - lat) * view.stretch * scale)
+    return round((lon - view.west) * scale), round((view.north - lat) * view.stretch * scale)
+
+
+def _cross(x: int, y: int) -> str:
+    """The path of a cross."""
     return f"M{x - 80},{y}h160M{x},{y - 80}v160"

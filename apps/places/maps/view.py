@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 
@@ -44,6 +45,35 @@ class Shown:
     def middle(self) -> tuple[float, float]:
         """What a close view is around: the position answered, or else the likeliest cell."""
         return self.position or (float(self.lat[0]), float(self.lon[0]))
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a photo is answered to be.
+
+    Args:
+        path: of the photo.
+        lat: degrees north; ``lon`` degrees east.
+        confidence: of the answer, 0 to 1.
+        city: nearest, None far from all; ``country`` its code.
+    """
+
+    path: str
+    lat: float
+    lon: float
+    confidence: float
+    city: str | None = None
+    country: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The photo's name without its folders."""
+        return PurePath(self.path).name
+
+    @property
+    def place(self) -> str:
+        """City and country, as far as they are known."""
+        return ", ".join(filter(None, (self.city, self.country)))
 
 
 def shown_cells(grid: CellPartition, probabilities: Floats, *, precise: bool = False) -> Shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -16,7 +17,7 @@ from apps.places.cells import s2, s2_shapes
 from apps.places.cells.partition import CellPartition
 from apps.places.cells.sphere import distance_km
 from apps.places.maps.render import write_map
-from apps.places.maps.view import WORLD, View, close_view, rings_of, shown_cells
+from apps.places.maps.view import WORLD, Spot, View, close_view, rings_of, shown_cells
 
 ANSWER = {"lat": None, "lon": None, "cells": []}
 
@@ -124,7 +125,8 @@ def test_geojson_has_the_cells_with_their_probability(tmp_path: Path) -> None:
     path = tmp_path / "map.geojson"
     grid, probabilities = around(48, 10, 150)
     write_map(path, grid, probabilities, describe(probabilities, grid))
-    features = json.loads(path.read_text())["features"]
+    *features, answer = json.loads(path.read_text())["features"]
+    assert answer["geometry"]["type"] == "Point" and answer["properties"] == {"role": "answer"}
     shown = shown_cells(grid, probabilities)
     assert [one["properties"]["probability"] for one in features] == shown.probabilities.tolist()
     assert [one["properties"]["token"] for one in features] == s2.tokens(shown.ids)
@@ -134,7 +136,7 @@ def test_geojson_has_the_cells_with_their_probability(tmp_path: Path) -> None:
 
 def test_a_map_in_another_format_or_of_other_cells_is_refused(tmp_path: Path) -> None:
     grid, probabilities = around(48, 10, 150)
-    with pytest.raises(ValueError, match=r"has the suffix '.gif'; a map is written as .png, .html, .geojson"):
+    with pytest.raises(ValueError, match=r"suffix '.gif'; a map is written as .png, .html, .geojson, .kml"):
         write_map(tmp_path / "map.gif", grid, probabilities, ANSWER)
     with pytest.raises(ValueError, match=r"expected 6144 probabilities .*, got \(3,\) with sum 1"):
         write_map(tmp_path / "map.png", grid, np.full(3, 1 / 3), ANSWER)
@@ -185,3 +187,48 @@ def test_an_answer_that_abstains_has_no_cross(tmp_path: Path) -> None:
     assert "h160M" not in (tmp_path / "map.html").read_text()
     write_map(tmp_path / "map.png", grid, probabilities, answer)
     assert (tmp_path / "map.png").stat().st_size > 10_000
+
+
+def album(folder: Path) -> list[Spot]:
+    """Two photos with GPS that they must not pass on, and one that is gone."""
+    exif = Image.Exif()
+    exif[0x010E] = "planted description"
+    for name in ("a<b>.jpg", "c.jpg"):
+        Image.new("RGB", (300, 200), "orange").save(folder / name, exif=exif)
+    return [
+        Spot(str(folder / "a<b>.jpg"), 55.7, 12.6, 0.5, "Copenhagen", "DK"),
+        Spot(str(folder / "c.jpg"), 50.9, 7.0, 0.25, "Cologne", "DE"),
+        Spot(str(folder / "gone.jpg"), 1, 2, 0.1),
+    ]
+
+
+@pytest.mark.parametrize("trip", [True, False])
+def test_photos_are_dots_tiles_points_and_placemarks_and_a_trip_is_a_line(tmp_path: Path, trip: bool) -> None:
+    grid, probabilities = two_cities()
+    answer, spots = describe(probabilities, grid), album(tmp_path)
+    for suffix in ("html", "geojson", "kml", "png"):
+        path = tmp_path / f"map.{suffix}"
+        write_map(path, grid, probabilities, answer, title="trip <1>", spots=spots, trip=trip)
+    page = (tmp_path / "map.html").read_text()
+    tiles = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    assert tiles[:2] == ["a&lt;b&gt;.jpg<br>Copenhagen, DK (50 %)", "c.jpg<br>Cologne, DE (25 %)"]
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        assert svg.count("<circle") == 3 and ("<polyline" in svg) == trip
+    thumbnails = [base64.b64decode(text) for text in re.findall(r"data:image/jpeg;base64,([^\"]+)", page)]
+    assert len(thumbnails) == 3 and not any(b"planted" in data for data in thumbnails)
+    features = json.loads((tmp_path / "map.geojson").read_text())["features"]
+    photos = [one for one in features if one["properties"]["role"] == "photo"]
+    assert [one["geometry"]["coordinates"] for one in photos] == [[12.6, 55.7], [7.0, 50.9], [2, 1]]
+    assert photos[1]["properties"] | {"path": ""} == {
+        "role": "photo", "path": "", "confidence": 0.25, "city": "Cologne", "country": "DE"
+    }
+    assert [one["geometry"]["type"] for one in features].count("LineString") == trip
+    root, space = ElementTree.parse(tmp_path / "map.kml").getroot(), {"k": "http://www.opengis.net/kml/2.2"}
+    places = [one.text for one in root.iterfind(".//k:Placemark/k:Point/k:coordinates", space)]
+    assert places[1:] == ["12.600000,55.700000", "7.000000,50.900000", "2.000000,1.000000"]
+    assert len(root.findall(".//k:Polygon", space)) == len(shown_cells(grid, probabilities).ids)
+    assert len(root.findall(".//k:LineString", space)) == trip
+    assert root.findtext(".//k:Document/k:name", namespaces=space) == "trip <1>"
+    plain = tmp_path / "plain.png"
+    write_map(plain, grid, probabilities, answer, title="trip <1>")
+    assert plain.read_bytes() != (tmp_path / "map.png").read_bytes()
