@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,10 @@ def write_table(
     count, dim = vectors.shape
     about = About(ModelInfo(fingerprint, "drawn", dim, 64, weights="nowhere.safetensors"), "none")
     schema = face_schema(about)
+    photos = paths or [f"/photos/{i:06d}.jpg" for i in range(count)]
     columns = {
-        "path": paths or [f"/photos/{i:06d}.jpg" for i in range(count)],
-        "sha256": ["0" * 64] * count,
+        "path": photos,
+        "sha256": [hashlib.sha256(str(path).encode()).hexdigest() for path in photos],
         "face": [0] * count,
         "name": list(names) if names else [None] * count,
         "box": [[0.0, 0.0, 9.0, 9.0]] * count,
@@ -80,6 +82,7 @@ def write_table(
         "size_px": [9.0] * count,
         "sharpness": [1.0] * count,
         "pose": [0.0] * count,
+        "date": [None] * count,
         "vector": list(vectors.astype(np.float32)),
         "model": [fingerprint] * count,
     }

@@ -1,4 +1,4 @@
-"""``embed-faces``, ``verify-faces``, ``search-faces``, ``cluster-faces``, ``enroll``."""
+"""``embed-faces``, ``verify-faces``, ``evaluate faces``, and ``evaluate attributes``, of the same crops."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import emit, refuse_vain
+from apps.cli.output import DEVICE, ENGINE, PRECISION, emit, refuse_vain
 
 WHICH, ALIGNMENTS, DETECTORS = ("all", "largest", "one"), ("five-point", "none"), ("mtcnn", "ssd")
+_OF_RUNS = ("precision", "engine", "device")
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def options_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Several options as one decorator, in the order in which the help shows them."""
 
     def decorate(command: Any) -> Any:
@@ -25,27 +26,27 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-_model = _options(
+MODEL_OPTIONS = options_of(
     click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune faces`"),
     click.option("--weights", help="face weights, instead of a run: a path or a name"),
 )
-_align = click.option(
+ALIGN = click.option(
     "--align", type=click.Choice(ALIGNMENTS), default="five-point", show_default=True,
     help="turn faces upright by their landmarks, or none: the images are face crops already",
 )
-_detector = click.option(
+DETECTOR = click.option(
     "--detector", type=click.Choice(DETECTORS), default="mtcnn", show_default=True,
     help="what finds faces; ssd is one network on MobileNetV1, fetched once, that needs no torch",
 )
-_gallery = click.option("--gallery", type=FOLDER, required=True, help="table of faces, made by embed-faces")
-_workers = click.option("--workers", type=click.IntRange(1), help="threads that read and detect")
-_limit = _options(
+GALLERY = click.option("--gallery", type=FOLDER, required=True, help="table of faces, made by embed-faces")
+THREADS = click.option("--workers", type=click.IntRange(1), help="threads that read and detect")
+LIMIT = options_of(
     click.option("--far", type=float, help="accepted rate of false accepts a comparison  [default: 1e-3]"),
     click.option("--threshold", type=float, help="least cosine of one person's faces, instead of --far"),
 )
 
 
-def _named(checkpoint: Path | None, weights: str | None, table: Path | None) -> dict[str, Any]:
+def named_model(checkpoint: Path | None, weights: str | None, table: Path | None) -> dict[str, Any]:
     """Which network embeds: what is named, else that of the table, else the published one."""
     if checkpoint is not None and weights is not None:
         raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
@@ -65,18 +66,19 @@ def _named(checkpoint: Path | None, weights: str | None, table: Path | None) -> 
 @click.command("embed-faces")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--out", type=FOLDER, required=True, help="table of faces to make or to go on with, .parquet")
-@_model
+@MODEL_OPTIONS
 @click.option(
     "--faces", "which", type=click.Choice(WHICH), default="all", show_default=True,
     help="faces of an image; one refuses images with several",
 )
-@_align
-@_detector
-@_workers
+@ALIGN
+@DETECTOR
+@THREADS
+@click.option("--prune", is_flag=True, help="take the rows of images that are gone out of the table")
 @click.pass_context
 def embed_faces(
     context: click.Context, paths: tuple[str, ...], out: Path, checkpoint: Path | None, weights: str | None,
-    which: Any, align: Any, detector: Any, workers: int | None,
+    which: Any, align: Any, detector: Any, workers: int | None, prune: bool,
 ) -> None:
     """Find the faces on images and turn each into a unit vector, in one table.
 
@@ -84,12 +86,13 @@ def embed_faces(
     has already are skipped; stopped and started again, it goes on. Under torchrun the work is shared.
     """
     from apps.engine.core.console import Console
-    from apps.faces.extraction.embed_faces import Order
     from apps.faces.extraction.embed_faces import embed_faces as make_table
     from apps.faces.extraction.loading import load_face_model
+    from apps.faces.extraction.planning import Order
 
-    model = load_face_model(**_named(checkpoint, weights, out))
-    answer = make_table(paths, Order(out, which, align, workers=workers, detector=detector), model, Console())
+    model = load_face_model(**named_model(checkpoint, weights, out))
+    order = Order(out, which, align, workers=workers, detector=detector, prune=prune)
+    answer = make_table(paths, order, model, Console())
     if answer is not None:
         emit(answer)
         context.exit(1 if 0 < answer["photos"] == answer["unreadable"] else 0)
@@ -98,10 +101,10 @@ def embed_faces(
 @click.command("verify-faces")
 @click.argument("first", metavar="A", type=FOLDER)
 @click.argument("second", metavar="B", type=FOLDER)
-@_model
-@_align
-@_detector
-@_limit
+@MODEL_OPTIONS
+@ALIGN
+@DETECTOR
+@LIMIT
 def verify_faces(
     first: Path, second: Path, checkpoint: Path | None, weights: str | None, align: Any, detector: Any,
     far: float | None, threshold: float | None,
@@ -110,78 +113,8 @@ def verify_faces(
     from apps.faces.extraction.loading import load_face_model
     from apps.faces.people.search import verify
 
-    model = load_face_model(**_named(checkpoint, weights, None))
+    model = load_face_model(**named_model(checkpoint, weights, None))
     emit(verify(first, second, model, align=align, far=far, threshold=threshold, detector=detector))
-
-
-@click.command("search-faces")
-@click.argument("query", type=FOLDER)
-@_gallery
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="matches a face at most")
-@_model
-@_detector
-@_limit
-def search_faces(
-    query: Path, gallery: Path, top: int, checkpoint: Path | None, weights: str | None, detector: Any,
-    far: float | None, threshold: float | None,
-) -> None:
-    """Find the people on an image in a table of faces; strangers are called unknown.
-
-    The model is the one that made the table.
-    """
-    from apps.faces.people.gallery import Gallery
-    from apps.faces.people.search import gallery_model, search
-
-    if checkpoint is not None and weights is not None:
-        raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
-    opened = Gallery.open(gallery)
-    model = gallery_model(opened, weights=weights, checkpoint=checkpoint)
-    emit(search(query, opened, model, top=top, far=far, threshold=threshold, detector=detector))
-
-
-@click.command("enroll")
-@click.argument("name")
-@click.argument("paths", nargs=-1, required=True)
-@_gallery
-@_model
-@_align
-@_detector
-@_workers
-@click.pass_context
-def enroll(
-    context: click.Context, name: str, paths: tuple[str, ...], gallery: Path, checkpoint: Path | None,
-    weights: str | None, align: Any, detector: Any, workers: int | None,
-) -> None:
-    """Put a person into a gallery by NAME, from images that show that person alone.
-
-    A gallery that is there has its own model.
-    """
-    from apps.engine.core.console import Console
-    from apps.faces.people.search import enroll as put
-
-    model = _named(checkpoint, weights, gallery)
-    asked = context.get_parameter_source("align") is not click.core.ParameterSource.DEFAULT
-    answer = put(
-        name, paths, gallery, **model, align=align if asked else None, workers=workers, console=Console(),
-        detector=detector,
-    )
-    emit(answer)
-    context.exit(1 if answer["photos"] and not answer["faces"] else 0)
-
-
-@click.command("cluster-faces")
-@click.argument("table", metavar="FACES", type=FOLDER)
-@click.option("--out", type=FOLDER, required=True, help="folder for the contact sheet and the list")
-@click.option(
-    "--min-size", type=click.IntRange(2), default=2, show_default=True, help="faces of the smallest cluster"
-)
-@_limit
-def cluster_faces(table: Path, out: Path, min_size: int, far: float | None, threshold: float | None) -> None:
-    """Sort a table of faces by person, with a contact sheet to look through."""
-    from apps.engine.core.console import Console
-    from apps.faces.people.contact_sheet import cluster_faces as sort
-
-    emit(sort(table, out, far=far, threshold=threshold, min_size=min_size, console=Console()))
 
 
 def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[int] | None:
@@ -221,7 +154,7 @@ def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[in
     help="write the thresholds found, for this --align, into the runs",
 )
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
-@_workers
+@THREADS
 @click.pass_context
 def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
     """Evaluate face models: LFW's protocol, and every image against every other.
@@ -240,4 +173,55 @@ def evaluate_faces(context: click.Context, /, data: Path, **value: Any) -> None:
         emit(line)
 
 
-COMMANDS = (embed_faces, verify_faces, search_faces, cluster_faces, enroll)
+@click.command("attributes")
+@click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune attributes`")
+@click.option("--weights", help="face weights with heads for gender and age: these heads are evaluated")
+@click.option("--predictions", type=FOLDER, help="CSV or Parquet of any system's probabilities, with image")
+@click.option("--data", type=FOLDER, help="folder of images  [default: the run's]")
+@click.option("--table", type=FOLDER, help="their attributes  [default: the run's, or that in --data]")
+@click.option(
+    "--split", type=click.Choice(["val", "train", "test", "all"]),
+    help="which images  [default: val; all with --predictions]",
+)
+@click.option("--teacher", help="as of `finetune attributes`: tells how well the run repeats it, too")
+@click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
+@click.option("--workers", type=click.IntRange(0), help="processes that read photos")
+@PRECISION
+@ENGINE
+@DEVICE
+@click.pass_context
+def evaluate_attributes(
+    context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
+    split: str | None, workers: int | None, data: Path | None, teacher: str | None,
+    **rest: Any,
+) -> None:
+    """Evaluate attributes of faces: a run, face weights with heads, or any system's probabilities."""
+    from apps.attributes.evaluate import evaluate_predictions, evaluate_run, evaluate_weights
+    from apps.engine.core.console import Console
+
+    if sum(item is not None for item in (checkpoint, weights, predictions)) != 1:
+        raise click.UsageError("give one of --checkpoint RUN, --weights W and --predictions F")
+    if teacher is not None and checkpoint is None:
+        raise click.UsageError("--teacher is for a run: give --checkpoint RUN")
+    how = {name: rest.pop(name) for name in _OF_RUNS}
+    if checkpoint is None:
+        refuse_vain(context, _OF_RUNS, "is for a run: give --checkpoint RUN, or leave it out")
+    if predictions is not None:
+        refuse_vain(context, ("workers",), "is for a model: predictions are evaluated as is")
+    if checkpoint is not None:
+        emit(evaluate_run(
+            checkpoint, data=data, teacher=teacher, split=split or "val", workers=workers,
+            console=Console(), **how, **rest,
+        ))
+        return
+    if data is None:
+        raise click.UsageError("no validation photos; give --data DIR")
+    if weights is not None:
+        emit(evaluate_weights(
+            weights, data=data, split=split or "val", workers=workers, console=Console(), **rest
+        ))
+    elif predictions is not None:
+        emit(evaluate_predictions(predictions, data=data, split=split or "all", console=Console(), **rest))
+
+
+COMMANDS = (embed_faces, verify_faces)

@@ -12,16 +12,16 @@ from typing import Any
 
 import click
 
-from apps.cli.attributes import evaluate_attributes
 from apps.cli.cells import cells
 from apps.cli.cost import cost
 from apps.cli.export import COMMANDS as EXPORT_COMMANDS
 from apps.cli.faces import COMMANDS as FACE_COMMANDS
-from apps.cli.faces import evaluate_faces
+from apps.cli.faces import evaluate_attributes, evaluate_faces
 from apps.cli.joint import joint
 from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import FOLDER, TrainingCommand, config_option, given_settings, settings_options
 from apps.cli.output import DEVICE, ENGINE, PRECISION, check_weights, emit
+from apps.cli.people import COMMANDS as PEOPLE_COMMANDS
 from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
 from apps.cli.places import evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
@@ -199,7 +199,7 @@ cli.add_command(locate)
 cli.add_command(predict)
 cli.add_command(runs)
 cli.add_command(weights_group)
-for command in (*FACE_COMMANDS, *EXPORT_COMMANDS):
+for command in (*FACE_COMMANDS, *PEOPLE_COMMANDS, *EXPORT_COMMANDS):
     cli.add_command(command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on images."))
 evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Evaluate a model on labelled images.")

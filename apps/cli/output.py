@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +82,37 @@ def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:
 def emit(values: dict[str, Any]) -> None:
     """One JSON object on a line of stdout; what is not defined or has no bound is null."""
     click.echo(json_line(values))
+
+
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(["json", "csv"]), default="json", show_default=True,
+    help="of the rows on stdout",
+)
+
+
+def emit_rows(rows: Iterable[dict[str, Any]], form: str) -> None:
+    """Rows of one shape on stdout: an object a line, or CSV with a line of names above.
+
+    Args:
+        rows: that all have the names of the first.
+        form: ``json`` or ``csv``; what is a list or an object is JSON in its cell of CSV.
+    """
+    if form == "json":
+        for row in rows:
+            emit(row)
+        return
+    for number, row in enumerate(rows):
+        if not number:
+            click.echo(_csv_line(list(row)))
+        click.echo(_csv_line([
+            json_line(value) if isinstance(value, list | dict | bool) else value for value in row.values()
+        ]))
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
 def terminal_table(

@@ -53,6 +53,7 @@ class Extraction:
         images: RGB squares, one for each of the crops.
         problem: why there is none, in one line; empty where all is well.
         readable: False where the photo itself is at fault.
+        date: when it was taken; None where unknown.
     """
 
     source: Source
@@ -62,6 +63,7 @@ class Extraction:
     images: list[Image.Image] = field(default_factory=list)
     problem: str = ""
     readable: bool = True
+    date: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class FaceExtractor:
             return Extraction(source, opened.sha256, stamp, problem=problem)
         chosen = result if self.which == "all" else result[:1]
         return Extraction(
-            source, opened.sha256, stamp, [item for item, _ in chosen], [item for _, item in chosen]
+            source, opened.sha256, stamp, [item for item, _ in chosen], [item for _, item in chosen],
+            date=opened.date,
         )
 
     def cut(self, opened: Opened) -> list[tuple[Crop, Image.Image]]:

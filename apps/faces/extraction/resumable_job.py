@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -99,14 +100,35 @@ class ResumableJob:
         """Where the rows of a chunk go."""
         return self.folder / f"{number:07d}.parquet"
 
-    def parts(self) -> list[Path]:
-        """The parts that are there, in order."""
-        return sorted(self.folder.glob("[0-9]*.parquet"))
+    def parts(self, folder: Path | None = None) -> list[Path]:
+        """The parts that are there, in order; those of a run that was set aside in its folder."""
+        return sorted((folder or self.folder).glob("[0-9]*.parquet"))
 
-    def read_plan(self) -> Plan | None:
-        """The plan that a run left or another process made."""
+    def set_aside(self) -> None:
+        """Keep what a run left, that was broken off, until another has been done."""
+        if self.parts():
+            numbers = [0, *(_number(folder) for folder in self.aside())]
+            self.folder.rename(self.folder.with_name(f"{self.folder.name}.{max(numbers) + 1}"))
+        else:
+            self.clear()
+        self.folder.mkdir()
+
+    def aside(self) -> list[Path]:
+        """The folders of runs that were broken off and set aside, in the order of time."""
+        folders = self.folder.parent.glob(f"{glob.escape(self.folder.name)}.[0-9]*")
+        return sorted((folder for folder in folders if folder.suffix[1:].isdigit()), key=_number)
+
+    def take_back(self) -> None:
+        """Let the last run that was set aside be the one that can be gone on with."""
+        if (aside := self.aside()) and self.read_plan() is None:
+            self.clear()
+            aside[-1].rename(self.folder)
+
+    def read_plan(self, folder: Path | None = None) -> Plan | None:
+        """The plan that a run left or another process made; of a run that was set aside, in its folder."""
+        plan_file = (folder or self.folder) / self.plan_file.name
         try:
-            values: dict[str, Any] = json.loads(self.plan_file.read_text(encoding="utf-8"))
+            values: dict[str, Any] = json.loads(plan_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         touched = {name: (s[0], s[1], s[2]) for name, s in values.pop("touched").items()}
@@ -133,6 +155,7 @@ class ResumableJob:
         """Merge the parts into the table and clear up; may be broken off and done again.
 
         What the table knows of a photo that was refused stays. Where all were refused no file is touched.
+        Parts of runs that were set aside are merged first.
 
         Args:
             about: of the table.
@@ -142,12 +165,23 @@ class ResumableJob:
         Returns:
             The photos of the parts.
         """
-        parts = self.parts()
+        seen = [item for part in self.parts() for item in read_part(part)]
+        if seen and all(record.refused for record in seen) and not shared:
+            self.clear()
+            self.take_back()
+            return seen
+        for folder in self.aside():
+            self._merge_in(about, folder, replace(self.read_plan(folder) or plan, digest=""))
+            self.clear(folder)
+        self._merge_in(about, self.folder, plan)
+        self.clear()
+        return seen
+
+    def _merge_in(self, about: About, folder: Path, plan: Plan) -> None:
+        """The parts of one folder into the table and its list of photos."""
+        parts = self.parts(folder)
         seen = [item for part in parts for item in read_part(part)]
         refused = [record for record in seen if record.refused]
-        if refused and len(refused) == len(seen) and not shared:
-            self.clear()
-            return seen
         known = read_ledger(self.table)
         for name, stamp in plan.touched.items():
             if name in known:
@@ -159,16 +193,20 @@ class ResumableJob:
         known = {item.path: replace(item, name=None) for item in refused} | known
         known |= {record.path: record for record in seen if not record.refused}
         write_ledger(self.table, known.values(), plan.digest, refused)
-        self.clear()
-        return seen
 
-    def clear(self) -> None:
+    def clear(self, folder: Path | None = None) -> None:
         """Remove the folder; under another name first, so that half of it is never taken for a plan."""
+        folder = folder or self.folder
         waste = self.folder.with_name(self.folder.name + ".old")
         shutil.rmtree(waste, ignore_errors=True)
-        if self.folder.exists():
-            self.folder.rename(waste)
+        if folder.exists():
+            folder.rename(waste)
         shutil.rmtree(waste, ignore_errors=True)
+
+
+def _number(folder: Path) -> int:
+    """Of a run that was set aside."""
+    return int(folder.suffix[1:])
 
 
 def _restamped(seen: ImageRecord, stamp: Stamp) -> ImageRecord:

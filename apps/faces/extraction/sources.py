@@ -17,8 +17,9 @@ from typing import TextIO
 
 from PIL import Image
 
+from apps.faces.extraction.dates import date_taken
 from datasets.folders import warn
-from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, read_image, stored_size
+from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, open_header, read_image
 
 STDIN = "-"
 IN_TAR = "::"  # shard.tar::folder/photo.jpg
@@ -91,11 +92,13 @@ class Opened:
         image: RGB and upright; a large one is decoded or shrunk to a working size.
         enlarge: pixels of the photo on one of ``image``.
         sha256: of the photo's bytes, in hex.
+        date: when it was taken, as EXIF says, in ISO 8601; None where it does not.
     """
 
     image: Image.Image
     enlarge: float
     sha256: str
+    date: str | None = None
 
 
 def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
@@ -172,13 +175,13 @@ def open_source(source: Source) -> Opened:
     with source.file() as path:
         try:
             digest = hash_file(path)
-            longer = _longer_side(path)
+            longer, date = _header(path)
             image = read_image(path, min_side=DECODED_PX)
         except BadImageError as err:
             raise BadImageError(source.name, err.reason) from err
     if max(image.size) > LONGEST_PX:
         image.thumbnail((LONGEST_PX, LONGEST_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return Opened(image, longer / max(image.size), digest)
+    return Opened(image, longer / max(image.size), digest, date)
 
 
 def hash_file(path: Path) -> str:
@@ -195,12 +198,16 @@ def hash_file(path: Path) -> str:
         return ""
 
 
-def _longer_side(path: Path) -> int:
-    """Of the photo as stored, in pixels; 0 where it cannot be told, which decoding will explain."""
+def _header(path: Path) -> tuple[int, str | None]:
+    """The longer side of the photo as stored, in pixels, and when it was taken.
+
+    The side is 0 where the header cannot be read, which decoding will explain.
+    """
     try:
-        return max(stored_size(path)[:2])
+        with open_header(path) as image:
+            return max(image.size), date_taken(image)
     except BadImageError:
-        return 0
+        return 0, None
 
 
 def open_by_name(name: str) -> Opened:
@@ -213,13 +220,13 @@ def open_by_name(name: str) -> Opened:
     shard, between, member = name.partition(IN_TAR)
     if not between or Path(name).exists():
         return open_source(Source(name, Path(name)))
-    source = _shard_index(Path(shard)).get(name)
+    source = shard_index(Path(shard)).get(name)
     if source is None:
         raise ValueError(f"{shard} holds no {member} any more")
     return open_source(source)
 
 
 @lru_cache(maxsize=4)
-def _shard_index(path: Path) -> dict[str, Source]:
+def shard_index(path: Path) -> dict[str, Source]:
     """The photos of a tar file by name: a search through it for each would take for ever."""
     return {source.name: source for source in _tar_members(path)}

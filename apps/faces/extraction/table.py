@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,20 +88,33 @@ def face_schema(about: About) -> Any:
         ("path", pa.string()), ("sha256", pa.string()), ("face", pa.int32()), ("name", pa.string()),
         ("box", pa.list_(pa.float32(), 4)), ("landmarks", pa.list_(pa.float32(), 10)),
         ("probability", pa.float32()), ("size_px", pa.float32()), ("sharpness", pa.float32()),
-        ("pose", pa.float32()), ("vector", pa.list_(pa.float32(), about.model.dim)), ("model", pa.string()),
+        ("pose", pa.float32()), ("date", pa.string()), ("vector", pa.list_(pa.float32(), about.model.dim)),
+        ("model", pa.string()),
     ]
     return pa.schema(columns, metadata={ABOUT: about.to_json()})
 
 
-def face_rows(looks: Sequence[Extraction], vectors: Vectors, about: About, name: str | None) -> Any:
+def conform(rows: Any, schema: Any) -> Any:
+    """The columns of a schema; one that tables written before do not have is null."""
+    columns = [
+        rows[item.name].cast(item.type) if item.name in rows.column_names else pa.nulls(len(rows), item.type)
+        for item in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def face_rows(
+    looks: Sequence[Extraction], vectors: Vectors, about: About, names: Sequence[str | None]
+) -> Any:
     """Rows for the faces of some photos, in their order.
 
     Args:
         looks: the photos; their crops need no pictures any more.
         vectors: (N, D), one for each crop, photo by photo.
         about: the table that the rows are for.
-        name: of the person whom all of them show, or None.
+        names: for each photo, of the person whom it shows, or None.
     """
+    by_look = {id(look): name for look, name in zip(looks, names, strict=True)}
     results = [(look, number, crop) for look in looks for number, crop in enumerate(look.crops)]
     points = [None if c.face.landmarks is None else c.face.landmarks.ravel().tolist() for _, _, c in results]
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
@@ -109,13 +122,14 @@ def face_rows(looks: Sequence[Extraction], vectors: Vectors, about: About, name:
         "path": [look.source.name for look, _, _ in results],
         "sha256": [look.sha256 for look, _, _ in results],
         "face": [number for _, number, _ in results],
-        "name": [name] * len(results),
+        "name": [by_look[id(look)] for look, _, _ in results],
         "box": [list(c.face.box) for _, _, c in results],
         "landmarks": points,
         "probability": [c.face.probability for _, _, c in results],
         "size_px": [c.quality.size_px for _, _, c in results],
         "sharpness": [c.quality.sharpness for _, _, c in results],
         "pose": [c.quality.pose for _, _, c in results],
+        "date": [look.date for look, _, _ in results],
         "vector": pa.FixedSizeListArray.from_arrays(flat, about.model.dim),
         "model": [about.model.fingerprint] * len(results),
     }
@@ -124,12 +138,12 @@ def face_rows(looks: Sequence[Extraction], vectors: Vectors, about: About, name:
                      for key, v in columns.items()}, schema=schema)
 
 
-def seen_rows(looks: Iterable[Extraction], which: str, name: str | None) -> list[ImageRecord]:
+def seen_rows(looks: Iterable[Extraction], which: str, names: Iterable[str | None]) -> list[ImageRecord]:
     """What is kept of the photos themselves."""
     return [
         ImageRecord(look.source.name, look.sha256, *look.stamp, which, name, len(look.crops), look.problem,
              look.readable)
-        for look in looks
+        for look, name in zip(looks, names, strict=True)
     ]
 
 
@@ -162,10 +176,17 @@ def read_about(path: Path) -> About:
     return About.from_json(metadata[ABOUT].decode())
 
 
+def count_faces(path: Path) -> int:
+    """The rows of a table; 0 where there is none."""
+    return int(pq.read_metadata(path).num_rows) if path.exists() else 0
+
+
 def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Any]:
-    """The rows of a table, a bounded number at a time."""
+    """The rows of a table, a bounded number at a time; without columns that it does not have."""
     file = pq.ParquetFile(path, memory_map=True)
-    for batch in file.iter_batches(batch_size=ROWS, columns=None if columns is None else list(columns)):
+    there = file.schema_arrow.names
+    wanted = None if columns is None else [name for name in columns if name in there]
+    for batch in file.iter_batches(batch_size=ROWS, columns=wanted):
         yield pa.Table.from_batches([batch])
 
 
@@ -183,23 +204,38 @@ def merge(table: Path, parts: Sequence[Path], about: About, to: Path) -> None:
     redone = {seen.path for part in parts for seen in read_part(part) if not seen.refused}
     schema = face_schema(about)
     with pq.ParquetWriter(to, schema, use_dictionary=["path", "sha256", "name", "model"]) as writer:
-        for rows in _regrouped(_in_order(_old_rows(table, redone), parts)):
+        for rows in _regrouped(_in_order(_old_rows(table, redone, schema), parts, schema)):
             writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=ROWS)
 
 
-def _old_rows(table: Path, redone: set[str]) -> Iterator[Any]:
+def remove_rows(table: Path, keep: Callable[[Any], Any], to: Path) -> None:
+    """A table, or a part of one, without some of its rows; its metadata stay.
+
+    Args:
+        table: to read.
+        keep: which rows of a batch stay, a mask.
+        to: file to write.
+    """
+    schema = pq.read_schema(table)
+    left = (rows.filter(pa.array(keep(rows))).replace_schema_metadata(None) for rows in read_batches(table))
+    with pq.ParquetWriter(to, schema, use_dictionary=["path", "sha256", "name", "model"]) as writer:
+        for rows in _regrouped(left):
+            writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=ROWS)
+
+
+def _old_rows(table: Path, redone: set[str], schema: Any) -> Iterator[Any]:
     if not table.exists():
         return
     for rows in read_batches(table):
         keep = np.array([path not in redone for path in rows["path"].to_pylist()], dtype=bool)
-        yield rows.filter(pa.array(keep)).replace_schema_metadata(None)
+        yield conform(rows.filter(pa.array(keep)), schema).replace_schema_metadata(None)
 
 
-def _in_order(old: Iterator[Any], parts: Sequence[Path]) -> Iterator[Any]:
+def _in_order(old: Iterator[Any], parts: Sequence[Path], schema: Any) -> Iterator[Any]:
     """Old rows and those of the parts in the order of their paths; only one of each is in memory."""
     waiting: list[Any] = []
     for part in parts:
-        new = pq.read_table(part).replace_schema_metadata(None)
+        new = conform(pq.read_table(part), schema).replace_schema_metadata(None)
         if not new.num_rows:
             continue
         last = new["path"][-1].as_py()

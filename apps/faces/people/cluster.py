@@ -1,143 +1,198 @@
-"""Who belongs together: HDBSCAN, held against average similarity so that chains do not merge people."""
+"""Who belongs together: copies are one observation, the surest groups join first, corrections bind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial.distance import pdist
 
 from apps.faces.extraction.embedder import Vectors
+from apps.faces.people.agglomerate import Bonds, Crowd, Doubt, Groups, Labels, Limits
 from apps.faces.people.gallery import Gallery
 
-Labels = NDArray[np.int64]
-WHOLE = 12_000  # faces clustered at once: their distances take about 1 GB
+WHOLE = 12_000  # faces clustered at once: their similarities take about 1 GB
 NEIGHBOURS = 32
 STEP = 0.02  # by which the similarity is raised until a connected part is small enough
-CAUTION = 0.15  # share of the way from the threshold to 1 that groups must be nearer to be joined
+COPY = 0.77  # share of the way from the threshold to 1 from which two faces are copies of one picture
+BOUND = 2.0  # as similarity of faces that must be together: nothing parts them
+AT_ONCE = 1024  # faces whose copies are looked for at once
 NOBODY = -1
 
 
-def cluster_gallery(gallery: Gallery, threshold: float, *, min_size: int = 2) -> Labels:
-    """The cluster of each face of a gallery, largest cluster 0; -1 for faces alone.
+@dataclass(frozen=True)
+class Clusters:
+    """Faces by person.
+
+    Args:
+        labels: (N,) the cluster of each face, 0 the largest; -1 for those alone.
+        observations: (N,) faces of one number are copies of one picture.
+        doubts: pairs of faces, each of another cluster or alone, that may be of one person all the same.
+    """
+
+    labels: Labels
+    observations: Labels
+    doubts: list[Doubt] = field(default_factory=list)
+
+
+def cluster_gallery(
+    gallery: Gallery, threshold: float, *, min_size: int = 2, bonds: Bonds | None = None
+) -> Clusters:
+    """The faces of a gallery by person.
 
     Args:
         gallery: of any size.
-        threshold: least average similarity of two parts of a cluster, a cosine.
-        min_size: faces of the smallest cluster, 2 or more.
+        threshold: of one comparison, a cosine.
+        min_size: pictures of the smallest cluster, 2 or more.
+        bonds: what is known of the faces.
     """
-    labels = np.full(len(gallery), NOBODY, dtype=np.int64)
-    offset = 0
-    for members in _portions(gallery, threshold):
-        result = cluster_vectors(gallery.vectors(members), threshold, min_size=min_size)
-        labels[members] = np.where(result >= 0, result + offset, NOBODY)
-        offset += int(result.max(initial=NOBODY)) + 1
-    return by_size(labels)
+    known = bonds or Bonds.none(len(gallery))
+    if len(gallery) <= WHOLE:
+        vectors = gallery.vectors(np.arange(len(gallery)))
+        return cluster_vectors(vectors, threshold, min_size=min_size, bonds=known)
+    labels, observations = (np.full(len(gallery), NOBODY, dtype=np.int64) for _ in range(2))
+    doubts: list[Doubt] = []
+    crowd = Crowd(_mean(gallery), len(gallery))
+    for members in _portions(gallery, threshold, known):
+        part = cluster_vectors(
+            gallery.vectors(members), threshold, min_size=min_size, bonds=known.of(members), crowd=crowd
+        )
+        labels[members] = np.where(part.labels >= 0, part.labels + labels.max() + 1, NOBODY)
+        observations[members] = part.observations + observations.max() + 1
+        doubts += [Doubt(int(members[d.first]), int(members[d.second]), d.similarity) for d in part.doubts]
+    return Clusters(by_size(labels, observations), observations, doubts)
 
 
-def cluster_vectors(vectors: Vectors, threshold: float, *, min_size: int = 2) -> Labels:
-    """The cluster of each vector, largest first; -1 for those alone.
+def cluster_vectors(
+    vectors: Vectors, threshold: float, *, min_size: int = 2, bonds: Bonds | None = None,
+    crowd: Crowd | None = None,
+) -> Clusters:
+    """Vectors by person.
 
-    HDBSCAN proposes. What it took together although two parts of it are less alike than ``threshold`` on
-    average is parted again: a chain of look-alikes from one person to another has no such average.
-    Then groups and lone faces that are clearly more alike than that are joined, for HDBSCAN never sees that
-    all faces are of one person, or all but a few.
+    Copies of a picture are found first and count once. Then the two groups that most exceed the similarity
+    that their sizes need are joined, again and again. Two single faces must be nearer than the threshold, the
+    more so the more pairs are compared; groups, whose average is steadier, need less.
 
     Args:
         vectors: (N, D) unit vectors, 12,000 at most.
-        threshold: a cosine, -1 to 1.
-        min_size: faces of the smallest cluster, 2 or more.
+        threshold: of one comparison, a cosine, -1 to 1.
+        min_size: pictures of the smallest cluster, 2 or more.
+        bonds: what is known of the faces.
+        crowd: all faces that are compared; None for these.
 
     Raises:
         ValueError: a limit is out of range.
 
-    Source: Campello, Moulavi and Sander 2013, "Density-based clustering based on hierarchical density
-    estimates" (HDBSCAN); Sokal and Michener 1958 (average linkage).
+    Source: Sokal and Michener 1958 (average linkage).
     """
-    if not -1 <= threshold <= 1:
-        raise ValueError(f"the threshold is a cosine, -1 to 1, got {threshold}")
     if min_size < 2:
         raise ValueError(f"a cluster has 2 faces or more, got {min_size}")
+    known = bonds or Bonds.none(len(vectors))
+    copies = _copies(vectors, threshold + COPY * (1 - threshold), known)
+    pictures = np.zeros((int(copies.max(initial=-1)) + 1, vectors.shape[1]), np.float32)
+    np.add.at(pictures, copies, vectors)
+    pictures /= np.linalg.norm(pictures, axis=1, keepdims=True).clip(min=1e-12)
+    crowd = crowd or Crowd(pictures.mean(axis=0) if len(pictures) else pictures.sum(axis=0), len(pictures))
+    limits = Limits.of(threshold, crowd.size)
     if len(vectors) < 2:
-        return np.full(len(vectors), NOBODY, dtype=np.int64)
-    labels = part_chains(vectors, _propose(vectors), threshold)
-    joined = join_alike(vectors, labels, threshold + CAUTION * (1 - threshold))
-    small = np.bincount(joined)[joined] < min_size
-    return by_size(np.where(small, NOBODY, joined))
+        return Clusters(np.full(len(vectors), NOBODY, dtype=np.int64), copies)
+    start, of_rows = _bound(copies, known)
+    groups = Groups(pictures, start, crowd)
+    _keep_apart(groups, of_rows, known)
+    groups.join(limits)
+    labels = groups.into[of_rows]
+    first = dict(zip(labels[::-1].tolist(), range(len(labels) - 1, -1, -1), strict=True))
+    doubts = [Doubt(first[d.first], first[d.second], d.similarity) for d in groups.doubts(limits)]
+    return Clusters(by_size(_large(labels, copies, min_size), copies), copies, doubts)
 
 
-def _propose(vectors: Vectors) -> Labels:
-    from sklearn.cluster import HDBSCAN
+def _copies(vectors: Vectors, similarity: float, known: Bonds) -> Labels:
+    """A number for each picture, from 0 in the order of the rows; copies share it.
 
-    model = HDBSCAN(min_cluster_size=2, min_samples=1, algorithm="brute", copy=True)
-    labels: Labels = model.fit_predict(vectors).astype(np.int64)
-    return labels
-
-
-def part_chains(vectors: Vectors, labels: Labels, threshold: float) -> Labels:
-    """Each cluster cut where its parts are less alike than ``threshold`` on average; lone faces get -1."""
-    parted, free = np.full(len(labels), NOBODY, dtype=np.int64), 0
-    for label in np.unique(labels[labels >= 0]):
-        members = np.flatnonzero(labels == label)
-        if len(members) < 2:
-            continue
-        tree = linkage(pdist(vectors[members].astype(np.float64), "cosine"), "average")
-        parts = fcluster(tree, 1 - threshold, "distance")
-        for part in np.unique(parts):
-            inside = members[parts == part]
-            if len(inside) > 1:
-                parted[inside], free = free, free + 1
-    return parted
-
-
-def join_alike(vectors: Vectors, labels: Labels, threshold: float) -> Labels:
-    """Groups joined, the most alike first, while two are ``threshold`` alike on average.
-
-    Returns:
-        A group for every face, from 0; lone faces are groups of their own.
+    Each is near the first of its copies, so that no row of small steps leads from one person to another.
     """
-    alone = labels < 0
-    groups = np.where(alone, labels.max(initial=NOBODY) + np.cumsum(alone), labels)
-    count = int(groups.max()) + 1
-    sizes = np.bincount(groups, minlength=count).astype(np.float32)
-    means = np.zeros((count, vectors.shape[1]), dtype=np.float32)
-    np.add.at(means, groups, vectors)
-    means /= sizes[:, None]
-    alike = means @ means.T  # the mean over all pairs, as products are linear
-    np.fill_diagonal(alike, -np.inf)
-    best = alike.max(axis=1)
-    into = np.arange(count)
-    while (largest := int(best.argmax())) >= 0 and best[largest] >= threshold:
-        other = int(alike[largest].argmax())
-        keep, gone = min(largest, other), max(largest, other)
-        _merge(alike, best, sizes, keep, gone)
-        into[into == gone] = keep
-    joined: Labels = np.unique(into[groups], return_inverse=True)[1].astype(np.int64)
-    return joined
+    names = np.full(len(vectors), NOBODY, dtype=np.int64)
+    apart, count = _apart_of(known), 0
+    for start in range(0, len(vectors), AT_ONCE):
+        near = vectors[start : start + AT_ONCE] @ vectors.T >= similarity
+        for row in range(start, start + len(near)):
+            if names[row] != NOBODY:
+                continue
+            free = np.flatnonzero(near[row - start] & (names == NOBODY))
+            others: set[int] = set()
+            for copy in [row, *free[free > row].tolist()]:
+                person = int(known.together[copy])
+                if person not in others:
+                    names[copy] = count
+                    others |= apart.get(person, set())
+            count += 1
+    return names
 
 
-def _merge(alike: Vectors, best: Vectors, sizes: Vectors, keep: int, gone: int) -> None:
-    """Put one group into another: averages weigh by the number of faces."""
-    total = sizes[keep] + sizes[gone]
-    row = (sizes[keep] * alike[keep] + sizes[gone] * alike[gone]) / total
-    row[[keep, gone]] = -np.inf
-    stale = np.flatnonzero((best == alike[:, keep]) | (best == alike[:, gone]))
-    alike[keep], alike[:, keep] = row, row
-    alike[gone], alike[:, gone] = -np.inf, -np.inf
-    sizes[keep] = total
-    np.maximum(best, row, out=best)
-    best[stale] = alike[stale].max(axis=1)
-    best[keep], best[gone] = row.max(), -np.inf
+def _apart_of(known: Bonds) -> dict[int, set[int]]:
+    """Which numbers each number is kept apart from."""
+    apart: dict[int, set[int]] = {}
+    for members in known.apart:
+        for member in members:
+            apart.setdefault(member, set()).update(set(members) - {member})
+    return apart
 
 
-def by_size(labels: Labels) -> Labels:
-    """The same clusters numbered by size, largest 0; equal ones by their first face."""
-    names, first, counts = np.unique(labels[labels >= 0], return_index=True, return_counts=True)
-    order = np.lexsort((first, -counts))
+def _bound(copies: Labels, known: Bonds) -> tuple[Labels, Labels]:
+    """The group to start with of each picture, and of each row: what must be together is."""
+    count = int(copies.max()) + 1
+    persons = np.unique(known.together, return_inverse=True)[1] + count
+    size = int(persons.max()) + 1
+    links = coo_array((np.ones(len(copies)), (copies, persons)), shape=(size, size))
+    names = connected_components(links, directed=False)[1]
+    start = _numbered(names[:count])
+    return start, start[copies]
+
+
+def _keep_apart(groups: Groups, of_rows: Labels, known: Bonds) -> None:
+    group_of = dict(zip(known.together.tolist(), of_rows.tolist(), strict=True))
+    for members in known.apart:
+        here = {group_of[member] for member in members if member in group_of}
+        if len(here) > 1:
+            groups.keep_apart(here)
+    order = np.argsort(known.photo, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(known.photo[order])) + 1):
+        if len(rows) > 1:
+            groups.keep_apart(of_rows[rows].tolist())
+
+
+def _large(labels: Labels, copies: Labels, min_size: int) -> Labels:
+    """The labels of groups that are large enough; in others only copies of one picture share one."""
+    pairs = np.unique(np.stack([labels, copies], axis=1), axis=0)
+    pictures = np.bincount(pairs[:, 0], minlength=int(labels.max()) + 1)
+    small = pictures[labels] < min_size
+    alone = np.where(small, labels.max() + 1 + copies, labels)
+    single = np.bincount(alone)[alone] < 2
+    return np.where(single, NOBODY, alone)
+
+
+def _numbered(names: Labels) -> Labels:
+    """The same groups numbered from 0 in the order of their first members."""
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    numbers: Labels = np.argsort(np.argsort(first)).astype(np.int64)[inverse]
+    return numbers
+
+
+def by_size(labels: Labels, pictures: Labels | None = None) -> Labels:
+    """The same clusters numbered by their pictures, largest 0; equal ones by their first face.
+
+    Args:
+        labels: (N,), -1 for faces alone.
+        pictures: (N,) faces of one number are copies of one picture; None where there are no copies.
+    """
+    inside = np.flatnonzero(labels >= 0)
+    seen = inside if pictures is None else pictures[inside]
+    pairs = np.unique(np.stack([labels[inside], seen], axis=1), axis=0)
+    names, first = np.unique(labels[inside], return_index=True)
+    counts = np.unique(pairs[:, 0], return_counts=True)[1]
+    order = np.lexsort((inside[first], -counts))
     renamed = np.full(int(labels.max(initial=NOBODY)) + 2, NOBODY, dtype=np.int64)
     renamed[names[order]] = np.arange(len(names))
     return renamed[labels]
@@ -152,12 +207,16 @@ def cohesion(vectors: Vectors) -> float:
     return float((whole @ whole - count) / (count * (count - 1)))
 
 
-def _portions(gallery: Gallery, threshold: float) -> Iterator[Labels]:
-    """All faces at once, or packs of connected parts that no near neighbour ties to the rest."""
-    if len(gallery) <= WHOLE:
-        yield np.arange(len(gallery))
-        return
-    edges = _neighbours(gallery)
+def _mean(gallery: Gallery) -> Vectors:
+    starts = range(0, len(gallery), WHOLE)
+    sums = [gallery.vectors(np.arange(s, min(s + WHOLE, len(gallery)))).sum(axis=0) for s in starts]
+    mean: Vectors = (np.sum(sums, axis=0) / len(gallery)).astype(np.float32)
+    return mean
+
+
+def _portions(gallery: Gallery, threshold: float, known: Bonds) -> Iterator[Labels]:
+    """Packs of connected parts that no near neighbour, and nothing that is known, ties to the rest."""
+    edges = _neighbours(gallery, known)
     pack: list[Labels] = []
     for part in _connected(edges, np.arange(len(gallery)), threshold):
         if sum(map(len, pack)) + len(part) > WHOLE:
@@ -168,8 +227,8 @@ def _portions(gallery: Gallery, threshold: float) -> Iterator[Labels]:
         yield np.sort(np.concatenate(pack))
 
 
-def _neighbours(gallery: Gallery) -> coo_array:
-    """The similarities of each face to its nearest ones."""
+def _neighbours(gallery: Gallery, known: Bonds) -> coo_array:
+    """The similarities of each face to its nearest ones; those that must be together are tied for good."""
     rows, columns, values = [], [], []
     for start in range(0, len(gallery), WHOLE):
         asked = np.arange(start, min(start + WHOLE, len(gallery)))
@@ -177,6 +236,11 @@ def _neighbours(gallery: Gallery) -> coo_array:
         rows.append(np.repeat(asked, result.shape[1]))
         columns.append(result.ravel())
         values.append(similarities.ravel())
+    order = np.argsort(known.together, kind="stable")
+    tied = np.flatnonzero(np.diff(known.together[order]) == 0)
+    rows.append(order[tied])
+    columns.append(order[tied + 1])
+    values.append(np.full(len(tied), BOUND, np.float32))
     shape = (len(gallery), len(gallery))
     return coo_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
 

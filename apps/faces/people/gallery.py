@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +11,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from apps.engine.core.files import write_whole
 from apps.faces.extraction.embedder import ModelInfo, Vectors
-from apps.faces.extraction.table import About, read_about, read_batches
+from apps.faces.extraction.table import About, read_about
+from apps.faces.people.layout import laid_out, mapped, source_of
 
 Rows = NDArray[np.int64]
 
-SOURCE = b"mobilenet_apps_source"
-COLUMNS = ("path", "face", "name", "box", "vector")
-BATCH_ROWS = 65_536  # rows of the mapped file that lie together
+OPENINGS = 5  # of a table that other processes replace meanwhile
 PRODUCTS = 262_144  # computed at once: they stay in the processor's cache
 GROUP = 32  # rows of which only the best is looked at first
 QUERIES_AT_ONCE = 512
 GATHERED = 64_000_000  # numbers copied out at once, 256 MB, when groups are opened
-LENGTH_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,8 @@ class Match:
         name: of the person, where enrolled.
         box: (x1, y1, x2, y2) pixels of the image.
         similarity: cosine of the two vectors, -1 to 1.
+        sha256: of the image's bytes.
+        date: when it was taken, as ISO 8601; None where unknown.
     """
 
     path: str
@@ -46,6 +43,8 @@ class Match:
     name: str | None
     box: tuple[float, ...]
     similarity: float
+    sha256: str = ""
+    date: str | None = None
 
 
 class Gallery:
@@ -53,7 +52,7 @@ class Gallery:
 
     Args:
         about: the model that made it.
-        batches: its rows, each an Arrow record batch with the columns :data:`COLUMNS`.
+        batches: its rows, each an Arrow record batch with the columns that are laid out.
         path: the table, for messages.
     """
 
@@ -76,15 +75,11 @@ class Gallery:
             FileNotFoundError: there is no table.
             ValueError: it is damaged or holds no face, or a vector is not finite or not of length 1.
         """
-        about, source = read_about(table), _source(table)
-        laid_out = table.with_suffix(".arrow")
-        if not _is_of(laid_out, source):
-            try:
-                write_whole(laid_out, lambda path: _lay_out(table, path, source))
-            except PermissionError:
-                laid_out = Path(tempfile.mkdtemp(prefix="gallery-")) / laid_out.name
-                _lay_out(table, laid_out, source)
-        file = pa.ipc.open_file(pa.memory_map(str(laid_out)))
+        for _ in range(OPENINGS):
+            about, source = read_about(table), source_of(table)
+            file = mapped(table.with_suffix(".arrow"), source) or laid_out(table, source)
+            if source_of(table) == source:
+                break  # else another process has just replaced it, so that what was read may be of two tables
         gallery = cls(about, [file.get_batch(i) for i in range(file.num_record_batches)], table)
         if not len(gallery):
             raise ValueError(f"{table} holds no face, so nobody can be found in it; embed photos first")
@@ -179,11 +174,24 @@ class Gallery:
         """What one query found, in words."""
         return [self._match(int(row), float(s)) for row, s in zip(rows, similarities, strict=True)]
 
+    def column(self, name: str) -> Any:
+        """One column of all rows, as an Arrow array in chunks."""
+        return pa.chunked_array([batch.column(name) for batch in self.batches])
+
+    def boxes(self) -> Vectors:
+        """(N, 4) boxes of all rows."""
+        parts = [batch.column("box").flatten().to_numpy(zero_copy_only=False) for batch in self.batches]
+        boxes: Vectors = np.concatenate(parts).reshape(-1, 4)
+        return boxes
+
     def _match(self, row: int, similarity: float) -> Match:
         number = int(np.searchsorted(self.starts, row, side="right")) - 1
         values = self.batches[number].slice(row - int(self.starts[number]), 1).drop_columns(["vector"])
         (item,) = values.to_pylist()
-        return Match(item["path"], item["face"], item["name"], tuple(item["box"]), similarity)
+        return Match(
+            item["path"], item["face"], item["name"], tuple(item["box"]), similarity, item["sha256"],
+            item["date"],
+        )
 
 
 def group_maxima(vectors: Vectors, turned: Vectors) -> Vectors:
@@ -225,61 +233,3 @@ def _vectors(batch: Any) -> Vectors:
     column = batch.column("vector")
     flat: Vectors = column.flatten().to_numpy(zero_copy_only=True)
     return flat.reshape(len(column), -1)
-
-
-def _source(table: Path) -> str:
-    """Tells whether a laid-out file is of the table as it is now."""
-    status = table.stat()
-    return json.dumps([status.st_size, status.st_mtime_ns])
-
-
-def _is_of(laid_out: Path, source: str) -> bool:
-    if not laid_out.exists():
-        return False
-    try:
-        metadata = pa.ipc.open_file(pa.memory_map(str(laid_out))).schema.metadata or {}
-    except pa.ArrowException:
-        return False
-    return bool(metadata.get(SOURCE) == source.encode())
-
-
-def _lay_out(table: Path, to: Path, source: str) -> None:
-    """The rows as an Arrow file, checked."""
-    about = read_about(table)
-    schema = pa.schema([
-        ("path", pa.string()), ("face", pa.int32()), ("name", pa.string()),
-        ("box", pa.list_(pa.float32(), 4)), ("vector", pa.list_(pa.float32(), about.model.dim)),
-    ], metadata={SOURCE: source})
-    with pa.OSFile(str(to), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-        waiting: list[Any] = []
-        for rows in read_batches(table, COLUMNS):
-            _check(rows, table)
-            waiting.append(rows.select(COLUMNS).cast(schema))
-            if sum(len(item) for item in waiting) >= BATCH_ROWS:
-                _write(writer, waiting)
-        _write(writer, waiting)
-
-
-def _write(writer: Any, waiting: list[Any]) -> None:
-    if waiting:
-        writer.write_table(pa.concat_tables(waiting).combine_chunks())
-        waiting.clear()
-
-
-def _check(rows: Any, table: Path) -> None:
-    """Refuse vectors that would spoil every search.
-
-    Raises:
-        ValueError: one is not finite, or not of length 1.
-    """
-    column = rows["vector"].combine_chunks()
-    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
-    if len(wrong):
-        row = int(wrong[0])
-        what = "is not finite" if not np.isfinite(lengths[row]) else f"has length {lengths[row]:.4g}, not 1"
-        raise ValueError(
-            f"{table}: the vector of face {rows['face'][row].as_py()} of {rows['path'][row].as_py()} {what}; "
-            "remove the table and embed again"
-        )

@@ -1,21 +1,23 @@
-"""``verify-faces`` and ``search-faces``: images of people against an image, and against a gallery."""
+"""``verify-faces`` and ``enroll``: an image of somebody against another, or into a gallery."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from apps.engine.core.console import Console
 from apps.faces.detection.detector import Detector
-from apps.faces.extraction.embed_faces import Order, embed_faces
+from apps.faces.extraction.embed_faces import embed_faces
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
 from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, make_detector
 from apps.faces.extraction.loading import load_face_model
+from apps.faces.extraction.planning import Order
 from apps.faces.extraction.sources import Source
 from apps.faces.extraction.table import read_about
-from apps.faces.people.gallery import Gallery, Match
+from apps.faces.people.corrections import person_name
+from apps.faces.people.gallery import Gallery
 from apps.faces.verification.thresholds import Threshold, find_threshold
 
 
@@ -81,50 +83,12 @@ def verify(
     queries = [embed_photo(path, model, align, finder) for path in (first, second)]
     similarity = float(queries[0].vectors[0] @ queries[1].vectors[0])
     return {
-        "same": similarity >= limit.similarity, "similarity": round(similarity, 6), **_limit(limit),
+        "same": similarity >= limit.similarity, "similarity": round(similarity, 6), **limit_of(limit),
         "photos": [
-            {"path": str(path), "faces": len(query.looked.crops), **_place(query, 0)}
+            {"path": str(path), "faces": len(query.looked.crops), **place_of(query.looked, 0)}
             for path, query in zip((first, second), queries, strict=True)
         ],
     }
-
-
-def search(
-    query: Path, gallery: Gallery, model: FaceModel, *, top: int, far: float | None, threshold: float | None,
-    detector: DetectorName = "mtcnn",
-) -> dict[str, Any]:
-    """Who in a gallery the faces of an image are; strangers are said to be unknown.
-
-    Args:
-        query: an image with one or more faces.
-        gallery: to search in.
-        model: the gallery's.
-        top: matches a face at most, 1 or more.
-        far: accepted rate of false accepts a comparison; None for the usual one.
-        threshold: least cosine, instead of the one that belongs to ``far``.
-        detector: what finds the faces.
-
-    Returns:
-        ``{"query", "faces": [{"face", "box", "unknown", "best_similarity", "matches"}, ...], ...}``.
-
-    Raises:
-        OSError: the image is missing.
-        ValueError: the gallery is another model's, the image shows no face, or no threshold is known.
-    """
-    gallery.check_model(model.info)
-    align: Any = gallery.about.align
-    limit = find_threshold(model.info, align, far=far, threshold=threshold)
-    result = embed_photo(query, model, align, make_detector(detector, align))
-    similarities, rows = gallery.search(result.vectors, top)
-    faces = []
-    for number in range(len(result.vectors)):
-        near = gallery.matches(similarities[number], rows[number])
-        known = [match for match in near if match.similarity >= limit.similarity]
-        faces.append({
-            **_place(result, number), "unknown": not known, "best_similarity": round(near[0].similarity, 6),
-            "matches": [_rounded(item) for item in known],
-        })
-    return {"query": str(query), "faces": faces, **_limit(limit, len(gallery)), "gallery_faces": len(gallery)}
 
 
 def enroll(
@@ -151,10 +115,9 @@ def enroll(
 
     Raises:
         OSError: a path is missing, or the gallery cannot be written.
-        ValueError: the name is empty, or the gallery was made by another model.
+        ValueError: the name cannot be one, or the gallery was made by another model.
     """
-    if not name.strip():
-        raise ValueError("a person needs a name, got an empty one")
+    name = person_name(name)
     there = read_about(table) if table.exists() else None
     if there is not None:
         align = align or there.align
@@ -162,12 +125,12 @@ def enroll(
             weights = there.model.weights
             checkpoint = None if there.model.checkpoint is None else Path(there.model.checkpoint)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
-    order = Order(table, "one", align or "five-point", name.strip(), workers, detector)
+    order = Order(table, "one", align or "five-point", name, workers, detector)
     done = embed_faces(paths, order, model, console, stdin=stdin)
     if done is None:
         raise ValueError("enroll is not shared between processes; start it without torchrun")
     return {
-        "name": name.strip(), "gallery": str(table), "faces": done["faces"], "photos": done["photos"],
+        "name": name, "gallery": str(table), "faces": done["new_faces"], "photos": done["photos"],
         "skipped": done["skipped"], "refused": done["refused"], "seconds": done["seconds"],
     }
 
@@ -190,7 +153,7 @@ def gallery_model(
     return model
 
 
-def _limit(limit: Threshold, comparisons: int | None = None) -> dict[str, Any]:
+def limit_of(limit: Threshold, comparisons: int | None = None) -> dict[str, Any]:
     """The threshold and what it lets through; against a gallery, also in the whole search."""
     far = limit.false_accept_rate
     answer = {"threshold": round(limit.similarity, 6), "false_accept_rate": far, "rate_from": limit.source}
@@ -200,14 +163,9 @@ def _limit(limit: Threshold, comparisons: int | None = None) -> dict[str, Any]:
     return answer
 
 
-def _rounded(match: Match) -> dict[str, Any]:
-    return asdict(match) | {
-        "similarity": round(match.similarity, 6), "box": [round(value, 1) for value in match.box],
-    }
-
-
-def _place(query: Query, number: int) -> dict[str, Any]:
-    crop = query.looked.crops[number]
+def place_of(looked: Extraction, number: int) -> dict[str, Any]:
+    """Where a face is, and how sure the detector was."""
+    crop = looked.crops[number]
     probability = crop.face.probability
     return {
         "face": number, "box": [round(value, 1) for value in crop.face.box],

@@ -39,6 +39,7 @@ def test_a_table_has_a_row_a_face_with_all_that_is_promised(
         "size_px",
         "sharpness",
         "pose",
+        "date",
         "vector",
         "model",
     ]
@@ -74,11 +75,13 @@ def test_what_is_unchanged_is_skipped_what_changed_is_redone_what_is_new_is_adde
     embed(cli, weights, out, crops)
     before = pq.read_table(out)
     assert embed(cli, weights, out, crops) | {"seconds": 0} == {
-        "faces": 0,
+        "faces": 12,
+        "new_faces": 0,
         "photos": 0,
         "skipped": 12,
         "without_face": 0,
         "unreadable": 0,
+        "gone": {"photos": 0, "faces": 0},
         "refused": [],
         "seconds": 0,
         "out": str(out),

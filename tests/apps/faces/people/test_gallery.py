@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from apps.faces.extraction.embedder import ModelInfo
 from apps.faces.people import gallery as module
+from apps.faces.people import layout
 from apps.faces.people.gallery import Gallery
 
 pytestmark = pytest.mark.computes
@@ -40,7 +41,7 @@ def plain(queries: np.ndarray, vectors: np.ndarray, top: int) -> tuple[np.ndarra
 def test_the_search_is_exact_whatever_the_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, queries: int, top: int
 ) -> None:
-    monkeypatch.setattr(module, "BATCH_ROWS", 700)  # several batches, none a multiple of the group
+    monkeypatch.setattr(layout, "BATCH_ROWS", 700)  # several batches, none a multiple of the group
     monkeypatch.setattr("apps.faces.extraction.table.ROWS", 300)
     monkeypatch.setattr(module, "PRODUCTS", 2000)
     vectors, asked = unit_vectors(count, 24), unit_vectors(queries, 24, seed=1)

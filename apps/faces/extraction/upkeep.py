@@ -1,0 +1,169 @@
+"""What a table of faces keeps and lets go: names on changed photos, photos that are gone, the forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apps.engine.core.console import Console
+from apps.engine.core.files import write_whole
+from apps.faces.extraction.extractor import Extraction
+from apps.faces.extraction.manifest import last_inputs, read_ledger, write_ledger
+from apps.faces.extraction.planning import Order
+from apps.faces.extraction.resumable_job import ResumableJob
+from apps.faces.extraction.sources import IN_TAR, shard_index
+from apps.faces.extraction.table import ImageRecord, read_batches, read_part, remove_rows, write_part
+from apps.faces.people.corrections import OVERLAP, Box, FaceRef, edit_corrections, overlap, read_corrections
+
+NAMED = ("path", "sha256", "name", "box")
+
+
+def enrolled_names(table: Path) -> list[tuple[FaceRef, str]]:
+    """The faces of a table that were enrolled under a name; none where there is no table."""
+    if not table.exists():
+        return []
+    results = []
+    for rows in read_batches(table, NAMED):
+        for row in rows.filter(rows["name"].is_valid()).to_pylist():
+            results.append((FaceRef(row["sha256"], _box(row["box"]), row["path"]), row["name"]))
+    return results
+
+
+def keep_changed_names(table: Path, before: Sequence[tuple[FaceRef, str]]) -> None:
+    """Put names whose photo the table no longer holds into the corrections, to be offered again.
+
+    Args:
+        table: as it is now.
+        before: of :func:`enrolled_names`, before it was changed.
+    """
+    if not before:
+        return
+    here = {face.sha256 for face, _ in enrolled_names(table)}
+    lost = [(face, name) for face, name in before if face.sha256 not in here]
+    if not lost:
+        return
+    with edit_corrections(table) as corrections:
+        known = {(face.sha256, entry.name) for entry in corrections.entries for face in entry.faces}
+        for face, name in lost:
+            if (face.sha256, name) not in known:
+                corrections.add("name", [face], name=name, source="enroll")
+
+
+def gone_photos(table: Path) -> dict[str, ImageRecord]:
+    """The photos of a table that are no longer where they were; what may not be looked at is not gone."""
+    return {name: record for name, record in read_ledger(table).items() if _is_gone(record)}
+
+
+def _is_gone(record: ImageRecord) -> bool:
+    shard, between, _ = record.path.partition(IN_TAR)
+    packed = bool(between) and not Path(record.path).exists()
+    try:
+        status = Path(shard if packed else record.path).stat()
+        same = (status.st_mtime_ns, status.st_ctime_ns) == (record.modified_ns, record.changed_ns)
+        return packed and not same and record.path not in shard_index(Path(shard))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def counted(gone: dict[str, ImageRecord], order: Order, console: Console) -> dict[str, int]:
+    """``{"photos", "faces"}`` that are gone, and a line that says so."""
+    faces = sum(record.faces for record in gone.values())
+    if gone:
+        first = next(iter(gone))
+        what = "their rows were removed" if order.prune else "--prune removes their rows"
+        more = f"{first}, ..." if len(gone) > 1 else first
+        console.say(f"{len(gone)} photos of {order.out} with {faces} faces are gone ({more}); {what}")
+    return {"photos": len(gone), "faces": faces}
+
+
+def remove_photos(table: Path, gone: dict[str, ImageRecord]) -> None:
+    """Take photos out of a table and its list, whole or not at all."""
+    if not gone:
+        return
+
+    def keep(rows: Any) -> Any:
+        return np.array([path not in gone for path in rows["path"].to_pylist()], dtype=bool)
+
+    _rewrite(table, keep)
+    rest = {name: record for name, record in read_ledger(table).items() if name not in gone}
+    write_ledger(table, rest.values(), last_inputs(table))
+
+
+def without_forgotten(look: Extraction, forgotten: Sequence[FaceRef]) -> Extraction:
+    """What was found in a photo, without the faces of people who were forgotten."""
+    boxes = [face.box for face in forgotten if face.sha256 == look.sha256]
+    if not boxes:
+        return look
+    keep = [_is_new(_box(crop.face.box), boxes) for crop in look.crops]
+    crops = [crop for crop, new in zip(look.crops, keep, strict=True) if new]
+    images = [image for image, new in zip(look.images, keep, strict=True) if new]
+    return replace(look, crops=crops, images=images)
+
+
+def finish_forgetting(table: Path) -> None:
+    """Remove what a killed ``people forget`` left of a person; the caller holds the table.
+
+    Raises:
+        OSError: the table cannot be written.
+    """
+    corrections = read_corrections(table)
+    if not corrections.unfinished:
+        return
+    forgotten: dict[str, list[Box]] = {}
+    for face in corrections.forgotten:
+        forgotten.setdefault(face.sha256, []).append(face.box)
+
+    def keep(rows: Any) -> Any:
+        pairs = zip(rows["sha256"].to_pylist(), rows["box"].to_pylist(), strict=True)
+        return np.array([_is_new(_box(box), forgotten.get(digest, ())) for digest, box in pairs], dtype=bool)
+
+    if table.exists():
+        _rewrite(table, keep)
+        counts: Counter[str] = Counter()
+        for rows in read_batches(table, ["path"]):
+            counts.update(rows["path"].to_pylist())
+        photos = {name: _nameless(item, forgotten, counts[name]) for name, item in read_ledger(table).items()}
+        write_ledger(table, photos.values(), last_inputs(table))
+    _clean_parts(ResumableJob(table), forgotten, keep)
+    with edit_corrections(table) as changed:
+        changed.unfinished = False
+
+
+def _clean_parts(job: ResumableJob, forgotten: dict[str, list[Box]], keep: Any) -> None:
+    """The same in the parts of runs that were broken off."""
+    for folder in [job.folder, *job.aside()]:
+        for part in job.parts(folder):
+            rows, seen = pq.read_table(part), read_part(part)
+            kept = rows.filter(pa.array(keep(rows)))
+            if len(kept) < len(rows):
+                counts = Counter(kept["path"].to_pylist())
+                records = [_nameless(item, forgotten, counts[item.path]) for item in seen]
+                write_whole(part, lambda to, kept=kept, records=records: write_part(to, kept, records))  # type: ignore[misc]
+
+
+def _nameless(record: ImageRecord, forgotten: dict[str, list[Box]], faces: int) -> ImageRecord:
+    return replace(record, name=None, faces=faces) if record.sha256 in forgotten else record
+
+
+def _rewrite(table: Path, keep: Any) -> None:
+    """A table without some of its rows, and without the file that was laid out of it."""
+    write_whole(table, lambda to: remove_rows(table, keep, to))
+    table.with_suffix(".arrow").unlink(missing_ok=True)
+
+
+def _is_new(box: Box, forgotten: Iterable[Box]) -> bool:
+    return all(overlap(box, other) < OVERLAP for other in forgotten)
+
+
+def _box(values: Sequence[float]) -> Box:
+    x1, y1, x2, y2 = (float(value) for value in values)
+    return x1, y1, x2, y2

@@ -1,0 +1,93 @@
+"""A table of faces laid out to be mapped into memory, checked on the way."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from apps.engine.core.files import write_whole
+from apps.faces.extraction.table import conform, read_about, read_batches
+
+SOURCE = b"mobilenet_apps_source"
+COLUMNS = ("path", "sha256", "face", "name", "box", "date", "vector")
+LAYOUT = 2  # of the mapped file: another is made again
+BATCH_ROWS = 65_536  # rows of the mapped file that lie together
+LENGTH_TOLERANCE = 1e-3
+
+
+def source_of(table: Path) -> str:
+    """Tells whether a laid-out file is of the table as it is now."""
+    status = table.stat()
+    return json.dumps([LAYOUT, status.st_size, status.st_mtime_ns, status.st_ino])
+
+
+def mapped(path: Path, source: str) -> Any:
+    """A laid-out file in memory; None where there is none of this table, or only a part of it."""
+    try:
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+    except (OSError, pa.ArrowException):
+        return None
+    return file if (file.schema.metadata or {}).get(SOURCE) == source.encode() else None
+
+
+def laid_out(table: Path, source: str) -> Any:
+    """The table laid out beside itself, in memory; in a temporary folder where that may not be written."""
+    made: list[Any] = []
+
+    def write(path: Path) -> None:
+        _lay_out(table, path, source)
+        made.append(pa.ipc.open_file(pa.memory_map(str(path))))  # stays what it is, whoever replaces it
+
+    try:
+        write_whole(table.with_suffix(".arrow"), write)
+    except PermissionError:
+        write(Path(tempfile.mkdtemp(prefix="gallery-")) / table.with_suffix(".arrow").name)
+    return made[-1]
+
+
+def _lay_out(table: Path, to: Path, source: str) -> None:
+    """The rows as an Arrow file, checked."""
+    about = read_about(table)
+    schema = pa.schema([
+        ("path", pa.string()), ("sha256", pa.string()), ("face", pa.int32()), ("name", pa.string()),
+        ("box", pa.list_(pa.float32(), 4)), ("date", pa.string()),
+        ("vector", pa.list_(pa.float32(), about.model.dim)),
+    ], metadata={SOURCE: source})
+    with pa.OSFile(str(to), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        waiting: list[Any] = []
+        for rows in read_batches(table, COLUMNS):
+            _check(rows, table)
+            waiting.append(conform(rows, schema))
+            if sum(len(item) for item in waiting) >= BATCH_ROWS:
+                _write(writer, waiting)
+        _write(writer, waiting)
+
+
+def _write(writer: Any, waiting: list[Any]) -> None:
+    if waiting:
+        writer.write_table(pa.concat_tables(waiting).combine_chunks())
+        waiting.clear()
+
+
+def _check(rows: Any, table: Path) -> None:
+    """Refuse vectors that would spoil every search.
+
+    Raises:
+        ValueError: one is not finite, or not of length 1.
+    """
+    column = rows["vector"].combine_chunks()
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
+    if len(wrong):
+        row = int(wrong[0])
+        what = "is not finite" if not np.isfinite(lengths[row]) else f"has length {lengths[row]:.4g}, not 1"
+        raise ValueError(
+            f"{table}: the vector of face {rows['face'][row].as_py()} of {rows['path'][row].as_py()} {what}; "
+            "remove the table and embed again"
+        )
