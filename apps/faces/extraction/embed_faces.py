@@ -84,10 +84,10 @@ def embed_faces(
         workshop.await_parts(plan)
         names = enrolled_names(order.out)
         seen = workshop.assemble(about, plan, shared=ranks.world > 1)
-        keep_changed_names(order.out, names)
         gone = gone_photos(order.out)
         if order.prune:
             remove_photos(order.out, gone)
+        keep_changed_names(order.out, names)
     return _answer(seen, plan, order, start, console) | {"gone": counted(gone, order, console)}
 
 

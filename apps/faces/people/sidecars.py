@@ -65,7 +65,7 @@ def write_sidecars(table: Path, out: Path | None) -> dict[str, Any]:
     named = _named(album)
     if out is not None:
         writable_folder(out)
-    top = _common(list(named))
+    top = _common(album.gallery.column("path").to_pylist())
     for path, faces in named.items():
         if IN_TAR in path and not Path(path).exists():
             report.packed += 1

@@ -78,6 +78,30 @@ def test_a_known_person_is_found_with_the_photo_and_a_stranger_is_unknown(
     assert face["best_similarity"] < strange["threshold"]
 
 
+def test_folders_and_patterns_give_a_line_a_photo_and_what_is_wrong_has_one_too(
+    cli: Cli, colour: Path, gallery: Path, tmp_path: Path
+) -> None:
+    blair = colour / "Tony_Blair"
+    photos = tmp_path / "party"
+    photos.mkdir()
+    for number in (1, 9):  # the first is in the gallery
+        (photos / f"{number}.jpg").write_bytes(photo_of(colour, "Tony_Blair", number).read_bytes())
+    (photos / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    answer = cli("search-faces", photos, f"{photos}/9.*", "none.jpg", "--gallery", gallery)
+    assert answer.code == 0
+    lines = {Path(line["query"]).name: line for line in answer.lines}
+    assert set(lines) == {"none.jpg", "1.jpg", "9.jpg", "cut.jpg"}
+    assert "none.jpg does not exist" in lines["none.jpg"]["error"]
+    assert "error" in lines["cut.jpg"]
+    assert answer.last_error == "2 of 4 images could not be searched for"
+    assert (lines["1.jpg"]["left_out"], lines["9.jpg"]["left_out"]) == (1, 0)
+    nearest = lines["1.jpg"]["faces"][0]["matches"][0]
+    assert nearest["path"] != str(blair / "Tony_Blair_0001.jpg")
+    rows = cli("search-faces", photos, "--gallery", gallery, "--format", "csv").out.splitlines()
+    assert rows[0] == "query,face,box,unknown,name,similarity,match,error"
+    assert len(rows) == 4
+
+
 def test_a_query_without_a_face_a_broken_one_and_a_missing_one_are_refused(
     cli: Cli, gallery: Path, tmp_path: Path
 ) -> None:
