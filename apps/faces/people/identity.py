@@ -125,17 +125,17 @@ def refs_of(corrections: Corrections) -> list[FaceRef]:
 def names_of(gallery: Gallery, corrections: Corrections, finder: Finder | None = None) -> dict[int, str]:
     """Row -> name: as the last correction says, else as enrolled; rows without a name are left out."""
     finder = finder or Finder(gallery, refs_of(corrections))
-    said: dict[int, str | None] = {}
+    given: dict[int, str | None] = {}
     for entry in reversed(corrections.entries):
         for row in finder.all_rows(entry.unnamed):
-            said.setdefault(row, None)
+            given.setdefault(row, None)
         if entry.verb == "name":
             for row in finder.all_rows(entry.faces):
-                said.setdefault(row, entry.name)
+                given.setdefault(row, entry.name)
     column = gallery.column("name")
     for row in np.flatnonzero(column.is_valid().to_numpy()).tolist():
-        said.setdefault(row, column[row].as_py())
-    return {row: name for row, name in said.items() if name is not None}
+        given.setdefault(row, column[row].as_py())
+    return {row: name for row, name in given.items() if name is not None}
 
 
 def known_of(gallery: Gallery, corrections: Corrections) -> Known:
