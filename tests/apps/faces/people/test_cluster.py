@@ -94,7 +94,7 @@ def test_joining_equals_average_linkage_done_naively(limits: Limits) -> None:
 
 
 def test_what_is_kept_apart_stays_apart_whatever_it_is_joined_with() -> None:
-    vectors, labels = people([6])
+    vectors, _ = people([6])
     groups = groups_of(vectors)
     groups.keep_apart([0, 5])
     groups.join(Limits(0.5, 0.5, 0.0))
@@ -130,7 +130,7 @@ def test_copies_share_a_label_and_change_no_cluster() -> None:
 
 
 def test_what_is_known_binds_and_two_faces_of_one_photo_are_two_people() -> None:
-    vectors, labels = people([6, 4], spread=0.6)
+    vectors, _ = people([6, 4], spread=0.6)
     nothing = Bonds.none(10)
     together = nothing.together.copy()
     together[9] = together[0]  # a face of the other person
@@ -147,7 +147,7 @@ def test_what_is_known_binds_and_two_faces_of_one_photo_are_two_people() -> None
 
 
 def test_bonds_hold_across_parts_of_a_large_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors, labels = people([8, 7, 6, 5])
+    vectors, _ = people([8, 7, 6, 5])
     together = np.arange(26)
     together[25] = 0
     gallery = Gallery.open(write_table(tmp_path / "f.parquet", vectors))

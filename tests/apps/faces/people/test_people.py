@@ -1,4 +1,4 @@
-"""`people`: names, merges, splits, undo, forget; what was said binds clusters, survives, and is never half there."""
+"""`people`: names, merges, splits, undo, forget; corrections bind clusters and are never half there."""
 
 from __future__ import annotations
 
@@ -191,7 +191,9 @@ def test_a_search_goes_on_while_a_person_is_forgotten(cli: Cli, table: Path) -> 
     assert len(Gallery.open(table)) == 5
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}', '{"version": 2}', '{"version": 1, "entries": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"version": 1}', '{"version": 2}', '{"version": 1, "entries": [1]}']
+)
 def test_damaged_corrections_are_refused_and_stay(cli: Cli, table: Path, text: str) -> None:
     path = corrections_path(table)
     path.write_text(text)
@@ -210,13 +212,15 @@ def add_names(table: Path, worker: int, times: int) -> None:
 
 def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     table = tmp_path / "faces.parquet"
-    workers = [multiprocessing.get_context("fork").Process(target=add_names, args=(table, n, 10)) for n in (0, 1)]
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=add_names, args=(table, number, 10)) for number in (0, 1)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     entries = read_corrections(table).entries
-    assert sorted(entry.name or "" for entry in entries) == sorted(f"{w}-{n}" for w in (0, 1) for n in range(10))
+    names = sorted(f"{worker}-{number}" for worker in (0, 1) for number in range(10))
+    assert sorted(entry.name or "" for entry in entries) == names
     assert [entry.number for entry in entries] == list(range(1, 21))
 
 

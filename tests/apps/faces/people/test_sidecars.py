@@ -25,11 +25,14 @@ OTHER = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3
  xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/"
  xmlns:stArea="http://ns.adobe.com/xmp/sType/Area#" xmlns:stDim="http://ns.adobe.com/xap/1.0/sType/Dimensions#">
 <dc:subject><rdf:Bag><rdf:li>holiday</rdf:li></rdf:Bag></dc:subject>
-<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions stDim:w="120" stDim:h="80" stDim:unit="pixel"/>
+<mwg-rs:Regions rdf:parseType="Resource">
+<mwg-rs:AppliedToDimensions stDim:w="120" stDim:h="80" stDim:unit="pixel"/>
 <mwg-rs:RegionList><rdf:Bag>
-<rdf:li><rdf:Description mwg-rs:Name="Ada" mwg-rs:Type="Face"><mwg-rs:Area stArea:x="0.62" stArea:y="0.5" stArea:w="0.25"
+<rdf:li><rdf:Description mwg-rs:Name="Ada" mwg-rs:Type="Face">
+<mwg-rs:Area stArea:x="0.62" stArea:y="0.5" stArea:w="0.25"
  stArea:h="0.5" stArea:unit="normalized"/></rdf:Description></rdf:li>
-<rdf:li rdf:parseType="Resource"><mwg-rs:Name>Rex</mwg-rs:Name><mwg-rs:Type>Pet</mwg-rs:Type><mwg-rs:Area stArea:x="0.62"
+<rdf:li rdf:parseType="Resource"><mwg-rs:Name>Rex</mwg-rs:Name>
+<mwg-rs:Type>Pet</mwg-rs:Type><mwg-rs:Area stArea:x="0.62"
  stArea:y="0.5" stArea:w="0.25" stArea:h="0.5" stArea:unit="normalized"/></rdf:li>
 </rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions></rdf:Description></rdf:RDF></x:xmpmeta>"""
 
@@ -93,9 +96,11 @@ def test_exiftool_reads_the_same_regions(cli: Cli, table: Path, photo: Path, ori
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
 def test_regions_that_exiftool_wrote_are_read(cli: Cli, table: Path, photo: Path) -> None:
     area = "{X=0.625,Y=0.5,W=0.25,H=0.5,Unit=normalized}"
-    regions = f"{{AppliedToDimensions={{W=120,H=80,Unit=pixel}},RegionList=[{{Area={area},Name=Bob,Type=Face}}]}}"
+    sides = "{W=120,H=80,Unit=pixel}"
+    regions = f"{{AppliedToDimensions={sides},RegionList=[{{Area={area},Name=Bob,Type=Face}}]}}"
     sidecar = photo.with_suffix(".xmp")  # as Lightroom names it
-    subprocess.run(["exiftool", f"-RegionInfo={regions}", str(sidecar)], check=True, timeout=60, capture_output=True)
+    command = ["exiftool", f"-RegionInfo={regions}", str(sidecar)]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
     assert cli("people", "read-xmp", table).lines[0]["faces"] == 1
     assert cli("people", "list", table).lines[0]["name"] == "Bob"
 
@@ -196,4 +201,5 @@ def test_people_are_folders_of_links_that_follow_corrections(cli: Cli, table: Pa
     cli("people", "name", table, f"{photo}#0", "Dora")
     line = cli("people", "folders", table, "--out", out).lines[0]
     assert (line["links"], line["removed"]) == (1, 1)
-    assert sorted(p.relative_to(out).as_posix() for p in out.glob("*/*")) == ["A_B_ C/mine.txt", "Dora/party.jpg"]
+    there = sorted(place.relative_to(out).as_posix() for place in out.glob("*/*"))
+    assert there == ["A_B_ C/mine.txt", "Dora/party.jpg"]
