@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.files import write_json
 from apps.engine.core.run_values import CONFIG
 from apps.faces.extraction.embedder import Align, ModelInfo
-from apps.faces.verification.protocol import Operating, far_name
+
+if TYPE_CHECKING:
+    from apps.faces.verification.protocol import Operating
 
 USUAL_FAR = 1e-3
 FILE = Path(__file__).with_name("thresholds.json")
@@ -87,6 +89,8 @@ def write_thresholds(run: Path, align: Align, points: Sequence[Operating], sourc
     Raises:
         OSError: the configuration cannot be written.
     """
+    from apps.faces.verification.protocol import far_name  # takes a second, which no search has
+
     config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     faces = config.setdefault("calibration", {}).setdefault("faces", {})
     faces[align] = {"source": source, "thresholds": {far_name(p.far): p.threshold for p in points}}
