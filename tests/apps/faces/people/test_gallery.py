@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from faces_support import unit_vectors, write_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apps.engine.core.files import write_bytes
 from apps.faces.extraction.embedder import ModelInfo
 from apps.faces.people import gallery as module
 from apps.faces.people import layout
@@ -92,6 +94,28 @@ def test_a_laid_out_file_that_is_cut_off_is_made_again(tmp_path: Path) -> None:
     Gallery.open(table)
     (tmp_path / "f.arrow").write_bytes((tmp_path / "f.arrow").read_bytes()[:300])
     assert len(Gallery.open(table)) == 50
+
+
+def test_a_gallery_that_grows_meanwhile_is_read_whole(tmp_path: Path) -> None:
+    table, sizes, stop = tmp_path / "f.parquet", (5, 7), threading.Event()
+    made = [write_table(tmp_path / f"{size}.parquet", unit_vectors(size, 16)).read_bytes() for size in sizes]
+    write_bytes(table, made[0])
+
+    def grow() -> None:
+        while not stop.is_set():
+            for content in made:
+                write_bytes(table, content)
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        for _ in range(40):
+            gallery = Gallery.open(table)
+            assert len(gallery) in sizes
+            np.testing.assert_array_equal(gallery.vectors(np.arange(5)), unit_vectors(len(gallery), 16)[:5])
+    finally:
+        stop.set()
+        writer.join()
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faces_support import unit_vectors, write_table
+from people_support import crowd, names, sign
 from support import Cli
 
 from apps.faces.people.corrections import (
@@ -22,17 +23,6 @@ from apps.faces.people.corrections import (
     overlap,
     read_corrections,
 )
-from apps.faces.people.identity import face_id
-
-COUNTS = (5, 3, 1, 1)  # photos of four people
-
-
-def crowd(counts: tuple[int, ...] = COUNTS, *, spread: float = 0.6) -> np.ndarray:
-    """Vectors around one direction a person, none a copy of another."""
-    labels = np.repeat(np.arange(len(counts)), counts)
-    vectors = unit_vectors(len(counts), 64)[labels] + spread * unit_vectors(len(labels), 64, seed=1)
-    unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
 
 
 @pytest.fixture
@@ -42,16 +32,6 @@ def table(cli: Cli, tmp_path: Path) -> Path:
     answer = cli("cluster-faces", made, "--out", tmp_path / "sheet", "--threshold", 0.5)
     assert (answer.lines[0]["clusters"], answer.lines[0]["alone"]) == (2, 2), answer.err
     return made
-
-
-def sign(table: Path, row: int) -> str:
-    rows = pq.read_table(table, columns=["sha256", "face"]).to_pylist()
-    return face_id(rows[row]["sha256"], rows[row]["face"])
-
-
-def names(cli: Cli, table: Path) -> dict[str | None, int]:
-    """Name -> faces, of all people that are listed."""
-    return {line["name"]: line["faces"] for line in cli("people", "list", table).lines}
 
 
 def person_of(cli: Cli, table: Path) -> dict[str, str]:

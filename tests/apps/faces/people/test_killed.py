@@ -1,0 +1,101 @@
+"""Commands of people killed at every moment at which a file is about to change: nothing is half there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from faces_support import write_table
+from people_support import crowd, names, sign
+from support import Cli
+
+from apps.faces.extraction.resumable_job import ResumableJob
+from apps.faces.extraction.upkeep import finish_forgetting
+from apps.faces.people.corrections import read_corrections
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes that begin as copies"),
+]
+
+
+def run_and_die(cli: Cli, command: tuple[object, ...], moment: int) -> None:
+    """Run a command that is killed, without a word, before its ``moment``-th change of a file."""
+    left = moment
+
+    def dying(change: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*rest: Any, **more: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*rest, **more)
+
+        return call
+
+    for name in ("replace", "unlink", "rename", "rmdir"):
+        setattr(Path, name, dying(getattr(Path, name)))
+    os.fsync = dying(os.fsync)
+    cli(*command)
+    os._exit(0)
+
+
+def killed(cli: Cli, command: tuple[object, ...], moment: int) -> bool:
+    """Whether the command was killed; False where it was done before."""
+    child = multiprocessing.get_context("fork").Process(target=run_and_die, args=(cli, command, moment))
+    child.start()
+    child.join(timeout=60)
+    return child.exitcode == -signal.SIGKILL
+
+
+@pytest.fixture
+def folder(cli: Cli, tmp_path: Path) -> Path:
+    """A table of four people, the first of whom has a name, on a sheet."""
+    start = tmp_path / "start"
+    start.mkdir()
+    table = write_table(start / "faces.parquet", crowd())
+    cli("cluster-faces", table, "--out", start / "sheet", "--threshold", 0.5)
+    cli("people", "name", table, sign(table, 0), "Ada")
+    return start
+
+
+def every_moment(cli: Cli, folder: Path, command: Callable[[Path], tuple[object, ...]]) -> list[Path]:
+    """The folders that a command leaves, killed at one moment after the other."""
+    left = []
+    for moment in range(60):
+        copy = folder.with_name(f"killed-{moment}")
+        shutil.copytree(folder, copy)
+        if not killed(cli, command(copy / "faces.parquet"), moment):
+            break
+        left.append(copy)
+    assert len(left) >= 3
+    return left
+
+
+def test_a_killed_correction_is_there_or_not(cli: Cli, folder: Path) -> None:
+    for copy in every_moment(cli, folder, lambda table: ("people", "name", table, sign(table, 5), "Bob")):
+        table = copy / "faces.parquet"
+        assert pq.read_table(table).num_rows == 10
+        assert len(read_corrections(table).entries) in (1, 2)
+        assert cli("people", "name", table, sign(table, 5), "Bob").code == 0
+        assert names(cli, table) == {"Ada": 5, "Bob": 3}
+
+
+def test_a_killed_forget_loses_no_other_face_and_can_be_finished(cli: Cli, folder: Path) -> None:
+    for copy in every_moment(cli, folder, lambda table: ("people", "forget", table, "Ada")):
+        table = copy / "faces.parquet"
+        assert pq.read_table(table).num_rows in (5, 10)
+        with ResumableJob(table).locked():
+            finish_forgetting(table)
+        if pq.read_table(table).num_rows == 10:
+            assert cli("people", "forget", table, "Ada").code == 0
+        assert pq.read_table(table).num_rows == 5
+        assert names(cli, table) == {None: 3}
+        assert not read_corrections(table).unfinished
