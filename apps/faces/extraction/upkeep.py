@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -134,6 +135,8 @@ def finish_forgetting(table: Path) -> None:
         photos = {name: _nameless(item, forgotten, counts[name]) for name, item in read_ledger(table).items()}
         write_ledger(table, photos.values(), last_inputs(table))
     _clean_parts(ResumableJob(table), forgotten, keep)
+    for half in table.parent.glob(f".{glob.escape(table.name)}.*{table.suffix}"):
+        half.unlink()  # of a process that was killed while it wrote: this one has the table alone
     with edit_corrections(table) as changed:
         changed.unfinished = False
 

@@ -99,3 +99,67 @@ def test_a_killed_forget_loses_no_other_face_and_can_be_finished(cli: Cli, folde
         assert pq.read_table(table).num_rows == 5
         assert names(cli, table) == {None: 3}
         assert not read_corrections(table).unfinished
+
+
+class DeadError(BaseException):
+    """Raised where a killed process would be no more; no file changes after it."""
+
+
+def dead_after(patch: pytest.MonkeyPatch, moment: int) -> None:
+    """All changes of files fail from the ``moment``-th on, those of tidying up, too."""
+    left = moment
+
+    def dying(change: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*rest: Any, **more: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise DeadError
+            return change(*rest, **more)
+
+        return call
+
+    for name in ("replace", "unlink", "rename", "rmdir", "mkdir"):
+        patch.setattr(Path, name, dying(getattr(Path, name)))
+    patch.setattr(os, "fsync", dying(os.fsync))
+    patch.setattr(shutil, "rmtree", dying(shutil.rmtree))
+
+
+def test_enroll_over_a_broken_off_run_is_killed_at_every_moment_and_loses_nothing(
+    cli: Cli, weights: Path, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = ("--align", "none")
+    start = tmp_path / "start"
+    start.mkdir()
+    photo = crops / "PERSON_0/PERSON_0_0001.png"
+    command = ("embed-faces", crops, "--out", start / "faces.parquet", "--weights", weights, *ready)
+    monkeypatch.setattr("apps.faces.extraction.resumable_job.CHUNK", 4)
+    with monkeypatch.context() as patch:
+        dead_after(patch, 12)  # a part or two are done
+        with pytest.raises(DeadError):
+            cli(*command)
+    assert list(start.glob(".faces.parquet.parts/0*.parquet"))
+    ends = 0
+    for moment in range(0, 80, 2):
+        copy = tmp_path / f"killed-{moment}"
+        shutil.copytree(start, copy)
+        table = copy / "faces.parquet"
+        again = ("enroll", "Ada", photo, "--gallery", table, "--weights", weights, *ready)
+        with monkeypatch.context() as patch:
+            dead_after(patch, moment)
+            try:
+                ends += cli(*again).code == 0
+            except DeadError:
+                pass
+        if table.exists():
+            assert pq.read_table(table).num_rows >= 1
+        assert cli(*again).code == 0 or ends
+        answer = cli("embed-faces", crops, "--out", table, "--weights", weights, *ready)
+        assert (answer.code, answer.lines[0]["faces"]) == (0, 12), answer.err
+        rows = pq.read_table(table, columns=["path", "name"]).to_pylist()
+        assert [row["path"] for row in rows if row["name"] == "Ada"] == [str(photo)]
+        assert not list(copy.glob(".faces.parquet.parts*"))
+        if ends:
+            break
+    assert ends, "the last moment lies behind the end"
+    assert moment > 20

@@ -153,12 +153,15 @@ def test_a_forgotten_person_is_gone_for_good(cli: Cli, table: Path) -> None:
 
 def test_a_killed_forget_is_finished_by_the_next_command_that_writes(cli: Cli, table: Path) -> None:
     rows = pq.read_table(table).slice(0, 5).to_pylist()
+    half = table.with_name(".faces.parquet.abc.parquet")
+    half.write_bytes(table.read_bytes())  # as a killed process leaves it
     with edit_corrections(table) as corrections:
         corrections.forgotten += [FaceRef(row["sha256"], tuple(row["box"]), "") for row in rows]
         corrections.unfinished = True
     assert cli("people", "forget", table, sign(table, 9)).lines[0]["faces"] == 1
     assert pq.read_table(table).num_rows == 4
     assert not read_corrections(table).unfinished
+    assert not half.exists()
 
 
 def test_a_search_goes_on_while_a_person_is_forgotten(cli: Cli, table: Path) -> None:
