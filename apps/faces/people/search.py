@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,11 @@ from apps.faces.extraction.embedder import Align, FaceModel, Vectors
 from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, make_detector
 from apps.faces.extraction.loading import load_face_model
 from apps.faces.extraction.planning import Order
-from apps.faces.extraction.sources import Source
+from apps.faces.extraction.sources import STDIN, Source, find_sources
 from apps.faces.extraction.table import read_about
-from apps.faces.people.corrections import person_name
+from apps.faces.people.corrections import edit_corrections, person_name, read_corrections
 from apps.faces.people.gallery import Gallery
+from apps.faces.people.identity import names_of, ref_of
 from apps.faces.verification.thresholds import Threshold, find_threshold
 
 
@@ -126,13 +129,30 @@ def enroll(
             checkpoint = None if there.model.checkpoint is None else Path(there.model.checkpoint)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
     order = Order(table, "one", align or "five-point", name, workers, detector)
-    done = embed_faces(paths, order, model, console, stdin=stdin)
+    listed = (stdin or sys.stdin).read() if STDIN in paths else ""
+    done = embed_faces(paths, order, model, console, stdin=io.StringIO(listed))
     if done is None:
         raise ValueError("enroll is not shared between processes; start it without torchrun")
+    if table.exists() and read_corrections(table).entries:
+        _overrule(table, name, {source.name for source in find_sources(paths, io.StringIO(listed))})
     return {
         "name": name, "gallery": str(table), "faces": done["new_faces"], "photos": done["photos"],
         "skipped": done["skipped"], "refused": done["refused"], "seconds": done["seconds"],
     }
+
+
+def _overrule(table: Path, name: str, photos: set[str]) -> None:
+    """What is enrolled now wins over what a correction said before of the same faces."""
+    gallery = Gallery.open(table)
+    with edit_corrections(table) as corrections:
+        names = names_of(gallery, corrections)
+        columns = (gallery.column(key).to_pylist() for key in ("path", "name"))
+        faces = [
+            ref_of(gallery, row) for row, (path, enrolled) in enumerate(zip(*columns, strict=True))
+            if path in photos and enrolled == name and names.get(row) != name
+        ]
+        if faces:
+            corrections.add("name", faces, name=name, source="enroll")
 
 
 def gallery_model(

@@ -234,3 +234,17 @@ def test_names_kept_for_later_are_kept_once(cli: Cli, weights: Path, crops: Path
     photo.unlink()
     cli("embed-faces", crops, "--out", out, "--weights", weights, *READY, "--prune")
     assert len(read_corrections(out).entries) == 1
+
+
+def test_what_is_enrolled_later_wins_over_an_earlier_correction_of_that_face_alone(
+    cli: Cli, weights: Path, crops: Path, out: Path
+) -> None:
+    first, second, third = (crops / f"PERSON_0/PERSON_0_000{number}.png" for number in (1, 2, 3))
+    enroll(cli, weights, out, "Ada", first, second)
+    listed(cli, out)
+    for photo in (first, second):
+        cli("people", "name", out, f"{photo}#0", "Bea", "--face")
+    answer = cli("enroll", "Ada", first, third, "--gallery", out, *READY)
+    assert (answer.code, answer.lines[0]["faces"], answer.lines[0]["skipped"]) == (0, 1, 1)
+    now = listed(cli, out)
+    assert [now[photo.name][0] for photo in (first, second, third)] == ["Ada", "Bea", "Ada"]
