@@ -111,7 +111,7 @@ def test_two_processes_make_the_table_that_one_makes(
         told = [process.communicate(timeout=200) for process in both]
         assert [process.returncode for process in both] == [0, 0], told
         assert told[0][0] == ""
-        assert json.loads(told[1][0])["faces"] == faces
+        assert json.loads(told[1][0])["new_faces"] == faces
     ours, theirs = pq.read_table(out), pq.read_table(shared)
     assert ours.drop_columns(["vector"]) == theirs.drop_columns(["vector"])
     np.testing.assert_allclose(ours["vector"].to_pylist(), theirs["vector"].to_pylist(), atol=1e-5)
