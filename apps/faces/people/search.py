@@ -133,6 +133,11 @@ def enroll(
     done = embed_faces(paths, order, model, console, stdin=io.StringIO(listed))
     if done is None:
         raise ValueError("enroll is not shared between processes; start it without torchrun")
+    if done["photos"] and not done["new_faces"] and not done["refused"]:
+        console.warn(
+            f"{table}: the faces on these photos were forgotten, so they stay out; take other photos of "
+            f"{name}, or another gallery"
+        )
     if table.exists() and read_corrections(table).entries:
         _overrule(table, name, {source.name for source in find_sources(paths, io.StringIO(listed))})
     return {

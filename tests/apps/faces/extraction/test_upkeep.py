@@ -125,6 +125,8 @@ def test_a_forgotten_face_is_not_embedded_again_wherever_the_photo_lies(
     assert "moved.png" not in names_in(out)
     for side in out.parent.glob("faces.*"):
         assert b"Cleo" not in side.read_bytes()
+    answer = cli("enroll", "Cleo", crops / "moved.png", "--gallery", out, *READY)
+    assert (answer.code, "the faces on these photos were forgotten" in answer.err) == (1, True)
 
 
 def test_a_refused_enroll_leaves_a_broken_off_run_as_it_is_and_a_good_one_merges_it_first(
