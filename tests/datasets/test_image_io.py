@@ -215,6 +215,10 @@ def test_a_list_of_photos_holds_some_or_says_how_to_mend_it(tmp_path: Path) -> N
         list_photos([tmp_path], "--calibrate wants some")
     (tmp_path / "a.jpg").touch()
     assert list_photos([tmp_path]) == [tmp_path / "a.jpg"]
+    gone = tmp_path / "gone.jpg"
+    assert list_photos([gone, tmp_path]) == [gone, tmp_path / "a.jpg"]  # its reader names it
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg does not exist"):
+        list_photos([gone])
 
 
 def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:

@@ -165,6 +165,14 @@ def test_inputs_that_hold_nothing_are_refused_with_a_way_out(
     assert not out.exists()
 
 
+def test_a_path_that_is_missing_among_others_is_an_unreadable_photo(
+    cli: Cli, weights: Path, crops: Path, out: Path
+) -> None:
+    answer = embed(cli, weights, out, crops, crops / "gone.png", crops / "gone.tar")
+    assert (answer["faces"], answer["photos"], answer["unreadable"]) == (12, 14, 2)
+    assert set(problems(out).values()) == {"file not found"}
+
+
 def test_bad_photos_are_named_with_the_reason_and_the_rest_goes_on(
     cli: Cli, weights: Path, crops: Path, out: Path
 ) -> None:

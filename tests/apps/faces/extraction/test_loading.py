@@ -31,7 +31,9 @@ def crops(side: int) -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 255, (side, side, 3), np.uint8)) for _ in range(9)]
 
 
-def test_a_run_is_embedded_by_its_own_file(cli: Cli, student: Path, tmp_path: Path) -> None:
+def test_a_run_is_embedded_by_its_own_file_unless_that_is_damaged(
+    cli: Cli, student: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(student, run)
     answer = cli("export", student, "--out", run / "model.onnx")
@@ -42,6 +44,12 @@ def test_a_run_is_embedded_by_its_own_file(cli: Cli, student: Path, tmp_path: Pa
     faces = crops(model.info.resolution)
     np.testing.assert_allclose(model.vectors(faces), wanted.vectors(faces), atol=1e-4)
     assert model.vectors([]).shape == (0, model.info.dim)
+    content = bytearray((run / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 255
+    (run / "model.onnx").write_bytes(content)
+    assert isinstance(load_face_model(checkpoint=run), TorchFaceModel)
+    (said,) = (record.message for record in caplog.records if "PyTorch answers" in record.message)
+    assert said.startswith(f"{run / 'model.onnx'} is damaged")
 
 
 def test_a_run_without_a_file_of_its_weights_is_embedded_by_torch(student: Path, tmp_path: Path) -> None:
