@@ -57,6 +57,7 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
         evaluated_together: the most images a batch in evaluation; None for any number.
         transforms: for training and for evaluation, where targets move with the image; None: the usual.
         notes: sentences on what a user should know about these images.
+        fixed: images that a table of corrections moved or left out, by what it did.
 
     Raises:
         ValueError: a label has no class, or two classes have the same name.
@@ -77,6 +78,7 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
         self.photos, self.classes = tuple(photos), tuple(classes)
         self.min_side, self.crop_to_box = min_side, crop_to_box
         self.notes: list[str] = []
+        self.fixed: dict[str, int] = {}
         if len(set(self.classes)) < len(self.classes):
             twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
             raise ValueError(f"class names must differ, got {', '.join(twice)} more than once")

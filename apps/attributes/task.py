@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
 from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
+from apps.engine.data.problems import Problems, Survey
 from apps.engine.defaults import TaskDefaults
 from apps.engine.inference.weights_check import FACE_HEADS
 
@@ -131,6 +132,20 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
         from apps.attributes.data import attribute_split
 
         return attribute_split(self.settings, split, classes=classes)
+
+    def check_dataset(self, split: str) -> MultiLabelDataset:
+        """The images of a split with their labels, also where an attribute is the same on all."""
+        from apps.attributes.labels import is_labelled, labelled, unlabelled
+
+        if not is_labelled(self.settings):
+            return unlabelled(self.settings, split, [])[0]
+        return labelled(self.settings, split, [], lenient=True)[0]
+
+    def problems(self, survey: Survey) -> Problems:
+        """Values that contradict what holds for all other images."""
+        from apps.attributes.checks import attribute_problems
+
+        return attribute_problems(survey)
 
     def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Ask the teacher for what it says of the images, unless its answers are kept already."""

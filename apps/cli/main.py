@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import platform
 import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from apps.cli.cells import cells
+from apps.cli.check import check
 from apps.cli.cost import cost
 from apps.cli.export import COMMANDS as EXPORT_COMMANDS
 from apps.cli.faces import COMMANDS as FACE_COMMANDS
@@ -23,14 +23,17 @@ from apps.cli.options import FOLDER, TrainingCommand, config_option, given_setti
 from apps.cli.output import DEVICE, ENGINE, PRECISION, check_weights, emit
 from apps.cli.people import COMMANDS as PEOPLE_COMMANDS
 from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
-from apps.cli.places import evaluate_places, locate
+from apps.cli.places import cells, evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
+from apps.engine.core.files import numbered_folder
 from apps.engine.core.registry import load_task, targets
 
 COMMAND = "mobilenet"  # as setup.py installs it
 LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
+OWN = {"dogs": ", or any classes of your own in a folder each (also: `finetune classes`),"}
+ALIASES = {"classes": "dogs"}  # which need not be dogs
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 EXAMPLES = {  # below the help of finetune
     "dogs": "--data photos --weights mobilenetv1_1.0_224 --freeze --out runs/mine",
@@ -50,7 +53,7 @@ def _tell_versions(context: click.Context, _: click.Parameter, asked: bool) -> N
 
     lines = [f"mobilenet-apps {version('mobilenet-apps')}", f"python {platform.python_version()}"]
     for library in LIBRARIES:
-        with contextlib.suppress(PackageNotFoundError):
+        with suppress(PackageNotFoundError):
             lines.append(f"{library} {version(library)}")
     click.echo("\n".join(lines))
     context.exit()
@@ -78,15 +81,14 @@ class AppGroup(click.Group):
         self.make = make
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the applications, and of the commands of their own that some bring."""
-        return sorted({*targets(), *super().list_commands(ctx)})
+        """The names of the applications, second ones too, and the commands of their own that some bring."""
+        return sorted({*targets(), *ALIASES, *super().list_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of one application; its own where it brings one."""
         custom = super().get_command(ctx, cmd_name)
-        made: click.Command | None = (
-            self.make(cmd_name) if custom is None and cmd_name in targets() else custom
-        )
+        name = ALIASES.get(cmd_name, cmd_name)
+        made: click.Command | None = self.make(name) if custom is None and name in targets() else custom
         return made
 
 
@@ -102,7 +104,6 @@ def _finetune_command(name: str) -> click.Command:
             raise click.UsageError("--resume goes on with the run in --out; give --out RUN")
         if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise click.UsageError("several processes need one folder that all of them know; give --out RUN")
-        folder = out or free_folder(Path("runs"), name)
         given = given_settings(context, kind)
         try:
             kind(**given)
@@ -111,21 +112,25 @@ def _finetune_command(name: str) -> click.Command:
         check_weights(given.get("weights"))
         from apps.engine.core.console import Console
 
-        if find_lr:
-            from apps.engine.training.lr_finder import run_lr_finder
+        with nullcontext(out) if out is not None else numbered_folder(Path("runs"), name) as folder:
+            if find_lr:
+                from apps.engine.training.lr_finder import run_lr_finder
 
-            emit(run_lr_finder(name, given, out=folder, console=Console()))
-            return
-        from apps.engine.training.finetune import finetune
+                emit(run_lr_finder(name, given, out=folder, console=Console()))
+                return
+            from apps.engine.training.finetune import finetune
 
-        custom = {key: rest[key] for key in ("stop_after", "any_world")}
-        answer = finetune(name, given, out=folder, resume=resume, console=Console(), **custom)
-        if answer is not None:
-            emit(answer)
+            custom = {key: rest[key] for key in ("stop_after", "any_world")}
+            answer = finetune(name, given, out=folder, resume=resume, console=Console(), **custom)
+            if answer is not None:
+                emit(answer)
 
     results = [
         click.Option(["--out"], type=FOLDER, help="the run's folder  [default: runs/NAME, numbered]"),
-        click.Option(["--resume"], is_flag=True, help="go on with the run in --out where it stopped"),
+        click.Option(
+            ["--resume"], is_flag=True,
+            help="go on with the run in --out where it stopped; begin it where nothing is there yet",
+        ),
         click.Option(
             ["--stop-after"], type=click.IntRange(1),
             help="end after this many of the planned --epochs, to go on with --resume",
@@ -143,7 +148,7 @@ def _finetune_command(name: str) -> click.Command:
     config = config_option([*options, *results])
     return TrainingCommand(
         name, params=[*options, *results, config], callback=run, epilog=_example(name),
-        help=f"Train {name} and write a run's folder: model, figures, report.html.",
+        help=f"Train {name}{OWN.get(name, '')} and write a run's folder: model, figures, report.html.",
     )
 
 
@@ -183,15 +188,8 @@ def _evaluate_command(name: str) -> click.Command:
     return command
 
 
-def free_folder(parent: Path, name: str) -> Path:
-    """``parent/name``, or the first of ``name-2``, ``name-3``, ... that is not there."""
-    folder, number = parent / name, 2
-    while folder.exists():
-        folder, number = parent / f"{name}-{number}", number + 1
-    return folder
-
-
 cli.add_command(cells)
+cli.add_command(check)
 cli.add_command(cost)
 cli.add_command(detect)
 cli.add_command(joint)

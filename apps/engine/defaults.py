@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from apps.engine.core.metrics import Metric, Metrics, MetricTable, logged
-from apps.engine.core.task import FilePredictor, H, Losses, PretrainedHead, ReportInputs, S, Subject
+from apps.engine.core.task import D, FilePredictor, H, Losses, PretrainedHead, ReportInputs, S, Subject
+from apps.engine.data.problems import Problems, Survey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from apps.engine.core.run_dir import Calibration, RunConfig
     from apps.engine.core.spec import HeadSpec
     from backbone import Backbone, Weights
+    from datasets.base import ImageDataset
     from heads import MultiHead
 
 
@@ -43,12 +45,15 @@ class TaskDefaults(Generic[S, H]):
     subject: ClassVar[Subject] = "images"
     file_predictor: ClassVar[FilePredictor | None] = None
     fit_head_distills: ClassVar[bool] = False
+    check_splits: ClassVar[tuple[str, ...]] = ("train", "val")
 
     def __init_subclass__(cls, **options: Any) -> None:
         """The primary metric is the one that the table says."""
         super().__init_subclass__(**options)
         if "metrics" in vars(cls) and "primary_metric" not in vars(cls):
             cls.primary_metric = cls.metrics.primary_metric
+
+    dataset: Callable[..., Any]  # of the task
 
     def __init__(self, settings: S) -> None:
         self.settings = settings
@@ -76,6 +81,29 @@ class TaskDefaults(Generic[S, H]):
 
     def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Nothing has to be computed first."""
+
+    def fixed(self, images: D) -> D:
+        """Without those that the table leaves out, and with moved ones in their new class."""
+        if self.settings.fix is None:
+            return images
+        from apps.engine.checking.moves import followed
+
+        return followed(images, self.settings.fix, self.data)
+
+    def check_dataset(self, split: str) -> ImageDataset:
+        """Those that a training sees."""
+        images: ImageDataset = self.dataset(split)
+        return images
+
+    def problems(self, survey: Survey) -> Problems:
+        """Nothing else is looked for."""
+        del survey
+        return {}
+
+    def learned_nothing(self, evaluation: Any) -> str:
+        """Nothing is known."""
+        del evaluation
+        return ""
 
     def init_head(self, backbone: Backbone, head: H) -> None:
         """Nothing is taken from the backbone."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import REFUSED, Settings, option
-from apps.engine.core.task import FilePredictor, Subject
+from apps.engine.core.task import D, FilePredictor, Subject
+from apps.engine.data.problems import ALL, Problems, Survey
 from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from apps.engine.core.run_dir import Calibration
     from apps.engine.core.task import Evaluator, Losses, ReportInputs
     from apps.faces.evaluator import FaceEvaluation
-    from datasets.base import Photo
+    from datasets.base import ImageDataset, Photo
     from datasets.faces.distillation import FaceDistillationDataset
     from datasets.faces.identities import Identities
     from heads import Embedding
@@ -113,6 +114,7 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_vectors
     fit_head_distills: ClassVar[bool] = True
+    check_splits: ClassVar[tuple[str, ...]] = (ALL,)
 
     @property
     def eval_crop(self) -> float | None:
@@ -126,13 +128,15 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             OSError: images or the teacher's vectors are missing; :meth:`prepare` computes the latter.
             ValueError: there is nothing to learn from, or too few people.
         """
-        from apps.faces.teachers import kept_vectors
+        from apps.faces.teachers import centred, kept_vectors
         from datasets.faces.distillation import FaceDistillationDataset
         from datasets.synthetic.drawn_dogs import default_cache
 
-        s, (chosen, people, names) = self.settings, self._people(split)
+        s, (chosen, people, names, fixed) = self.settings, self._people(split)
         if s.teacher is None or split == "val":
-            return FaceDistillationDataset(chosen, people, None)
+            photos = FaceDistillationDataset(chosen, people, None)
+            photos.fixed = fixed if split == "train" else {}
+            return photos
         folder = default_cache() / "teachers"
         vectors, gone = kept_vectors(s.teacher, [p.path for p in chosen], names, folder=folder)
         known = vectors[~gone]
@@ -140,8 +144,26 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
             known = centred(known)
         kept = [p for p, missing in zip(chosen, gone, strict=True) if not missing]
         photos = FaceDistillationDataset(kept, people, known)
+        photos.fixed = fixed
         photos.notes += [f"{gone.sum()} photos have no vector of the teacher: left out"] if gone.any() else []
         return photos
+
+    def fixed(self, images: D) -> D:
+        """As they are: :meth:`dataset` moves them between people, whom it then numbers."""
+        return images
+
+    def check_dataset(self, split: str) -> ImageDataset:
+        """All people, whether or not there is something to learn from."""
+        from apps.faces.checks import People
+        from datasets.faces.lfw import people_folder
+
+        return People(people_folder(self.data), listing=self.settings.listing)
+
+    def problems(self, survey: Survey) -> Problems:
+        """Folders that hold two people, and people in two folders."""
+        from apps.faces.checks import people_problems
+
+        return people_problems(survey)
 
     def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Compute the teacher's vectors of the images to train on, unless they are kept already."""
@@ -150,26 +172,27 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         from apps.faces.teachers import teacher_vectors
         from datasets.synthetic.drawn_dogs import default_cache
 
-        chosen, _, names = self._people(split)
+        chosen, _, names, _ = self._people(split)
         teacher_vectors(
             self.settings.teacher, [p.path for p in chosen], names, folder=default_cache() / "teachers",
             console=console,
         )
 
-    def _people(self, split: str) -> tuple[list[Photo], list[str], list[str]]:
-        """The images of a split, a word for each person in it, and the images' names for a teacher's file."""
+    def _people(self, split: str) -> tuple[list[Photo], list[str], list[str], dict[str, int]]:
+        """The images of a split, a word a person, their names for a teacher's file, what --fix did."""
         from datasets.faces.identities import Identities
+        from datasets.faces.lfw import people_folder
 
         s = self.settings
         if s.teacher is None and s.margin_loss == "none":
             raise ValueError("nothing to learn from: give --teacher, or --margin-loss arcface or cosface")
         root = people_folder(self.data)
-        photos = Identities(root, listing=s.listing)
+        photos = super().fixed(Identities(root, listing=s.listing))
         part = photos.subset(self._part(photos, split))
         numbers = {label: n for n, label in enumerate(sorted({p.label for p in part.photos}))}
         names = [str(p.path.relative_to(root).with_suffix("")) for p in part.photos]
         chosen = [replace(p, label=numbers[p.label]) for p in part.photos]
-        return chosen, [f"person {n}" for n in range(len(numbers))], names
+        return chosen, [f"person {n}" for n in range(len(numbers))], names, photos.fixed
 
     def _part(self, photos: Identities, split: str) -> list[int]:
         """Which photos: nobody is in both splits."""
@@ -272,21 +295,3 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
 
         named = inputs.evaluation.verification(inputs.config.backbone.name)
         return write_report(folder, [named], self.data)
-
-
-def centred(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit vectors (N, D) less their mean, brought to length 1 again."""
-    import numpy as np
-
-    moved = vectors - vectors.mean(axis=0)
-    result: NDArray[np.float32] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
-    return result
-
-
-def people_folder(data: Path) -> Path:
-    """The folder with a folder a person: LFW's layouts keep it beside ``pairs.txt`` or below it."""
-    from datasets.faces.lfw import FOLDERS, is_lfw
-
-    if not is_lfw(data):
-        return data
-    return next((data / name for name in FOLDERS if name != "." and (data / name).is_dir()), data)

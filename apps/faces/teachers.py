@@ -187,3 +187,10 @@ def _computed(
     for index, row in rows.items():
         vectors[index], gone[index] = row / max(float(np.linalg.norm(row)), 1e-12), False
     return vectors, gone
+
+
+def centred(vectors: Vectors) -> Vectors:
+    """Unit vectors (N, D) less their mean, brought to length 1 again."""
+    moved = vectors - vectors.mean(axis=0)
+    result: Vectors = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
+    return result

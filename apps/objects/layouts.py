@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from datasets.detection.base import Found
 from datasets.detection.boxes_csv import csv_splits, read_boxes_csv
 from datasets.detection.coco import coco_splits, read_coco
+from datasets.detection.faults import tallied
 from datasets.detection.imagefolder import imagefolder_splits, read_imagefolder
 from datasets.detection.splits import draw_val
 from datasets.detection.voc import read_voc, voc_splits
@@ -30,21 +32,27 @@ def read_boxes(root: Path, split: str) -> Found:
     return _layout(root)[1](root, split)
 
 
-def read_split(root: Path, split: str, seed: int = 0) -> Found:
+def read_split(root: Path, split: str, seed: int = 0, *, lenient: bool = False) -> Found:
     """The photos of ``train`` or ``val``; where a folder has no val, a part of train is drawn for it.
 
     Args:
         root: the folder.
         split: ``train`` or ``val``.
         seed: of the draw; the same photos with the same seed.
+        lenient: leave boxes out that break the rules, and tell of them in ``tally``.
 
     Raises:
         FileNotFoundError: the folder has none of the layouts, or no such split.
+        ValueError: a box breaks the rules, or all are in other units than the layout has.
     """
     splits, read = _layout(root)
-    if splits == {"train"} and split in ("train", "val"):
-        return draw_val(read(root, "train"), split, seed, str(root))
-    return read(root, split)
+    drawn = splits == {"train"} and split in ("train", "val")
+    with tallied(lenient=lenient) as tally:
+        found = read(root, "train" if drawn else split)
+    if tally.in_unit and tally.in_unit == tally.boxes and not lenient:
+        raise ValueError(f"{root}: {tally.units()[0]}")
+    found = replace(found, notes=[*found.notes, *tally.notes()], tally=tally)
+    return draw_val(found, split, seed, str(root)) if drawn else found
 
 
 def _layout(root: Path) -> tuple[set[str], Read]:

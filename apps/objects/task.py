@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from apps.engine.core.metrics import POSITIVE, Metric, MetricTable
 from apps.engine.core.settings import REFUSED, Settings, option
 from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
+from apps.engine.data.problems import Problems, Survey
 from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ THRESHOLD = 0.3  # least score of an answer unless asked otherwise
 SIDES = {"ssd300": 300, "ssd300-tf": 300, "frcnn300": 300, "frcnn600": 600, "frcnn-fpn": 320}
 DEFAULT_HEAD, TENSORFLOW_HEAD = "ssd300", "ssd300-tf"
 TENSORFLOW: dict[str, Any] = {"padding": "same", "anchors": "tensorflow", "score_converter": "sigmoid"}
+SSD_LR, TWO_STAGE_LR = 2e-3, 1e-3  # of a head that starts at random on a trained backbone
+LEAST_UPDATES, MOST_EPOCHS = 400, 100  # of a new detector, where nothing is said
 LAST_CHANNELS = 1024  # of the backbone at width 1
 
 
@@ -59,10 +62,27 @@ class ObjectsSettings(Settings):
         None, "the detector; ssd300-tf is TensorFlow's SSD; --resolution changes its size; default: that of "
         "the weights, else ssd300", choices=tuple(SIDES),
     )
+    epochs: int | None = option(
+        None, "passes over the training images; default: 12 with weights, 60 without, more for few images",
+        low=1,
+    )
+    lr: float | None = option(
+        None, "learning rate of the head; default: with weights 2e-3 for ssd300, 1e-3 for frcnn, 2e-4 where "
+        "they bring the detector; 1e-2 from scratch", above=0,
+    )
     augment: str = option(
         "ssd", "distortions: ssd (colour, zoom out, crop by overlap, mirror), mirror or none",
         choices=("ssd", "mirror", "none"),
     )
+
+    def scaled(self, recipe: Mapping[str, Any], photos: int) -> Mapping[str, Any]:
+        """A new detector wants a higher rate than a classifier, and few images more epochs."""
+        if self.freeze or self.head == TENSORFLOW_HEAD:
+            return recipe
+        updates = -(-photos // (self.batch_size or min(32, photos)))
+        epochs = min(max(recipe["epochs"], -(-LEAST_UPDATES // updates)), max(MOST_EPOCHS, recipe["epochs"]))
+        rate = SSD_LR if self.head == DEFAULT_HEAD else TWO_STAGE_LR
+        return {**recipe, "epochs": epochs, "lr": rate if self.weights is not None else recipe["lr"]}
 
     def __post_init__(self) -> None:
         if self.head is None and self.weights is None:
@@ -122,6 +142,25 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         square = self.square()
         photos.transforms = (Augmented(square, self.settings.augment), square)
         return photos
+
+    def check_dataset(self, split: str) -> DetectionDataset:
+        """The same without distortions; boxes that break the rules are left out and told of."""
+        from apps.objects.layouts import read_split
+        from datasets.detection.base import DetectionDataset
+
+        return DetectionDataset(read_split(self.data, split, self.settings.seed, lenient=True))
+
+    def problems(self, survey: Survey) -> Problems:
+        """Boxes that cannot be right, and such that a detector doubts."""
+        from apps.objects.checks import box_problems
+
+        return box_problems(survey)
+
+    def learned_nothing(self, evaluation: DetectionEvaluation) -> str:
+        """Where next to nothing is found."""
+        from apps.objects.checks import learned_nothing
+
+        return learned_nothing(evaluation.metrics()["ap50"], self.data)
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> Head:
         """The detector that the settings name."""

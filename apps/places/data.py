@@ -49,20 +49,8 @@ def read_photo_positions(source: Path) -> Positions:
         return positions
     first = paths[int((~there).argmax())]
     gone = LeftOut("there is no such file", int((~there).sum()), first)
-    kept = subset(positions, np.flatnonzero(there))
+    kept = positions.taken(np.flatnonzero(there))
     return replace(kept, left_out=(*positions.left_out, gone), notes=positions.notes)
-
-
-def subset(positions: Positions, rows: Ints) -> Positions:
-    """Some of the positions, in this order, without remarks."""
-    def some(values: Sequence[str]) -> tuple[str, ...]:
-        return tuple(values[row] for row in rows.tolist()) if len(values) else ()
-
-    weights = None if positions.weights is None else positions.weights[rows]
-    return Positions(
-        positions.lat[rows], positions.lon[rows], weights, some(positions.paths), some(positions.authors),
-        some(positions.times),
-    )
 
 
 def split_of(positions: Positions, share: float, *, by: str, km: float, seed: int) -> tuple[Ints, Ints]:
@@ -83,7 +71,7 @@ def cells_for(
     if cells is not None:
         grids = read_cells(cells)
     else:
-        custom = subset(positions, train)
+        custom = positions.taken(train)
         grids = build(custom.lat, custom.lon, Limits(t_max, t_min), custom.weights)
     if min(len(grid) for grid in grids) < 2:
         raise ValueError(
@@ -102,7 +90,7 @@ def placed(
     offsets: bool,
 ) -> GeoDataset:
     """Photos with their cells; ``rows`` None takes all."""
-    custom = subset(positions, np.arange(len(positions)) if rows is None else rows)
+    custom = positions.taken(np.arange(len(positions)) if rows is None else rows)
     cells = np.stack([grid.locate(custom.lat, custom.lon) for grid in grids], axis=1)
     away = offset_targets(grids[-1], cells[:, -1], custom.lat, custom.lon) if offsets else None
     geo_dataset = GeoDataset(custom, cells, names, away)

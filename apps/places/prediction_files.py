@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from apps.engine.core.files import write_whole
+from apps.places.checks import doubts
 from apps.places.geo_metrics import GeoPredictions
 from apps.places.prediction_columns import pick_columns
-from apps.places.prediction_doubts import doubts
 from apps.places.prediction_rows import Answers, answer_rows, match, read_answers, truth_rows
 from datasets.geo.position_tables import Table, read_table
 from datasets.geo.positions import Positions

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
+from apps.engine.data.problems import ALL, Problems, Survey
 from apps.engine.defaults import TaskDefaults
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
     Settings: ClassVar[type[Settings]] = PlacesSettings
     metrics: ClassVar[MetricTable] = METRICS
     predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
+    check_splits: ClassVar[tuple[str, ...]] = (ALL,)
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> GeoDataset:
         """The images of a split; ``all`` takes both parts."""
@@ -105,6 +107,18 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         if split != "val":
             result.notes += positions.remarks()
         return result
+
+    def check_dataset(self, split: str) -> GeoDataset:
+        """All photos with a position, in no cells."""
+        from apps.places.checks import positioned
+
+        return positioned(self.data)
+
+    def problems(self, survey: Survey) -> Problems:
+        """Positions that cannot be right, and crowds on one point."""
+        from apps.places.checks import position_problems
+
+        return position_problems(survey)
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> GeoCells:
         """A softmax over each partition's cells, from the deepest map."""

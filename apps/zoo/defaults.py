@@ -43,6 +43,27 @@ def default_weights(task: str, console: Console) -> str:
     return name
 
 
+def weights_that_look(app: str, weights: str | None, *, fetch: bool, console: Console) -> dict[str, str]:
+    """By task, the weights that look at the images of an application's data; empty where none are at hand.
+
+    Args:
+        app: name of the application.
+        weights: a path or a name that goes before.
+        fetch: whether they may be fetched.
+        console: where a line on what is fetched goes.
+
+    Raises:
+        ConnectionError: they are to be fetched and cannot.
+    """
+    task = app if app in ("faces", "objects") else "imagenet"
+    if weights is not None:
+        return {task: weights}
+    local = next((name for name in BY_TASK[task] if on_disk(f"{name}{SUFFIX}")), None)
+    if local is None and fetch:
+        local = _fetched(BY_TASK[task], console)
+    return {} if local is None else {task: local}
+
+
 def no_network(task: str) -> str:
     """What to do for a task that nobody published a network for, in one line."""
     return (

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.base import ImageDataset, Photo
+from datasets.detection.faults import Tally, tally_now
 from datasets.image_io import SIDEWAYS, BadImageError, image_size, stored_size
 
 BoxTarget = tuple[
@@ -74,12 +75,14 @@ class Found:
         categories: the classes.
         notes: sentences on what a user should know.
         missing: numbers, in COCO files, of the photos that are named and not there.
+        tally: what was odd about the boxes.
     """
 
     photos: list[BoxedPhoto]
     categories: list[Category]
     notes: list[str] = field(default_factory=list)
     missing: frozenset[int] = frozenset()
+    tally: Tally = field(default_factory=Tally)
 
 
 class DetectionDataset(ImageDataset):
@@ -91,6 +94,7 @@ class DetectionDataset(ImageDataset):
 
     Attributes:
         missing: numbers of the photos that the annotations name and that are not there.
+        tally: what was odd about the boxes.
         transforms: the application's (training, judging) transforms of photo and target together.
 
     Raises:
@@ -111,7 +115,7 @@ class DetectionDataset(ImageDataset):
             raise ValueError(f"none of the {len(photos)} photos has a box{why}; give a set with annotations")
         super().__init__(photos, order)
         self.categories, self.notes = tuple(result.categories), list(result.notes)
-        self.missing = result.missing
+        self.missing, self.tally = result.missing, result.tally
         self.transforms: Any = None
 
     def target(self, index: int) -> BoxTarget:
@@ -159,11 +163,16 @@ def inside(
         ValueError: a number is not finite, or a side is negative.
     """
     x1, y1, x2, y2 = box
-    if not all(map(math.isfinite, box)) or x2 < x1 or y2 < y1:
+    tally, known = tally_now(), all(map(math.isfinite, box))
+    if known and (x2 < x1 or y2 < y1) and tally.lenient:
+        tally.add_swapped((x1, y1, x2, y2), where)
+        return None
+    if not known or x2 < x1 or y2 < y1:
         raise ValueError(
             f"{where}: a box has a width and a height of 0 or more, got {x2 - x1:g} x {y2 - y1:g}; "
             f"mend the file"
         )
+    tally.add((x1, y1, x2, y2), width, height, where)
     x1, x2 = max(x1, 0.0), min(x2, float(width))
     y1, y2 = max(y1, 0.0), min(y2, float(height))
     return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
@@ -227,6 +236,10 @@ def as_shown(photo: BoxedPhoto) -> BoxedPhoto:
         width, height, turn = stored_size(photo.path)
     except BadImageError:  # reported by whoever reads the pixels
         return photo
+    shown = (height, width) if turn in SIDEWAYS else (width, height)
+    if (photo.width, photo.height) not in ((width, height), shown):
+        sizes = f"annotated as {photo.width} x {photo.height} pixels, it has {shown[0]} x {shown[1]}"
+        tally_now().other_size.append(f"{photo.path}: {sizes}")
     if turn not in SIDEWAYS or width == height or (photo.width, photo.height) != (width, height):
         return photo
     objects = tuple(replace(item, box=turned(item.box, turn, width, height)) for item in photo.objects)

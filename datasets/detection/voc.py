@@ -27,6 +27,7 @@ from datasets.tables import clean_name
 from datasets.validation import LARGEST_PX, finite, read_text
 
 BOTH = ("train", "val")
+UNKNOWN = ("", "none", "null", "nan", "undefined")  # what tools write for a size that they do not know
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 ANNOTATIONS = ("Annotations", "annotations", "labels", "xml")
 PHOTOS = ("JPEGImages", "images", "Images", "imgs")
@@ -171,7 +172,8 @@ def _file(path: Path, tree: ElementTree.Element, finders: dict[Path, NamedPhotos
 
 def _size(tree: ElementTree.Element, where: str) -> tuple[int, int] | None:
     """(width, height) in pixels; None where the file does not tell, or tells 0, as labelImg may."""
-    texts = [(tree.findtext(f"size/{side}") or "").strip() or "0" for side in ("width", "height")]
+    texts = [(tree.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    texts = ["0" if text.casefold() in UNKNOWN else text for text in texts]
     width, height = (
         int(finite(value, f"{where}: {side}", 0, LARGEST_SIDE))
         for side, value in zip(("width", "height"), texts, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from datasets.detection.base import (
     numbered,
     size_in_file,
 )
-from datasets.detection.yolo_files import YoloFiles, yolo_files
+from datasets.detection.faults import tally_now
+from datasets.detection.yolo_files import LISTS, YoloFiles, yolo_files
 from datasets.folders import find_images
 from datasets.names import NamedPhotos, missing_photos
 from datasets.validation import read_text
@@ -25,6 +27,7 @@ from datasets.validation import read_text
 MOST = 2.0  # of a share: boxes may hang out of their photo a little
 BESIDE = (".txt", ".cache", ".xml", ".json")
 LINE = "class x y width height"
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
 def yolo_splits(root: Path) -> set[str]:
@@ -36,7 +39,8 @@ def yolo_splits(root: Path) -> set[str]:
 def read_yolo(root: Path, split: str) -> Found:
     """The photos of a split; one without a text file has no boxes, nor has a damaged photo.
 
-    A line is ``class x y width height`` in shares of the photo; a sixth number, of confidence, is not read.
+    A line is ``class x y width height`` in shares of the photo; a confidence and the number of a track, which
+    trackers add, are not read.
     Of ``class x1 y1 x2 y2 x3 y3 ...``, a polygon, the box around it is taken.
 
     Raises:
@@ -51,9 +55,13 @@ def read_yolo(root: Path, split: str) -> Found:
         )
     photos, notes = [], []
     paths, missing = _photos(files, split)
+    used = set()
     for number, path in enumerate(paths, start=1):
         width, height = size_in_file(path)
         labels = files.labels_of(path)
+        used.add(labels)
+        if not labels.is_file():
+            tally_now().unlabelled.append(path)
         lines = read_text(labels).splitlines() if labels.is_file() else []
         results = [
             _marked(line, (width, height), f"{labels}:{n}", files)
@@ -63,7 +71,18 @@ def read_yolo(root: Path, split: str) -> Found:
         objects = tuple(item for item in results if item is not None)
         notes += left_out(labels, len(results) - len(objects))
         photos.append(BoxedPhoto(path, 0, objects=objects, width=width, height=height, image_id=number))
+    _tell_unused(files, split, used)
     return Found(photos, numbered(files.names), [*missing, *notes])
+
+
+def _tell_unused(files: YoloFiles, split: str, used: set[Path]) -> None:
+    """Note the files of labels, in the folders of those of a split, that no photo belongs to."""
+    lists = {files.listing, *(place for places in files.splits.values() for place in places)}
+    every = {path for folder in {path.parent for path in used} for path in folder.glob("*.txt")}
+    unused = sorted(path for path in every - used - lists if path.name not in LISTS)
+    rest = [name for name in files.splits if name != split] if unused else []
+    others = {path.stem for name in rest for path in _photos(files, name)[0]}
+    tally_now().labels_only += [path for path in unused if path.stem not in others]
 
 
 def _photos(files: YoloFiles, split: str) -> tuple[list[Path], list[str]]:
@@ -98,10 +117,15 @@ def _marked(line: str, size: tuple[int, int], where: str, files: YoloFiles) -> M
 def _numbers(line: str, where: str, points: int) -> tuple[float, list[float]]:
     """The class, which some write as ``0.0``, and the other numbers."""
     refusal = f"{where}: a line is `{LINE}`, or a class and the points of a polygon, got {line.strip()!r}"
+    words = line.split()
+    if len(words) > 4 and any(map(_DECIMAL_COMMA.fullmatch, words)):
+        raise ValueError(f"{where}: numbers have decimal commas; write points, got {line.strip()!r}")
     try:
         label, *numbers = map(float, line.replace(",", " ").split())
     except ValueError as err:
         raise ValueError(refusal) from err
+    if len(numbers) in (5, 6) and not points and numbers[-1].is_integer() and numbers[-1] > 1:
+        del numbers[4:]  # a track's number, after the confidence where there is one
     polygon = len(numbers) >= 6 and (points or len(numbers) % 2 == 0)
     if not label.is_integer() or not (len(numbers) in (4, 5) or polygon):
         raise ValueError(refusal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,13 @@ class FaceDistillationDataset(ImageDataset):
             raise ValueError(
                 f"the teacher's vectors of {int(wrong.sum())} photos are not finite, first that of {first}"
             )
+
+    def subset(self, indices: Iterable[int]) -> Self:
+        """The same people with some of the images, in the order given."""
+        rows = list(indices)
+        part = super().subset(rows)
+        part.vectors = None if self.vectors is None else self.vectors[rows]
+        return part
 
     def target(self, index: int) -> dict[str, Any]:
         """What is to be learned of an image."""

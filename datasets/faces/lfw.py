@@ -141,3 +141,10 @@ def _photos_of(root: Path, names: set[str]) -> Iterator[tuple[str, Path]]:
         path = named.find(name)
         if path is not None:
             yield name, path
+
+
+def people_folder(data: Path) -> Path:
+    """The folder with a folder a person: LFW's layouts keep it beside ``pairs.txt`` or below it."""
+    if not is_lfw(data):
+        return data
+    return next((data / name for name in FOLDERS if name != "." and (data / name).is_dir()), data)

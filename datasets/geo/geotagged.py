@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,14 @@ class GeoDataset(ImageDataset):
             raise ValueError(f"expected cells and offsets of {len(positions)} photos, got {cells.shape}")
         super().__init__([Photo(Path(path), 0) for path in positions.paths], classes)
         self.positions, self.cells, self.offsets = positions, cells, offsets
+
+    def subset(self, indices: Iterable[int]) -> Self:
+        """The same cells with some of the images, in the order given."""
+        rows = np.fromiter(indices, np.int64)
+        part = super().subset(rows.tolist())
+        part.positions, part.cells = self.positions.taken(rows), self.cells[rows]
+        part.offsets = None if self.offsets is None else self.offsets[rows]
+        return part
 
     def target(self, index: int) -> dict[str, NDArray[Any]]:
         """What is to be learned of an image, and what it is evaluated by."""

@@ -64,6 +64,16 @@ class Positions:
         """How many positions were passed over."""
         return sum(item.count for item in self.left_out)
 
+    def taken(self, rows: Ints) -> Positions:
+        """Some of the positions, in this order, without remarks."""
+        def some(values: Sequence[str]) -> tuple[str, ...]:
+            return tuple(values[row] for row in rows.tolist()) if len(values) else ()
+
+        weights = None if self.weights is None else self.weights[rows]
+        return Positions(
+            self.lat[rows], self.lon[rows], weights, some(self.paths), some(self.authors), some(self.times)
+        )
+
     def remarks(self) -> list[str]:
         """A line for each thing that a user should know."""
         return [*map(str, self.left_out), *self.notes]

@@ -9,7 +9,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,31 @@ def writable_folder(path: Path, flag: str = "--out") -> Path:
             return path
     except OSError as err:
         raise OSError(f"cannot write to {path} ({err.strerror}); give another folder with {flag}") from err
+
+
+@contextmanager
+def numbered_folder(parent: Path, name: str) -> Iterator[Path]:
+    """``parent/name``, or the first of ``name-2``, ... that is not there, made for this process alone.
+
+    It is taken away again where nothing was written into it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder, number = parent / name, 2
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            folder, number = parent / f"{name}-{number}", number + 1
+        except OSError as err:
+            raise OSError(f"cannot write to {folder} ({err.strerror}); give another with --out") from err
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it holds something, or is gone
+            folder.rmdir()
 
 
 def _sync_folder(folder: Path) -> None:

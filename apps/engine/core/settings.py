@@ -132,6 +132,7 @@ class Settings:
         "auto", "bf16, fp32, or auto: bf16 for a backbone that learns, where the hardware has it; else fp32",
         choices=("auto", "fp32", "bf16"),
     )
+    fix: Path | None = option(None, "table that `check --fix` wrote: images to move or leave out")
     cache: Path | None = option(None, "folder for decoded images, so that each is decoded once")
     cache_gb: float = option(20.0, "bound on the size of --cache, in 10^9 bytes", above=0)
     save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
@@ -145,7 +146,7 @@ class Settings:
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
-        for name in ("data", "cache"):  # a run is used from other folders than the one it was made in
+        for name in ("data", "cache", "fix"):  # a run is used from other folders than the one it was made in
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(local(str(getattr(self, name)))).absolute())
         for field_ in fields(self):
@@ -157,6 +158,16 @@ class Settings:
                 raise ValueError(f"{flag_name(field_.name)} {self.refused[field_.name]}")
         if self.freeze and self.epochs is None and not self.fits_head:
             raise ValueError("--freeze fits no head of this task at once; give --epochs, too")
+
+    def scaled(self, recipe: Mapping[str, Any], photos: int) -> Mapping[str, Any]:
+        """What is chosen where nothing is said, for as many training images: as all tasks have it.
+
+        Args:
+            recipe: of the mode, by the names of the fields.
+            photos: training images.
+        """
+        del photos
+        return recipe
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written into ``config.json``; paths as :func:`portable` has them."""

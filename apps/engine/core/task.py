@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 
 from apps.engine.core.metrics import Intervals, Metric, Metrics, MetricTable
 from apps.engine.core.settings import Settings
+from apps.engine.data.problems import Problems, Survey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,6 +157,7 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
         subject: what its answers are of; ``predict --heads`` finds faces once for all runs of ``faces``.
         file_predictor: its own way to answer for files; None where images to the head's output is all.
         fit_head_distills: whether ``fit_head`` uses a teacher's answers.
+        check_splits: the splits that ``check`` looks at.
     """
 
     name: ClassVar[str]
@@ -167,6 +169,7 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
     subject: ClassVar[Subject]
     file_predictor: ClassVar[FilePredictor | None]
     fit_head_distills: ClassVar[bool]
+    check_splits: ClassVar[tuple[str, ...]]
 
     def __init__(self, settings: S_co) -> None: ...
 
@@ -194,6 +197,18 @@ class Task(Protocol[S_co, H, D, O_contra, T_contra, K, E]):
 
     def prepare(self, split: str, console: Console, *, classes: Sequence[str] | None = None) -> None:
         """Compute what :meth:`dataset` opens, such as a teacher's answers, where it is not there yet."""
+
+    def fixed(self, images: D) -> D:
+        """The images of a split as ``--fix`` corrects them."""
+
+    def check_dataset(self, split: str) -> ImageDataset:
+        """The images of one of ``check_splits``, also of data that a training would refuse."""
+
+    def problems(self, survey: Survey) -> Problems:
+        """What ``check`` looks for besides what holds for all images, by kind; empty lists are fine."""
+
+    def learned_nothing(self, evaluation: E) -> str:
+        """A sentence with what to do where a trained model is no better than none; else empty."""
 
     def head(self, channels: dict[int, int], classes: Sequence[str]) -> H:
         """A new head for a backbone with these channels by stride."""

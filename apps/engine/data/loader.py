@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,6 +47,9 @@ __all__ = [
 
 BATCHES_AHEAD = 4
 EVAL_BATCH = 64  # images
+SHARED = Path("/dev/shm")  # where Linux keeps the memory that processes share
+NO_ROOM = "No space left on device"
+_log = logging.getLogger(__name__)
 
 
 class SeededImages(Dataset[Batch]):
@@ -86,6 +92,28 @@ def worker_count(asked: int | None) -> int:
     return asked if asked is not None else max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
+def workers_with_room(workers: int, batch_bytes: int, free_bytes: int | None = None) -> int:
+    """Reading processes whose batches fit into shared memory, which containers often have 64 MB of.
+
+    Args:
+        workers: as wanted; fewer are told of.
+        batch_bytes: of a batch, of which each process holds :data:`BATCHES_AHEAD` and one.
+        free_bytes: of shared memory; None looks.
+    """
+    if free_bytes is None:
+        if not SHARED.is_dir():
+            return workers
+        free_bytes = shutil.disk_usage(SHARED).free
+    room = free_bytes // ((BATCHES_AHEAD + 1) * max(batch_bytes, 1))
+    if room < workers:
+        _log.warning(
+            "%s has room for %d of %d processes that read photos (%.0f MB are free): %s",
+            SHARED, room, workers, free_bytes / 1e6,
+            f"{room} read" if room else "this process reads them itself, more slowly",
+        )
+    return min(workers, room)
+
+
 class Loader:
     """Batches of a dataset, epoch by epoch.
 
@@ -104,12 +132,15 @@ class Loader:
             whatever it is. A process may get an empty share of a short last batch.
         sampling: ``all`` takes every image once an epoch; ``balanced`` draws as many images, with
             replacement, each class as often as the others.
+        side: of the images that the transform makes, px: what reading processes need of shared memory
+            follows from it; None does not look.
     """
 
     def __init__(
         self, photos: ImageDataset, transform: PairTransform, *, batch_size: int, seed: int = 0,
         shuffle: bool = False, workers: int | None = None, min_side: int | None = None,
         cache: ImageCache | None = None, rank: int = 0, world: int = 1, sampling: Sampling = "all",
+        side: int | None = None,
     ) -> None:
         self.photos = photos
         reduced = copy.copy(photos)
@@ -119,6 +150,8 @@ class Loader:
             len(photos), batch_size, seed=seed, shuffle=shuffle, rank=rank, world=world, labels=labels
         )
         self.workers = worker_count(workers) if len(photos) > batch_size else 0
+        if self.workers and side is not None:
+            self.workers = workers_with_room(self.workers, batch_size * side * side * 3)
         self.seeded = SeededImages(reduced, transform, seed, cache)
         self.loader: DataLoader[Any] | None = None
 
@@ -175,6 +208,11 @@ def reading_deaths() -> Iterator[None]:
     try:
         yield
     except RuntimeError as err:
+        if NO_ROOM in str(err):
+            raise ChildProcessError(
+                f"{SHARED} has no room for the batches of the reading processes; give fewer --workers (0 "
+                "needs none of it), a smaller --batch-size, or, to a container, --shm-size 2g"
+            ) from err
         if not str(err).startswith("DataLoader worker"):
             raise
         raise ChildProcessError(
@@ -205,7 +243,7 @@ def eval_loader(
     return Loader(
         photos, photos.transforms[1] if photos.transforms else usual,
         batch_size=min(batch_size, photos.evaluated_together or batch_size), workers=workers,
-        min_side=decode_size(size, crop), cache=cache, rank=rank, world=world,
+        min_side=decode_size(size, crop), cache=cache, rank=rank, world=world, side=size,
     )
 
 
@@ -234,6 +272,7 @@ class Reading:
             batch_size=s.batch_size, seed=s.seed, shuffle=shuffle, workers=s.workers,
             min_side=side_for_training(s.train_resolution, s.min_crop), cache=self.cache,
             rank=self.world.rank, world=self.world.size, sampling=s.sampling if shuffle else "all",
+            side=s.train_resolution,
         )
 
     def plain(

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from apps.engine.checking.opening import fixed_as_trained, without_photos
 from apps.engine.core import run_dir as runs
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
@@ -20,7 +21,6 @@ from apps.engine.inference.lines import check_options
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
-from apps.engine.training.setup import without_photos
 
 BATCH = 64
 Keep = Callable[[AnyTask, RunConfig, Any], None]
@@ -90,7 +90,7 @@ def evaluate_split(
 ) -> tuple[Any, int]:
     """The answers on one split, and how many of its images could not be read."""
     task.prepare(split, console, classes=config.classes)
-    photos = task.dataset(split, classes=config.classes)
+    photos = fixed_as_trained(task, task.dataset(split, classes=config.classes), console)
     loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
     evaluator = task.evaluator(photos, config.classes, config.calibration)
     with console.track(split, len(loader)) as update:

@@ -35,6 +35,8 @@ def finalize(
         return {}
     predictions, calibration, cross_validated = task.calibrate(raw)
     metrics: dict[str, float | None] = {**predictions.metrics(), **cross_validated}
+    if (doubt := task.learned_nothing(predictions)):
+        setup.console.warn(doubt)
     config = RunConfig(
         app=setup.name, classes=setup.classes, settings=setup.settings.to_dict(), backbone=setup.info,
         fingerprint=setup.backbone.fingerprint(), metrics=metrics, versions=versions(),

@@ -12,7 +12,7 @@ from typing import Any
 from apps.engine.core import run_dir
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World, joined
-from apps.engine.core.files import only_process, remove_unused, writable_folder
+from apps.engine.core.files import LOCK, only_process, remove_unused, writable_folder
 from apps.engine.core.registry import load_task
 from apps.engine.core.settings import Settings, flag_name
 from apps.engine.core.task import AnyTask, Evaluation
@@ -20,6 +20,7 @@ from apps.engine.training.finalize import finalize
 from apps.engine.training.fit import begin, fit, predict_val
 from apps.engine.training.frozen.cached_features import fit_head
 from apps.engine.training.setup import TrainSetup, prepare
+from datasets.base import ImageDataset
 
 # What a resumed run may be given anew; of these only epochs changes the weights, and says so.
 CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile",
@@ -36,7 +37,7 @@ def finetune(
         name: of the application.
         given: the settings that the user gave; the others are chosen here.
         out: the run's folder; made where it is missing.
-        resume: go on with the run in ``out``.
+        resume: go on with the run in ``out``; begin it where nothing is there yet and settings are given.
         stop_after: end after that many of the planned epochs, to be resumed.
         any_world: let a run go on with another number of processes.
         console: where words and progress go.
@@ -68,6 +69,8 @@ def finetune(
                 return answer | {"epochs_done": epochs} if world.is_main else None
             metrics = finalize(setup, task, raw, seconds=_since(start))
             answer |= {"metrics": metrics, "seconds": _since(start), "skipped": len(setup.skipped.reasons)}
+            if settings.fix is not None:
+                answer |= {"fixed": _fixed(setup.photos, setup.val.photos)}
             return answer if world.is_main else None
 
 
@@ -85,6 +88,11 @@ def _trained(
         f"stopped after {state.epoch} of {setup.settings.epochs} epochs; --resume --out {setup.run} goes on"
     )
     return None, state.epoch
+
+
+def _fixed(*splits: ImageDataset) -> dict[str, int]:
+    """Images that ``--fix`` moved, and those that it left out."""
+    return {key: sum(part.fixed.get(key, 0) for part in splits) for key in ("moved", "left_out")}
 
 
 def _since(start: float) -> float:
@@ -132,12 +140,20 @@ def _beginning(
     """
     if not resume:
         return None, kind(**given)
+    if given and not _holds_something(out):  # --resume --out alone means a run that is there
+        console.say(f"nothing is in {out} yet: the run begins")
+        return None, kind(**given)
     begun = run_dir.read_progress(out).get("settings")
     if begun is not None and not (out / run_dir.TRAINING).exists():
         console.say(f"{out} has no checkpoint yet: the run starts from its beginning, with its settings")
         return None, _resumed_settings(kind, begun, given, console)
     saved = run_dir.load_training_state(out)
     return saved, _resumed_settings(kind, json.loads(saved["settings"]), given, console)
+
+
+def _holds_something(out: Path) -> bool:
+    """Whether a folder has anything in it but a lock."""
+    return out.is_dir() and any(entry.name != LOCK for entry in out.iterdir())
 
 
 def _resumed_settings(

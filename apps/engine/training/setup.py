@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from apps.engine.checking.opening import opened
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
 from apps.engine.core.machine import choose_precision, training_precision
@@ -127,9 +128,7 @@ def prepare(
     if world.is_main:
         settings = with_sample(task_class, settings, console)
     settings = replace(settings, data=world.broadcast(settings.data))
-    train, val = (opened(task_class(settings), split, console) for split in ("train", "val"))
-    for note in (*train.notes, *val.notes, *without_photos(val, "val")):
-        console.warn(note)
+    train, val = opened(task_class(settings), console)
     info = describe(settings, weights, sample=sample)
     for note in without_effect(settings, fit_head_distills=task_class.fit_head_distills):
         console.warn(note)
@@ -167,13 +166,6 @@ def prepare(
         precision=choose_precision(chosen.precision), skipped=SkippedImages(console),
         fits_head=chosen.epochs is None,
     ), task
-
-
-def opened(task: AnyTask, split: str, console: Console) -> ImageDataset:
-    """The images of a split, once what they need is computed."""
-    task.prepare(split, console)
-    images: ImageDataset = task.dataset(split)
-    return images
 
 
 def check_early(task_class: type[AnyTask], settings: Settings) -> None:
@@ -238,17 +230,6 @@ def with_sample(task_class: type[AnyTask], settings: Settings, console: Console)
     return replace(settings, data=root)
 
 
-def without_photos(photos: ImageDataset, split: str) -> list[str]:
-    """A sentence on the classes that a split has no image of, if there are any."""
-    if not photos.single_label:
-        return []
-    empty = [name for name, n in zip(photos.classes, photos.counts(), strict=True) if n == 0]
-    if not empty:
-        return []
-    named = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
-    return [f"{split} has no photo of {len(empty)} of {len(photos.classes)} classes: {named}"]
-
-
 def finer(resolution: int) -> int:
     """The side at which a network trained on random crops of ``resolution`` px sees best.
 
@@ -286,10 +267,11 @@ def resolve(
         )
     rated = info.preprocessing.resolution
     larger = pretrained and not settings.freeze and settings.finer_evaluation
-    recipe: dict[str, Any] = (
+    mode: dict[str, Any] = (
         FROZEN if settings.freeze else FROM_WEIGHTS if pretrained else ON_SAMPLE if sample else FROM_SCRATCH
     )
-    chosen: dict[str, Any] = recipe | {
+    chosen: dict[str, Any] = {
+        **settings.scaled(mode, photos),
         "width": info.arguments.get("width"), "resolution": finer(rated) if larger else rated,
         "train_resolution": settings.resolution or rated, "batch_size": min(32, photos),
         "weight_decay": DECOUPLED_DECAY if settings.optimizer.lower().endswith("w") else L2_DECAY,

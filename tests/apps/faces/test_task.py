@@ -13,8 +13,8 @@ from support import Cli
 
 from apps.engine.core.console import Console
 from apps.faces.extraction.loading import load_face_model
-from apps.faces.task import Faces, FacesSettings, centred
-from apps.faces.teachers import teacher_vectors
+from apps.faces.task import Faces, FacesSettings
+from apps.faces.teachers import centred, teacher_vectors
 
 pytestmark = pytest.mark.computes
 
