@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.objects.errors import Confusion, Matched, confusion, grouped, matched
+from datasets.detection.faults import UNIT
 from datasets.validation import finite, four, short, whole
 
 FIGURES = (
@@ -154,13 +155,19 @@ def resampled(
 def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> list[str]:
     """What is likely a mistake in results that can be evaluated: a sentence each."""
     sizes = {image["id"]: (image["width"], image["height"]) for image in truth["images"]}
-    outside = odd = 0
+    outside = odd = shares = 0
     for result in results:
         x, y, width, height = result["bbox"]
         right, bottom = sizes[result["image_id"]]
         outside += x < -1 or y < -1 or x + width > right + 1 or y + height > bottom + 1
         odd += not 0 <= result["score"] <= 1
+        shares += max(map(abs, result["bbox"])) <= UNIT < min(right, bottom)
     hits = []
+    if shares and shares == len(results):
+        hits.append(
+            f"all {shares} boxes lie within {UNIT:g} pixels of the corner of their photos: they seem to be "
+            "shares of the photo; a bbox is x, y, width, height in pixels"
+        )
     if outside:
         hits.append(
             f"{outside} of {len(results)} boxes reach out of their photos; a bbox is x, y, width, height in "

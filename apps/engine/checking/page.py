@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from PIL import Image, ImageDraw
 
 from apps.engine.checking.kinds import title_of, words_of
+from apps.engine.checking.moves import folder_of
 from apps.engine.core.files import write_text
 from apps.engine.data.problems import Problem, Problems, counted
 from apps.engine.reporting.html import render
@@ -49,12 +51,13 @@ def write_check_page(
         OSError: it cannot be written.
     """
     order = sorted(problems, key=lambda kind: (not problems[kind], list(problems).index(kind)))
-    total = sum(map(counted, problems.values()))
+    total, base = sum(map(counted, problems.values())), f"{folder_of(data)}{os.sep}"
+    answer = {**answer, "notes": [note.replace(base, "") for note in answer["notes"]]}
     page = render(
         TEMPLATE, title=f"check {app}: {data.name}", app=app, answer=answer, total=total,
         heads=[(split, f"{count:,}", "photos") for split, count in answer["splits"].items()],
         rows=[(title_of(kind), f"{counted(problems[kind]):,}", words_of(kind)) for kind in order],
-        parts=[_part(kind, problems[kind]) for kind in order if problems[kind]],
+        parts=[_part(kind, problems[kind], base) for kind in order if problems[kind]],
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
@@ -62,7 +65,8 @@ def write_check_page(
     return path
 
 
-def _part(kind: str, problems: list[Problem]) -> Part:
+def _part(kind: str, problems: list[Problem], base: str) -> Part:
+    """The section of a kind; its lines name files from the data's folder, not from where that lies."""
     pictured = any(problem.paths for problem in problems)
     tiles: list[tuple[Image.Image, str, str]] = []
     shown = 0
@@ -71,7 +75,7 @@ def _part(kind: str, problems: list[Problem]) -> Part:
             break
         tiles += _tiles(problem)
         shown += 1
-    lines = [problem.text for problem in problems[:MOST_LINES]]
+    lines = [problem.text.replace(base, "") for problem in problems[:MOST_LINES]]
     shown = max(shown, len(lines))
     return Part(
         title_of(kind), words_of(kind), len(problems), shown, shown < len(problems), tiles, lines

@@ -140,7 +140,7 @@ def _beginning(
     """
     if not resume:
         return None, kind(**given)
-    if given and not _holds_something(out):  # --resume --out alone means a run that is there
+    if given.keys() - CHANGEABLE and not _holds_something(out):  # else a run that is there is meant
         console.say(f"nothing is in {out} yet: the run begins")
         return None, kind(**given)
     begun = run_dir.read_progress(out).get("settings")

@@ -12,6 +12,7 @@ from PIL import Image
 from support import Cli
 
 from apps.objects.checks import doubts, learned_nothing
+from apps.objects.coco_metrics import doubts as result_doubts
 from apps.objects.layouts import read_split
 from apps.objects.task import ObjectsSettings
 from datasets.detection.base import BoxedPhoto, Marked
@@ -178,6 +179,14 @@ def test_a_training_that_learned_nothing_says_so(cli: Cli, tmp_path: Path) -> No
     )
     assert answer.code == 0 and "this detector finds next to nothing" in answer.err
     assert "give more --epochs, a higher --lr" in " ".join(answer.err.split())
+
+
+def test_results_that_are_shares_are_told_of() -> None:
+    truth = {"images": [{"id": 1, "width": WIDE, "height": HIGH}]}
+    results = [{"image_id": 1, "category_id": 1, "score": 0.9, "bbox": box} for box in AS_SHARES]
+    (doubt,) = result_doubts(results, truth)
+    assert doubt.startswith("all 4 boxes lie within 1.5 pixels") and "width, height in pixels" in doubt
+    assert result_doubts([results[0] | {"bbox": box} for box in GOOD], truth) == []
 
 
 def test_defaults_follow_the_number_of_images() -> None:

@@ -86,6 +86,7 @@ def test_copies_leaks_and_bad_files_are_counted_and_shown(cli: Cli, data: Path, 
     assert answer["moves"] == len(rows)
     text = (page / "report.html").read_text()
     assert "Near leaks" in text and "broken.jpg" in text and text.count("data:image/jpeg") >= 8
+    assert str(tmp_path) not in text + fix.read_text()
     assert "http" not in text.replace("http-equiv", "")
 
 
