@@ -33,7 +33,7 @@ class Layout:
             name, colon, count = class_name.partition(":")
             if not colon:
                 names.append(class_name)
-            elif count.isdecimal() and int(count) > 1 and name:
+            elif count.isdecimal() and len(count) < 9 and int(count) > 1 and name:
                 groups[name] = int(count)
             else:
                 raise ValueError(

@@ -74,7 +74,7 @@ class _Part:
     def beside(cls, to: Path, url: str) -> _Part:
         """What an earlier run left, if it is of the same address; else empty."""
         part = cls(to.with_name(to.name + ".part"), url)
-        with suppress(OSError, ValueError, KeyError, TypeError):  # no note, or a damaged one: start anew
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or a damaged one
             note = json.loads(part.note.read_text())
             if note["url"] == url and part.path.is_file():
                 return cls(part.path, url, str(note["etag"]), str(note["modified"]), note["total"])

@@ -228,7 +228,7 @@ def _read_solution(listing: Path) -> dict[str, int]:
 def _read_truth(listing: Path, label_of_id: dict[int, int]) -> list[int]:
     labels: list[int] = []
     for where, text in _lines(listing):
-        if not text.isdecimal() or int(text) not in label_of_id:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in label_of_id:
             raise ValueError(f"{where}: {text[:40]!r} is no class number of {META} (1 to {len(label_of_id)})")
         labels.append(label_of_id[int(text)])
     return labels

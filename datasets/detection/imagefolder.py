@@ -48,7 +48,7 @@ def read_imagefolder(root: Path, split: str) -> Found:
         place: [(row[FILE_NAME], _objects(row, place)) for row in read_metadata(place)] for place in places
     }
     every = {name for rows in tables.values() for _, objects in rows for name, _ in objects}
-    names = sorted(every, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    names = sorted(every, key=_by_number)
     named, photos, missing, outside = NamedPhotos(path.parent), [], [], 0
     for image_id, (name, objects) in enumerate(tables[path], start=1):
         file = named.find(name)
@@ -65,6 +65,12 @@ def read_imagefolder(root: Path, split: str) -> Found:
         photos.append(BoxedPhoto(file, 0, objects=marks, width=width, height=height, image_id=image_id))
     notes = missing_photos(path, missing, len(tables[path]))
     return Found(photos, numbered(names), [*left_out(path, outside), *notes])
+
+
+def _by_number(name: str) -> tuple[bool, int, str]:
+    """Numbers by size, however long they are, then words."""
+    digits = name.lstrip("0") if name.isascii() and name.isdecimal() else ""
+    return not name.isdecimal(), len(digits), digits or name
 
 
 def _file(root: Path, split: str) -> Path | None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
+from apps.attributes.names import Layout
+from datasets.classification.imagenet import ImageNetVal
+from datasets.detection.imagefolder import read_imagefolder
 from datasets.detection.yolo_files import yolo_files
 from datasets.faces.celeba import celeba
 from datasets.faces.lfw import LFW
@@ -63,3 +69,30 @@ def test_columns_of_another_type_hold_no_positions(tmp_path: Path) -> None:
     pq.write_table(pa.table({"lat": [[1.0], [2.0]], "lon": [1.0, 2.0]}), path)
     with pytest.raises(ValueError, match=r"p\.parquet"):
         read_positions(path)
+
+
+LONG = "9" * 5000  # Python itself makes no number of it
+
+
+def test_numbers_of_any_length_are_no_class_of_imagenet(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "ILSVRC2012_val_00000001.png")
+    (tmp_path / "ILSVRC2012_validation_ground_truth.txt").write_text(f"{LONG}\n")
+    kinds = [("ILSVRC2012_ID", "O"), ("WNID", "O")]
+    savemat(tmp_path / "meta.mat", {"synsets": np.array([[(1, "n02111889")]], dtype=kinds)})
+    with pytest.raises(ValueError, match=r"ground_truth\.txt.* is no class number of meta\.mat"):
+        ImageNetVal(tmp_path)
+
+
+def test_classes_that_are_numbers_are_ordered_by_size_however_long(tmp_path: Path) -> None:
+    names = ["10", "9", "0", LONG, "a", "007"]
+    (tmp_path / "train").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "train/1.png")
+    row = {"file_name": "1.png", "objects": {"bbox": [[0, 0, 4, 4]] * len(names), "categories": names}}
+    (tmp_path / "train/metadata.jsonl").write_text(json.dumps(row))
+    classes = [category.name for category in read_imagefolder(tmp_path, "train").categories]
+    assert classes == ["0", "007", "9", "10", LONG, "a"]
+
+
+def test_a_group_of_too_many_classes_is_none() -> None:
+    with pytest.raises(ValueError, match="a group of classes is named NAME:CLASSES"):
+        Layout.of([f"age:{LONG}"])

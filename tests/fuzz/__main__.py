@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument(
         "--show", type=int, help="read this one file in this process, and print what came of it"
     )
+    parser.add_argument("--crashes", action="store_true", help="fail for crashes and hangs alone")
     parser.add_argument("--list", action="store_true", help="print the readers' names")
     asked, began = parser.parse_args(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
@@ -43,10 +44,13 @@ def main() -> int:
             return 0
         if asked.show is not None:
             return _show(readers[0], asked.seed, asked.show)
-        return _run(readers, asked.seed, began + asked.seconds, asked.count)
+        fatal = (CRASH, HANG) if asked.crashes else BAD
+        return _run(readers, asked.seed, began + asked.seconds, asked.count, fatal)
 
 
-def _run(readers: list[Reader], seed: int, end: float, count: int | None) -> int:
+def _run(
+    readers: list[Reader], seed: int, end: float, count: int | None, fatal: tuple[str, ...]
+) -> int:
     failed = 0
     print(f"seed {seed}")
     print(f"{'reader':28}{'files':>8}" + "".join(f"{name:>12}" for name in COLUMNS), flush=True)
@@ -54,7 +58,7 @@ def _run(readers: list[Reader], seed: int, end: float, count: int | None) -> int
         check_seeds(reader)
         share = (end - time.monotonic()) / (len(readers) - number)
         tally = fuzz(reader, seed=seed, seconds=max(share, 0.2) if count is None else 1e6, count=count)
-        failed += bool(tally.bad)
+        failed += any(tally.counts[what] for what in fatal)
         _print(tally)
     return min(failed, 100)
 

@@ -26,18 +26,21 @@ from apps.cli.options import read_config_file
 from apps.engine.core.console import Console
 from apps.engine.core.files import json_line
 from apps.engine.tracking.runs import find_runs
+from apps.faces.extraction.embedder import ModelInfo
 from apps.faces.extraction.manifest import DIGEST, SCHEMA, last_inputs, ledger_path, read_ledger
 from apps.faces.extraction.resumable_job import Plan, ResumableJob
 from apps.faces.extraction.sources import find_sources, open_source
 from apps.faces.extraction.table import PHOTOS, ImageRecord, read_part
 from apps.faces.people.gallery import Gallery
 from apps.faces.verification.evaluate import read_vectors
+from apps.faces.verification.thresholds import find_threshold
 from apps.joint.train import _beginning
 from apps.objects.evaluate import evaluate_predictions as box_predictions
 from apps.places.cells.build import positions_from
 from apps.places.cells.files import read_cells, write_cells
 from apps.places.cells.partition import Limits, build
 from apps.places.prediction_files import read_predictions
+from apps.zoo import download
 from apps.zoo.unpack import unpack
 from fuzz.containers import of_parquet, of_tar, of_zip
 from fuzz.mutators import of_bytes, of_json, of_text
@@ -110,6 +113,34 @@ def _faces_beside(root: Path, table: Path) -> Iterator[Reader]:
         lambda _: job.read_plan(),
         of_json,
     )
+
+
+def _notes(root: Path) -> Iterator[Reader]:
+    """What the programs note for themselves, in places where others may write."""
+    root.mkdir(parents=True)
+    url = "https://example.com/net.bin"
+    (root / "net.bin.part").write_bytes(b"half")
+    note = {"url": url, "etag": "x", "modified": "", "total": 9}
+
+    def read_note(path: Path) -> object:
+        path.with_suffix("").write_bytes(b"half")
+        return download._Part.beside(root / "net.bin", url).headers()
+
+    seed = json.dumps(note).encode()
+    yield Reader("download's note", root / "net.bin.part.json", [seed], read_note, of_json)
+    measured = {"calibration": {"faces": {"none": {"source": "x", "thresholds": {"1e-3": 0.5}}}}}
+    model = ModelInfo("0" * 16, "drawn", 8, 64, checkpoint=str(root))
+
+    def read_threshold(path: Path) -> object:
+        try:
+            return find_threshold(model, "none")
+        except ValueError as err:  # that none is known names the model, not the file
+            if "is known for model" in str(err) or "was not measured" in str(err):
+                return None
+            raise
+
+    seed = json.dumps(measured).encode()
+    yield Reader("measured thresholds", root / "config.json", [seed], read_threshold, of_json)
 
 
 def _places(root: Path) -> Iterator[Reader]:
@@ -284,5 +315,5 @@ def _listed_runs(root: Path) -> Iterator[Reader]:
 
 def readers(root: Path) -> Iterator[Reader]:
     """All of them, their files below a folder."""
-    for make in (_faces, _places, _predictions, _options, _archives, _listed_runs):
+    for make in (_faces, _notes, _places, _predictions, _options, _archives, _listed_runs):
         yield from make(root / make.__name__.strip("_"))

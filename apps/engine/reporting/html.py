@@ -44,6 +44,8 @@ def _environment(folder: Path) -> Environment:
 
 def _nobodys(value: Any) -> Any:
     """A text without the user's home folder, as pages are shown to others."""
+    if isinstance(value, Path):
+        return portable(str(value))
     return type(value)(portable(value)) if isinstance(value, str) else value  # also what is escaped already
 
 

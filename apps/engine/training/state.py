@@ -168,8 +168,9 @@ def save_state(setup: TrainSetup, state: TrainState, *, must: bool) -> None:
         "optimizer": state.train_step.optimizer.state_dict(), "schedule": state.schedule.state_dict(),
         "average": state.ema.state_dict() if state.ema else None, "best": state.best.state_dict(),
         "settings": json.dumps(setup.settings.to_dict()), "classes": list(setup.classes),
-        "photos": len(setup.train.photos), "bad": shareable(setup.skipped.reasons), "world": setup.world.size,
+        "photos": len(setup.train.photos), "bad": list(setup.skipped.reasons), "world": setup.world.size,
     }
+    saved["bad"] = shareable(saved["bad"])
     try:
         with setup.timer("checkpoint"):
             run_dir.save_training_state(setup.run, saved)

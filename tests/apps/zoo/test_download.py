@@ -171,6 +171,14 @@ def test_the_next_run_goes_on_where_this_one_gave_up(mirror: Mirror, tmp_path: P
     assert names(tmp_path) == ["a.bin"]
 
 
+@pytest.mark.parametrize("note", ["", "[" * 100_000, "[]", '{"url": 3}', "\xff"])
+def test_a_damaged_note_on_what_was_fetched_starts_anew(mirror: Mirror, tmp_path: Path, note: str) -> None:
+    (tmp_path / "a.bin.part").write_bytes(DATA[:1000])
+    (tmp_path / "a.bin.part.json").write_bytes(note.encode("latin-1"))
+    assert download(mirror.url, tmp_path / "a.bin", sha256=SHA256).read_bytes() == DATA
+    assert names(tmp_path) == ["a.bin"]
+
+
 def test_a_file_that_changed_in_between_is_fetched_from_the_start(mirror: Mirror, tmp_path: Path) -> None:
     """Half of the one and half of the other would be a file that nobody ever had."""
     mirror.drops = [100_000, 0]

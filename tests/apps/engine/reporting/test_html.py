@@ -67,6 +67,6 @@ def test_a_page_does_not_say_whose_home_it_was_made_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "ann"))
-    (tmp_path / "page.html").write_text('{{ a }} {{ "on " ~ a ~ "." }} {{ b }}')
-    page = render(tmp_path / "page.html", a=f"{tmp_path}/ann/x", b=3)
-    assert page == "~/x on ~/x. 3"
+    (tmp_path / "page.html").write_text('{{ a }} {{ "on " ~ a ~ "." }} {{ b }} {{ c }}')
+    page = render(tmp_path / "page.html", a=f"{tmp_path}/ann/x", b=3, c=tmp_path / "ann/y")
+    assert page == "~/x on ~/x. 3 ~/y"
