@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from backbone.pretrained import COCO_SSD, REGISTRY
+from backbone.reach import check_hub, no_such_name, timm_may_have
 from backbone.storage import MIRRORED, SUFFIX, is_safetensors, local_weights
 
 DESCRIPTION = "mobilenet_apps"  # of files that this program wrote
@@ -36,7 +37,6 @@ def check_weights(spec: str, app: str | None = None) -> Path | None:
 
 
 def _check_name(name: str) -> None:
-    from backbone.hub import check_hub, no_such_name, timm_may_have
 
     if not timm_may_have(name):
         raise no_such_name(name, MIRRORED)
