@@ -293,8 +293,6 @@ def _speaks() -> bool:
 def _one_line(err: Exception) -> str:
     """What went wrong, as one line; a kind of error that nobody foresaw says so."""
     text = " ".join(str(err.args[0] if isinstance(err, KeyError) and err.args else err).split())
-    if isinstance(err, MemoryError):
-        return f"not enough memory: {text or 'give smaller images, fewer workers or a smaller model'}"
-    if isinstance(err, OSError | ValueError | FloatingPointError | KeyError):
+    if isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
         return text or type(err).__name__
     return f"{type(err).__name__}: {text} (unforeseen; {DEBUG_VARIABLE}=1 shows where)"
