@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from backbone.pretrained import COCO_SSD, REGISTRY
-from backbone.reach import check_hub, no_such_name, timm_may_have
 from backbone.storage import MIRRORED, SUFFIX, is_safetensors, local_weights
 
 DESCRIPTION = "mobilenet_apps"  # of files that this program wrote
