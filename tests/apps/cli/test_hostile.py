@@ -189,3 +189,8 @@ def test_a_tar_whose_members_are_larger_than_it_is_refused(tmp_path: Path, size:
 def test_a_list_from_a_closed_stdin_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="reads a list of photos from stdin, which is closed"):
         find_sources(["-"], None)
+
+
+def test_limits_of_cells_are_finite(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("cells", "build", tmp_path, "--t-max", "inf", "--t-min", 0, "--out", tmp_path / "c.csv")
+    assert answer.code == 2 and "expected a finite t_max, got inf" in answer.err
