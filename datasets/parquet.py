@@ -8,17 +8,21 @@ from typing import Any
 
 from datasets.outside import check_unpacked, one_line, regular_file
 
-MEND = "write it again"
+MEND, WHAT = "write it again", "cannot be read as Parquet"
 _FEW_BYTES = 1 << 24
 _ROWS_AT_ONCE = 65_536
 
 
-def open_parquet(path: Path, columns: Sequence[str] | None = None, **options: Any) -> Any:
+def open_parquet(
+    path: Path, columns: Sequence[str] | None = None, *, mend: str = MEND, what: str = WHAT, **options: Any
+) -> Any:
     """A Parquet file whose rows are not read yet, held against what they may unpack to.
 
     Args:
         path: of the file.
         columns: that will be read; None for all.
+        mend: as of :func:`datasets.outside.one_line`, as is ``what``.
+        what: the file is not.
         options: of ``pyarrow.parquet.ParquetFile``.
 
     Raises:
@@ -27,7 +31,7 @@ def open_parquet(path: Path, columns: Sequence[str] | None = None, **options: An
     """
     from pyarrow import parquet
 
-    with one_line(path, MEND, "cannot be read as Parquet"):
+    with one_line(path, mend, what):
         file = parquet.ParquetFile(regular_file(path), **options)
         count = len(file.schema_arrow.names if columns is None else columns)
         check_unpacked(path, 8 * file.metadata.num_rows * max(count, 1))
@@ -48,7 +52,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None, *, schema: An
     """
     import pyarrow as pa
 
-    with one_line(path, MEND, "cannot be read as Parquet"):
+    with one_line(path, MEND, WHAT):
         names = open_parquet(path, columns).schema_arrow
         texts = [field.name for field in names if pa.types.is_string(field.type)]
         file = open_parquet(path, columns, read_dictionary=texts)
@@ -72,11 +76,11 @@ def batches(path: Path, rows: int, columns: Sequence[str] | None = None) -> Iter
     Raises:
         ValueError: it is damaged; in one line.
     """
-    with one_line(path, MEND, "cannot be read as Parquet"):
+    with one_line(path, MEND, WHAT):
         file = open_parquet(path, columns, memory_map=True)
         parts = file.iter_batches(rows, columns=None if columns is None else list(columns))
     while True:
-        with one_line(path, MEND, "cannot be read as Parquet"):
+        with one_line(path, MEND, WHAT):
             batch = next(parts, None)
         if batch is None:
             return

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.outside import one_line, regular_file, whole_file
-from datasets.parquet import MEND, open_parquet, read_parquet
+from datasets.parquet import MEND, WHAT, open_parquet, read_parquet
 
 Pick = Callable[[Path, list[str]], dict[str, str]]
 SEPARATORS = ",;\t|"
@@ -211,7 +211,7 @@ def _rows(
 
 
 def _parquet(path: Path, pick: Pick) -> Table:
-    with one_line(path, MEND, "cannot be read as Parquet"):
+    with one_line(path, MEND, WHAT):
         file = open_parquet(path, ())
         stored = {clean_name(name): name for name in reversed(file.schema_arrow.names)}
         heading = [clean_name(name) for name in file.schema_arrow.names]

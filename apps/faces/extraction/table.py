@@ -174,8 +174,8 @@ def read_about(path: Path) -> About:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; make it: python cli.py embed-faces PHOTOS --out {path}")
-    with one_line(path, "make it again with embed-faces", "is not a whole Parquet file"):
-        schema = open_parquet(path, ()).schema_arrow
+    again, what = "make it again with embed-faces", "is not a whole Parquet file"
+    schema = open_parquet(path, (), mend=again, what=what).schema_arrow
     if ABOUT not in (schema.metadata or {}):
         raise ValueError(f"{path} is no table of faces; make one with embed-faces")
     with one_line(path, "make it again with embed-faces", "is no whole table of faces"):
