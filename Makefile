@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 SECONDS ?= 120
 
-.PHONY: demo test test-processors test-slow fuzz lint types check bench wheel clean
+.PHONY: demo test test-processors test-slow fuzz lint types check bench wheel sbom clean
 
 demo: $(STAMP)
 	$(BIN)/python cli.py finetune dogs
@@ -37,6 +37,10 @@ bench: $(STAMP)
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel
+
+sbom: $(STAMP)
+	mkdir -p build
+	$(BIN)/python -m pip inspect --local > build/sbom.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

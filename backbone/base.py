@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from backbone.schema import PREPROCESSING, checked
 
 MIN_SIZE_PX = 32
 
@@ -49,14 +50,14 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """The inverse of :meth:`to_dict`."""
-        mean, std = _three(values["mean"]), _three(values["std"])
-        return cls(**{**values, "mean": mean, "std": std})
+        """The inverse of :meth:`to_dict`.
 
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    first, second, third = (float(v) for v in values)
-    return first, second, third
+        Raises:
+            ValueError: a value is of another type, out of bounds, or not known.
+        """
+        plain = checked(values, PREPROCESSING, "preprocessing", needed=("mean", "std"))
+        mean, std = (tuple(map(float, plain[name])) for name in ("mean", "std"))
+        return cls(**{**plain, "mean": mean, "std": std})
 
 
 class Backbone(nn.Module, ABC):

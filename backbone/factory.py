@@ -10,6 +10,7 @@ from typing import Any
 from backbone.base import MIN_SIZE_PX, Backbone, Preprocessing
 from backbone.mobilenet import MobileNetV1
 from backbone.pretrained import REGISTRY, Registered
+from backbone.schema import TIMM, check_architecture
 from backbone.weights import INPUTS, Weights, WeightsInfo, load_state, load_weights
 
 KERAS_EPS = 1e-3  # of the batch-norm of Keras' files
@@ -65,12 +66,17 @@ def create(name: str, *, pretrained: bool = False, **arguments: Any) -> Backbone
 
 
 def build(info: WeightsInfo) -> Backbone:
-    """The network that ``info`` describes, without its weights."""
+    """The network that ``info`` describes, without its weights; nothing is fetched, and no other file read.
+
+    Raises:
+        ValueError: there is no such network, or it may not be built with such arguments.
+    """
+    check_architecture(info.arch, info.arguments)
     if info.arch == "mobilenetv1":
         return MobileNetV1(**info.arguments, preprocessing=info.preprocessing)
     from backbone.timm_backbone import TimmBackbone
 
-    return TimmBackbone(info.arch.removeprefix("timm:"), **info.arguments)
+    return TimmBackbone(info.arch.removeprefix(TIMM), **info.arguments)
 
 
 def _with_weights(weights: Weights, arguments: Mapping[str, Any]) -> Backbone:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backbone.pretrained import REGISTRY
+from backbone.schema import regular_file
 
 MIRROR_VARIABLE = "MOBILENET_WEIGHTS"
 CACHE_VARIABLE = "MOBILENET_APPS_CACHE"
@@ -59,7 +60,7 @@ def local_weights(spec: str | Path) -> Path | None:
     """
     path, name = Path(spec), str(spec).removesuffix(SUFFIX)
     if path.exists():
-        if path.is_file() and (foreign := foreign_kind(path) or _unknown_kind(path)):
+        if not path.is_dir() and (foreign := foreign_kind(path) or _unknown_kind(path)):
             raise ValueError(foreign)
         return path
     plain = path.name == str(spec)
@@ -135,7 +136,7 @@ def foreign_kind(path: Path) -> str | None:
     Args:
         path: an existing file, whatever its name ends in.
     """
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:
         return f"{path} is empty; copy or download it again"
@@ -149,7 +150,7 @@ def foreign_kind(path: Path) -> str | None:
 
 def _unknown_kind(path: Path) -> str | None:
     """A line on a file that by its first bytes no reader of weights takes."""
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         head = file.read(4)
     if path.suffix == SUFFIX or is_safetensors(path) or head.startswith((b"PK\x03\x04", b"\x80")):
         return None
@@ -179,6 +180,6 @@ def _foreign_zip(path: Path) -> str | None:
 
 def is_safetensors(path: Path) -> bool:
     """Whether a file begins as a safetensors file: the length of its header, then JSON."""
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         head = file.read(9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from backbone import schema
 from backbone.base import Backbone, Preprocessing
-from backbone.hub import check_hub, check_timm_name, timm_config
 from backbone.pretrained import FACES_INPUT, HALF_INPUT, IMAGENET, IMAGENET_INPUT, REGISTRY, UNIT_INPUT
+from backbone.reach import check_hub, check_timm_name, timm_config
 from backbone.storage import MIRRORED, SUFFIX, is_safetensors, local_weights
 from backbone.weights_files import (
     classes_in,
     completed,
-    head_in,
     plain_classifier,
     read_safetensors,
     read_state_dict,
@@ -35,6 +34,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     IMAGENET_INPUT: {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
     UNIT_INPUT: {"mean": (0.0,) * 3, "std": (1.0,) * 3},
 }
+SAYS = "import or fetch it again"
 TRUNK, TOP = ("conv_stem.", "bn1.", "blocks."), "classifier."
 _log = logging.getLogger(__name__)
 
@@ -70,9 +70,14 @@ class WeightsInfo:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> WeightsInfo:
-        """The inverse of :meth:`to_dict`."""
-        preprocessing = Preprocessing.from_dict(values["preprocessing"])
-        return cls(**{**values, "preprocessing": preprocessing, "classes": tuple(values["classes"])})
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: a value is of another type, out of bounds, or not known.
+        """
+        plain = schema.checked(values, schema.INFO, "the description", needed=("name", "preprocessing"))
+        preprocessing = Preprocessing.from_dict(plain["preprocessing"])
+        return cls(**{**plain, "preprocessing": preprocessing, "classes": tuple(plain.get("classes", ()))})
 
 
 @dataclass(frozen=True)
@@ -142,14 +147,17 @@ def weights_from(path: Path, state: dict[str, Tensor], metadata: Mapping[str, st
     Raises:
         ValueError: it is no MobileNetV1, or wants an input or an activation that is not known.
     """
-    if "mobilenet_apps" in metadata:
-        info = WeightsInfo.from_dict(json.loads(metadata["mobilenet_apps"]))
-    else:
-        state = _plain(state)
-        full, note = completed(path, metadata)
-        info = _describe(path, state, full)
-        if note:
-            _log.warning(note)
+    note = None
+    with schema.one_line(path, SAYS):
+        if "mobilenet_apps" in metadata:
+            info = WeightsInfo.from_dict(schema.parse_json(metadata["mobilenet_apps"], "its description"))
+        else:
+            state = _plain(state)
+            full, note = completed(path, metadata)
+            info = _describe(path, state, full)
+        schema.check_architecture(info.arch, info.arguments)
+    if note:
+        _log.warning(note)
     return _split(info, state)
 
 
@@ -177,16 +185,17 @@ def _describe(path: Path, state: dict[str, Tensor], metadata: Mapping[str, str])
         raise ValueError(f"{path} wants an unknown input {wanted!r}; known: {', '.join(map(repr, INPUTS))}")
     if metadata.get("act", "relu6") not in ("relu6", "relu"):
         raise ValueError(f"{path} was trained with {metadata['act']}; the network here has relu6 or relu")
-    preprocessing = Preprocessing(**INPUTS[wanted], resolution=int(metadata.get("resolution", 224)))
-    if metadata.get("resize") == "squash":
-        preprocessing = replace(preprocessing, resize="squash")
+    seen: dict[str, Any] = {"resolution": int(metadata.get("resolution", 224))}
+    seen |= {"resize": "squash"} if metadata.get("resize") == "squash" else {}
+    preprocessing = Preprocessing(**INPUTS[wanted], **schema.checked(seen, schema.PREPROCESSING, str(path)))
     labels = state.get("classifier.weight")
     return WeightsInfo(
         name=path.stem, arguments=_arguments(metadata, width=last.shape[0] / LAST_CHANNELS),
         preprocessing=preprocessing,
         classes=classes_in(metadata, 0 if labels is None else len(labels)),
         source=metadata.get("source", f"file {path.name}"),
-        licence=metadata.get("licence", licence_in(metadata.get("source", ""))), head=head_in(path, metadata),
+        licence=metadata.get("licence", licence_in(metadata.get("source", ""))),
+        head=schema.head_in(path, metadata),
     )
 
 
@@ -208,8 +217,9 @@ def _from_run(folder: Path) -> Weights:
     config = folder / "config.json"
     if not config.is_file():
         raise FileNotFoundError(f"{config} is missing: {folder} is no run of `finetune`; give its folder")
-    described = json.loads(config.read_text(encoding="utf-8"))["backbone"]
-    info = WeightsInfo.from_dict(described)
+    with schema.one_line(config, "copy the run again, or train again"):
+        content = schema.regular_file(config).read_bytes()
+        info = WeightsInfo.from_dict(schema.parse_json(content, config)["backbone"])
     state, prefix = read_safetensors(folder / "model.safetensors")[0], "backbone."
     trunk = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     return Weights(info, trunk, {})

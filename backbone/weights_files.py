@@ -15,14 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from backbone.pretrained import HALF_INPUT, IMAGENET, REGISTRY
+from backbone.schema import regular_file, words_of
 
-_DAMAGE = (
-    RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
-)
 # Where a checkpoint of a training keeps the network's state; averaged ones come first, as timm loads them.
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _STATES = (*_AVERAGED, "state_dict", "model_state_dict", "model", "net", "weights")
@@ -40,35 +38,38 @@ _PLAIN: list[Any] = [
 ]
 _log = logging.getLogger(__name__)
 BACKGROUND_CLASSES = 1001  # TensorFlow's label file: background first, then ImageNet's 1000 in wnid order
+
+
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file, or one line that says why not.
 
     Raises:
-        ValueError: the file is cut off or is not a safetensors file.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is cut off, is not a safetensors file, or holds a number that is not finite.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as err:
+        with safe_open(regular_file(path), framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise
+    except Exception as err:  # besides its own, torch's on types of numbers that it does not have
         raise ValueError(
-            f"{path} is not a whole safetensors file ({err}); copy or download it again"
+            f"{path} is not a whole safetensors file ({words_of(err)}); copy or download it again"
         ) from err
+    check_finite(path, state)
+    return state, metadata
 
 
-def head_in(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What a file says of the detector that it brings; empty where it brings none.
+def check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Refuse weights that would answer every image with nothing.
 
     Raises:
-        ValueError: it is damaged, or lacks a part.
+        ValueError: a number is not finite; the message names the tensor.
     """
-    if "head" not in metadata:
-        return {}
-    try:
-        head = json.loads(metadata["head"])
-        parts = {name: head[name] for name in ("kind", "arguments", "classes")}
-        return {**head, "classes": list(parts["classes"])}
-    except (ValueError, TypeError, KeyError) as err:
-        raise ValueError(f"{path}: what it says of its head is damaged; import or fetch it again") from err
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{path}: {name} holds numbers that are not finite; copy or train it again")
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -81,7 +82,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own on old pickles
             with torch.serialization.safe_globals(_PLAIN):
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                content = torch.load(regular_file(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as err:
         raise ValueError(
             f"{path} is a pickle that wants to run code, or is damaged; refused. "
@@ -89,7 +90,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ) from err
     except (FileNotFoundError, PermissionError):
         raise
-    except _DAMAGE as err:
+    except Exception as err:  # torch follows a damaged file's numbers
         raise ValueError(f"{path} is not a whole PyTorch file; copy or download it again") from err
     while isinstance(content, dict) and (keys := [k for k in _STATES if isinstance(content.get(k), dict)]):
         if keys[0] in _AVERAGED and keys[-1] not in _AVERAGED:
@@ -97,6 +98,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         content = content[keys[0]]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"{path} holds no state dict (name -> tensor)")
+    check_finite(path, content)
     return unwrapped(content)
 
 

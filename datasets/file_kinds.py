@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,8 +94,10 @@ def other_kind(head: bytes) -> str | None:
 
 
 def first_bytes(path: Path) -> bytes:
-    """The beginning of a file; nothing of what cannot be read."""
+    """The beginning of a regular file; nothing of what cannot be read, or would keep its reader waiting."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return b""
         with path.open("rb") as file:
             return file.read(HEAD_BYTES)
     except OSError:

@@ -106,7 +106,7 @@ def _listing(folder: Path) -> dict[str, list[str]]:
     results: dict[str, list[str]] = {}
     try:
         names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError:
+    except (OSError, ValueError):  # as above
         return {}
     for name in names:
         for key in {_plain(name), _stem(name)} if is_image_name(name) else {_plain(name)}:

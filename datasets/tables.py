@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.outside import one_line, regular_file, whole_file
+from datasets.parquet import MEND, WHAT, open_parquet, read_parquet
+
 Pick = Callable[[Path, list[str]], dict[str, str]]
 SEPARATORS = ",;\t|"
 MARKS = (
@@ -90,7 +93,7 @@ def read_table(path: Path, pick: Pick | None = None, *, headless: Sequence[str] 
         ValueError: it is no table, two columns have one name, a quotation mark is never closed, or ``pick``
             refuses the heading; in one line.
     """
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         parquet = file.read(4) == b"PAR1"
     return _parquet(path, pick or _all) if parquet else _csv(path, pick or _all, headless)
 
@@ -131,7 +134,7 @@ def _text(value: Any) -> str:
 
 
 def _csv(path: Path, pick: Pick, headless: Sequence[str]) -> Table:
-    text = decoded(path.read_bytes(), path, "CSV")
+    text = decoded(whole_file(path), path, "CSV")
     first, below, skip, separator = _beginning(path, text)
     bare = len(first) == len(headless) > 0 and all(map(_is_number, first[1:]))
     heading = list(headless) if bare else [clean_name(name) for name in first]
@@ -208,19 +211,14 @@ def _rows(
 
 
 def _parquet(path: Path, pick: Pick) -> Table:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(path)
+    with one_line(path, MEND, WHAT):
+        file = open_parquet(path, ())
         stored = {clean_name(name): name for name in reversed(file.schema_arrow.names)}
         heading = [clean_name(name) for name in file.schema_arrow.names]
         names = pick(path, [name for name in heading if not INDEX.fullmatch(name)])
-        table = file.read(columns=list(dict.fromkeys(stored[name] for name in names.values())))
+        table = read_parquet(path, list(dict.fromkeys(stored[name] for name in names.values())))
         columns = {key: _plain(table[stored[name]]) for key, name in names.items()}
-    except pa.ArrowException as err:
-        raise ValueError(f"{path} cannot be read as Parquet: {' '.join(str(err).split())}") from err
-    return Table(path, columns, np.arange(1, file.metadata.num_rows + 1), [], names)
+    return Table(path, columns, np.arange(1, table.num_rows + 1), [], names)
 
 
 def _plain(column: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.outside import whole_file
 from datasets.tables import decoded
 
 LARGEST_PX = 1e7  # of any coordinate: far above any photo, far below what sums and products can hold
@@ -33,7 +34,7 @@ def read_text(path: Path) -> str:
     Raises:
         ValueError: it is no such text.
     """
-    return decoded(path.read_bytes(), path).replace("\r\n", "\n").replace("\r", "\n")
+    return decoded(whole_file(path), path).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def entries(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing
 from datasets.base import ImageDataset, Photo
 from datasets.faces.attribute_tables import IMAGE, read_attribute_table
+from datasets.outside import one_line
 
 FACE_NETWORK = "face-network:"
 BATCH = 32
@@ -203,7 +204,10 @@ def teacher_columns(
         digest.update(f"{str(path)!a} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
     kept = folder / f"{digest.hexdigest()[:24]}.npy"
     if kept.is_file():
-        result: NDArray[np.float32] = np.load(kept, allow_pickle=False)
+        with one_line(kept, "remove it, and it is computed again", "is damaged"):
+            result: NDArray[np.float32] = np.load(kept, allow_pickle=False)
+            if result.shape != (len(paths), oracle.layout.width):
+                raise ValueError(f"it holds {result.shape} answers")
     elif console is None:
         raise FileNotFoundError(
             f"the answers of --teacher {spec} are not computed for these {len(paths)} photos; `finetune "

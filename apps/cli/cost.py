@@ -21,10 +21,16 @@ ONE_NETWORK = ("width", "resolution", "classes", "shallow", "full_convolution", 
 
 @click.command()
 @click.option("--table", help="a table of the paper, beside ours: 2, 4 to 14, or all")
-@click.option("--width", type=float, help="multiplier of the channels, above 0  [default: 1.0]")
-@click.option("--resolution", type=int, help="side of the image, px, from 32 up  [default: the network's]")
 @click.option(
-    "--classes", type=int, default=1000, show_default=True, help="of the classifier; 0 for the trunk alone"
+    "--width", type=click.FloatRange(max=100), help="multiplier of the channels, above 0  [default: 1.0]"
+)
+@click.option(
+    "--resolution", type=click.IntRange(max=8192),
+    help="side of the image, px, from 32 up  [default: the network's]",
+)
+@click.option(
+    "--classes", type=click.IntRange(max=10_000_000), default=1000, show_default=True,
+    help="of the classifier; 0 for the trunk alone",
 )
 @click.option("--shallow", is_flag=True, help="without the five 14x14x512 layers, as in Table 5")
 @click.option("--full-convolution", is_flag=True, help="full 3x3 convolutions, as in Table 4")
@@ -79,7 +85,7 @@ def _show_tables(asked: str, as_json: bool, as_markdown: bool) -> None:
 
 def _print_json(rows: Iterable[dict[str, Any]]) -> None:
     for row in rows:
-        click.echo(json.dumps(row, ensure_ascii=False))
+        click.echo(json.dumps(row, ensure_ascii=False, allow_nan=False))
 
 
 def _print_sheets(sheets: Sequence[Sheet], as_markdown: bool, introduction: Sequence[str] = ()) -> None:

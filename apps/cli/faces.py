@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import DEVICE, ENGINE, PRECISION, emit, refuse_vain
+from apps.cli.output import DEVICE, ENGINE, PRECISION, Count, emit, refuse_vain
+from apps.engine.core.settings import MOST_WORKERS
 
 WHICH, ALIGNMENTS, DETECTORS = ("all", "largest", "one"), ("five-point", "none"), ("mtcnn", "ssd")
 _OF_RUNS = ("precision", "engine", "device")
@@ -39,7 +40,8 @@ DETECTOR = click.option(
     help="what finds faces; ssd is one network on MobileNetV1, fetched once, that needs no torch",
 )
 GALLERY = click.option("--gallery", type=FOLDER, required=True, help="table of faces, made by embed-faces")
-THREADS = click.option("--workers", type=click.IntRange(1), help="threads that read and detect")
+_COUNT = Count(1, MOST_WORKERS, "each is a thread")
+THREADS = click.option("--workers", type=_COUNT, help="threads that read and detect")
 LIMIT = options_of(
     click.option("--far", type=float, help="accepted rate of false accepts a comparison  [default: 1e-3]"),
     click.option("--threshold", type=float, help="least cosine of one person's faces, instead of --far"),

@@ -20,7 +20,7 @@ from apps.cli.faces import evaluate_attributes, evaluate_faces
 from apps.cli.joint import joint
 from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import FOLDER, TrainingCommand, config_option, given_settings, settings_options
-from apps.cli.output import DEVICE, ENGINE, PRECISION, check_weights, emit
+from apps.cli.output import AT_WORK, DEVICE, ENGINE, PRECISION, check_weights, emit
 from apps.cli.people import COMMANDS as PEOPLE_COMMANDS
 from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
 from apps.cli.places import cells, evaluate_places, locate
@@ -29,6 +29,7 @@ from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
 from apps.engine.core.files import numbered_folder
 from apps.engine.core.registry import load_task, targets
+from apps.engine.training.signals import Stopped
 
 COMMAND = "mobilenet"  # as setup.py installs it
 LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
@@ -178,7 +179,7 @@ def _evaluate_command(name: str) -> click.Command:
             help="which photos",
         ),
         click.Option(["--report"], type=FOLDER, help="write report.html and its plots into this folder"),
-        click.Option(["--workers"], type=click.IntRange(0), help="processes that read photos"),
+        click.Option(["--workers"], type=AT_WORK, help="processes that read photos"),
         click.Option(["--tta"], type=click.Choice(TTA), help=TTA_HELP),
     ]
     command = click.command(name, help=f"Evaluate a model of {name} on labelled images.")(
@@ -273,10 +274,10 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as err:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        code = getattr(err, "code", None)  # of a training that a signal stopped
+        code = err.code if isinstance(err, Stopped) else 0
         if _speaks() or not code:
             click.echo(str(err) if code else f"error: {_one_line(err)}", err=True)
-        return int(code or 1)
+        return code or 1
 
 
 def _name() -> str:
@@ -292,6 +293,6 @@ def _speaks() -> bool:
 def _one_line(err: Exception) -> str:
     """What went wrong, as one line; a kind of error that nobody foresaw says so."""
     text = " ".join(str(err.args[0] if isinstance(err, KeyError) and err.args else err).split())
-    if isinstance(err, OSError | ValueError | FloatingPointError | KeyError):
+    if isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
         return text or type(err).__name__
     return f"{type(err).__name__}: {text} (unforeseen; {DEBUG_VARIABLE}=1 shows where)"

@@ -10,6 +10,7 @@ import click
 
 from apps.cli.options import FOLDER, SHARE
 from apps.cli.output import (
+    ANSWERS,
     DEVICE,
     ENGINE,
     PRECISION,
@@ -80,7 +81,7 @@ def evaluate_objects(
     "--threshold", type=SHARE, default=0.3, show_default=True, help="least score"
 )
 @click.option("--classes", help="the only ones reported, with commas between")
-@click.option("--top", type=click.IntRange(1), help="objects an image  [default: all]")
+@click.option("--top", type=ANSWERS, help="objects an image  [default: all]")
 @WORKERS
 @PRECISION
 @ENGINE

@@ -186,9 +186,11 @@ def read_config_file(path: Path, known: Sequence[click.Option]) -> dict[str, Any
         text = read_text(path)
         values = tomllib.loads(text)
     except OSError as err:
-        raise click.BadParameter(f"{path}: {err.strerror}") from err
+        raise click.BadParameter(f"{path}: {err.strerror}" if err.strerror else str(err)) from err
     except tomllib.TOMLDecodeError as err:
         raise click.BadParameter(f"{path} is not TOML: {err}{_backslashes(text)}") from err
+    except RecursionError as err:
+        raise click.BadParameter(f"{path} is not TOML of options: it is nested too deep") from err
     except ValueError as err:
         raise click.BadParameter(f"{path} is not TOML: {err}") from err
     values = {key.replace("-", "_"): value for key, value in values.items()}

@@ -12,6 +12,7 @@ import click
 
 from apps.engine.core.device import DEVICES, ENGINES
 from apps.engine.core.files import json_line
+from apps.engine.core.settings import MOST_WORKERS
 from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
@@ -21,7 +22,27 @@ PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
     help="of the backbone's sums; auto is fp32, the same numbers on every processor",
 )
-WORKERS = click.option("--workers", type=click.IntRange(0), help="that read images  [default: by the cores]")
+
+
+class Count(click.IntRange):
+    """A whole number within bounds, and why there are some."""
+
+    def __init__(self, low: int, high: int, why: str) -> None:
+        super().__init__(low, high)
+        self.why = why
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        try:
+            result: int = super().convert(value, param, ctx)
+        except click.BadParameter as err:
+            raise click.BadParameter(f"{err.message.rstrip('.')}: {self.why}.", ctx, param) from err
+        return result
+
+
+AT_WORK = Count(0, MOST_WORKERS, "each is a process or a thread")
+ANSWERS = Count(1, 100_000, "all are kept for each image")
+WORKERS = click.option("--workers", type=AT_WORK, help="that read images  [default: by the cores]")
 ENGINE = click.option(
     "--engine", type=click.Choice(ENGINES), default="auto", show_default=True,
     help="what computes; auto: the exported file's runtime where there is a file, else torch",

@@ -11,7 +11,7 @@ import click
 
 from apps.cli.faces import ALIGN, DETECTOR, GALLERY, LIMIT, MODEL_OPTIONS, THREADS, named_model
 from apps.cli.options import FOLDER
-from apps.cli.output import FORMAT, emit, emit_rows, note
+from apps.cli.output import ANSWERS, FORMAT, emit, emit_rows, note
 
 TABLE = click.argument("table", metavar="FACES", type=FOLDER)
 
@@ -19,7 +19,7 @@ TABLE = click.argument("table", metavar="FACES", type=FOLDER)
 @click.command("search-faces")
 @click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
 @GALLERY
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="people and matches a face")
+@click.option("--top", type=ANSWERS, default=5, show_default=True, help="people and matches a face")
 @MODEL_OPTIONS
 @DETECTOR
 @LIMIT

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_images, refuse_vain
+from apps.cli.output import ANSWERS, DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_images, refuse_vain
 
 _LEAST = click.option(
     "--min-confidence", "least", type=float, default=0.0, show_default=True,
@@ -66,7 +66,7 @@ def evaluate_places(
 @click.command("locate")
 @click.argument("paths", nargs=-1, required=True, type=FOLDER)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="cells an image")
+@click.option("--top", type=ANSWERS, default=5, show_default=True, help="cells an image")
 @click.option("--album", is_flag=True, help="the images of a folder are one trip: answer for it, too")
 @click.option("--map", type=FOLDER, help="draw where the images may be from: .png, .html, .geojson or .kml")
 @click.option("--precise", is_flag=True, help="tell positions as they are, not to a city")

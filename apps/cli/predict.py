@@ -9,7 +9,16 @@ import click
 
 from apps.cli.faces import DETECTORS
 from apps.cli.options import APP, FOLDER
-from apps.cli.output import DEVICE, ENGINE, PRECISION, WORKERS, check_model_file, emit_images, note
+from apps.cli.output import (
+    ANSWERS,
+    DEVICE,
+    ENGINE,
+    PRECISION,
+    WORKERS,
+    check_model_file,
+    emit_images,
+    note,
+)
 
 TTA = ["none", "mirror", "ten", "scales"]
 TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
@@ -23,7 +32,7 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 @click.option("--heads", metavar="RUN,RUN,...", help="runs of one backbone: one pass, all answers")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
 @click.option("--allow-separate", is_flag=True, help="let --heads make a pass a backbone where they differ")
-@click.option("--top", type=click.IntRange(1), help="how many  [default: 5 classes or cells, all objects]")
+@click.option("--top", type=ANSWERS, help="how many  [default: 5 classes or cells, all objects]")
 @click.option("--crops", is_flag=True, help="of attributes, faces: the photos are face crops, so find none")
 @click.option(
     "--detector", type=click.Choice(DETECTORS),

@@ -11,7 +11,10 @@ import click
 
 from apps.cli.options import FOLDER
 from apps.cli.output import emit, terminal_table
+from backbone.schema import LARGEST_PX, LARGEST_WIDTH
 
+_WIDTH = click.FloatRange(0, LARGEST_WIDTH, min_open=True)
+_SIDE = click.IntRange(32, LARGEST_PX)
 HEADING = ("name", "task", "classes", "width", "px", "size", "licence", "source", "reference", "here")
 
 
@@ -23,7 +26,7 @@ def weights() -> None:
 def _calibration(command: Any) -> Any:
     """The options of everything that imports."""
     few = click.option(
-        "--calibrate-photos", "photos", type=click.IntRange(2), default=512, show_default=True,
+        "--calibrate-photos", "photos", type=click.IntRange(2, 100_000), default=512, show_default=True,
         help="photos to measure on at most, spread evenly over the folder",
     )
     folder = click.option(
@@ -37,8 +40,8 @@ def _calibration(command: Any) -> Any:
 @click.argument("file", type=FOLDER)
 @click.option("--out", type=FOLDER, help="file to write  [default: FILE's name with .safetensors, here]")
 @_calibration
-@click.option("--width", type=click.FloatRange(0, min_open=True), help="the width that it must have")
-@click.option("--resolution", type=click.IntRange(32), help="pixels, where the file does not tell")
+@click.option("--width", type=_WIDTH, help="the width that it must have")
+@click.option("--resolution", type=_SIDE, help="pixels, where the file does not tell")
 @click.option(
     "--input", type=click.Choice(["half", "imagenet", "caffe", "unit"]),
     help="how its input is normalised: (x-0.5)/0.5, torchvision's mean and deviation, BGR less mean, or x",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,14 @@ from typing import Any
 from apps.engine.core import run_dir
 from apps.engine.core.console import Console
 from apps.engine.core.distributed import World
-from apps.engine.core.files import json_line, only_process, remove_unused, write_json, write_text
+from apps.engine.core.files import (
+    json_line,
+    only_process,
+    read_object,
+    remove_unused,
+    write_json,
+    write_text,
+)
 from apps.engine.core.metrics import MetricTable
 from apps.engine.core.registry import load_task
 from apps.engine.core.settings import flag_name, local, shareable
@@ -22,6 +28,7 @@ from apps.engine.training.fit import fit
 from apps.joint.settings import SEPARATE, JointSettings, TaskSpec
 from apps.joint.setup import begin_joint, prepare_joint
 from backbone.weights import locate_weights
+from datasets.outside import one_line
 
 TASKS_FILE, SUMMARY = "tasks.json", "joint.json"
 
@@ -94,7 +101,10 @@ def _beginning(
     path = out / TASKS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing, so there is nothing to resume; leave --resume out")
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept = read_object(path)
+    with one_line(path, "restore it, or train into another --out", "is damaged"):
+        begun = [TaskSpec(**task) for task in kept["tasks"]]
+        JointSettings(**kept["settings"])
     if tasks and [task.to_dict() for task in tasks] != kept["tasks"]:
         raise ValueError("the run was started with other tasks or data; leave them out with --resume")
     changes = {name: value for name, value in given.items() if name in CHANGEABLE - {"epochs"}}
@@ -104,7 +114,7 @@ def _beginning(
                 f"the run was started with {flag_name(name)} {kept['settings'].get(name)}, not {value}; "
                 f"leave {flag_name(name)} out, or start another run with another --out"
             )
-    return [TaskSpec(**task) for task in kept["tasks"]], kept["settings"] | changes
+    return begun, kept["settings"] | changes
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:

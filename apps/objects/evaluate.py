@@ -40,7 +40,7 @@ def evaluate_detector(*, results: Path | None = None, **how: Any) -> dict[str, A
 
     def keep(task: AnyTask, config: RunConfig, evaluation: DetectionEvaluation) -> None:
         photos = task.dataset(how["split"], classes=config.classes)
-        write_bytes(results, json.dumps(numbered(evaluation, photos)).encode())
+        write_bytes(results, json.dumps(numbered(evaluation, photos), allow_nan=False).encode())
 
     return evaluate("objects", keep=keep, **how)
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -30,6 +29,7 @@ from apps.places import SEQUENCE
 from apps.places.cells.files import fingerprint
 from apps.places.cells.names import grids_of
 from apps.places.cells.s2 import Floats
+from backbone.weights_files import read_safetensors
 from datasets.geo.geotagged import GeoDataset
 
 BATCH = 64
@@ -248,15 +248,17 @@ def load_sequence(run: Path, config: RunConfig) -> AlbumNetwork | None:
     if not path.exists():
         return None
     try:
-        with safe_open(path, "pt") as file:
-            cells = (file.metadata() or {}).get("cells")
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as err:
+        state, metadata = read_safetensors(path)
+        cells = metadata.get("cells")
+        network = AlbumNetwork(len(state["mean"]), len(state["out.bias"]))
+    except (ValueError, KeyError, TypeError) as err:
         raise ValueError(f"{path} is damaged; train again with --sequence, or remove it") from err
     if cells != fingerprint(grids_of(config.classes)):
         raise ValueError(f"{path} is of other cells than the run; train again with --sequence, or remove it")
-    network = AlbumNetwork(len(state["mean"]), len(state["out.bias"]))
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as err:
+        raise ValueError(f"{path} is damaged; train again with --sequence, or remove it") from err
     return network.eval()
 
 

@@ -106,5 +106,6 @@ def from_timm(item: Registered, out: Path) -> dict[str, Any]:
 
 def _save(weights: Weights, path: Path) -> None:
     state = weights.state | {f"classifier.{key}": value for key, value in weights.classifier.items()}
-    results = {"mobilenet_apps": json.dumps(weights.info.to_dict()), "source": weights.info.source}
+    info = weights.info
+    results = {"mobilenet_apps": json.dumps(info.to_dict(), allow_nan=False), "source": info.source}
     save_file({key: value.contiguous() for key, value in state.items()}, path, results)

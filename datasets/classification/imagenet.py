@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from datasets.base import ImageDataset, Photo
+from datasets.classification.mat_lists import read_mat
 from datasets.classification.wordnet import class_names
 from datasets.folders import find_in_each, loose_images, subfolders
+from datasets.outside import one_line
 from datasets.validation import read_text
 
 SYNSET_LISTS = ("imagenet_2012_validation_synset_labels.txt", "synset_labels.txt")
@@ -236,16 +237,9 @@ def _read_truth(listing: Path, label_of_id: dict[int, int]) -> list[int]:
 
 def _read_meta(path: Path) -> dict[int, int]:
     """Labels by the challenge's class numbers 1 to 1000; the synsets above the classes are left out."""
-    from scipy.io import loadmat
-
-    try:
-        synsets: Any = loadmat(path)["synsets"].ravel()
-        ids = [int(item.item()) for item in synsets["ILSVRC2012_ID"]]
-        wnids = [str(item.item()) for item in synsets["WNID"]]
-    except Exception as error:  # what loadmat raises on broken bytes is not documented
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is not the devkit's list of classes ({reason}); unpack it again") from error
-    named = zip(ids, wnids, strict=True)
+    with one_line(path, "unpack it again", "is not the devkit's list of classes"):
+        synsets = read_mat(path)["synsets"]
+        named = [(int(row["ILSVRC2012_ID"][0]), str(row["WNID"])) for row in synsets]
     return {number: _label(wnid, str(path)) for number, wnid in named if number <= len(imagenet_wnids())}
 
 

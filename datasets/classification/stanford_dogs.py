@@ -6,11 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from datasets.base import ImageDataset, Photo
+from datasets.classification.mat_lists import read_mat
 from datasets.classification.wordnet import class_names, folder_ids, match_classes
 from datasets.image_io import Box
+from datasets.outside import one_line, regular_file
+from datasets.validation import short
 
 _LISTS = {"train": "train_list.mat", "val": "test_list.mat", "test": "test_list.mat"}
 _MEND = (
@@ -104,21 +108,22 @@ def _official_split(root: Path, split: str) -> list[_Row]:
 
 def _read_list(path: Path) -> list[_Row]:
     """A list as published: cells of cells of text, and labels from 1."""
-    from scipy.io import loadmat
-
-    try:
-        table = loadmat(path)
-        files, annotations = (
-            [str(cell[0][0]) for cell in table[key]] for key in ("file_list", "annotation_list")
-        )
-        labels = [int(label) - 1 for label in table["labels"].ravel()]
+    with one_line(path, "unpack lists.tar again", "is no list of Stanford Dogs"):
+        table = read_mat(path)
+        files, annotations = (list(map(_text, table[key])) for key in ("file_list", "annotation_list"))
+        labels = [int(label) - 1 for label in table["labels"]]
         rows = [_Row(*row) for row in zip(files, annotations, labels, strict=True)]
-    except Exception as error:  # what loadmat raises on broken bytes is not documented
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is no list of Stanford Dogs ({reason}); unpack lists.tar again") from error
     if not rows:
         raise ValueError(f"{path} lists no photos; unpack lists.tar again")
     return rows
+
+
+def _text(cell: Any) -> str:
+    """The name in a cell, or in the only cell in it, which leads to no folder above the list's."""
+    text = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
+    if not isinstance(text, str) or not text or text.startswith("/") or ".." in text.split("/"):
+        raise ValueError(f"it names {short(text)} as a photo")
+    return text
 
 
 def _class_ids(root: Path, split: str, rows: list[_Row]) -> tuple[str, ...]:
@@ -160,9 +165,9 @@ def _with_boxes(root: Path, rows: list[_Row], photos: list[Photo]) -> list[Photo
 def _largest_box(path: Path) -> Box:
     """The box with the largest area in an annotation in Pascal VOC's XML."""
     try:
-        objects = ElementTree.parse(path).getroot().iter("bndbox")
+        objects = ElementTree.parse(regular_file(path)).getroot().iter("bndbox")
         boxes = [_box(node) for node in objects]
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
         raise ValueError(f"{path} is no annotation ({error}); unpack annotation.tar again") from error
     boxes = [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
     if not boxes:

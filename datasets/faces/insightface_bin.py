@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from datasets.faces.pickled_lists import PickleError, UnsafeError, as_flags, read_lists
 from datasets.image_io import MAX_PIXELS, BadImageError
+from datasets.outside import whole_file
 
-_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
-_ALLOWED = {
-    ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"), ("builtins", "bytearray"),
-    ("__builtin__", "bytearray"), *((module, "_reconstruct") for module in _NUMPY),
-    *((module, "scalar") for module in _NUMPY), *((module, "_frombuffer") for module in _NUMPY),
-}
 _FORMATS = ("JPEG", "PNG")
-
-
-class _Restricted(pickle.Unpickler):
-    """Arrays, bytes and plain values; any other name in the file is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
 
 
 class VerificationBin:
@@ -46,31 +31,33 @@ class VerificationBin:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
+        if not self.path.exists():
             raise FileNotFoundError(f"{self.path} is missing; give a verification file such as lfw.bin")
         images, same = self._read()
-        self.images: list[Any] = list(images)
-        self.same = [bool(item) for item in same]
+        self.images: list[Any] = images
+        self.same = as_flags(same)
         if not self.same or len(self.images) != 2 * len(self.same):
             raise ValueError(
                 f"{self.path}: {len(self.images)} images for {len(self.same)} pairs; expected two a pair"
             )
 
-    def _read(self) -> tuple[Any, Any]:
+    def _read(self) -> tuple[list[Any], Any]:
         try:
-            with self.path.open("rb") as file:
-                images, same = _Restricted(file, encoding="bytes").load()
-                len(images), len(same)
-                return images, same
-        except pickle.UnpicklingError as err:
+            parts = read_lists(whole_file(self.path))
+        except UnsafeError as err:
             raise ValueError(
                 f"{self.path} is a pickle that wants to run code, or is damaged ({err}); refused"
             ) from err
-        except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError,
-                MemoryError, OverflowError) as err:
+        except PickleError as err:
             raise ValueError(
-                f"{self.path} is not a whole verification file of insightface; copy it again"
+                f"{self.path} is not a whole verification file of insightface ({err}); copy it again"
             ) from err
+        if not isinstance(parts, list) or len(parts) != 2 or not isinstance(parts[0], list):
+            raise ValueError(f"{self.path} is not a whole verification file of insightface; copy it again")
+        images, same = parts
+        if not isinstance(same, list | bytes):
+            raise ValueError(f"{self.path} does not say which pairs are one person; copy it again")
+        return images, same
 
     def __len__(self) -> int:
         """The number of images; images 2 i and 2 i + 1 are a pair."""
@@ -84,12 +71,13 @@ class VerificationBin:
         """
         name, data = f"{self.path}#{index}", self.images[index]
         try:
-            raw = data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
-            with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
+            if not isinstance(data, bytes):
+                raise BadImageError(name, "it holds a number in place of an image")
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise BadImageError(name, f"more than {MAX_PIXELS} pixels")
                 return image.convert("RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError) as err:
-            if isinstance(err, BadImageError):
-                raise
+        except BadImageError:
+            raise
+        except Exception as err:  # broken bytes surface as SyntaxError, struct.error and others
             raise BadImageError(name, f"damaged: {type(err).__name__}") from err

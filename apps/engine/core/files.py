@@ -7,13 +7,16 @@ import json
 import logging
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from backbone.schema import parse_json, short
 from backbone.storage import CACHE_VARIABLE, weights_cache
+from datasets.outside import regular_file, whole_file
 
 LOCK = ".lock"
 _log = logging.getLogger(__name__)
@@ -30,7 +33,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        with _disk_errors(path):
+            write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
@@ -38,6 +42,21 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """The system's error in the words of a library that has a kind of its own for it, as a line of ours."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as err:
+        number = re.search(r"\(os error (\d+)\)", str(err))
+        if number is None:
+            raise
+        why = os.strerror(int(number[1]))
+        raise OSError(int(number[1]), f"cannot write {path} ({why}); make room, or write elsewhere") from err
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -63,6 +82,20 @@ def defined(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of ours holds: one object, without NaN or Infinity.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it is no regular file, or may not be read.
+        ValueError: it holds something else; in one line.
+    """
+    values = parse_json(whole_file(path), path)
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no object but {short(values)}; restore it")
+    return values
+
+
 def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8, whole or not at all."""
     write_bytes(path, text.encode("utf-8", "replace"))
@@ -79,8 +112,8 @@ def write_bytes(path: Path, data: bytes | memoryview) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
+    """The sha256 of a regular file's bytes, in hex."""
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

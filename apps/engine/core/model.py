@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from apps.engine.core.registry import load_task
-from apps.engine.core.run_dir import RunConfig, load_model_state, read_config
+from apps.engine.core.run_dir import CONFIG, RunConfig, load_model_state, read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
 from backbone import (
@@ -25,9 +25,17 @@ from backbone import (
     load_weights,
 )
 from backbone.pretrained import IMAGENET
+from backbone.schema import LARGEST_PX, LARGEST_WIDTH, Rule, checked, choice, number, one_line
 from heads import SSD, MultiHead
 
 SCRATCH_WIDTH, SCRATCH_RESOLUTION, SAMPLE_RESOLUTION = 0.25, 128, 96
+SSD_ARGUMENTS: dict[str, Rule] = {
+    "size": number(64, LARGEST_PX, whole=True), "width": number(1e-3, LARGEST_WIDTH),
+    "padding": choice("symmetric", "same"), "anchors": choice("torchvision", "tensorflow", "stored"),
+    "score_converter": choice("softmax", "sigmoid"), "score_thresh": number(0, 1),
+    "nms_thresh": number(0, 1), "topk_candidates": number(1, 100_000, whole=True),
+    "detections_per_img": number(1, 10_000, whole=True),
+}
 OURS, HEAD = "mobilenetv1", "head."  # what a detector's tensors begin with in a file of weights
 
 
@@ -151,8 +159,9 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyT
     task_class = load_task(config.app)
     fields = task_class.Settings.__dataclass_fields__
     known = {key: value for key, value in config.settings.items() if key in fields}
-    item = task_class(task_class.Settings(**(known | changes)))
-    model = make_model(item, build(config.backbone), config.classes)
+    with one_line(run / CONFIG, "restore it or train again", "is damaged"):
+        item = task_class(task_class.Settings(**(known | changes)))
+        model = make_model(item, build(config.backbone), config.classes)
     load_model_state(run, model)
     model.eval()
     return item, model, config
@@ -175,8 +184,9 @@ def pretrained_ssd(weights: Weights, channels: dict[int, int]) -> SSD:
             "`finetune objects`"
         )
     try:
-        ssd = SSD([channels[stride] for stride in SSD.strides], len(head["classes"]), **head["arguments"])
-    except TypeError as err:
+        arguments = checked(head["arguments"], SSD_ARGUMENTS, "its arguments")
+        ssd = SSD([channels[stride] for stride in SSD.strides], len(head["classes"]), **arguments)
+    except (TypeError, ValueError) as err:
         raise ValueError(f"weights {name} bring another SSD ({err}); import them again") from err
     state = {key: value for key, value in ssd.state_dict().items() if key.endswith("num_batches_tracked")}
     mine = {key.removeprefix(HEAD): value for key, value in weights.others.items() if key.startswith(HEAD)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,14 +13,20 @@ from safetensors.torch import save
 from torch import nn
 
 from apps.engine.core import run_values as about
-from apps.engine.core.files import json_line, sha256_of, write_bytes, write_json
+from apps.engine.core.files import json_line, read_object, sha256_of, write_bytes, write_json
 from backbone import WeightsInfo
+from backbone.schema import TEXT, TEXTS, checked_some, number, parse_json
 from backbone.weights_files import read_safetensors
+from datasets.outside import regular_file, words_of
 
 MODEL, CONFIG = about.MODEL, about.CONFIG
 TRAINING, METRICS = "training.pt", "metrics.jsonl"
 BEST, PROGRESS = "best.safetensors", "progress.json"
 STATE_VERSION = 3  # of training.pt
+_COUNT = number(0, 2**53, whole=True)
+STATE = {
+    "settings": TEXT, "classes": TEXTS, "epoch": _COUNT, "step": _COUNT, "photos": _COUNT, "world": _COUNT,
+}
 
 
 class Calibration(TypedDict, total=False):
@@ -134,14 +139,27 @@ def load_training_state(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing, so there is nothing to resume; leave --resume out")
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as err:  # cut off, it asks for odd seeks
-        raise ValueError(f"{path} is damaged, so this run cannot go on; train into another --out") from err
+        state: dict[str, Any] = torch.load(regular_file(path), weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("it holds no table")
+    except FileNotFoundError:
+        raise
+    except Exception as err:  # torch follows a damaged file's numbers
+        raise ValueError(
+            f"{path} is damaged ({words_of(err)}), so this run cannot go on; train into another --out"
+        ) from err
     if state.get("version") != STATE_VERSION:
         raise ValueError(
             f"{path} was written by another version of this program (state {state.get('version')}, not "
             f"{STATE_VERSION}); go on with that version, or train into another --out"
         )
+    try:
+        checked_some(state, STATE, "it", needed=tuple(STATE))
+        checked_some(parse_json(state["settings"], "its settings"), {}, "its settings")
+    except ValueError as err:
+        raise ValueError(
+            f"{path} is damaged ({err}), so this run cannot go on; train into another --out"
+        ) from err
     return state
 
 
@@ -159,7 +177,10 @@ def load_best(run: Path, model: nn.Module) -> None:
         ValueError: the file is damaged.
     """
     state, _ = read_safetensors(run / BEST)
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as err:
+        raise ValueError(f"{run / BEST} is not of this run; train into another --out") from err
 
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
@@ -176,14 +197,15 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     path = run / METRICS
     if not path.is_file():
         return []
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = regular_file(path).read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for row, line in enumerate(lines, start=1):
         try:
             rows.append(json.loads(line))
-        except ValueError as err:
-            if number < len(lines):
-                raise ValueError(f"{path}: line {number} is no JSON; mend or remove it") from err
+        except (ValueError, RecursionError) as err:
+            if row < len(lines):
+                raise ValueError(f"{path}: line {row} is no JSON; mend or remove it") from err
     return rows
 
 
@@ -202,7 +224,6 @@ def finish_progress(run: Path) -> None:
 def read_progress(run: Path) -> dict[str, Any]:
     """What :func:`write_progress` wrote last; nothing where there is no such file or it is damaged."""
     try:
-        values = json.loads((run / PROGRESS).read_text(encoding="utf-8"))
+        return read_object(run / PROGRESS)
     except (OSError, ValueError):
         return {}
-    return values if isinstance(values, dict) else {}

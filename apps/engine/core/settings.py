@@ -8,14 +8,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from types import NoneType
+from typing import Any, ClassVar, get_args, get_type_hints
 
 from apps.engine.core.device import DEVICES
+from backbone.schema import LARGEST_WIDTH, short
 
 
 def option(
     default: Any, help_text: str, *, low: float | None = None, high: float | None = None,
-    above: float | None = None, below: float | None = None, choices: tuple[str, ...] = (),
+    above: float | None = None, below: float | None = None, choices: tuple[str, ...] = (), why: str = "",
 ) -> Any:
     """A field with the help, the range and the choices of its command-line option.
 
@@ -24,9 +26,11 @@ def option(
         low: least value allowed; ``above`` the same without the bound itself.
         high: greatest value allowed; ``below`` the same without the bound itself.
         choices: the words allowed, for a text option.
+        why: there is a greatest value, for the message.
     """
     limits = {
         "help": help_text, "low": low, "high": high, "above": above, "below": below, "choices": choices,
+        "why": why,
     }
     return field(default=default, metadata=limits)
 
@@ -36,6 +40,8 @@ def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
 
 
+MOST_EPOCHS, MOST_WORKERS = 100_000, 256
+WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path"}
 # Options of all tasks that only some can follow: why a task cannot, and what to do instead.
 REFUSED = {
     "teacher": "needs class logits; leave it out",
@@ -61,7 +67,10 @@ class Settings:
     weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")
     backbone: str = option("mobilenetv1", "mobilenetv1, or the name of any network of timm")
     freeze: bool = option(False, "train the head alone, on cached features of the frozen backbone")
-    width: float | None = option(None, "width multiplier; default: that of the weights, else 0.25", above=0)
+    width: float | None = option(
+        None, "width multiplier; default: that of the weights, else 0.25", above=0, high=LARGEST_WIDTH,
+        why="wider ones do not fit into memory",
+    )
     resolution: int | None = option(
         None, "side of the images in px; default: by mode, from that of the weights", low=32, high=1024
     )
@@ -69,8 +78,14 @@ class Settings:
         None, "side of the training crops in px; default: that of the weights, or --resolution",
         low=32, high=1024,
     )
-    epochs: int | None = option(None, "passes over the training images; default: by mode", low=1)
-    batch_size: int | None = option(None, "photos a step; default: 32, or all where there are fewer", low=1)
+    epochs: int | None = option(
+        None, "passes over the training images; default: by mode", low=1, high=MOST_EPOCHS,
+        why="no training lasts so long",
+    )
+    batch_size: int | None = option(
+        None, "photos a step; default: 32, or all where there are fewer", low=1, high=65_536,
+        why="they are in memory together",
+    )
     min_crop: float | None = option(
         None, "least share of an image that a training crop shows; default: 0.35", above=0, high=1
     )
@@ -88,7 +103,7 @@ class Settings:
         None, "epochs in which the rate rises linearly; default: by mode", low=0
     )
     clip_norm: float = option(1.0, "bound on the norm of the gradient", above=0)
-    accumulate: int = option(1, "batches whose gradients make one update", low=1)
+    accumulate: int = option(1, "batches whose gradients make one update", low=1, high=65_536)
     optimizer: str = option("adamw", "adamw, sgd, rmsproptf (the paper's) or any other of timm's")
     momentum: float = option(0.9, "momentum of the optimisers that have one", low=0, high=0.9999)
     schedule: str = option("cosine", "how the rate falls", choices=("cosine", "step", "plateau", "constant"))
@@ -96,13 +111,16 @@ class Settings:
         None, "epochs between falls of --schedule step; default: a third of --epochs", above=0
     )
     step_rate: float = option(0.1, "what each fall of step and plateau leaves of the rate", above=0, high=1)
-    plateau_epochs: int = option(3, "epochs without a better figure before --schedule plateau falls", low=1)
+    plateau_epochs: int = option(
+        3, "epochs without a better figure before --schedule plateau falls", low=1, high=MOST_EPOCHS
+    )
     min_lr: float = option(0.0, "least rate, as a share of the highest", low=0, high=1)
     layer_decay: float = option(
         1.0, "rate of each layer of the backbone as a share of that of the layer above", above=0, high=1
     )
     unfreeze_every: int | None = option(
-        None, "gradual unfreezing: epochs after which one more stage of the backbone learns", low=1
+        None, "gradual unfreezing: epochs after which one more stage of the backbone learns", low=1,
+        high=MOST_EPOCHS,
     )
     bn: str = option(
         "auto", "batch-norm statistics: frozen (those of the weights) or trained; auto: frozen with weights",
@@ -120,7 +138,9 @@ class Settings:
         None, "epoch whose weights are kept; default: best with --patience, else last",
         choices=("last", "best"),
     )
-    patience: int | None = option(None, "end after this many epochs without a better --monitor", low=1)
+    patience: int | None = option(
+        None, "end after this many epochs without a better --monitor", low=1, high=MOST_EPOCHS
+    )
     teacher: str | None = option(None, "learn from the answers of this finished run, too")
     views: int = option(
         0, "with --freeze --epochs: augmented views of each image whose features are kept", low=0, high=100
@@ -142,10 +162,16 @@ class Settings:
         "auto", "where it is trained; auto: a GPU where there is one, else the processor", choices=DEVICES
     )
     export: bool = option(True, "end with model.onnx, from which the run is answered without PyTorch")
-    workers: int | None = option(None, "processes that read images; default: by the number of cores", low=0)
+    workers: int | None = option(
+        None, "processes that read images; default: by the number of cores", low=0, high=MOST_WORKERS,
+        why="each is a process",
+    )
     seed: int = option(0, "seed of everything random", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field_ in fields(self):
+            _check_type(field_.name, getattr(self, field_.name), hints[field_.name])
         for name in ("data", "cache", "fix"):  # a run is used from other folders than the one it was made in
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, Path(local(str(getattr(self, name)))).absolute())
@@ -174,6 +200,20 @@ class Settings:
         return dict(shareable(asdict(self)))
 
 
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    """Hold the type of one value, such as of a file, against that of its field.
+
+    Raises:
+        ValueError: it is of another; the message names the option.
+    """
+    types = get_args(hint) or (hint,)
+    wanted = {*types, *((int,) if float in types else ()), *((str,) if Path in types else ())}
+    if isinstance(value, tuple(wanted)) and (not isinstance(value, bool) or bool in wanted):
+        return
+    words = " or ".join(WORDS.get(item, str(item)) for item in types if item is not NoneType)
+    raise ValueError(f"{flag_name(name)} must be {words}, got {short(value)}")
+
+
 def check_value(item: Field[Any], value: Any) -> None:
     """Hold one value against the range and the choices of its field.
 
@@ -192,7 +232,8 @@ def check_value(item: Field[Any], value: Any) -> None:
     if limits.get("below") is not None and value >= limits["below"]:
         raise ValueError(f"{name} must be below {limits['below']:g}, got {value}")
     if limits.get("high") is not None and value > limits["high"]:
-        raise ValueError(f"{name} must be at most {limits['high']:g}, got {value}")
+        why = f", as {limits['why']}" if limits.get("why") else ""
+        raise ValueError(f"{name} must be at most {limits['high']:g}{why}, got {short(value)}")
     if limits.get("choices") and value not in limits["choices"]:
         raise ValueError(f"{name} must be one of {', '.join(limits['choices'])}, got {value!r}")
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.files import json_line
+from apps.engine.core.run_values import check_calibration
+from backbone.schema import (
+    LARGEST_PX,
+    TABLE,
+    TEXT,
+    TEXTS,
+    Rule,
+    checked,
+    checked_some,
+    choice,
+    number,
+    parse_json,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from apps.engine.core.run_dir import RunConfig
@@ -18,7 +32,27 @@ LAYOUTS = ("nhwc", "nchw")
 RESIZES = ("crop", "squash", "pad")
 FACE_APPS = ("faces", "attributes")  # whose images are searched for faces
 INPUT = "images"
+_SUM = re.compile(r"([0-9a-f]{64})?")
 UNSUPPRESSED = "boxes"  # kind of detectors before suppression was in the graph
+
+
+OUTPUTS = Rule(lambda value: TEXTS.fits(value) and 0 < len(value) == len(set(value)), "a list of names")
+HEAD: dict[str, Rule] = {
+    "name": TEXT, "app": TEXT, "kind": TEXT, "outputs": OUTPUTS, "classes": TEXTS, "calibration": TABLE,
+    "metrics": TABLE, "data": TABLE, "extra": TABLE,
+}
+EXTRA: dict[str, Rule] = {
+    "threshold": number(-1e6, 1e6), "size": number(1, LARGEST_PX, whole=True), "resize": choice(*RESIZES),
+    "tta": TEXT, "model": TABLE,
+    "breeds": Rule(lambda value: value is None or isinstance(value, Mapping), "a table"),
+}
+MODEL: dict[str, Rule] = {
+    "fingerprint": TEXT, "resolution": number(32, LARGEST_PX, whole=True), "crop": number(0.05, 1),
+    "layout": choice(*LAYOUTS), "precision": TEXT,
+    "heads": Rule(lambda value: isinstance(value, list) and bool(value), "a list of heads"),
+    "backbone": TABLE, "versions": TABLE, "resize": choice(*RESIZES),
+    "checkpoint": Rule(lambda value: isinstance(value, str) and bool(_SUM.fullmatch(value)), "a SHA-256"),
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +100,15 @@ class HeadSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> HeadSpec:
-        """The inverse of ``asdict``."""
+        """The inverse of ``asdict``.
+
+        Raises:
+            ValueError: a value is of another type, out of bounds, or not known.
+        """
+        plain = checked(values, HEAD, "a head", needed=("name", "app", "kind", "outputs"))
+        check_calibration(plain.get("calibration", {}))
+        checked_some(plain.get("extra", {}), EXTRA, "what a head says of its kind")
+        values = {"classes": (), **plain}
         return cls(**{**values, "outputs": tuple(values["outputs"]), "classes": tuple(values["classes"])})
 
 
@@ -115,12 +157,18 @@ class ModelSpec:
             ValueError: it was written by another version, or is damaged.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text, "its description")
             version = values.pop("version")
-            heads = tuple(HeadSpec.from_dict(head) for head in values["heads"]) if version == VERSION else ()
-            spec = cls(**{**values, "heads": heads}) if version == VERSION else None
+            heads: tuple[HeadSpec, ...] = ()
+            spec = None
+            if version == VERSION:
+                plain = checked(values, MODEL, "its description", needed=tuple(MODEL)[:6])
+                heads = tuple(map(HeadSpec.from_dict, plain["heads"]))
+                spec = cls(**{**plain, "heads": heads})
         except (ValueError, KeyError, TypeError, AttributeError) as err:
-            raise ValueError(f"{path}: what it says of itself is damaged; export it again") from err
+            raise ValueError(
+                f"{path}: what it says of itself is damaged ({words_of(err)}); export it again"
+            ) from err
         if spec is None:
             raise ValueError(
                 f"{path} was exported by another version of this program (format {version}, not {VERSION}); "

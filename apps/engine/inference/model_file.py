@@ -12,6 +12,7 @@ from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, runtime
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.seal import SUM, check_seal, check_sum
+from datasets.outside import regular_file, words_of
 
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 
@@ -34,8 +35,9 @@ def load_model(
         ImportError: the runtime is not installed.
         ValueError: it is damaged, or not one of ours.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no model file {path}; {HOW}")
+    regular_file(path)
     if path.suffix == ".xml" or engine == "openvino":
         return _load_openvino(path, threads, calls, device)
     return load_onnx(path, path, threads=threads, device=device)
@@ -79,9 +81,15 @@ def load_onnx(
         )
     spec = ModelSpec.from_json(reported[KEY], path)
     names = list(spec.outputs)
+    missing = {*names} - {item.name for item in session.get_outputs()}
+    if missing or [item.name for item in session.get_inputs()] != [INPUT]:
+        raise ValueError(f"{path} does not give what it says of itself; {HOW}")
 
     def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        arrays: list[NDArray[np.float32]] = session.run(names, {INPUT: images})
+        try:
+            arrays: list[NDArray[np.float32]] = session.run(names, {INPUT: images})
+        except Exception as err:  # its kinds of errors are its own and hang on the version
+            raise ValueError(f"{path} cannot compute its answers ({words_of(err)}); {HOW}") from err
         return arrays
 
     return Engine(spec, run)
@@ -113,8 +121,11 @@ def _load_openvino(path: Path, threads: int, calls: int, device: str) -> Engine:
         check_sum(path.with_suffix(".bin"), model.get_rt_info(SUM).astype(str))
     spec = ModelSpec.from_json(reported, path)
     settings = openvino_settings(spec.precision, threads, calls)
-    compiled = core.compile_model(model, OPENVINO_DEVICES[device], settings)
-    places = [compiled.output(name) for name in spec.outputs]
+    try:
+        compiled = core.compile_model(model, OPENVINO_DEVICES[device], settings)
+        places = [compiled.output(name) for name in spec.outputs]
+    except Exception as err:  # as above
+        raise ValueError(f"{path} does not give what it says of itself ({words_of(err)}); {HOW}") from err
 
     def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         result = compiled.create_infer_request().infer({INPUT: images})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -24,6 +25,7 @@ from apps.engine.inference.predictions import FailedPrediction, Prediction
 from apps.engine.inference.preprocess import read_square, square
 from apps.engine.inference.tta import averaged
 from datasets.image_io import BadImageError, find_images
+from datasets.outside import one_line
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 AHEAD = 4  # calls that wait for each thread
@@ -112,7 +114,7 @@ class Predictor:
             if isinstance(raw, FailedPrediction):
                 yield image, raw
             else:
-                yield image, decode_model(self.loaded.spec, raw, [size], top=top)[0]
+                yield image, self._decoded(raw, size, top)
 
     def outputs(
         self, images: ImageLike | Iterable[ImageLike]
@@ -163,11 +165,21 @@ class Predictor:
             else:
                 results.append((len(good), size))
                 good.append(pixels)
-        outputs = self.compute(np.stack(good)) if good else []
-        return [
-            ([part[at : at + 1] for part in outputs], size) if isinstance(at, int) else (at, size)
-            for at, size in results
-        ]
+        with self._in_words():
+            outputs = self.compute(np.stack(good)) if good else []
+        return [(_of_image(outputs, at) if isinstance(at, int) else at, size) for at, size in results]
+
+    def _in_words(self) -> AbstractContextManager[None]:
+        return one_line(self.source, "export or train it again", "does not give what it says of itself")
+
+    def _decoded(self, raw: Raw, size: tuple[int, int], top: int | None) -> Prediction:
+        """The answer for an image.
+
+        Raises:
+            ValueError: the outputs are not such as the model says of itself.
+        """
+        with self._in_words():
+            return decode_model(self.loaded.spec, raw, [size], top=top)[0]
 
     def _square(self, image: ImageLike) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         """(R, R, 3) and (width, height) of an image.
@@ -218,6 +230,15 @@ def _with_results(
 ) -> Iterator[tuple[ImageLike, Raw | FailedPrediction, tuple[int, int]]]:
     for image, (outputs, size) in zip(images, computed.result(), strict=True):
         yield image, outputs, size
+
+
+def _of_image(outputs: Raw, at: int) -> Raw | FailedPrediction:
+    """One image's part of the outputs, which is no answer where it holds no numbers."""
+    raw = [part[at : at + 1] for part in outputs]
+    values = [np.asarray(row) for part in raw for row in part]
+    if any(row.dtype.kind == "f" and (np.isnan(row) | np.isposinf(row)).any() for row in values):
+        return FailedPrediction("the model's answer holds no finite numbers: its weights are damaged")
+    return raw
 
 
 def _seen_as(head: HeadSpec, tta: str | None) -> HeadSpec:

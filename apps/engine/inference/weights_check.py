@@ -36,7 +36,7 @@ def check_weights(spec: str, app: str | None = None) -> Path | None:
 
 
 def _check_name(name: str) -> None:
-    from backbone.hub import check_hub, no_such_name, timm_may_have
+    from backbone.reach import check_hub, no_such_name, timm_may_have
 
     if not timm_may_have(name):
         raise no_such_name(name, MIRRORED)

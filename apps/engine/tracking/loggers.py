@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.files import json_line, write_text
+from datasets.outside import whole_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -34,13 +35,13 @@ def read_rows(run: Path) -> tuple[list[Row], list[str]]:
     path = run / METRICS
     rows: list[Row] = []
     complaints: list[str] = []
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    text = whole_file(path).decode(errors="replace").replace("\r\n", "\n") if path.exists() else ""
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
             rows.append(row)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from functools import cache
 from itertools import chain
 from pathlib import Path
 
+from apps.engine.core.files import read_object
 from apps.engine.core.metrics import Metric, MetricTable, UnknownMetricError, joint_table
 
 JOINT, TASKS_FILE = "joint", "tasks.json"
@@ -37,7 +37,7 @@ def _registered(app: str | None) -> MetricTable | None:
 
 def _joint(listing: Path) -> MetricTable | None:
     try:
-        tasks = json.loads(listing.read_bytes())["tasks"]
+        tasks = read_object(listing)["tasks"]
         tables = {str(task["name"]): _registered(task["app"]) for task in tasks}
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -18,6 +18,7 @@ from apps.engine.core.metrics import MetricTable, best_of
 from apps.engine.core.process import is_alive, this_machine
 from apps.engine.tracking.loggers import METRICS, read_rows
 from apps.engine.tracking.run_metrics import sorting_direction, table_of
+from datasets.outside import whole_file, words_of
 
 MODEL, CONFIG, TRAINING, PROGRESS = "model.safetensors", "config.json", "training.pt", "progress.json"
 JOINT = "joint.json"  # of several tasks trained together; their runs are in folders of their own
@@ -112,14 +113,16 @@ def read_run(folder: Path, names: set[str] | OSError | None = None) -> Run | Non
             return None  # somebody else's config.json
         return _described(folder, names, config)
     except OSError as err:
-        return Run(str(folder), DAMAGED, f"cannot be read: {err.strerror}", date=_date(folder, names))
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as err:
-        return Run(str(folder), DAMAGED, " ".join(str(err).split()), date=_date(folder, names))
+        return Run(str(folder), DAMAGED, f"cannot be read: {err.strerror or err}", date=_date(folder, names))
+    except Exception as err:  # one damaged run is a line of the list, whatever is wrong with it
+        return Run(str(folder), DAMAGED, words_of(err), date=_date(folder, names))
 
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(whole_file(path))
+    except RecursionError as err:
+        raise ValueError(f"{path.name} is no JSON of ours: it is nested too deep") from err
     except ValueError as err:
         raise ValueError(f"{path.name} is no JSON: cut off or overwritten") from err
     if not isinstance(values, dict):

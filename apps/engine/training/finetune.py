@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import nullcontext
 from dataclasses import fields
@@ -20,6 +19,7 @@ from apps.engine.training.finalize import finalize
 from apps.engine.training.fit import begin, fit, predict_val
 from apps.engine.training.frozen.cached_features import fit_head
 from apps.engine.training.setup import TrainSetup, prepare
+from backbone.schema import parse_json, short
 from datasets.base import ImageDataset
 
 # What a resumed run may be given anew; of these only epochs changes the weights, and says so.
@@ -148,7 +148,8 @@ def _beginning(
         console.say(f"{out} has no checkpoint yet: the run starts from its beginning, with its settings")
         return None, _resumed_settings(kind, begun, given, console)
     saved = run_dir.load_training_state(out)
-    return saved, _resumed_settings(kind, json.loads(saved["settings"]), given, console)
+    kept = parse_json(saved["settings"], out / run_dir.TRAINING)
+    return saved, _resumed_settings(kind, kept, given, console)
 
 
 def _holds_something(out: Path) -> bool:
@@ -160,6 +161,8 @@ def _resumed_settings(
     kind: type[Settings], kept: dict[str, Any], given: dict[str, Any], console: Console
 ) -> Settings:
     """The settings that the run was started with; flags that say something else are refused."""
+    if not isinstance(kept, dict) or "epochs" not in kept:
+        raise ValueError(f"the settings that the run was started with are damaged: {short(kept)}")
     plain = kind(**given).to_dict()
     for name in given:
         if name not in CHANGEABLE and plain[name] != kept.get(name):

@@ -26,6 +26,7 @@ from apps.engine.training.optim.ema import EMA
 from apps.engine.training.optim.optimizers import make_optimizer, parameter_groups
 from apps.engine.training.optim.schedule import Schedule, make_schedule
 from apps.engine.training.setup import BatchSource, TrainSetup
+from datasets.outside import one_line
 
 Groups = list[dict[str, Any]]
 
@@ -167,7 +168,7 @@ def save_state(setup: TrainSetup, state: TrainState, *, must: bool) -> None:
         "totals": state.totals.to_dict(), "model": setup.model.state_dict(),
         "optimizer": state.train_step.optimizer.state_dict(), "schedule": state.schedule.state_dict(),
         "average": state.ema.state_dict() if state.ema else None, "best": state.best.state_dict(),
-        "settings": json.dumps(setup.settings.to_dict()), "classes": list(setup.classes),
+        "settings": json.dumps(setup.settings.to_dict(), allow_nan=False), "classes": list(setup.classes),
         "photos": len(setup.train.photos), "bad": list(setup.skipped.reasons), "world": setup.world.size,
     }
     saved["bad"] = shareable(saved["bad"])
@@ -221,12 +222,14 @@ def restore_state(setup: TrainSetup, state: TrainState, saved: dict[str, Any], *
             f"the run was started with {saved['world']} processes, now there are {setup.world.size}; start "
             "as many, or give --any-world to go on all the same, equal within rounding only"
         )
-    setup.model.load_state_dict(saved["model"])
-    state.train_step.optimizer.load_state_dict(saved["optimizer"])
-    state.schedule.load_state_dict(saved["schedule"])
-    if state.ema is not None:
-        state.ema.load_state_dict(saved["average"])
-    state.best.load_state_dict(saved["best"])
-    state.epoch, state.step = saved["epoch"], saved["step"]
-    state.totals = type(state.totals)(**saved["totals"])
-    setup.skipped.reasons[:] = saved["bad"]
+    path = setup.run / run_dir.TRAINING
+    with one_line(path, "train into another --out", "is damaged, so this run cannot go on"):
+        setup.model.load_state_dict(saved["model"])
+        state.train_step.optimizer.load_state_dict(saved["optimizer"])
+        state.schedule.load_state_dict(saved["schedule"])
+        if state.ema is not None:
+            state.ema.load_state_dict(saved["average"])
+        state.best.load_state_dict(saved["best"])
+        state.epoch, state.step = saved["epoch"], saved["step"]
+        state.totals = type(state.totals)(**saved["totals"])
+        setup.skipped.reasons[:] = saved["bad"]

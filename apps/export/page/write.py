@@ -111,6 +111,6 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
     write_text(out / "model.json", json_line(reported))
     files.append(out / "model.json")
     if land is not None:
-        write_text(out / "land.json", json.dumps(land))
+        write_text(out / "land.json", json.dumps(land, allow_nan=False))
         files.append(out / "land.json")
     return [*files, write_onnx(proto, out / "model.onnx")]

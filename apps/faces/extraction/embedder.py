@@ -11,10 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backbone.schema import LARGEST_PX, TEXT, Rule, checked, number
+
 BATCH = 32  # crops that PyTorch sees at once
 Align = Literal["five-point", "none"]
 ALIGNMENTS: tuple[Align, ...] = get_args(Align)
 Vectors = NDArray[np.float32]
+_PERHAPS = Rule(lambda value: value is None or isinstance(value, str), "a text, or null")
+MODEL = {
+    "fingerprint": TEXT, "name": TEXT, "dim": number(1, 65_536, whole=True),
+    "resolution": number(16, LARGEST_PX, whole=True), "weights": _PERHAPS, "checkpoint": _PERHAPS,
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,15 @@ class ModelInfo:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelInfo:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: a value is of another type, out of bounds, or not known.
+        """
+        return cls(**checked(values, MODEL, "its model", needed=("fingerprint", "name", "dim", "resolution")))
 
 
 class FaceModel(Protocol):

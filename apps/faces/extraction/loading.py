@@ -72,6 +72,20 @@ def load_face_model(*, weights: str | None = None, checkpoint: Path | None = Non
     return load_torch_face_model(weights=weights, checkpoint=checkpoint)
 
 
+def here(spec: str) -> str:
+    """Weights that a table names, not the user: they must be on this machine, as nothing is fetched for it.
+
+    Raises:
+        FileNotFoundError: they are not.
+    """
+    if weights_file(spec) is None:
+        raise FileNotFoundError(
+            f"the table was made by weights {spec}, which are not on this machine; get them by python cli.py "
+            f"weights fetch {spec}, or give --weights"
+        )
+    return spec
+
+
 def _of_weights(spec: str) -> FaceModel | None:
     """By the file that was made of them; None where they are no file on this machine."""
     check_weights(spec)
@@ -88,7 +102,7 @@ def _of_weights(spec: str) -> FaceModel | None:
     key = hashlib.sha256(f"{sha256_of(path)} {path.name}".encode()).hexdigest()[:32]
     exported = cached(f"embed-{FORMAT}-{key}.onnx", make)
     file = load_onnx(exported, exported)
-    info = ModelInfo(**file.spec.heads[0].extra["model"])
+    info = ModelInfo.from_dict(file.spec.heads[0].extra["model"])
     return FaceModelFile(replace(info, weights=lasting(spec)), file)
 
 

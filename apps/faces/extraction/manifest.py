@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from apps.engine.core.files import write_text, write_whole
 from apps.faces.extraction.table import ImageRecord, read_batches
+from datasets.outside import one_line
+from datasets.parquet import metadata_of, read_parquet
 
 DIGEST = b"mobilenet_apps_inputs"
 _TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "bool": pa.bool_()}
@@ -40,11 +42,9 @@ def read_ledger(table: Path) -> dict[str, ImageRecord]:
         return {}
     if not path.exists():
         return _from_table(table)
-    try:
-        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
-    except (pa.ArrowException, OSError) as err:
-        raise ValueError(f"{path} is damaged; remove it, and all photos are compared by content") from err
-    return {row["path"]: ImageRecord(**row) for row in rows}
+    with one_line(path, "remove it, and all photos are compared by content", "is damaged"):
+        rows = read_parquet(path, schema=SCHEMA).to_pylist()
+        return {row["path"]: ImageRecord(**row) for row in rows}
 
 
 def _from_table(table: Path) -> dict[str, ImageRecord]:
@@ -62,8 +62,7 @@ def last_inputs(table: Path) -> str:
     path = ledger_path(table)
     if not (table.exists() and path.exists()):
         return ""
-    metadata = pq.read_schema(path).metadata or {}
-    return str(metadata.get(DIGEST, b"").decode())
+    return metadata_of(path).get(DIGEST, b"").decode(errors="replace")
 
 
 def write_ledger(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import shutil
 import time
@@ -13,10 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import exclusive, write_json, write_whole
+from apps.engine.core.files import exclusive, read_object, write_json, write_whole
 from apps.faces.extraction.manifest import read_ledger, write_ledger
 from apps.faces.extraction.sources import Stamp
 from apps.faces.extraction.table import About, ImageRecord, merge, read_part, write_part
+from datasets.outside import one_line
 
 CHUNK = 32  # photos a part: what is lost at most when a process is killed
 POLL_SECONDS = 0.2
@@ -128,11 +128,12 @@ class ResumableJob:
         """The plan that a run left or another process made; of a run that was set aside, in its folder."""
         plan_file = (folder or self.folder) / self.plan_file.name
         try:
-            values: dict[str, Any] = json.loads(plan_file.read_text(encoding="utf-8"))
+            values: dict[str, Any] = read_object(plan_file)
         except FileNotFoundError:
             return None
-        touched = {name: (s[0], s[1], s[2]) for name, s in values.pop("touched").items()}
-        return Plan(**values, touched=touched)
+        with one_line(plan_file, f"remove {plan_file.parent}, and start again", "is damaged"):
+            touched = {name: (s[0], s[1], s[2]) for name, s in values.pop("touched").items()}
+            return Plan(**values, touched=touched)
 
     def write_plan(self, plan: Plan) -> None:
         """Let the other processes begin."""

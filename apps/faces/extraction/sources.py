@@ -20,6 +20,7 @@ from PIL import Image
 from apps.faces.extraction.dates import date_taken
 from datasets.folders import warn
 from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, open_header, read_image
+from datasets.outside import one_line, regular_file
 
 STDIN = "-"
 IN_TAR = "::"  # shard.tar::folder/photo.jpg
@@ -75,11 +76,11 @@ class Source:
             return
         with tempfile.NamedTemporaryFile(prefix="photo-") as copy:
             try:
-                with self.path.open("rb") as shard:
+                with regular_file(self.path).open("rb") as shard:
                     shard.seek(self.start)
                     copy.write(shard.read(self.length))
             except OSError as err:
-                raise BadImageError(self.name, f"cannot be read: {err.strerror}") from err
+                raise BadImageError(self.name, f"cannot be read: {err.strerror or err}") from err
             copy.flush()
             yield Path(copy.name)
 
@@ -101,7 +102,7 @@ class Opened:
     date: str | None = None
 
 
-def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
+def find_sources(paths: Iterable[str], stdin: TextIO | None) -> list[Source]:
     """The photos that the paths mean, sorted by name, each once; a path that does not exist is a photo, too.
 
     Its reader says that it is missing. It is refused here where none of the paths exists.
@@ -109,7 +110,7 @@ def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
     Args:
         paths: photos, folders, patterns such as ``2024/*.jpg``, ``.tar`` shards, or ``-`` for a list of
             such paths on ``stdin``, one a line.
-        stdin: where ``-`` is read from.
+        stdin: where ``-`` is read from; None where it is closed.
 
     Raises:
         FileNotFoundError: none of the paths exists, or a pattern matches nothing.
@@ -129,9 +130,11 @@ def find_sources(paths: Iterable[str], stdin: TextIO) -> list[Source]:
     return [results[name] for name in sorted(results)]
 
 
-def _expanded(paths: Iterable[str], stdin: TextIO) -> Iterator[Path]:
+def _expanded(paths: Iterable[str], stdin: TextIO | None) -> Iterator[Path]:
     for path in paths:
         if path == STDIN:
+            if stdin is None or stdin.closed:
+                raise ValueError("- reads a list of photos from stdin, which is closed; give their paths")
             lines = [line.rstrip("\r\n").lstrip("\ufeff") for line in stdin]
             yield from _expanded([line for line in lines if line.strip() and line != STDIN], stdin)
         elif not Path(path).exists() and glob.has_magic(path):
@@ -156,14 +159,14 @@ def _tar_members(path: Path) -> Iterator[Source]:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a photo, a folder or a .tar file")
     place = Path(os.path.abspath(path))  # noqa: PTH100
-    try:
-        with tarfile.open(place, "r:") as shard:
-            for member in shard:
-                if member.isreg() and Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
-                    name = f"{place}{IN_TAR}{member.name}"
-                    yield Source(name, place, member.offset_data, member.size)
-    except tarfile.TarError as err:
-        raise ValueError(f"{path} is not a whole tar file ({err}); make it again") from err
+    length = regular_file(place).stat().st_size
+    with one_line(path, "make it again", "is not a whole tar file"), tarfile.open(place, "r:") as shard:
+        for member in shard:
+            if not 0 <= member.size <= length - member.offset_data:
+                raise ValueError(f"{member.name} says that it has {member.size:,} bytes, the file {length:,}")
+            if member.isreg() and Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
+                name = f"{place}{IN_TAR}{member.name}"
+                yield Source(name, place, member.offset_data, member.size)
 
 
 def open_source(source: Source) -> Opened:

@@ -13,12 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apps.faces import NO_FACE
-from apps.faces.extraction.embedder import Align, ModelInfo, Vectors
+from apps.faces.extraction.embedder import ALIGNMENTS, Align, ModelInfo, Vectors
 from apps.faces.extraction.extractor import Extraction
+from backbone.schema import TABLE, checked, choice, parse_json
+from datasets.outside import one_line
+from datasets.parquet import batches, metadata_of, open_parquet, read_parquet
 
 ABOUT, PHOTOS = b"mobilenet_apps_faces", b"mobilenet_apps_photos"
 ROWS = 8192  # a row group: 32 MB of vectors of 1024
 KEYS = ("path", "face")
+ABOUT_RULES = {"model": TABLE, "align": choice(*ALIGNMENTS)}
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,15 @@ class About:
 
     def to_json(self) -> str:
         """As kept in the Parquet file's metadata."""
-        return json.dumps({"model": self.model.to_dict(), "align": self.align}, sort_keys=True)
+        return json.dumps(
+            {"model": self.model.to_dict(), "align": self.align}, sort_keys=True, allow_nan=False
+        )
 
     @classmethod
     def from_json(cls, text: str) -> About:
         """The inverse of :meth:`to_json`."""
-        values = json.loads(text)
-        return cls(ModelInfo(**values["model"]), values["align"])
+        values = checked(parse_json(text, "its description"), ABOUT_RULES, "it", needed=("model", "align"))
+        return cls(ModelInfo.from_dict(values["model"]), values["align"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,8 @@ def write_part(path: Path, rows: Any, seen: Sequence[ImageRecord]) -> None:
 
 def read_part(path: Path) -> list[ImageRecord]:
     """The photos of a part."""
-    return [ImageRecord(**load) for load in json.loads(pq.read_schema(path).metadata[PHOTOS])]
+    with one_line(path, f"remove {path.parent}, and start again", "is damaged"):
+        return [ImageRecord(**load) for load in json.loads(metadata_of(path)[PHOTOS])]
 
 
 def read_about(path: Path) -> About:
@@ -165,15 +172,19 @@ def read_about(path: Path) -> About:
         FileNotFoundError: there is none.
         ValueError: it is damaged, or no table of faces.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} is missing; make it: python cli.py embed-faces PHOTOS --out {path}")
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except pa.ArrowException as err:
-        raise ValueError(f"{path} is not a whole Parquet file; make it again with embed-faces") from err
-    if ABOUT not in metadata:
+    again, what = "make it again with embed-faces", "is not a whole Parquet file"
+    schema = open_parquet(path, (), mend=again, what=what).schema_arrow
+    if ABOUT not in (schema.metadata or {}):
         raise ValueError(f"{path} is no table of faces; make one with embed-faces")
-    return About.from_json(metadata[ABOUT].decode())
+    with one_line(path, "make it again with embed-faces", "is no whole table of faces"):
+        about = About.from_json(schema.metadata[ABOUT].decode())
+        known = face_schema(about)
+        odd = [f.name for f in schema if f.name not in known.names or known.field(f.name).type != f.type]
+        if odd or not {"path", "face", "vector"} <= set(schema.names):
+            raise ValueError(f"its columns are others than it says: {', '.join(odd) or 'some are missing'}")
+        return about
 
 
 def count_faces(path: Path) -> int:
@@ -183,11 +194,13 @@ def count_faces(path: Path) -> int:
 
 def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Any]:
     """The rows of a table, a bounded number at a time; without columns that it does not have."""
-    file = pq.ParquetFile(path, memory_map=True)
-    there = file.schema_arrow.names
+    there = open_parquet(path, ()).schema_arrow.names
     wanted = None if columns is None else [name for name in columns if name in there]
-    for batch in file.iter_batches(batch_size=ROWS, columns=wanted):
-        yield pa.Table.from_batches([batch])
+    for batch in batches(path, ROWS, wanted):
+        with one_line(path, "make it again with embed-faces", "is not a whole Parquet file"):
+            rows = pa.Table.from_batches([batch])
+            rows.validate(full=True)  # texts may be no UTF-8, and lists of another length
+        yield rows
 
 
 def merge(table: Path, parts: Sequence[Path], about: About, to: Path) -> None:
@@ -235,7 +248,8 @@ def _in_order(old: Iterator[Any], parts: Sequence[Path], schema: Any) -> Iterato
     """Old rows and those of the parts in the order of their paths; only one of each is in memory."""
     waiting: list[Any] = []
     for part in parts:
-        new = conform(pq.read_table(part), schema).replace_schema_metadata(None)
+        rows = read_parquet(part, schema=pq.read_schema(part))
+        new = conform(rows, schema).replace_schema_metadata(None)
         if not new.num_rows:
             continue
         last = new["path"][-1].as_py()

@@ -14,7 +14,7 @@ from apps.faces.detection.detector import Detector
 from apps.faces.extraction.embed_faces import embed_faces
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
 from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, make_detector
-from apps.faces.extraction.loading import load_face_model
+from apps.faces.extraction.loading import here, load_face_model
 from apps.faces.extraction.planning import Order
 from apps.faces.extraction.sources import STDIN, Source, find_sources
 from apps.faces.extraction.table import read_about
@@ -125,7 +125,7 @@ def enroll(
     if there is not None:
         align = align or there.align
         if weights is None and checkpoint is None:
-            weights = there.model.weights
+            weights = None if there.model.weights is None else here(there.model.weights)
             checkpoint = None if there.model.checkpoint is None else Path(there.model.checkpoint)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
     order = Order(table, "one", align or "five-point", name, workers, detector)
@@ -171,7 +171,7 @@ def gallery_model(
     """
     if weights is None and checkpoint is None:
         made_by = gallery.about.model
-        weights = made_by.weights
+        weights = None if made_by.weights is None else here(made_by.weights)
         checkpoint = None if made_by.checkpoint is None else Path(made_by.checkpoint)
     model = load_face_model(weights=weights, checkpoint=checkpoint)
     gallery.check_model(model.info)

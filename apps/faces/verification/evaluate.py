@@ -35,6 +35,8 @@ from apps.faces.verification.verification_set import (
     load_verification_set,
 )
 from backbone.weights import locate_weights
+from datasets.arrays import read_arrays
+from datasets.outside import one_line
 
 
 def evaluate_faces(
@@ -184,18 +186,18 @@ def read_vectors(file: Path, names: Sequence[str]) -> tuple[Vectors, Bools]:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or has none of the names.
     """
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"{file} is missing; give a .npz file with the arrays name and vector")
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            known, vectors = arrays["name"].tolist(), arrays["vector"].astype(np.float32)
-            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    except KeyError as err:
-        raise ValueError(f"{file} has no arrays name and vector, only others; see docs/faces.md") from err
-    except (ValueError, OSError, EOFError) as err:  # numpy's own words speak of options that there are not
-        raise ValueError(f"{file} is no .npz file with the arrays name and vector") from err
+    with one_line(file, "see docs/faces.md", "is no .npz file with the arrays name and vector"):
+        arrays = read_arrays(file, ("name", "vector"))
+        known, vectors = arrays["name"].tolist(), arrays["vector"].astype(np.float32)
+        if vectors.ndim != 2 or len(known) != len(vectors) or not all(isinstance(n, str) for n in known):
+            raise ValueError("expected as many names, which are texts, as vectors")
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(lengths).all():
+            raise ValueError("a vector is not finite")
     rows = {str(Path(name).with_suffix("")): row for row, name in enumerate(known)}
     result = np.array([rows.get(name, -1) for name in names])
-    if len(known) != len(vectors) or (result < 0).all():
+    if (result < 0).all():
         raise ValueError(f"{file} has a vector for none of the photos, such as {names[0]}")
     return (vectors / np.maximum(lengths, 1e-12))[result], result < 0

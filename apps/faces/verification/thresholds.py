@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.engine.core.files import write_json
+from apps.engine.core.files import read_object, write_json
 from apps.engine.core.run_values import CONFIG
 from apps.faces.extraction.embedder import Align, ModelInfo
+from backbone.schema import number, short
+from datasets.outside import one_line
 
 if TYPE_CHECKING:
     from apps.faces.verification.protocol import Operating
@@ -70,11 +72,25 @@ def find_threshold(
 def _measured(model: ModelInfo, align: str) -> dict[str, Any]:
     """What is known of a model: from the run itself, or from the file beside this one."""
     if model.checkpoint is not None and (Path(model.checkpoint) / CONFIG).is_file():
-        config = json.loads((Path(model.checkpoint) / CONFIG).read_text(encoding="utf-8"))
-        result = config.get("calibration", {}).get("faces", {}).get(align, {})
-        return dict(result)
+        path = Path(model.checkpoint) / CONFIG
+        with one_line(path, "restore it or measure again with `evaluate faces`", "is damaged"):
+            faces = read_object(path).get("calibration", {}).get("faces", {}).get(align, {})
+            return _checked(faces) if faces else {}
     known = json.loads(FILE.read_text(encoding="utf-8"))
     return dict(known.get(model.fingerprint, {}).get(align, {}))
+
+
+def _checked(faces: dict[str, Any]) -> dict[str, Any]:
+    """Thresholds by rate, of which all are cosines.
+
+    Raises:
+        ValueError: one is none.
+    """
+    cosine = number(-1, 1)
+    for rate, similarity in faces["thresholds"].items():
+        if not 0 < float(rate) <= 1 or not cosine.fits(similarity):
+            raise ValueError(f"the threshold of {rate} must be {cosine.words}, got {short(similarity)}")
+    return {"source": str(faces["source"]), "thresholds": dict(faces["thresholds"])}
 
 
 def write_thresholds(run: Path, align: Align, points: Sequence[Operating], source: str) -> None:
@@ -91,7 +107,7 @@ def write_thresholds(run: Path, align: Align, points: Sequence[Operating], sourc
     """
     from apps.faces.verification.protocol import far_name  # takes a second, which no search has
 
-    config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+    config = read_object(run / CONFIG)
     faces = config.setdefault("calibration", {}).setdefault("faces", {})
     faces[align] = {"source": source, "thresholds": {far_name(p.far): p.threshold for p in points}}
     write_json(run / CONFIG, config)

@@ -120,7 +120,7 @@ def _summary(grid: CellPartition) -> dict[str, Any]:
         "area_km2": {**_spread(areas), "total": float(areas.sum()),
                      "share_of_earth": float(areas.sum() / EARTH_AREA_KM2)},
         "photos_a_cell": _spread(grid.weights),
-        "effective_cells": float(np.exp(-(shares * np.log(shares)).sum())),
+        "effective_cells": float(np.exp(-(shares * np.log(shares, where=shares > 0, out=shares * 0)).sum())),
         "limits": None if grid.limits is None else vars(grid.limits),
     }
 

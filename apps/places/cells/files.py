@@ -16,6 +16,8 @@ import numpy as np
 from apps.engine.core.files import write_text, write_whole
 from apps.places.cells import s2, s2_shapes
 from apps.places.cells.partition import CellPartition, Limits, find
+from datasets.outside import one_line, regular_file
+from datasets.parquet import read_parquet
 from datasets.validation import read_text
 
 COLUMNS = (
@@ -29,6 +31,7 @@ ALIASES = {  # what others call our columns
     "lon": ("lon", "lng", "longitude", "longitude_mean"),
 }
 SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".geojson": "geojson", ".json": "geojson", "": "parquet"}
+MOST_WEIGHT = 1e15  # of a cell: sums and products of such stay finite
 _LIMITS = ("t_max", "t_min", "min_level", "max_level")
 
 Row = dict[str, Any]
@@ -88,7 +91,7 @@ def write_cells(path: Path, grids: Sequence[CellPartition]) -> None:
     elif kind == "csv":
         write_whole(path, lambda temporary: _write_csv(temporary, rows))
     else:
-        write_text(path, json.dumps(geojson(grids, rows)))
+        write_text(path, json.dumps(geojson(grids, rows), allow_nan=False))
 
 
 def rows_of(grids: Sequence[CellPartition], number: int) -> list[Row]:
@@ -134,22 +137,17 @@ def read_cells(path: Path) -> tuple[CellPartition, ...]:
         FileNotFoundError: there is no such file.
         ValueError: it is none of the formats, has no tokens, a bad one, or cells that overlap.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} is no file; make it with: python cli.py cells build")
-    try:
-        rows = _read_rows(path)
-        return _grids(rows)
-    except (ValueError, KeyError, TypeError) as err:
-        raise ValueError(f"{path} has no cells that can be read: {err}") from err
+    with one_line(path, "make it again with: python cli.py cells build", "has no cells that can be read"):
+        return _grids(_read_rows(path))
 
 
 def _read_rows(path: Path) -> list[Row]:
-    with path.open("rb") as file:
+    with regular_file(path).open("rb") as file:
         start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"PAR1"):
-        from pyarrow import parquet
-
-        return [dict(row) for row in parquet.read_table(path).to_pylist()]
+        return [dict(row) for row in read_parquet(path).to_pylist()]
     if start.startswith(b"{"):
         document = json.loads(read_text(path))
         return [dict(feature["properties"]) for feature in document["features"]]
@@ -199,7 +197,11 @@ def _grid(rows: list[Row]) -> CellPartition:
           for key, middle in (("lat", middle_lat), ("lon", middle_lon)))
     )
     weights = np.where(np.isnan(columns["weight"]), 1.0, columns["weight"])
+    if not ((weights >= 0) & (weights <= MOST_WEIGHT)).all() or not weights.any():
+        raise ValueError(f"a cell's weight must be 0 to {MOST_WEIGHT:g}, and that of some above 0")
     total = _first(rows[0], "total") or 0.0
+    if not 0 <= total <= MOST_WEIGHT * len(ids):
+        raise ValueError(f"the total weight must be 0 or more, and finite, got {total}")
     return CellPartition(ids, weights, lat, lon, np.full(len(ids), -1), _limits(rows[0]), total)
 
 

@@ -41,6 +41,8 @@ class Limits:
     def __post_init__(self) -> None:
         if not 0 <= self.t_min < self.t_max:
             raise ValueError(f"expected 0 <= t_min < t_max, got {self.t_min:g} and {self.t_max:g}")
+        if self.t_max == float("inf"):
+            raise ValueError("expected a finite t_max, got inf; for a single cell give more than all photos")
         if not 0 <= self.min_level <= self.max_level <= MAX_LEVEL:
             raise ValueError(
                 f"expected levels 0 <= min <= max <= {MAX_LEVEL}, got {self.min_level} and {self.max_level}"

@@ -50,7 +50,7 @@ class Columns:
         head = {
             "kind": "ssd", "arguments": arguments, "classes": self.names, "category_ids": self.numbers,
         }
-        return {"head": json.dumps(head), "classes": f"{len(self.names)} classes of boxes"}
+        return {"head": json.dumps(head, allow_nan=False), "classes": f"{len(self.names)} classes of boxes"}
 
 
 def find_columns(source: Source, labels: Path | None) -> Columns:

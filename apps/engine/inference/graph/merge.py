@@ -36,7 +36,7 @@ def merged(files: Sequence[Path], names: Sequence[str]) -> tuple[bytes, list[Mod
     for number, (file, name) in enumerate(zip(files, names, strict=True)):
         check_seal(file)
         try:
-            proto = onnx.load(file)
+            proto = onnx.load(file, load_external_data=False)
             spec = ModelSpec.from_json({p.key: p.value for p in proto.metadata_props}[KEY], file)
         except Exception as err:  # of protobuf's own kinds
             raise ValueError(f"{file} is damaged, or not one of ours") from err

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,6 +23,7 @@ from apps.engine.evaluation.collecting import CollectingEvaluator
 from apps.engine.training.loop import StepHook, run_model
 from backbone import Backbone, inference_model
 from datasets.image_io import DECODER
+from datasets.outside import regular_file
 
 _TARGETS = "targets"
 
@@ -138,7 +139,7 @@ def data_key(*loaders: Loader) -> str:
 
 def _content(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with regular_file(path).open("rb") as file:
             return hashlib.file_digest(file, "blake2b").hexdigest()
     except OSError as err:  # reading it as an image says so; a mended file has another key
         return f"unreadable {err.errno}"
@@ -181,7 +182,7 @@ def _load(path: Path) -> Views | None:
             bad = [BadImage(index, reason) for index, reason in json.loads(file.metadata()["bad"])]
             features, indices = (file.get_tensor(name) for name in ("features", "indices"))
             results = {name: file.get_tensor(name) for name in file.keys() if name.startswith(_TARGETS)}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
+    except Exception:  # a file of the cache is made again, whatever is wrong with it
         return None
     plain = results.pop(_TARGETS, None)
     targets = {key.removeprefix(f"{_TARGETS}."): value for key, value in results.items()}

@@ -1,0 +1,97 @@
+"""Files that others wrote: only regular ones are opened, and what parsers raise is one line."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MOST_BYTES = 1 << 32  # of a text or a table that is read whole: ten times the largest of COCO's lists
+_ALWAYS, _TIMES = 1 << 30, 30
+_PASSED = (ValueError, OSError, IsADirectoryError, NotADirectoryError)  # as this project raises them itself
+
+
+def regular_file(path: Path) -> Path:
+    """The path of a file that may be opened: a FIFO would wait for ever, a device might never end.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it is a folder, or no regular file.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a folder; give a file")
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{path} is a pipe or a device, not a regular file; copy its content into a file")
+    return path
+
+
+def whole_file(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have; none is read of a larger one.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it is no regular file, or may not be read.
+        ValueError: it is larger.
+    """
+    if regular_file(path).stat().st_size > most:
+        raise ValueError(f"{path} has more than {most:,} bytes, so it is not read; give a smaller file")
+    return path.read_bytes()
+
+
+def check_unpacked(path: Path, size: int) -> None:
+    """Refuse a small file that would take all memory.
+
+    Args:
+        path: of the file.
+        size: bytes that its content takes.
+
+    Raises:
+        ValueError: it is above 1 GiB and 30 times the file's size together.
+    """
+    most = _ALWAYS + _TIMES * path.stat().st_size
+    if size > most:
+        raise ValueError(
+            f"{path} would unpack to {size:,} bytes or more, above the {most:,} that a file of its size may; "
+            "give it in several files"
+        )
+
+
+@contextmanager
+def one_line(path: object, mend: str, what: str = "cannot be read") -> Iterator[None]:
+    """What a reader raises, as a line that names the file; a line that does so already passes.
+
+    Args:
+        path: of the file.
+        mend: how to mend it.
+        what: the file is, or is not.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        yield
+    except (ImportError, FileNotFoundError, PermissionError):
+        raise
+    except MemoryError as err:
+        raise ValueError(f"{path} asks for more memory than there is; {mend}") from err
+    except Exception as err:  # parsers of bytes that others wrote have no list of what they raise
+        line = str(err)
+        if type(err) in _PASSED and str(path) in line and "\n" not in line:
+            raise
+        raise ValueError(f"{path} {what} ({words_of(err)}); {mend}") from err
+
+
+def words_of(err: BaseException) -> str:
+    """An error's text on one line, of 200 letters at most."""
+    if isinstance(err, KeyError) and err.args:
+        return f"it lacks {err.args[0]!r}"
+    if isinstance(err, RecursionError):
+        return "it is nested too deep"
+    text = " ".join(str(err).split())
+    return (f"{text[:197]}..." if len(text) > 200 else text) or type(err).__name__
