@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 SECONDS ?= 120
 
-.PHONY: demo test test-processors test-slow fuzz lint types check bench wheel sbom clean
+.PHONY: demo test test-processors test-slow test-long fuzz lint types check bench wheel sbom clean
 
 demo: $(STAMP)
 	$(BIN)/python cli.py finetune dogs
@@ -18,7 +18,10 @@ test-processors: $(STAMP)
 	$(BIN)/python tests/processors.py $(SETTINGS)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not long" -n auto --dist loadfile
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -m long -n auto --dist loadfile
 
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz --seconds $(SECONDS) $(FUZZ)

@@ -17,6 +17,7 @@ from processors import PRECISION
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+KILLS = int(os.environ.get("MOBILENET_APPS_TEST_KILLS", "20"))  # moments at which a command is killed
 
 
 class Answer:

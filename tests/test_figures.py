@@ -1,4 +1,4 @@
-"""The figures of the README on real photos; minutes each, and each says what was measured."""
+"""The figures of docs/figures.md on real photos; minutes each, and each says what was measured."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def test_a_linear_probe_beats_the_plain_one(
     assert answer.lines[0]["metrics"]["top1"] >= 0.93
 
 
+@pytest.mark.long
 def test_the_smallest_network_is_better_fine_tuned_than_probed(
     cli_process: Cli, weights_025: Path, imagewoof: Path, tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_the_smallest_network_is_better_fine_tuned_than_probed(
     assert answer.lines[0]["metrics"]["top1"] >= 0.80
 
 
+@pytest.mark.long
 def test_the_drawn_sample_is_learned_from_scratch(cli_process: Cli, tmp_path: Path) -> None:
     answer = cli_process("finetune", "dogs", "--out", tmp_path / "run")
     assert answer.code == 0, answer.err

@@ -1,4 +1,4 @@
-"""SIGKILL at twenty seeded moments of every long command: the same bits, and nothing left but temporaries."""
+"""SIGKILL at seeded moments of every long command: the same bits, and nothing left but temporaries."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import pytest
 import torch
 from faces_support import draw_crops, write_face_weights
 from importing_support import trained
-from support import Cli
+from support import KILLS, Cli
 from task_table import CASES
 from training_process import start_training
 
 from apps.engine.core import run_dir
 
-KILLS = 20
 TINY = ("--width", 0.25, "--resolution", 32, "--batch-size", 8, "--workers", 0)
 Words = tuple[object, ...]
 Content = dict[str, object]
@@ -70,7 +69,7 @@ def run(words: Words, log: Path, seconds: float | None) -> bool:
 
 
 def survives(case: Killed, root: Path) -> None:
-    """Twenty kills, each on what the one before left; after each end a new folder is begun."""
+    """Kills, each on what the one before left; after each end a new folder is begun."""
     seeded, kills, number, log = random.Random(0), 0, 0, root / "log"
     (root / "whole").mkdir(parents=True)
     run(case.words(root / "whole"), log, None)
@@ -99,7 +98,7 @@ def survives(case: Killed, root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("app", ["attributes", "objects", "places"])
-def test_twenty_kills_of_a_training_change_no_bit(app: str, tmp_path: Path) -> None:
+def test_kills_of_a_training_change_no_bit(app: str, tmp_path: Path) -> None:
     case = CASES[app]
     data = case.data(tmp_path / "data")
     common = ("finetune", app, "--data", data, *TINY, *case.options, "--epochs", 3, "--no-export")
@@ -140,7 +139,7 @@ def commands(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", ["embed-faces", "cluster-faces", "cells", "import", "export"])
-def test_twenty_kills_of_another_command_leave_nothing_half_written(
+def test_kills_of_another_command_leave_nothing_half_written(
     name: str, commands: dict[str, Callable[[Path], Words]], tmp_path: Path
 ) -> None:
     survives(Killed(commands[name], files), tmp_path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import Cli, save_colour
+from support import KILLS, Cli, save_colour
 from training_process import start_training
 
 from apps.engine.core import run_dir
@@ -69,7 +69,7 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_in_the_middle_of_its_epoch(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_twenty_kills_at_random_moments_change_no_bit(
+def test_kills_at_random_moments_change_no_bit(
     imagewoof: Path, weights_025: Path, tmp_path: Path
 ) -> None:
     """SIGKILL, while photos are read, weights are updated, epochs are judged or files are written."""
@@ -93,7 +93,7 @@ def test_twenty_kills_at_random_moments_change_no_bit(
         more = ("finetune", "dogs", "--resume", "--out", run) if run_dir.read_progress(run) else (
             *common, "--save-every", 0.05, "--out", run)
         process = start_training(*more, log=log)
-        process.join(seeded.uniform(0.2, 4.0) if kills < 20 else 300)
+        process.join(seeded.uniform(0.2, 4.0) if kills < KILLS else 300)
         if process.exitcode is None:
             process.kill()
             process.join()
@@ -101,7 +101,7 @@ def test_twenty_kills_at_random_moments_change_no_bit(
             continue
         assert process.exitcode == 0, log.read_text()
         break
-    assert kills >= 20, f"the training ended after {kills} kills: make it longer"
+    assert kills >= KILLS, f"the training ended after {kills} kills: make it longer"
     assert weights(run) == weights(whole)
     assert rows(run) == rows(whole)
 
