@@ -24,6 +24,14 @@ QUERIES_AT_ONCE = 512
 GATHERED = 64_000_000  # numbers copied out at once, 256 MB, when groups are opened
 
 
+def _batches(file: Any | None) -> list[Any] | None:
+    """The rows of a laid-out table; None where there is none, or it is damaged and must be laid out again."""
+    try:
+        return None if file is None else [file.get_batch(i) for i in range(file.num_record_batches)]
+    except (OSError, pa.ArrowInvalid):
+        return None
+
+
 @dataclass(frozen=True)
 class Match:
     """A face of a gallery beside a query.
@@ -77,10 +85,11 @@ class Gallery:
         """
         for _ in range(OPENINGS):
             about, source = read_about(table), source_of(table)
-            file = mapped(table.with_suffix(".arrow"), source) or laid_out(table, source)
+            kept = _batches(mapped(table.with_suffix(".arrow"), source))
+            batches = kept if kept is not None else _batches(laid_out(table, source))
             if source_of(table) == source:
                 break  # else another process has just replaced it, so that what was read may be of two tables
-        gallery = cls(about, [file.get_batch(i) for i in range(file.num_record_batches)], table)
+        gallery = cls(about, batches or [], table)
         if not len(gallery):
             raise ValueError(f"{table} holds no face, so nobody can be found in it; embed photos first")
         return gallery

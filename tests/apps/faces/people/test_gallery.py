@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def test_a_laid_out_file_that_is_cut_off_is_made_again(tmp_path: Path) -> None:
     Gallery.open(table)
     (tmp_path / "f.arrow").write_bytes((tmp_path / "f.arrow").read_bytes()[:300])
     assert len(Gallery.open(table)) == 50
+
+
+def test_a_laid_out_file_with_damage_anywhere_is_made_again_or_read(tmp_path: Path) -> None:
+    """Also where only the reading of a batch meets it: its description stands before its rows."""
+    table = write_table(tmp_path / "f.parquet", unit_vectors(50, 16))
+    Gallery.open(table)
+    whole, seeded = (tmp_path / "f.arrow").read_bytes(), random.Random(0)
+    for _ in range(60):
+        at = seeded.randrange(len(whole) - 8)
+        (tmp_path / "f.arrow").write_bytes(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
+        assert len(Gallery.open(table)) == 50, at
 
 
 def test_a_gallery_that_grows_meanwhile_is_read_whole(tmp_path: Path) -> None:
