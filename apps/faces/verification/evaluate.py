@@ -193,9 +193,11 @@ def read_vectors(file: Path, names: Sequence[str]) -> tuple[Vectors, Bools]:
         known, vectors = arrays["name"].tolist(), arrays["vector"].astype(np.float32)
         if vectors.ndim != 2 or len(known) != len(vectors) or not all(isinstance(n, str) for n in known):
             raise ValueError("expected as many names, which are texts, as vectors")
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.isfinite(lengths).all():
-            raise ValueError("a vector is not finite")
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    bad = np.flatnonzero(~np.isfinite(lengths))
+    if len(bad):
+        first = known[bad[0]]
+        raise ValueError(f"{file}: vectors of {len(bad)} photos are not finite, first that of {first}")
     rows = {str(Path(name).with_suffix("")): row for row, name in enumerate(known)}
     result = np.array([rows.get(name, -1) for name in names])
     if (result < 0).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -22,7 +23,7 @@ FAST = ("--width", 0.25, "--resolution", 32, "--epochs", 1, "--batch-size", 4, "
 def tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Images that are red, or bright, or both; the task is registered as another package's would be."""
     point = EntryPoint("tags", "tags_task:Tags", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda **_: (point,))
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: (point,))
     registry.targets.cache_clear()
     for split, count in (("train", 8), ("val", 4)):
         rows = ["path,red,green"]

@@ -227,8 +227,8 @@ def test_judging_by_people_that_were_learned_is_said(cli: Cli, people: Path, stu
 
 
 @pytest.mark.parametrize(("content", "told"), [
-    (b"no archive", "is no .npz file with the arrays name and vector\n"),
-    (None, "has no arrays name and vector, only others"),
+    (b"no archive", "is no .npz file with the arrays name and vector (File is not a zip file); see docs"),
+    (None, "is no .npz file with the arrays name and vector (it has no array name, only vector)"),
 ])
 def test_a_damaged_file_of_vectors_is_told_without_the_librarys_words(
     cli: Cli, people: Path, tmp_path: Path, content: bytes | None, told: str

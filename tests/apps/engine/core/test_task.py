@@ -50,7 +50,7 @@ def test_the_class_attributes_of_a_task_are_what_the_contract_says(name: str) ->
     task = load_task(name)
     assert issubclass(task.Settings, Settings) and is_dataclass(task.Settings) and fields(task.Settings)
     assert isinstance(task.metrics, MetricTable) and isinstance(task.primary_metric, Metric)
-    assert task.predict_options <= {"top", "tta", "crops"}
+    assert task.predict_options <= {"top", "tta", "crops", "detector"}
     assert (task.subject == "images") == (task.file_predictor is None)
     instance = task(task.Settings())
     assert instance.tta in ("none", "mirror", "ten", "scales")

@@ -179,7 +179,7 @@ def test_files_of_vectors_are_read_by_name_and_bad_ones_refused(tmp_path: Path) 
     with pytest.raises(ValueError, match="has a vector for none of the photos, such as x"):
         read_vectors(file, ["x"])
     np.savez(tmp_path / "o.npz", other=np.zeros(2))
-    with pytest.raises(ValueError, match=r"has no arrays name and vector, only others"):
+    with pytest.raises(ValueError, match=r"it has no array name, vector, only other"):
         read_vectors(tmp_path / "o.npz", ["x"])
     with pytest.raises(FileNotFoundError, match=r"missing; give a \.npz file"):
         read_vectors(tmp_path / "no.npz", ["x"])
