@@ -97,7 +97,9 @@ def survives(case: Killed, root: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("app", ["attributes", "objects", "places"])
+@pytest.mark.parametrize("app", [
+    "attributes", *(pytest.param(name, marks=pytest.mark.long) for name in ("objects", "places"))
+])
 def test_kills_of_a_training_change_no_bit(app: str, tmp_path: Path) -> None:
     case = CASES[app]
     data = case.data(tmp_path / "data")

@@ -26,6 +26,7 @@ FAST = ("--width", 0.25, "--resolution", 32, "--epochs", 1, "--batch-size", 8, "
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 LISTS = {  # they exist to say which photo is which; docs/responsible-use.md names them
     "faces.parquet", "faces.photos.parquet", "faces.arrow", "clusters.jsonl", "faces.problems.jsonl",
+    "faces.people.json",
 }
 
 

@@ -119,6 +119,7 @@ def test_a_benchmark_refuses_wrong_weights_before_any_work(
 
 @pytest.mark.usefixtures("_named")
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_export_benchmark_takes_a_name_as_the_readme_has_it(
     breeds: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_study_trains_what_is_missing_and_nothing_twice(shared, tmp_path, own_cache, capsys):
     given = (
         "--data", shared / "data" / "lfw_grey", "--weights", shared / "weights", "--out", tmp_path / "study",

@@ -28,6 +28,7 @@ def test_few_photos_are_the_first_with_one_to_six_boxes(shared, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_detector_is_trained_judged_and_not_trained_again(shared, tmp_path, capsys):
     data, weights = shared / "data" / "coco128", shared / "weights" / "mobilenetv1_0.25_128.safetensors"
     given = ("--data", data, "--weights", weights, "--out", tmp_path / "runs", "--heads", "ssd300",

@@ -75,6 +75,7 @@ def test_a_number_of_rounds_below_one_is_told_before_anything_is_made(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_tiny_run_goes_through_every_form_and_folder(
     capfd: pytest.CaptureFixture[str], colours: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_tiny_run_goes_through_every_form_and_folder(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_form_is_judged_on_its_own_file_and_the_page_weighed_in_the_browser(
     capfd: pytest.CaptureFixture[str], shared: Path, imagewoof: Path, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def test_the_search_beside_faiss_finds_the_same_rows(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_two_routes_are_timed_on_the_same_photos(
     capsys: pytest.CaptureFixture[str], shared: Path, tmp_path: Path
 ) -> None:

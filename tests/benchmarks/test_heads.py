@@ -10,6 +10,7 @@ from benchmarks.__main__ import main
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_one_pass_of_four_heads_is_cheaper_than_four_models(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["heads", "--width", "0.25", "--resolution", "64", "--batch", "8", "--rounds", "3"]) == 0
     told = json.loads(capfd.readouterr().out)

@@ -250,6 +250,7 @@ def test_the_page_in_the_documents_is_that_of_the_figures_beside_it() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_quick_run_measures_every_side_that_can_run_on_photos_that_are_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -196,7 +196,7 @@ def test_options_that_would_do_nothing_to_boxes_are_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", [HEADS[0], pytest.param(HEADS[1], marks=pytest.mark.long)])
 def test_two_processes_train_one_detector(head: str, data: Path, tmp_path: Path) -> None:
     """Seven photos in batches of three: the last one leaves a process with nothing."""
     command = [

@@ -68,6 +68,7 @@ def test_a_signal_ends_the_step_and_the_run_goes_on_in_the_middle_of_its_epoch(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_kills_at_random_moments_change_no_bit(
     imagewoof: Path, weights_025: Path, tmp_path: Path
