@@ -41,6 +41,10 @@ ELSEWHERE = (
     "| AMD EPYC with AVX2, 2 cores that other programs kept busy (a load of 8 to 14) | fp32 | "
     "2.33 (2.08 to 2.37) | 1.75 (1.72 to 2.01) | 2026-11-29, `python -m benchmarks speed --data imagewoof "
     "--only train-1.0-224 --only train-1.0-128 --rounds 3` |",
+    "| Intel Xeon with AVX-512, VNNI and bf16 (avx512_bf16, no AMX), 2 cores, little else on them | fp32 | "
+    "3.26 (3.26 to 3.38) | 1.54 (1.49 to 1.62) | the same command, 2026-11-29 |",
+    "| the same | bf16 | 2.72 (2.41 to 2.94) | 1.33 (1.32 to 1.43) | the same run; bf16 is slower than fp32 "
+    "on this processor (13.6 against 17.7 photos a second): give `--precision fp32` |",
 )
 TIME = {"cpu": "CPU time of the core", "wall": "wall time"}
 DIFFERS = (
