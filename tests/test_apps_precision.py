@@ -20,7 +20,7 @@ from heads import Classifier, MultiHead
 @pytest.fixture(autouse=True)
 def units(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that seems to multiply bfloat16 in hardware."""
-    monkeypatch.setattr("apps.engine.core.machine.has_bf16_units", lambda: True)
+    monkeypatch.setattr("apps.engine.core.machine.bf16_pays", lambda: True)
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])

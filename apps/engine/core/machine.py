@@ -18,6 +18,7 @@ KEEP_MEMORY_VARIABLE = "MOBILENET_APPS_KEEP_MEMORY"
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h
 CPUINFO = Path("/proc/cpuinfo")
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+AMD = "AuthenticAMD"  # vendor_id of /proc/cpuinfo
 
 
 def keep_memory() -> bool:
@@ -69,6 +70,20 @@ def has_bf16_units(cpuinfo: str | None = None) -> bool:
     return bool(cpu_flags(cpuinfo) & BF16_FLAGS)
 
 
+def bf16_pays(cpuinfo: str | None = None) -> bool:
+    """Whether training in bfloat16 is faster: with tiles (amx_bf16), or with AMD's units.
+
+    On an Intel Xeon with avx512_bf16 alone it was measured to be a fifth slower than in float
+    (docs/performance.md), on an AMD EPYC half as fast again.
+
+    Args:
+        cpuinfo: text in the form of ``/proc/cpuinfo``; None reads this machine's, if it has one.
+    """
+    if cpuinfo is None:
+        cpuinfo = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
+    return "amx_bf16" in cpu_flags(cpuinfo) or (has_bf16_units(cpuinfo) and AMD in cpuinfo)
+
+
 def choose_precision(asked: str = "auto") -> torch.dtype:
     """The type in which a backbone answers and makes features: float unless bfloat16 is asked for.
 
@@ -91,7 +106,7 @@ def training_precision(asked: str = "auto", *, device: str = "cpu", frozen: bool
     """The type in which a backbone learns; its heads and their losses are in float whatever this is.
 
     Args:
-        asked: ``fp32``, ``bf16``, or ``auto``: bfloat16 where the hardware has it.
+        asked: ``fp32``, ``bf16``, or ``auto``: bfloat16 where that is faster on the hardware.
         device: ``cpu`` or ``cuda``, what will compute.
         frozen: the backbone does not learn and only makes features.
 
@@ -107,7 +122,7 @@ def _has_bf16(device: str) -> bool:
 
     if device.startswith("cuda"):
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and has_bf16_units()
+    return device == "cpu" and bf16_pays()
 
 
 def usable_cores(quota: str | None = None) -> int:

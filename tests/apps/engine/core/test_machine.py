@@ -11,6 +11,7 @@ import torch
 from support import ROOT
 
 from apps.engine.core.machine import (
+    bf16_pays,
     choose_precision,
     cpu_flags,
     has_bf16_units,
@@ -77,6 +78,16 @@ def test_bfloat16_units_are_read_from_the_processors_flags(cpuinfo: str, has: bo
     assert has_bf16_units(cpuinfo) is has
 
 
+@pytest.mark.parametrize(("vendor", "flags", "pays"), [
+    ("GenuineIntel", "avx512_bf16 amx_bf16", True), ("GenuineIntel", "avx512_bf16", False),
+    ("AuthenticAMD", "avx512_bf16", True), ("AuthenticAMD", "avx2", False),
+])
+def test_auto_trains_in_bfloat16_where_that_was_measured_to_be_faster(
+    vendor: str, flags: str, pays: bool
+) -> None:
+    assert bf16_pays(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n") is pays
+
+
 def test_flags_are_whole_words_of_the_flags_line() -> None:
     assert cpu_flags(SAPPHIRE_RAPIDS) == {"fpu", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile"}
     assert not has_bf16_units("model name : avx512_bf16\nflags : avx512_bf16x\n")
@@ -86,7 +97,7 @@ def test_flags_are_whole_words_of_the_flags_line() -> None:
 def test_bfloat16_units_change_only_what_a_backbone_learns_in(
     units: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.engine.core.machine.has_bf16_units", lambda: units)
+    monkeypatch.setattr("apps.engine.core.machine.bf16_pays", lambda: units)
     chosen = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16}
     assert {asked: choose_precision(asked) for asked in chosen} == chosen
     assert {asked: training_precision(asked, frozen=True) for asked in chosen} == chosen

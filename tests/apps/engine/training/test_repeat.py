@@ -168,7 +168,7 @@ def test_a_run_counts_repeats_says_so_once_and_tells_what_was_computed_in_what(
         return found
 
     monkeypatch.setattr(MobileNetV1, "features", broken)
-    monkeypatch.setattr("apps.engine.core.machine.has_bf16_units", lambda: True)
+    monkeypatch.setattr("apps.engine.core.machine.bf16_pays", lambda: True)
     answer = cli(*common, "--out", tmp_path / "auto")
     assert answer.code == 0, answer.err
     assert answer.err.count("is done again in fp32") == 1
