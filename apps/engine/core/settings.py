@@ -149,7 +149,7 @@ class Settings:
         True, "with --freeze --epochs: compute the features of the frozen backbone once"
     )
     precision: str = option(
-        "auto", "bf16, fp32, or auto: bf16 for a backbone that learns, where that is faster on the hardware; else fp32",
+        "auto", "bf16, fp32, or auto: bf16 for a backbone that learns, where it is faster here; else fp32",
         choices=("auto", "fp32", "bf16"),
     )
     fix: Path | None = option(None, "table that `check --fix` wrote: images to move or leave out")
