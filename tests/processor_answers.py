@@ -29,6 +29,7 @@ from backbone._cpu import kernels
 MOST_APART = 1e-4  # of a probability in fp32
 LEAST_COSINE = 0.99999  # of two vectors of one face
 IMAGES, FACES = 16, 16  # of the real data
+ENGINES = ("torch", "auto")  # auto: ONNX Runtime, where the network can be exported
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -96,27 +97,32 @@ def _copy_real(folder: Path) -> bool:
 
 
 def answer(folder: Path, name: str) -> dict[str, Any]:
-    """Probabilities and embeddings of all images, kept under a name."""
-    crops, weights, table = folder / "crops", folder / "faces.safetensors", folder / f"{name}.parquet"
-    arrays: dict[str, Any] = {
-        "drawn probabilities": _probabilities(folder / "data/val", "--checkpoint", folder / "run"),
-        "drawn vectors": _vectors(crops, weights, table),
-    }
-    if (folder / "real").is_dir():
-        for network in ("mobilenetv1_0.25_128", "mobilenetv1_1.0_224"):
-            weights = SHARED / "weights" / f"{network}.safetensors"
-            arrays[f"{network} probabilities"] = _probabilities(folder / "real/images", "--weights", weights)
-        weights = SHARED / "weights/faces_mobilenetv1_1.0_224.safetensors"
-        arrays["real vectors"] = _vectors(folder / "real/faces", weights, folder / f"{name}_real.parquet")
+    """Probabilities of all images by both engines, and embeddings, kept under a name.
+
+    The variables of a setting reach PyTorch alone; what ONNX Runtime answers is held against it, too.
+    """
+    real = (folder / "real").is_dir()
+    arrays: dict[str, Any] = {}
+    for engine in ENGINES:
+        run = ("--checkpoint", folder / "run", "--engine", engine)
+        arrays[f"drawn, {engine}: probabilities"] = _probabilities(folder / "data/val", *run)
+        for network in ("mobilenetv1_0.25_128", "mobilenetv1_1.0_224") if real else ():
+            named = ("--weights", SHARED / "weights" / f"{network}.safetensors", "--engine", engine)
+            arrays[f"{network}, {engine}: probabilities"] = _probabilities(folder / "real/images", *named)
+    faces, table = folder / "faces.safetensors", folder / f"{name}.parquet"
+    arrays["drawn vectors"] = _vectors(folder / "crops", faces, table)
+    if real:
+        faces = SHARED / "weights/faces_mobilenetv1_1.0_224.safetensors"
+        arrays["real vectors"] = _vectors(folder / "real/faces", faces, folder / f"{name}_real.parquet")
     np.savez(folder / f"{name}.npz", **arrays)
     return {key: list(value.shape) for key, value in arrays.items()}
 
 
 def _probabilities(images: Path, *source: object) -> NDArray[np.float64]:
     """(images, classes in the order of their names)."""
-    lines = call("predict", images, *source, "--top", 1000, "--precision", "fp32").splitlines()
+    text = call("predict", images, *source, "--top", 1000, "--precision", "fp32")
     rows = []
-    for line in map(json.loads, lines):
+    for line in map(json.loads, text.splitlines()):
         classes = sorted((str(entry["name"]), float(entry["probability"])) for entry in line["predictions"])
         rows.append([probability for _, probability in classes])
     return np.array(rows)
