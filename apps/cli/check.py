@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import emit
+from apps.cli.output import check_suffix, emit
 from apps.engine.core.registry import targets
 
 
@@ -31,6 +31,7 @@ def check(
     """
     if no_network and (weights is not None or fetch):
         raise click.UsageError("--no-network looks with no weights; leave --weights and --fetch out")
+    check_suffix("--fix", fix, ".csv")
     from apps.engine.checking.survey import check as look
     from apps.engine.core.console import Console
     from apps.zoo.defaults import weights_that_look

@@ -16,6 +16,7 @@ from apps.cli.output import (
     PRECISION,
     WORKERS,
     check_model_file,
+    check_suffix,
     check_weights,
     emit,
     emit_images,
@@ -53,6 +54,7 @@ def evaluate_objects(
     if checkpoint is None and rest["data"] is None:
         flag = "--weights" if predictions is None else "--predictions"
         raise click.UsageError(f"{flag} needs the photos and boxes to evaluate on; give --data DIR")
+    check_suffix("--write-predictions", rest["results"], ".json")
     if predictions is not None and rest["results"] is not None:
         raise click.UsageError("--write-predictions writes the answers of a run; give --checkpoint RUN")
     if predictions is not None:
@@ -96,6 +98,8 @@ def detect(
     from apps.objects.detect import FACES
     from apps.objects.detect import detect as answers
 
+    if blur is not None and not blur.strip(" ,"):
+        raise click.UsageError("--blur names nothing; give classes with commas between, or `faces`")
     if blur and rest["draw"] is None and rest["crops"] is None:
         raise click.UsageError("--blur changes what --draw and --crops write; give one of them")
     named = 3 - [checkpoint, weights, model].count(None)
@@ -112,6 +116,7 @@ def detect(
     shown, hidden = (
         [part.strip() for part in (words or "").split(",") if part.strip()] for words in (classes, blur)
     )
+    hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
     faces = _face_boxes() if FACES in hidden else None
     emit_images(

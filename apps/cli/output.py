@@ -184,3 +184,13 @@ def emit_images(context: click.Context, lines: Iterable[dict[str, Any]]) -> None
     if bad:
         click.echo(f"{bad} of {total} photos could not be read", err=True)
     context.exit(0 if good or faceless else 1)
+
+
+def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
+    """Refuse a file to write that is called like another kind: what is there would be lost.
+
+    Raises:
+        click.UsageError: it has another suffix, or is a folder or a device.
+    """
+    if path is not None and (path.suffix.lower() != suffix or (path.exists() and not path.is_file())):
+        raise click.UsageError(f"{flag} {path} is to be a {suffix} file; give one of that name")

@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import ANSWERS, DEVICE, ENGINE, PRECISION, WORKERS, emit, emit_images, refuse_vain
+from apps.cli.output import (
+    ANSWERS,
+    DEVICE,
+    ENGINE,
+    PRECISION,
+    WORKERS,
+    check_suffix,
+    emit,
+    emit_images,
+    refuse_vain,
+)
 
 _LEAST = click.option(
     "--min-confidence", "least", type=float, default=0.0, show_default=True,
@@ -55,6 +65,7 @@ def evaluate_places(
 
     if (checkpoint is None) == (predictions is None):
         raise click.UsageError("give either --checkpoint RUN or --predictions F")
+    check_suffix("--write-predictions", rest["predictions_to"], ".csv")
     if checkpoint is not None:
         emit(evaluate_run(checkpoint, console=Console(), **rest))
         return

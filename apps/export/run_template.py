@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, help="images, or folders that hold some")
     parser.add_argument("--model", type=Path, default=Path(__file__).with_name(MODEL))
-    parser.add_argument("--top", type=int, help="how many; default: 5 classes or cells, all objects")
+    parser.add_argument("--top", type=at_least_1, help="how many; default: 5 classes or cells, all objects")
     options = parser.parse_args(arguments)
     images = options.paths[:1] if not any(path.exists() for path in options.paths) else []
     missing = [path for path in (*images, options.model) if not path.exists()]
@@ -49,15 +49,25 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as err:
         sys.stderr.write(f"error: {err}\n")
         return 2
-    good = 0
+    good = seen = 0
     for path in images_in(options.paths):
+        seen += 1
         try:
             line = answer(path, options.top)
             good += 1
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
             line = {"error": " ".join(str(err).split())}
         sys.stdout.write(json.dumps({"path": str(path), **line}) + "\n")
+    if not seen:
+        sys.stderr.write("error: no image in what was given\n")
     return 0 if good else 1
+
+
+def at_least_1(text: str) -> int:
+    """A whole number from 1 up."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 def load(model: Path) -> Callable[[Path, int | None], Answer]:
@@ -120,6 +130,8 @@ def images_in(paths: list[Path]) -> Iterator[Path]:
 def read_square(path: Path, spec: dict[str, Any]) -> tuple[Any, tuple[int, int]]:
     """(R, R, 3) uint8 RGB as the model wants it, and (width, height) of the image."""
     side, crop, resize = spec["resolution"], spec["crop"], spec["resize"]
+    if path.exists() and not path.is_file():
+        raise ValueError("not a regular file")  # a pipe would be waited for
     with Image.open(path) as image:
         if resize == "crop":  # a JPEG is decoded smaller where that costs no sharpness
             least = 2 * math.ceil(side / crop)

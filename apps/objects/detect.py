@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,29 @@ class Pictures:
                 part.save(self.crops / f"{name}-{number:03d}-{_plain(item['name'])}.jpg", quality=95)
 
 
+def check_folders(photos: Sequence[Path], folders: Mapping[str, Path | None], *, empty: bool) -> None:
+    """Refuse to write pictures among the photos themselves, or beside others that hide nothing.
+
+    Args:
+        photos: that pictures are made of.
+        folders: for pictures, by the option that names each.
+        empty: whether the folders must hold nothing: pictures of before would show what is now pixelated.
+
+    Raises:
+        ValueError: a folder holds one of the photos, or is not empty.
+    """
+    sources = {path.parent.resolve() for path in photos}
+    for flag, folder in folders.items():
+        if folder is None:
+            continue
+        if folder.resolve() in sources:
+            raise ValueError(f"{flag} {folder} holds the photos themselves; give another folder")
+        if empty and folder.is_dir() and any(folder.iterdir()):
+            raise ValueError(
+                f"{flag} {folder} holds other files, which may show what --blur is to hide; give a new folder"
+            )
+
+
 def _plain(name: str) -> str:
     """A class in the name of a file."""
     return re.sub(r"[^\w-]+", "_", name)[:40] or "object"
@@ -121,13 +144,15 @@ def detect(
         raise ValueError(f"{source} is no model of objects, but answers {plain.kind}; ask it by `predict`")
     strange = [name for name in (*classes, *blur) if name not in (*plain.classes, FACES)]
     if strange or FACES in classes:
-        known = ", ".join(plain.classes)
+        known = ", ".join([*plain.classes, *([FACES] if blur else ())])
         raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
+    photos = list_photos(paths)
+    check_folders(photos, {"--draw": draw, "--crops": crops}, empty=bool(blur))
     pictures = Pictures(draw, crops, tuple(blur), find_faces, class_colours(plain.classes))
     if predictor.loaded.note:
         say(predictor.loaded.note)
     least = min(threshold, BLUR_THRESHOLD) if blur else threshold
-    photos, head = list_photos(paths), replace(plain, extra={**plain.extra, "threshold": least})
+    head = replace(plain, extra={**plain.extra, "threshold": least})
     results = zip(photos, predictor.outputs(photos), strict=True)
     for index, (path, (_, outputs, size)) in enumerate(results):
         if isinstance(outputs, FailedPrediction):

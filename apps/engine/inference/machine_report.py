@@ -81,8 +81,9 @@ def _caches() -> dict[str, Path]:
 
 
 def _folder(path: Path) -> dict[str, Any]:
+    nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     return {
-        "path": str(path), "exists": path.is_dir(), "writable": os.access(path, os.W_OK),
+        "path": str(path), "exists": path.is_dir(), "writable": os.access(nearest, os.W_OK),
         "bytes": sum(map(_size, path.rglob("*"))),
     }
 

@@ -174,11 +174,11 @@ def read_about(path: Path) -> About:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; make it: python cli.py embed-faces PHOTOS --out {path}")
-    again, what = "make it again with embed-faces", "is not a whole Parquet file"
+    again, what = "remove it and make it again with embed-faces", "is not a whole Parquet file"
     schema = open_parquet(path, (), mend=again, what=what).schema_arrow
     if ABOUT not in (schema.metadata or {}):
         raise ValueError(f"{path} is no table of faces; make one with embed-faces")
-    with one_line(path, "make it again with embed-faces", "is no whole table of faces"):
+    with one_line(path, "remove it and make it again with embed-faces", "is no whole table of faces"):
         about = About.from_json(schema.metadata[ABOUT].decode())
         known = face_schema(about)
         odd = [f.name for f in schema if f.name not in known.names or known.field(f.name).type != f.type]
@@ -197,7 +197,7 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[A
     there = open_parquet(path, ()).schema_arrow.names
     wanted = None if columns is None else [name for name in columns if name in there]
     for batch in batches(path, ROWS, wanted):
-        with one_line(path, "make it again with embed-faces", "is not a whole Parquet file"):
+        with one_line(path, "remove it and make it again with embed-faces", "is not a whole Parquet file"):
             rows = pa.Table.from_batches([batch])
             rows.validate(full=True)  # texts may be no UTF-8, and lists of another length
         yield rows

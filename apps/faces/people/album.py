@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -146,7 +148,7 @@ def _clusters(
                     for pair, similarity in zip(kept["pairs"], kept["similarities"], strict=True)
                 ]
                 return Clusters(kept["labels"], kept["observations"], doubts)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, zlib.error):
         pass  # there is none, or it is damaged
     made = cluster_gallery(gallery, threshold, min_size=min_size, bonds=known.bonds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -191,3 +192,24 @@ def test_the_script_needs_three_packages_and_no_more(
     assert done.returncode == 0, done.stderr
     answer = cli("predict", colours / "val", "--model", exported / "colours.onnx")
     close([json.loads(line) for line in done.stdout.splitlines()], answer.lines)
+
+
+def test_the_script_waits_for_no_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match="not a regular file"):
+        runner.read_square(tmp_path / "pipe.jpg", {"resolution": 64, "crop": 1.0, "resize": "crop"})
+
+
+@pytest.mark.parametrize("top", ["0", "-1", "many"])
+def test_the_script_takes_no_count_that_is_none(top: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        runner.main(["x.jpg", "--top", top])
+    assert stopped.value.code == 2 and "--top" in capsys.readouterr().err
+
+
+def test_the_script_says_that_a_folder_holds_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "load", lambda _: None)
+    assert runner.main([str(tmp_path), "--model", str(tmp_path)]) == 1
+    assert "no image" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from PIL import Image
 from support import Cli
 
 from apps.cli.objects import _face_boxes
-from apps.objects.detect import FACES, Pictures
+from apps.objects.detect import FACES, Pictures, check_folders
 from apps.objects.drawing import CONTRAST, MARGIN, TILES, class_colours, cut_out, drawn, luminance, pixelated
 
 
@@ -85,6 +85,39 @@ def test_faces_that_could_not_be_looked_for_leave_no_picture(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="failed"):
         pictures.write(tmp_path / "x.png", 0, [], [])
     assert not list((tmp_path / "drawn").iterdir())
+
+
+def test_pictures_never_go_among_the_photos_nor_beside_those_that_hide_nothing(tmp_path: Path) -> None:
+    photo, other = tmp_path / "in" / "x.png", tmp_path / "out"
+    for folder in (photo.parent, other):
+        folder.mkdir()
+    (other / "0000-x.jpg").write_bytes(b"a face")
+    check_folders([photo], {"--draw": other, "--crops": None}, empty=False)
+    with pytest.raises(ValueError, match=r"--crops .*in holds the photos themselves"):
+        check_folders([photo], {"--draw": other, "--crops": other / ".." / "in"}, empty=False)
+    with pytest.raises(ValueError, match="may show what --blur is to hide"):
+        check_folders([photo], {"--draw": other}, empty=True)
+    check_folders([photo], {"--draw": tmp_path / "new"}, empty=True)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", ","])
+def test_blur_that_names_nothing_is_refused(cli: Cli, tmp_path: Path, nothing: str) -> None:
+    answer = cli("detect", tmp_path, "--draw", tmp_path / "drawn", "--blur", nothing)
+    assert answer.code == 2 and "names nothing" in answer.last_error
+
+
+@pytest.mark.parametrize("words", [
+    ("check", "dogs", "D", "--fix"), ("evaluate", "objects", "--checkpoint", "D", "--write-predictions"),
+    ("evaluate", "places", "--checkpoint", "D", "--write-predictions"),
+], ids=lambda words: " ".join(words[:2]))
+def test_no_file_of_another_kind_is_written_over(cli: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
+    noise(40, 40).save(tmp_path / "x.jpg")
+    before = (tmp_path / "x.jpg").read_bytes()
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("x.jpg", "folder.csv"):
+        answer = cli(*(tmp_path if word == "D" else word for word in words), tmp_path / name)
+        assert answer.code == 2 and "file; give one of that name" in answer.last_error
+    assert (tmp_path / "x.jpg").read_bytes() == before
 
 
 def test_blur_without_a_folder_is_a_usage_error(cli: Cli, tmp_path: Path) -> None:

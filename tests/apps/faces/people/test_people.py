@@ -15,6 +15,7 @@ from faces_support import unit_vectors, write_table
 from people_support import crowd, names, sign
 from support import Cli
 
+from apps.faces.people.album import clusters_path
 from apps.faces.people.corrections import (
     Corrections,
     FaceRef,
@@ -50,6 +51,17 @@ def test_a_cluster_gets_a_name_that_is_taken_back(cli: Cli, table: Path) -> None
     assert cli("people", "undo", table).lines == [{"undone": "name", "number": 1, "name": "Ada", "faces": 5}]
     assert names(cli, table) == {None: 3}
     assert "holds no correction to take back" in cli("people", "undo", table).last_error
+
+
+@pytest.mark.parametrize("keep", [0, 30, 200])
+def test_clusters_kept_beside_the_table_are_made_again_where_they_are_damaged(
+    cli: Cli, table: Path, keep: int
+) -> None:
+    before = cli("people", "list", table).out
+    kept = clusters_path(table)
+    kept.write_bytes(kept.read_bytes()[:keep])
+    again = cli("people", "list", table)
+    assert (again.code, again.out) == (0, before), again.err
 
 
 def test_one_face_of_a_group_photo_is_named_by_its_place(cli: Cli, table: Path) -> None:
