@@ -23,9 +23,7 @@ MODEL = "model.onnx"  # beside this file
 KEY, INPUT, VERSION = "mobilenet_apps", "images", 1
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 MARK = b"content_sha256\x12\x40"  # before the sum of the file with zeros in its place
-TOP, ALL = 5, 10**6
-FACE_APPS = ("faces", "attributes")
-MAX_ASPECT, GREY = 8, 128
+TOP, ALL, MAX_ASPECT, GREY, FACE_APPS = 5, 10**6, 8, 128, ("faces", "attributes")
 EARTH_RADIUS_KM, NEAR_KM, SHARES = 6371.0088, 200.0, (0.5, 0.9)
 Head = dict[str, Any]
 Answer = dict[str, Any]
@@ -37,10 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, help="images, or folders that hold some")
     parser.add_argument("--model", type=Path, default=Path(__file__).with_name(MODEL))
-    parser.add_argument("--top", type=at_least_1, help="how many; default: 5 classes or cells, all objects")
+    parser.add_argument("--top", type=int, help="how many; default: 5 classes or cells, all objects")
     options = parser.parse_args(arguments)
-    images = options.paths[:1] if not any(path.exists() for path in options.paths) else []
-    missing = [path for path in (*images, options.model) if not path.exists()]
+    if options.top is not None and options.top < 1:
+        parser.error("--top is 1 or more")
+    first = options.paths[:1] if not any(path.exists() for path in options.paths) else []
+    missing = [path for path in (*first, options.model) if not path.exists()]
     if missing:
         sys.stderr.write(f"error: {missing[0]} does not exist\n")
         return 2
@@ -49,25 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as err:
         sys.stderr.write(f"error: {err}\n")
         return 2
-    good = seen = 0
-    for path in images_in(options.paths):
-        seen += 1
+    good, images = 0, list(images_in(options.paths))
+    for path in images:
         try:
             line = answer(path, options.top)
             good += 1
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as err:
             line = {"error": " ".join(str(err).split())}
         sys.stdout.write(json.dumps({"path": str(path), **line}) + "\n")
-    if not seen:
-        sys.stderr.write("error: no image in what was given\n")
+    sys.stderr.write("" if images else "error: no image in what was given\n")
     return 0 if good else 1
-
-
-def at_least_1(text: str) -> int:
-    """A whole number from 1 up."""
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
 
 
 def load(model: Path) -> Callable[[Path, int | None], Answer]:
@@ -109,11 +100,10 @@ def load(model: Path) -> Callable[[Path, int | None], Answer]:
 def check(model: Path) -> None:
     """Hold a file against the sum of its bytes that it carries; raises ValueError where they are others."""
     content = model.read_bytes()
-    begin = content.rfind(MARK) + len(MARK)
-    if begin < len(MARK):
+    if (begin := content.rfind(MARK) + len(MARK)) < len(MARK):
         return
-    written, end = content[begin : begin + 64], begin + 64
-    if hashlib.sha256(content[:begin] + b"0" * 64 + content[end:]).hexdigest().encode() != written:
+    zeroed = content[:begin] + b"0" * 64 + content[begin + 64 :]
+    if hashlib.sha256(zeroed).hexdigest().encode() != content[begin : begin + 64]:
         raise ValueError(f"{model} is damaged: it holds other bytes than its sum says")
 
 
@@ -123,15 +113,15 @@ def images_in(paths: list[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
-        yield from images_in([e for e in entries if e.is_dir() or e.suffix.lower() in SUFFIXES])
+        shown = [e for e in sorted(path.iterdir()) if not e.name.startswith(".")]
+        yield from images_in([e for e in shown if e.is_dir() or e.suffix.lower() in SUFFIXES])
 
 
 def read_square(path: Path, spec: dict[str, Any]) -> tuple[Any, tuple[int, int]]:
     """(R, R, 3) uint8 RGB as the model wants it, and (width, height) of the image."""
     side, crop, resize = spec["resolution"], spec["crop"], spec["resize"]
-    if path.exists() and not path.is_file():
-        raise ValueError("not a regular file")  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError("not a regular file")
     with Image.open(path) as image:
         if resize == "crop":  # a JPEG is decoded smaller where that costs no sharpness
             least = 2 * math.ceil(side / crop)

@@ -153,8 +153,7 @@ def detect(
         say(predictor.loaded.note)
     least = min(threshold, BLUR_THRESHOLD) if blur else threshold
     head = replace(plain, extra={**plain.extra, "threshold": least})
-    results = zip(photos, predictor.outputs(photos), strict=True)
-    for index, (path, (_, outputs, size)) in enumerate(results):
+    for index, (path, (_, outputs, size)) in enumerate(zip(photos, predictor.outputs(photos), strict=True)):
         if isinstance(outputs, FailedPrediction):
             yield {"path": str(path), **outputs.to_dict()}
             continue

@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[int, str]] = {
         1, "evaluate objects --predictions {d}/out/junk.csv --data {d}/crops --report {d}/out"
     ),
     "judge objects by another run": (
-        1, "evaluate objects --checkpoint {d}/run --report {d}/out --write-predictions {d}/out/map.html"
+        1, "evaluate objects --checkpoint {d}/run --report {d}/out --write-predictions {d}/out/found.json"
     ),
     # attributes
     "judge no table of attributes": (
