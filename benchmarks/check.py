@@ -146,8 +146,8 @@ def people_met(root: Path, weights: str, seed: int) -> dict[str, Any]:
 
     photos = [photo for photo in Identities(root).photos if photo.label < PEOPLE]
     paths, true = [photo.path for photo in photos], np.array([photo.label for photo in photos], np.int64)
-    found = [vector for vector in features_of(pooled_model(weights), paths) if vector is not None]
-    vectors = np.stack(found)
+    features = features_of(pooled_model(weights), paths)
+    vectors = np.stack([vector for vector in features if vector is not None])
     rng, labels = np.random.default_rng(seed), true.copy()
     several = [person for person in range(PEOPLE) if (true == person).sum() >= 4]
     moved = rng.choice(len(true), STRANGERS, replace=False)

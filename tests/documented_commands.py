@@ -63,8 +63,8 @@ def _is_command(line: str) -> bool:
     return len(words) > 1 and words[0] in cli.commands and "(" not in line
 
 
-def read(command: Documented) -> None:
-    """Parse a command as its program would.
+def read(command: Documented) -> str:
+    """Parse a command as its program would; says which program that is.
 
     Raises:
         AssertionError: it names an option, an argument, a command or weights that do not exist.
@@ -77,13 +77,16 @@ def read(command: Documented) -> None:
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert words[1] in targets, f"make {words[1]}: there is no such target"
-    elif words[0] == "torchrun":
+        return "make"
+    if words[0] == "torchrun":
         if behind := _behind_torchrun(words[1:]):
             read_cli(behind, whole=command.whole)
-    elif words[:3] == ["python", "-m", "benchmarks"]:
+        return "torchrun"
+    if words[:3] == ["python", "-m", "benchmarks"]:
         read_benchmark(words[3:])
-    else:
-        read_cli(words[2:] if words[:2] == ["python", "cli.py"] else words, whole=command.whole)
+        return "benchmarks"
+    read_cli(words[2:] if words[:2] == ["python", "cli.py"] else words, whole=command.whole)
+    return "cli"
 
 
 def _behind_torchrun(words: list[str]) -> list[str]:
@@ -152,7 +155,7 @@ def check_names(command: click.Command, words: list[str]) -> None:
 
 
 def _filled(command: click.Command, words: list[str]) -> list[str]:
-    """The words with an allowed value for each placeholder such as N; brackets and dots are left out."""
+    """The words with an allowed value for each letter that stands for a value; no brackets and dots."""
     options = {name: one for one in command.params for name in one.opts}
     filled: list[str] = []
     for word in words:

@@ -23,7 +23,7 @@ def test_the_pages_name_many_commands() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda one: f"{one.page}: {one.line[:60]}")
 def test_a_documented_command_is_understood(command: Documented) -> None:
-    read(command)
+    assert read(command) in ("make", "torchrun", "benchmarks", "cli")
 
 
 def test_every_option_that_a_sentence_names_exists() -> None:

@@ -48,11 +48,11 @@ def read_split(root: Path, split: str, seed: int = 0, *, lenient: bool = False) 
     splits, read = _layout(root)
     drawn = splits == {"train"} and split in ("train", "val")
     with tallied(lenient=lenient) as tally:
-        found = read(root, "train" if drawn else split)
+        boxes = read(root, "train" if drawn else split)
     if tally.in_unit and tally.in_unit == tally.boxes and not lenient:
         raise ValueError(f"{root}: {tally.units()[0]}")
-    found = replace(found, notes=[*found.notes, *tally.notes()], tally=tally)
-    return draw_val(found, split, seed, str(root)) if drawn else found
+    boxes = replace(boxes, notes=[*boxes.notes, *tally.notes()], tally=tally)
+    return draw_val(boxes, split, seed, str(root)) if drawn else boxes
 
 
 def _layout(root: Path) -> tuple[set[str], Read]:

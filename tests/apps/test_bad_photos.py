@@ -88,6 +88,7 @@ def test_a_frozen_detector_and_a_cache_of_photos_skip_them(
         "--cache", tmp_path / "kept", "--out", tmp_path / "run",
     )
     names_both(answer, splits=2)
+    assert answer.lines[0]["skipped"] == 4
 
 
 def test_detect_gives_them_an_error_line_and_draws_the_others(

@@ -68,8 +68,8 @@ def run(words: Words, log: Path, seconds: float | None) -> bool:
     return True
 
 
-def survives(case: Killed, root: Path) -> None:
-    """Kills, each on what the one before left; after each end a new folder is begun."""
+def survives(case: Killed, root: Path) -> int:
+    """Kills, each on what the one before left; after each end a new folder is begun. How many there were."""
     seeded, kills, number, log = random.Random(0), 0, 0, root / "log"
     (root / "whole").mkdir(parents=True)
     run(case.words(root / "whole"), log, None)
@@ -87,7 +87,7 @@ def survives(case: Killed, root: Path) -> None:
             assert case.content(out) == expected
             number += 1
             if kills == KILLS:
-                return
+                return kills
             continue
         kills += 1
         if case.whole:
@@ -104,10 +104,10 @@ def test_kills_of_a_training_change_no_bit(app: str, tmp_path: Path) -> None:
     case = CASES[app]
     data = case.data(tmp_path / "data")
     common = ("finetune", app, "--data", data, *TINY, *case.options, "--epochs", 3, "--no-export")
-    survives(Killed(
+    assert survives(Killed(
         lambda out: (*common, "--save-every", 0, "--out", out), learned, whole=False,
         again=lambda out: ("finetune", app, "--resume", "--out", out),
-    ), tmp_path)  # fmt: skip
+    ), tmp_path) == KILLS  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -144,4 +144,4 @@ def commands(
 def test_kills_of_another_command_leave_nothing_half_written(
     name: str, commands: dict[str, Callable[[Path], Words]], tmp_path: Path
 ) -> None:
-    survives(Killed(commands[name], files), tmp_path)
+    assert survives(Killed(commands[name], files), tmp_path) == KILLS

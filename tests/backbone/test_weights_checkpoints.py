@@ -31,11 +31,12 @@ def shifted(network: nn.Module) -> State:
     return {key: value + 1 for key, value in network.state_dict().items()}
 
 
-def same(path: Path, state: State) -> None:
+def same(path: Path, state: State) -> bool:
+    """Whether a file gives the network and the classifier of a state."""
     weights = load_weights(path)
     assert weights.state.keys() == {key for key in state if not key.startswith("classifier")}
     assert all(torch.equal(weights.state[key], state[key]) for key in weights.state)
-    assert torch.equal(weights.classifier["weight"], state["classifier.weight"])
+    return torch.equal(weights.classifier["weight"], state["classifier.weight"])
 
 
 def test_timms_own_checkpoint_gives_its_averaged_weights(
@@ -58,7 +59,7 @@ def test_timms_own_checkpoint_gives_its_averaged_weights(
     )
     saver.save_checkpoint(3, metric=np.float64(71.5))
     with caplog.at_level(logging.WARNING, "backbone"):
-        same(tmp_path / "checkpoint-3.pth.tar", averaged.module.state_dict())
+        assert same(tmp_path / "checkpoint-3.pth.tar", averaged.module.state_dict())
     assert "holds averaged weights beside the last ones: the averaged ones are taken" in caplog.text
 
 
@@ -99,10 +100,10 @@ def test_the_network_is_found_inside_whatever_wrapped_it(
     state = shifted(network)
     content = WRAPPED[name](state)
     torch.save(content, tmp_path / "a.pt")
-    same(tmp_path / "a.pt", state)
+    assert same(tmp_path / "a.pt", state)
     if all(isinstance(value, Tensor) for value in content.values()):
         save_file({key: value.contiguous() for key, value in content.items()}, tmp_path / "a.safetensors")
-        same(tmp_path / "a.safetensors", state)
+        assert same(tmp_path / "a.safetensors", state)
 
 
 class Runs:

@@ -97,7 +97,9 @@ def test_an_avif_comes_upright(tmp_path: Path, turn: int) -> None:
 def test_of_an_animation_the_first_frame_is_read(tmp_path: Path, kind: str) -> None:
     others = [Image.new("RGB", (64, 48), colour) for colour in ("black", "white")]
     drawn().save(tmp_path / "a.bin", kind, save_all=True, append_images=others, duration=100)
-    near(read_image(tmp_path / "a.bin"), drawn(), 40)
+    first = read_image(tmp_path / "a.bin")
+    near(first, drawn(), 40)
+    assert first.size == (64, 48) and len(set(first.getdata())) > 1, "neither black nor white alone"
 
 
 def encoded(image: Image.Image, **options: object) -> bytes:

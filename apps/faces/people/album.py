@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -22,6 +20,8 @@ from apps.faces.people.corrections import Corrections, read_corrections
 from apps.faces.people.gallery import Gallery, Match
 from apps.faces.people.identity import Known, face_id, known_of
 from apps.faces.verification.thresholds import Threshold, find_threshold
+from datasets.arrays import read_arrays
+from datasets.outside import one_line
 
 MIN_SIZE = 2
 FORMAT = 1  # of the file that keeps clusters
@@ -133,6 +133,22 @@ def clusters_path(table: Path) -> Path:
     return table.with_name(f"{table.stem}.clusters.npz")
 
 
+def _kept(path: Path, key: str) -> Clusters | None:
+    """The clusters of a file; None where it has none with this key, or is damaged: it is a cache."""
+    try:
+        with one_line(path, "it is made again"):
+            arrays = read_arrays(path, ("key", "labels", "observations", "pairs", "similarities"))
+            if str(arrays["key"]) != key:
+                return None
+            doubts = [
+                Doubt(int(first), int(second), float(similarity))
+                for (first, second), similarity in zip(arrays["pairs"], arrays["similarities"], strict=True)
+            ]
+            return Clusters(arrays["labels"], arrays["observations"], doubts)
+    except (OSError, ValueError):
+        return None
+
+
 def _clusters(
     gallery: Gallery, corrections: Corrections, known: Known, threshold: float, min_size: int
 ) -> Clusters:
@@ -140,16 +156,9 @@ def _clusters(
     path, status = clusters_path(gallery.path), gallery.path.stat()
     stamp = [FORMAT, status.st_size, status.st_mtime_ns, status.st_ino, len(gallery)]
     key = json.dumps([stamp, corrections.digest(), threshold, min_size])
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            if str(kept["key"]) == key:
-                doubts = [
-                    Doubt(int(pair[0]), int(pair[1]), float(similarity))
-                    for pair, similarity in zip(kept["pairs"], kept["similarities"], strict=True)
-                ]
-                return Clusters(kept["labels"], kept["observations"], doubts)
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, zlib.error):
-        pass  # there is none, or it is damaged
+    kept = _kept(path, key)
+    if kept is not None:
+        return kept
     made = cluster_gallery(gallery, threshold, min_size=min_size, bonds=known.bonds)
 
     def write(to: Path) -> None:

@@ -41,20 +41,15 @@ def cells() -> tuple[str, ...]:
     return names_of(build(lat, lon, [Limits(60, 5)]))
 
 
-def close(got: Any, wanted: Any) -> None:
-    """Equal, numbers within 1e-4 of their size or of 1."""
+def close(got: Any, wanted: Any) -> bool:
+    """Whether they are equal, types too, and numbers within 1e-4 of their size or of 1."""
     if isinstance(wanted, dict):
-        assert got.keys() == wanted.keys()
-        for key, value in wanted.items():
-            close(got[key], value)
-    elif isinstance(wanted, list | tuple):
-        assert len(got) == len(wanted)
-        for one, other in zip(got, wanted, strict=True):
-            close(one, other)
-    elif isinstance(wanted, float):
-        assert got == pytest.approx(wanted, rel=1e-4, abs=1e-4)
-    else:
-        assert got == wanted and type(got) is type(wanted)
+        return got.keys() == wanted.keys() and all(close(got[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list | tuple):
+        return len(got) == len(wanted) and all(map(close, got, wanted))
+    if isinstance(wanted, float):
+        return bool(got == pytest.approx(wanted, rel=1e-4, abs=1e-4))
+    return bool(got == wanted) and type(got) is type(wanted)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["score"])
@@ -63,8 +58,8 @@ def test_classes_are_read_as_predict_reads_them(rule: dict[str, Any]) -> None:
     spec = head("classes", ("a", "b", "c", "d"), calibration={"temperature": 0.8, "unknown": rule})
     for seed in range(20):
         logits = np.random.default_rng(seed).normal(0, 2, (1, width)).astype(np.float32)
-        close(runner.READERS["classes"](asdict(spec), [logits], 3, SIZE),
-              decode(spec, [logits], [SIZE], top=3)[0].to_dict())  # fmt: skip
+        answer = runner.READERS["classes"](asdict(spec), [logits], 3, SIZE)
+        assert close(answer, decode(spec, [logits], [SIZE], top=3)[0].to_dict())
 
 
 @pytest.mark.parametrize(("kind", "shape"), [("attributes", 1 + 7), ("embedding", 16)])
@@ -72,8 +67,8 @@ def test_attributes_and_vectors_are_read_as_predict_reads_them(kind: str, shape:
     spec = head(kind, ("Male", "age:7"), calibration={"thresholds": {"Male": 0.31}})
     for seed in range(5):
         output = np.random.default_rng(seed).normal(0, 2, (1, shape)).astype(np.float32)
-        close(runner.READERS[kind](asdict(spec), [output], 5, SIZE),
-              decode(spec, [output], [SIZE], top=5)[0].to_dict())  # fmt: skip
+        answer = runner.READERS[kind](asdict(spec), [output], 5, SIZE)
+        assert close(answer, decode(spec, [output], [SIZE], top=5)[0].to_dict())
 
 
 def test_places_are_read_as_predict_reads_them() -> None:
@@ -81,8 +76,8 @@ def test_places_are_read_as_predict_reads_them() -> None:
     spec = head("cells", names, calibration={"temperature": 1.3}, extra=where_of(names))
     for seed in range(5):
         output = np.random.default_rng(seed).normal(0, 2, (1, len(names))).astype(np.float32)
-        close(runner.READERS["cells"](asdict(spec), [output], 5, SIZE),
-              decode(spec, [output], [SIZE], top=5)[0].to_dict())  # fmt: skip
+        answer = runner.READERS["cells"](asdict(spec), [output], 5, SIZE)
+        assert close(answer, decode(spec, [output], [SIZE], top=5)[0].to_dict())
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])
@@ -94,8 +89,8 @@ def test_objects_are_read_as_predict_reads_them(resize: str) -> None:
         boxes = np.concatenate([corners, corners + sides], axis=2).astype(np.float32)
         scores = np.sort(drawn.uniform(0, 1, (1, 20)).astype(np.float32))[:, ::-1]
         outputs = [boxes, scores, drawn.integers(0, 2, (1, 20))]
-        close(runner.READERS["detections"](asdict(spec), outputs, 8, SIZE),
-              decode(spec, outputs, [SIZE], top=8)[0].to_dict())  # fmt: skip
+        answer = runner.READERS["detections"](asdict(spec), outputs, 8, SIZE)
+        assert close(answer, decode(spec, outputs, [SIZE], top=8)[0].to_dict())
 
 
 @pytest.mark.parametrize("resize", ["crop", "squash", "pad"])

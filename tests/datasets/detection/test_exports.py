@@ -363,7 +363,7 @@ def test_names_of_voc_with_blanks_points_and_accents_are_whole(names: list[str],
 def test_flags_of_vocs_lists_of_a_class_are_no_part_of_the_name(tmp_path: Path) -> None:
     voc_lists(tmp_path)
     write(tmp_path / "ImageSets/Main/train.txt", "a  1\nb -1\nc  0\n")
-    check(tmp_path, "train")
+    assert len(check(tmp_path, "train").photos) == len(SPLITS["train"])
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_keypoints_after_a_box_are_no_polygon(tmp_path: Path) -> None:
     with (tmp_path / "data.yaml").open("a") as file:
         file.write("kpt_shape: [2, 2]\n")
     write(tmp_path / "train/labels/a.txt", f"0 {YOLO_LINE} 0.9 0.9 0.8 0.8\n")
-    check(tmp_path, "train")
+    assert len(check(tmp_path, "train").photos) == len(SPLITS["train"])
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,7 @@ def test_yes_and_no_are_names_of_classes_and_a_place_that_is_not_there_is_named(
 
 def test_the_description_itself_may_be_given(tmp_path: Path) -> None:
     yolo_roboflow(tmp_path)
-    check(tmp_path / "data.yaml", "train")
+    assert len(check(tmp_path / "data.yaml", "train").photos) == len(SPLITS["train"])
 
 
 def test_a_blank_line_among_classes_is_refused_since_it_would_shift_the_numbers(tmp_path: Path) -> None:

@@ -42,8 +42,9 @@ def drawn(seed: int, *, per_class: bool = False) -> tuple[Tensor, Tensor]:
     return torch.tensor(boxes, dtype=torch.float32), torch.tensor(scores, dtype=torch.float32)
 
 
-def same(made: Any, boxes: Tensor, scores: Tensor) -> None:
-    """As the heads' own suppression gives them, image by image."""
+def same(made: Any, boxes: Tensor, scores: Tensor) -> list[int]:
+    """As the heads' own suppression gives them, image by image; how many boxes each image keeps."""
+    counts = []
     for number in range(len(scores)):
         wanted = nms(boxes[number], scores[number], **LIMITS)
         count = len(wanted.scores)
@@ -51,6 +52,8 @@ def same(made: Any, boxes: Tensor, scores: Tensor) -> None:
             assert len(got[number]) == LIMITS["detections_per_img"]
             np.testing.assert_allclose(got[number][:count], values, rtol=1e-6)
             assert not np.asarray(got[number][count:]).any(), "zeros fill up"
+        counts.append(count)
+    return counts
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_batch_in_torch_is_suppressed_as_each_image_alone(seed: int) -> None:
     boxes, scores = drawn(seed)
-    same(detections(boxes, scores, **LIMITS), boxes, scores)
+    counts = same(detections(boxes, scores, **LIMITS), boxes, scores)
+    assert len(counts) == len(boxes) and max(counts) > 0
 
 
 def test_classes_with_boxes_of_their_own_are_suppressed_apart() -> None:
@@ -100,4 +104,5 @@ def test_a_runtime_suppresses_as_torchvision_does(file: Path, runtime: str, batc
     else:
         results = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)
         made = [results[place] for place in range(3)]
-    same(made, boxes, scores)
+    counts = same(made, boxes, scores)
+    assert len(counts) == batch and max(counts) > 0

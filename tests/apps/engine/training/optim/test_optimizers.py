@@ -90,11 +90,15 @@ def test_any_optimizer_of_timm_learns_and_goes_on_bit_for_bit_from_a_file(name: 
 def test_no_optimizer_compiles_code_of_its_own(name: str) -> None:
     """Which code would run depends on what was compiled before; without a compiler there is none."""
     model = Tiny()
+    torch.compiler.reset()
+    counted = torch._dynamo.utils.counters
+    counted.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         optimizer = tiny_optimizer(name, model)
         with torch.compiler.set_stance("fail_on_recompile"):
             take_steps(model, optimizer, 0, 1)
+    assert not counted["frames"], "a frame was compiled"
 
 
 @pytest.mark.parametrize("name", NAMES)
