@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
 from pathlib import Path
+
+from datasets.packed import beginning
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif",
@@ -95,13 +96,7 @@ def other_kind(head: bytes) -> str | None:
 
 def first_bytes(path: Path) -> bytes:
     """The beginning of a regular file; nothing of what cannot be read, or would keep its reader waiting."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return b""
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError:
-        return b""
+    return beginning(path, HEAD_BYTES)
 
 
 def is_image_name(name: str) -> bool:

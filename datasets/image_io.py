@@ -36,6 +36,8 @@ from datasets.jpeg import (
     scale_divisor,
     with_end,
 )
+from datasets.outside import words_of
+from datasets.packed import packed_bytes
 
 __all__ = [
     "DECODER",
@@ -153,11 +155,14 @@ def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
 
     Args:
         path: the file.
-        only_jpeg: None also for everything that does not begin as a JPEG.
+        only_jpeg: None also for everything that does not begin as a JPEG, unless it lies in another file.
 
     Raises:
         BadImageError: it is missing, may not be read, is empty or no regular file.
     """
+    data = _packed(path)
+    if data is not None:
+        return data
     try:
         with _regular_file(path).open("rb", buffering=0) as file:
             odd = only_jpeg and file.read(2) != b"\xff\xd8"
@@ -218,8 +223,18 @@ def open_header(path: Path) -> Iterator[Image.Image]:
     Raises:
         BadImageError: the file is missing or no photo; also what goes wrong while it is open.
     """
-    with _one_line_errors(path), _opened(_regular_file(path), path, first_bytes(path)) as image:
+    data = _packed(path)
+    source, head = (path, first_bytes(path)) if data is None else (io.BytesIO(data), data)
+    with _one_line_errors(path), _opened(path if data else _regular_file(path), source, head) as image:
         yield image
+
+
+def _packed(path: Path) -> bytes | None:
+    """The bytes of a photo in a tar shard or a Parquet file; None for a file of its own."""
+    try:
+        return packed_bytes(path)
+    except (OSError, ValueError, MemoryError) as error:
+        raise BadImageError(path, words_of(error)) from error
 
 
 def _opened(path: Path, source: Path | io.BytesIO, head: bytes) -> Image.Image:

@@ -6,7 +6,6 @@ import glob
 import hashlib
 import os
 import stat
-import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,10 +19,11 @@ from PIL import Image
 from apps.faces.extraction.dates import date_taken
 from datasets.folders import warn
 from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, open_header, read_image
-from datasets.outside import one_line, regular_file
+from datasets.outside import regular_file
+from datasets.packed import IN, tar_members
 
 STDIN = "-"
-IN_TAR = "::"  # shard.tar::folder/photo.jpg
+IN_TAR = IN  # shard.tar::folder/photo.jpg
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 DECODED_PX = 1024  # a JPEG may be decoded smaller as long as its short side keeps this many pixels
 LONGEST_PX = 3072  # no working copy of a photo is longer, whatever its format
@@ -159,14 +159,9 @@ def _tar_members(path: Path) -> Iterator[Source]:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a photo, a folder or a .tar file")
     place = Path(os.path.abspath(path))  # noqa: PTH100
-    length = regular_file(place).stat().st_size
-    with one_line(path, "make it again", "is not a whole tar file"), tarfile.open(place, "r:") as shard:
-        for member in shard:
-            if not 0 <= member.size <= length - member.offset_data:
-                raise ValueError(f"{member.name} says that it has {member.size:,} bytes, the file {length:,}")
-            if member.isreg() and Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
-                name = f"{place}{IN_TAR}{member.name}"
-                yield Source(name, place, member.offset_data, member.size)
+    for member in tar_members(place):
+        if Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield Source(f"{place}{IN_TAR}{member.name}", place, member.start, member.size)
 
 
 def open_source(source: Source) -> Opened:
