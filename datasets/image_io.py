@@ -40,21 +40,8 @@ from datasets.outside import words_of
 from datasets.packed import packed_bytes
 
 __all__ = [
-    "DECODER",
-    "IMAGE_SUFFIXES",
-    "MAX_PIXELS",
-    "SIDEWAYS",
-    "BadImageError",
-    "Box",
-    "Pixels",
-    "find_images",
-    "image_size",
-    "list_photos",
-    "open_header",
-    "read_bytes",
-    "read_image",
-    "read_pixels",
-    "stored_size",
+    "DECODER", "IMAGE_SUFFIXES", "MAX_PIXELS", "SIDEWAYS", "BadImageError", "Box", "Pixels", "find_images",
+    "image_size", "list_photos", "open_header", "read_bytes", "read_image", "read_pixels", "stored_size",
 ]
 
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
@@ -225,8 +212,12 @@ def open_header(path: Path) -> Iterator[Image.Image]:
     """
     data = _packed(path)
     source, head = (path, first_bytes(path)) if data is None else (io.BytesIO(data), data)
-    with _one_line_errors(path), _opened(path if data else _regular_file(path), source, head) as image:
+    with _one_line_errors(path), _opened(_there(path, data), source, head) as image:
         yield image
+
+
+def _there(path: Path, data: bytes | None) -> Path:
+    return path if data is not None else _regular_file(path)
 
 
 def _packed(path: Path) -> bytes | None:
