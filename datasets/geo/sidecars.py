@@ -178,12 +178,17 @@ def _takeout_position(data: bytes) -> Beside:
     words = "tells no position"
     for name in ("geoData", "geoDataExif"):
         part = value.get(name)
-        pair = (part.get("latitude"), part.get("longitude")) if isinstance(part, dict) else (None, None)
-        if all(isinstance(item, int | float) and not isinstance(item, bool) for item in pair):
-            words = _wrong(float(pair[0]), float(pair[1]))
+        lat, lon = (_number(part, key) for key in ("latitude", "longitude"))
+        if lat is not None and lon is not None:
+            words = _wrong(lat, lon)
             if not words:
-                return Beside(TAKEOUT, float(pair[0]), float(pair[1]), taken)
+                return Beside(TAKEOUT, lat, lon, taken)
     raise ValueError(words if "position" in words else f"tells no position: {words}")
+
+
+def _number(part: Any, key: str) -> float | None:
+    value = part.get(key) if isinstance(part, dict) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _xmp_position(data: bytes) -> Beside:

@@ -157,6 +157,7 @@ class Settings:
     cache_gb: float = option(20.0, "bound on the size of --cache, in 10^9 bytes", above=0)
     save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
     tensorboard: bool = option(False, "write TensorBoard's event files beside the run")
+    log: str | None = option(None, "who else takes the figures: tensorboard, mlflow, wandb; with commas")
     profile: bool = option(False, "measure some steps and write where the time went")
     device: str = option(
         "auto", "where it is trained; auto: a GPU where there is one, else the processor", choices=DEVICES
