@@ -119,10 +119,10 @@ def _finetune_command(name: str) -> click.Command:
 
                 emit(run_lr_finder(name, given, out=folder, console=Console()))
                 return
-            from apps.engine.training.finetune import finetune
+            from apps.engine.training.folds import finetune_folds
 
-            custom = {key: rest[key] for key in ("stop_after", "any_world")}
-            answer = finetune(name, given, out=folder, resume=resume, console=Console(), **custom)
+            custom = {key: rest[key] for key in ("stop_after", "any_world", "folds")}
+            answer = finetune_folds(name, given, out=folder, resume=resume, console=Console(), **custom)
             if answer is not None:
                 emit(answer)
 
@@ -132,9 +132,10 @@ def _finetune_command(name: str) -> click.Command:
             ["--resume"], is_flag=True,
             help="go on with the run in --out where it stopped; begin it where nothing is there yet",
         ),
+        click.Option(["--stop-after"], type=click.IntRange(1), help="end after this many of --epochs"),
         click.Option(
-            ["--stop-after"], type=click.IntRange(1),
-            help="end after this many of the planned --epochs, to go on with --resume",
+            ["--folds"], type=click.IntRange(2, 100),
+            help="train K times, each time evaluated on another part of all photos; one report of all",
         ),
         click.Option(
             ["--any-world"], is_flag=True,

@@ -43,8 +43,8 @@ APP = click.option(
 COMMON = "data photos table weights head epochs batch_size lr resolution freeze out resume seed"
 GROUPS = {
     "Data": (
-        "data photos table listing names cells t_max t_min val_share val_folds split_by split_km sampling "
-        "class_weights weights_of fix cache cache_gb workers"
+        "data photos table listing names cells t_max t_min val_share val_folds folds fold split_by split_km "
+        "sampling class_weights weights_of fix cache cache_gb workers"
     ),
     "Model": (
         "weights backbone head width resolution train_resolution dropout dim pooled bn offset softmax "

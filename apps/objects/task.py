@@ -52,6 +52,7 @@ METRICS = MetricTable("objects", (
 class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
+    takes_folds: ClassVar[bool] = True
     finer_evaluation: ClassVar[bool] = False  # boxes are evaluated at the size that they are learned at
     refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
         ("erase", "randaugment", "jitter"), MOVES_NO_BOX
@@ -138,7 +139,15 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         from apps.objects.transforms import Augmented
         from datasets.detection.base import DetectionDataset
 
-        photos = DetectionDataset(read_split(self.data, split, self.settings.seed), classes)
+        s = self.settings
+        if s.fold is None:
+            photos = DetectionDataset(read_split(self.data, split, s.seed), classes)
+        else:
+            from apps.engine.data.folds import folded
+
+            train = DetectionDataset(read_split(self.data, "train", s.seed), classes)
+            val = DetectionDataset(read_split(self.data, "val", s.seed), classes or train.classes)
+            photos = folded(train, val, split, s.fold, s.seed)
         square = self.square()
         photos.transforms = (Augmented(square, self.settings.augment), square)
         return photos
