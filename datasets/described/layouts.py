@@ -30,6 +30,8 @@ NEAR = (  # ends of names that are nearly right -> what to say
     (r"\.arrow$", "was written by save_to_disk; write Parquet, with to_parquet, instead"),
     (r"^meta-?_?data(\.(json|jsonl|ndjson|tsv|csv)(\.txt)?)?$",
      "is not read; Hugging Face's file is metadata.jsonl, a line a photo, or metadata.csv"),
+    (r"^annotations\.xml$", "is CVAT's own format; export COCO 1.0, Ultralytics YOLO or Pascal VOC"),
+    (r"^project-\d+-at-.*\.json$", "is Label Studio's own format; export YOLO or COCO, with images"),
     (r"\.parquet$", "has no column of images; Hugging Face's is called image, with bytes and path"),
     (r"\.tar$", "holds no photos with a .cls, .json or .txt beside them"),
 )

@@ -209,6 +209,8 @@ def test_boxes_in_packed_photos(kind: str, cli: Cli, tmp_path: Path) -> None:
         ("train-0.tar.gz", "train-0.tar.gz is compressed, so its photos cannot be found again; unpack it"),
         ("data-00000-of-00001.arrow", "was written by save_to_disk; write Parquet, with to_parquet, instead"),
         ("metadata.json", "metadata.json is not read; Hugging Face's file is metadata.jsonl"),
+        ("annotations.xml", "annotations.xml is CVAT's own format; export COCO 1.0"),
+        ("project-1-at-2026-11-29.json", "is Label Studio's own format; export YOLO or COCO"),
     ],
 )
 def test_nearly_right_names_are_explained(name: str, words: str, cli: Cli, tmp_path: Path) -> None:
