@@ -25,6 +25,7 @@ APPS = [
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
+TRACKING = ["mlflow-skinny>=3", "optuna>=4", "wandb>=0.19"]
 EXPORT = ["openvino>=2025.2"]
 BENCHMARKS = ["faiss-cpu>=1.9"]
 DEV = [
@@ -58,8 +59,8 @@ setup(
     package_data={"backbone": ["py.typed"], "backbone._cpu": ["kernels.c"], "heads": ["py.typed"]},
     install_requires=LIBRARY,
     extras_require={
-        "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "export": EXPORT,
-        "benchmarks": BENCHMARKS, "dev": [*APPS, *DEV],
+        "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "tracking": TRACKING,
+        "export": EXPORT, "benchmarks": BENCHMARKS, "dev": [*APPS, *DEV],
     },
     **CHECKOUT,
 )
