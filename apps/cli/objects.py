@@ -23,6 +23,7 @@ from apps.cli.output import (
     note,
     refuse_vain,
 )
+from apps.engine.core.device import Compute
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -118,17 +119,17 @@ def detect(
     )
     hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
-    faces = _face_boxes() if FACES in hidden else None
+    faces = _face_boxes(Compute(rest["engine"], rest["device"])) if FACES in hidden else None
     emit_images(
         context, answers(paths, source, classes=shown, blur=hidden, find_faces=faces, say=note, **rest)
     )
 
 
-def _face_boxes() -> Callable[[Image.Image], Sequence[Sequence[float]]]:
+def _face_boxes(compute: Compute) -> Callable[[Image.Image], Sequence[Sequence[float]]]:
     """The boxes of the faces of an image, by the detector of `embed-faces`."""
     from apps.faces.detection.detector import DetectionError, Detector
 
-    detector = Detector()
+    detector = Detector(compute=compute)
 
     def boxes(image: Image.Image) -> list[tuple[float, float, float, float]]:
         try:

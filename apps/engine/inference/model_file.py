@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, runtime
+from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, Choice, runtime
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.seal import SUM, check_seal, check_sum
 from datasets.outside import regular_file, words_of
 
+Network = Callable[[NDArray[Any]], Sequence[Any]]  # its one input to the arrays that it gives
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 
 
@@ -62,6 +64,34 @@ def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1, device:
         return onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
     except Exception as err:  # its kinds of errors are its own and hang on the version
         raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
+
+
+def load_network(path: Path, outputs: Sequence[str], choice: Choice) -> Network:
+    """An ONNX file with one input, such as a face detector's, by a runtime; safe to call from threads.
+
+    Args:
+        path: of the file.
+        outputs: their names, in the order in which they are given.
+        choice: the runtime, and where it computes.
+
+    Raises:
+        ImportError: the runtime is not installed.
+        ValueError: the file is damaged.
+    """
+    if choice.engine == "openvino":
+        check_seal(path)
+        settings = openvino_settings("fp32", 1, 1)
+        compiled = runtime("openvino").Core().compile_model(path, OPENVINO_DEVICES[choice.device], settings)
+        places = [compiled.output(name) for name in outputs]
+
+        def infer(images: NDArray[Any]) -> list[Any]:
+            result = compiled.create_infer_request().infer([images])
+            return [np.array(result[place]) for place in places]
+
+        return infer
+    session, names = onnx_session(path, path, device=choice.device), list(outputs)
+    (given,) = session.get_inputs()
+    return lambda images: session.run(names, {given.name: images})
 
 
 def load_onnx(

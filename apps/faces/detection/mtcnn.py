@@ -6,13 +6,12 @@ The sums are those of facenet-pytorch, whose networks these are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.engine.inference.model_file import onnx_session
+from apps.engine.inference.model_file import Network
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -46,14 +45,13 @@ class Cascade:
     """The three networks; safe to call from several threads.
 
     Args:
-        networks: ``pnet.onnx``, ``rnet.onnx`` and ``onet.onnx`` to where they are.
+        networks: ``pnet``, ``rnet`` and ``onet``, each (N, 3, H, W) to its outputs as in :data:`OUTPUTS`.
 
     Source: Zhang et al. 2016, "Joint face detection and alignment using multitask cascaded networks".
     """
 
-    def __init__(self, networks: Mapping[str, Path]) -> None:
-        paths = {name: networks[f"{name}.onnx"] for name in SIDES}
-        self._sessions = {name: onnx_session(path, path) for name, path in paths.items()}
+    def __init__(self, networks: Mapping[str, Network]) -> None:
+        self._networks = networks
 
     def __call__(self, pixels: NDArray[np.uint8], least_px: int) -> Faces:
         """The faces of an image (H, W, 3) whose shorter side is ``least_px`` or more."""
@@ -74,10 +72,6 @@ class Cascade:
         kept = nms(boxes, scores, NMS, of_smaller=True)
         return Faces(boxes[kept], scores[kept], landmarks[kept])
 
-    def _run(self, name: str, images: Floats) -> list[Any]:
-        made: list[Any] = self._sessions[name].run(OUTPUTS[name], {INPUT: images})
-        return made
-
     def _proposed(self, sums: Sums, least_px: int) -> tuple[Floats, Floats]:
         """Squares that may show a face, by the first network on each copy."""
         height, width = sums.shape[0] - 1, sums.shape[1] - 1
@@ -86,7 +80,7 @@ class Cascade:
         short = min(height, width) * scale
         while short >= SIDES["pnet"]:
             rows, columns = _bins(0, height, int(height * scale + 1)), _bins(0, width, int(width * scale + 1))
-            moves, chances = self._run("pnet", _planes(_means(sums, rows, columns)))
+            moves, chances = self._networks["pnet"](_planes(_means(sums, rows, columns)))
             some = _cells(moves[0], chances[0, 1], scale)
             kept = nms(some[0], some[1], NMS_OF_A_COPY)
             parts.append((some[0][kept], some[1][kept], some[2][kept]))
@@ -112,7 +106,7 @@ class Cascade:
             some = slice(start, start + BATCH)
             rows = _bins(top[some, None], (low - top)[some, None], SIDES[name])
             columns = _bins(left[some, None], (right - left)[some, None], SIDES[name])
-            made.append(self._run(name, _planes(_means(sums, rows, columns))))
+            made.append(list(self._networks[name](_planes(_means(sums, rows, columns)))))
         if not made:
             none = np.zeros((0, 10), np.float32)
             return boxes, none[:, 0], none[:, :4], none

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from apps.engine.core.console import Console
+from apps.engine.core.device import AS_USUAL, Compute
 from apps.engine.core.files import cached, say_once, sha256_of
-from apps.engine.core.spec import INPUT
-from apps.engine.inference.model_file import onnx_session
+from apps.engine.inference.model_file import Network, load_network
 from apps.faces.detection.mtcnn import Cascade, Faces, Floats, nms
-from apps.faces.detection.networks import cascade_networks
+from apps.faces.detection.networks import load_cascade, torch_network
 from apps.zoo.weights import ensure_weights
 from backbone.pretrained import FACE_SSD
 
@@ -26,6 +25,8 @@ SQUARES = {160: 320, 320: 640, 512: 1 << 16}
 MIN_SCORE = 0.15  # of a box that MTCNN's last network is to look at
 MIN_PROBABILITY = 0.8  # of that network: finds every face of group photos, and none where nobody is
 NMS_THRESH, MOST = 0.3, 200
+LIMITS = {"score_thresh": MIN_SCORE, "nms_thresh": NMS_THRESH, "detections_per_img": MOST}
+OUTPUTS = ("boxes", "scores")
 FORMAT = 2  # raised when the same weights are to be written otherwise
 
 
@@ -49,47 +50,61 @@ def _exported(weights: Path, side: int) -> bytes:
     from apps.faces.detection.ssd_graph import ssd_network
 
     say_once(weights)
-    return ssd_network(
-        weights, side, score_thresh=MIN_SCORE, nms_thresh=NMS_THRESH, detections_per_img=MOST
-    )
+    return ssd_network(weights, side, **LIMITS)
 
 
 class SSDFinder:
     """Faces of one image after another, for a ``Detector``; safe to call from several threads.
 
     Args:
-        networks: side of a square to the SSD that looks through it.
+        networks: side of a square to the SSD that looks through it: (1, side, side, 3) uint8 RGB to boxes
+            (1, D, 4) in pixels and scores (1, D).
         cascade: whose last network sees each box again and gives the landmarks.
 
     Source: Howard et al. 2017, section 4.6; Zhang et al. 2016 for the last network.
     """
 
-    def __init__(self, networks: Mapping[int, Path], cascade: Cascade) -> None:
-        self._sessions = {side: onnx_session(path, path) for side, path in networks.items()}
-        self._cascade = cascade
+    def __init__(self, networks: Mapping[int, Network], cascade: Cascade) -> None:
+        self._networks, self._cascade = networks, cascade
 
     @classmethod
-    def load(cls, console: Console | None = None) -> SSDFinder:
+    def load(cls, console: Console | None = None, compute: Compute = AS_USUAL) -> SSDFinder:
         """With the registered weights, fetched where they are not here.
+
+        Args:
+            console: where a line says what is fetched; None is silent.
+            compute: by what, and where, all networks are computed.
 
         Raises:
             ConnectionError: they cannot be fetched.
+            ImportError: the engine is not installed.
+            ValueError: the device is not there.
         """
-        return cls(ssd_networks(console), Cascade(cascade_networks()))
+        choice = compute.choose()
+        if choice.engine == "torch":
+            from apps.faces.detection.ssd_graph import ssd_module
+
+            weights = ensure_weights(FACE_SSD, console)
+            modules = {side: ssd_module(weights, side, **LIMITS) for side in SQUARES}
+            return cls({side: torch_network(modules[side], choice.device) for side in SQUARES},
+                       load_cascade(compute))
+        paths = ssd_networks(console)
+        networks = {side: load_network(path, OUTPUTS, choice) for side, path in paths.items()}
+        return cls(networks, load_cascade(compute))
 
     def __call__(self, pixels: NDArray[np.uint8], least_px: int) -> Faces:
         """The faces of an image (H, W, 3) whose shorter side is ``least_px`` or more."""
         longer = max(pixels.shape[:2])
         sides = {min(SQUARES), next(side for side, most in SQUARES.items() if longer <= most)}
         boxes, scores = (np.concatenate(part) for part in zip(
-            *(_looked(self._sessions[side], side, pixels) for side in sorted(sides)), strict=True
+            *(_looked(self._networks[side], side, pixels) for side in sorted(sides)), strict=True
         ))
         boxes = boxes[nms(boxes, scores, NMS_THRESH)[:MOST]]
         boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= least_px / 2]
         return self._cascade.finish(pixels, boxes)
 
 
-def _looked(session: Any, side: int, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+def _looked(network: Network, side: int, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
     """(N, 4) boxes in pixels of the image and (N,) scores, those of one face suppressed."""
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
@@ -97,7 +112,7 @@ def _looked(session: Any, side: int, pixels: NDArray[np.uint8]) -> tuple[Floats,
     square = np.zeros((1, side, side, 3), np.uint8)  # the aspect is kept, the rest stays black
     small = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
     square[0, : size[1], : size[0]] = np.asarray(small)
-    boxes, scores, _ = session.run(None, {INPUT: square})
+    boxes, scores = network(square)[:2]
     good = scores[0] > MIN_SCORE
     edge = np.array([width, height, width, height], np.float32)
     return (boxes[0, good] / np.float32(scale)).clip(0, edge), scores[0, good]

@@ -18,8 +18,8 @@ from backbone import build, load_state, load_weights
 from heads import SSD
 
 
-def ssd_network(weights: Path, side: int, **limits: Any) -> bytes:
-    """ONNX of an SSD: (1, side, side, 3) uint8 RGB to ``boxes`` (1, D, 4), ``scores``, ``labels``.
+def ssd_module(weights: Path, side: int, **limits: Any) -> Deployed:
+    """An SSD: (1, side, side, 3) uint8 RGB to ``boxes`` (1, D, 4) in pixels, ``scores``, ``labels`` (1, D).
 
     A smaller square is a corner of the one that the network was trained on: the default boxes of its maps
     are those of the corners of the larger maps, in pixels.
@@ -37,7 +37,12 @@ def ssd_network(weights: Path, side: int, **limits: Any) -> bytes:
     head = SSD([network.channels[stride] for stride in SSD.strides], 1, **arguments)
     boxes = _corner(whole, head.sides) * (whole.size / side)
     head.load_state_dict(whole.state_dict() | {"anchors": boxes})
-    module = Deployed(network.eval(), {"faces": DecodedSSD(head.eval())}, "nhwc")
+    return Deployed(network.eval(), {"faces": DecodedSSD(head.eval())}, "nhwc")
+
+
+def ssd_network(weights: Path, side: int, **limits: Any) -> bytes:
+    """The same as ONNX."""
+    module = ssd_module(weights, side, **limits)
     images = torch.zeros(1, side, side, 3, dtype=torch.uint8)
     with quiet():
         program = torch.onnx.export(

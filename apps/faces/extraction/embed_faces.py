@@ -127,7 +127,7 @@ def _work(
     todo = [sources[name] for number in mine for name in chunks[number]]
     if not todo:
         return
-    detector = make_detector(order.detector, order.align, console)
+    detector = make_detector(order.detector, order.align, console, order.compute)
     looker = FaceExtractor(model.info.resolution, order.which, order.align, detector)
     about, start, done = About(model.info, order.align), time.perf_counter(), 0
     moved = {} if order.name else {face.sha256: name for face, name in enrolled_names(order.out)}

@@ -13,7 +13,7 @@ from support import run_without_torch
 
 from apps.engine.core.files import cached
 from apps.faces.detection.mtcnn import FACTOR, THRESHOLDS, Cascade, nms
-from apps.faces.detection.networks import cascade_networks
+from apps.faces.detection.networks import load_cascade
 from apps.faces.extraction.torch_embedder import load_torch_face_model
 
 LEAST_PX = 40
@@ -21,7 +21,7 @@ LEAST_PX = 40
 
 @pytest.fixture(scope="module")
 def cascade() -> Cascade:
-    return Cascade(cascade_networks())
+    return load_cascade()
 
 
 @pytest.fixture(scope="module")
