@@ -63,7 +63,14 @@ class Cascade:
 
     def finish(self, pixels: NDArray[np.uint8], boxes: Floats) -> Faces:
         """Those of another detector's boxes (N, 4) that the last network takes for faces, with landmarks."""
-        return self._output(_sums(pixels), boxes)
+        if not len(boxes):
+            return self._output(_sums(pixels[:1, :1]), boxes)
+        squares = _squared(boxes)  # what is around them is not summed
+        left, top = np.maximum(np.floor(squares[:, :2].min(axis=0)) - 1, 0).astype(int)
+        right, low = np.ceil(squares[:, 2:].max(axis=0)).astype(int)
+        corner = np.array([left, top, left, top], np.float32)
+        faces = self._output(_sums(pixels[top:low, left:right]), boxes - corner)
+        return Faces(faces.boxes + corner, faces.scores, faces.landmarks + corner[:2])
 
     def _output(self, sums: Sums, boxes: Floats) -> Faces:
         boxes, scores, moves, points = self._refined("onet", sums, _squared(boxes), THRESHOLDS[2])

@@ -16,6 +16,7 @@ from apps.engine.inference.model_file import Network, load_network
 from apps.faces.detection.mtcnn import INPUT, OUTPUTS, SIDES, Cascade
 
 FORMAT = 2  # raised when the same weights are to be written otherwise
+SSD_OUTPUT = "faces"  # of the SSD's files
 
 
 def load_cascade(compute: Compute = AS_USUAL) -> Cascade:
