@@ -67,6 +67,16 @@ def named_model(checkpoint: Path | None, weights: str | None, table: Path | None
     return {"weights": weights, "checkpoint": checkpoint}
 
 
+def check_table(flag: str, table: Path) -> None:
+    """Refuse a name of another kind of file: what is written is Parquet.
+
+    Raises:
+        click.UsageError: see above.
+    """
+    if table.suffix.lower() not in ("", ".parquet"):
+        raise click.UsageError(f"{flag} {table} is to be a .parquet file; give one of that name")
+
+
 @click.command("embed-faces")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--out", type=FOLDER, required=True, help="table of faces to make or to go on with, .parquet")
@@ -95,6 +105,7 @@ def embed_faces(
     from apps.faces.extraction.loading import load_face_model
     from apps.faces.extraction.planning import Order
 
+    check_table("--out", out)
     compute = Compute(engine, device)
     model = load_face_model(**named_model(checkpoint, weights, out), compute=compute)
     order = Order(out, which, align, workers=workers, detector=detector, prune=prune, compute=compute)

@@ -16,6 +16,7 @@ from apps.cli.output import (
     PRECISION,
     WORKERS,
     check_model_file,
+    check_paths,
     check_suffix,
     check_weights,
     emit,
@@ -111,6 +112,7 @@ def detect(
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
+        check_paths(paths)
         weights = default_weights("objects", Console())
     if checkpoint is not None:
         run_values(checkpoint, app="objects", weights=False)

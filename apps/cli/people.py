@@ -9,9 +9,20 @@ from typing import Any
 
 import click
 
-from apps.cli.faces import ALIGN, DETECTOR, GALLERY, LIMIT, MODEL_OPTIONS, THREADS, WHERE, named_model
+from apps.cli.faces import (
+    ALIGN,
+    DETECTOR,
+    GALLERY,
+    LIMIT,
+    MODEL_OPTIONS,
+    THREADS,
+    WHERE,
+    check_table,
+    named_model,
+)
 from apps.cli.options import FOLDER
 from apps.cli.output import ANSWERS, FORMAT, emit, emit_rows, note
+from apps.engine.core.console import quantity
 from apps.engine.core.device import Compute
 
 TABLE = click.argument("table", metavar="FACES", type=FOLDER)
@@ -57,7 +68,7 @@ def search_faces(
 
     emit_rows(_face_lines(lines()) if form == "csv" else lines(), form)
     if counts["error"]:
-        note(f"{counts['error']} of {sum(counts.values())} images could not be searched for")
+        note(f"{counts['error']} of {quantity(sum(counts.values()), 'image')} could not be searched for")
     context.exit(0 if counts["good"] else 1)
 
 
@@ -95,6 +106,7 @@ def enroll(
     from apps.engine.core.console import Console
     from apps.faces.people.search import enroll as put
 
+    check_table("--gallery", gallery)
     model = named_model(checkpoint, weights, gallery)
     asked = context.get_parameter_source("align") is not click.core.ParameterSource.DEFAULT
     answer = put(

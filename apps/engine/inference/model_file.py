@@ -20,7 +20,8 @@ HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 
 
 def load_model(
-    path: Path, *, threads: int = 1, calls: int = 1, engine: str = "auto", device: str = "cpu"
+    path: Path, *, threads: int = 1, calls: int = 1, engine: str = "auto", device: str = "cpu",
+    whole: bool = False,
 ) -> Engine:
     """An ONNX file, or the .xml of an OpenVINO model, that ``export`` wrote.
 
@@ -31,6 +32,7 @@ def load_model(
             further ones wait.
         engine: ``onnxruntime``, ``openvino`` (which reads both), or ``auto``.
         device: where it computes, one of :func:`apps.engine.core.device.file_devices`.
+        whole: the file's bytes were held against their sum just now, as those of the cache are.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -42,17 +44,19 @@ def load_model(
     regular_file(path)
     if path.suffix == ".xml" or engine == "openvino":
         return _load_openvino(path, threads, calls, device)
-    return load_onnx(path, path, threads=threads, device=device)
+    return load_onnx(path, path, threads=threads, device=device, whole=whole)
 
 
-def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu") -> Any:
+def onnx_session(
+    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu", whole: bool = False
+) -> Any:
     """ONNX Runtime's session of a file or its bytes, on threads that do not spin; ``path`` names it.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
         ValueError: it is damaged.
     """
-    if isinstance(content, Path):
+    if isinstance(content, Path) and not whole:
         check_seal(content)
     onnxruntime = runtime("onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -95,7 +99,7 @@ def load_network(path: Path, outputs: Sequence[str], choice: Choice) -> Network:
 
 
 def load_onnx(
-    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu"
+    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu", whole: bool = False
 ) -> Engine:
     """An ONNX model from a file or its bytes; ``path`` names it in messages.
 
@@ -103,7 +107,7 @@ def load_onnx(
         ImportError: ONNX Runtime is not installed.
         ValueError: it is damaged, or not one of ours.
     """
-    session = onnx_session(content, path, threads=threads, device=device)
+    session = onnx_session(content, path, threads=threads, device=device, whole=whole)
     reported = session.get_modelmeta().custom_metadata_map
     if KEY not in reported:
         raise ValueError(

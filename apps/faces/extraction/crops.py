@@ -103,5 +103,5 @@ def _answered(
             {"face": number, "box": [round(float(v), 1) for v in crop.face.box]} | next(results)
             for number, crop in enumerate(photo.crops)
         ]
-        result.append((str(photo.source.path), "" if faces else photo.problem or NO_FACE, faces))
+        result.append((photo.source.shown, "" if faces else photo.problem or NO_FACE, faces))
     return result

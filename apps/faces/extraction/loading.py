@@ -113,7 +113,7 @@ def _of_weights(spec: str, choice: Choice) -> FaceModel | None:
     # a file that does not say how its network sees is known by its name
     key = hashlib.sha256(f"{sha256_of(path)} {path.name}".encode()).hexdigest()[:32]
     exported = cached(f"embed-{FORMAT}-{key}.onnx", make)
-    file = load_model(exported, engine=choice.engine, device=choice.device)
+    file = load_model(exported, engine=choice.engine, device=choice.device, whole=True)
     info = ModelInfo.from_dict(file.spec.heads[0].extra["model"])
     return FaceModelFile(replace(info, weights=lasting(spec)), file)
 
