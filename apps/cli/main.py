@@ -294,6 +294,7 @@ def _speaks() -> bool:
 def _one_line(err: Exception) -> str:
     """What went wrong, as one line; a kind of error that nobody foresaw says so."""
     text = " ".join(str(err.args[0] if isinstance(err, KeyError) and err.args else err).split())
-    if isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
+    foreseen = type(err) is ImportError and err.name is None  # raised here, with what to install
+    if foreseen or isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
         return text or type(err).__name__
     return f"{type(err).__name__}: {text} (unforeseen; {DEBUG_VARIABLE}=1 shows where)"

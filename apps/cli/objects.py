@@ -16,6 +16,7 @@ from apps.cli.output import (
     PRECISION,
     WORKERS,
     check_model_file,
+    check_paths,
     check_suffix,
     check_weights,
     emit,
@@ -23,6 +24,7 @@ from apps.cli.output import (
     note,
     refuse_vain,
 )
+from apps.engine.core.device import Compute
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -110,6 +112,7 @@ def detect(
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
+        check_paths(paths)
         weights = default_weights("objects", Console())
     if checkpoint is not None:
         run_values(checkpoint, app="objects", weights=False)
@@ -118,17 +121,17 @@ def detect(
     )
     hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
-    faces = _face_boxes() if FACES in hidden else None
+    faces = _face_boxes(Compute(rest["engine"], rest["device"])) if FACES in hidden else None
     emit_images(
         context, answers(paths, source, classes=shown, blur=hidden, find_faces=faces, say=note, **rest)
     )
 
 
-def _face_boxes() -> Callable[[Image.Image], Sequence[Sequence[float]]]:
+def _face_boxes(compute: Compute) -> Callable[[Image.Image], Sequence[Sequence[float]]]:
     """The boxes of the faces of an image, by the detector of `embed-faces`."""
     from apps.faces.detection.detector import DetectionError, Detector
 
-    detector = Detector()
+    detector = Detector(compute=compute)
 
     def boxes(image: Image.Image) -> list[tuple[float, float, float, float]]:
         try:

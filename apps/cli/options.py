@@ -26,7 +26,7 @@ FOLDER = click.Path(path_type=Path)
 HELP_ALL = "apps.cli.help_all"  # in a context's meta: all options are shown
 
 
-def _application(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+def application(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
     """The name of an application; those of other packages are looked for only where one is named."""
     if name is not None and name not in targets():
         raise click.BadParameter(f"{name!r} is not one of {', '.join(map(repr, targets()))}.")
@@ -34,7 +34,7 @@ def _application(_: click.Context, __: click.Parameter, name: str | None) -> str
 
 
 APP = click.option(
-    "--app", callback=_application, metavar="APP",
+    "--app", callback=application, metavar="APP",
     help="what weights are to answer: dogs or imagenet by a classifier, attributes by the face network",
 )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps.engine.core.console import quantity
 from apps.engine.core.device import DEVICES, ENGINES
 from apps.engine.core.files import json_line
 from apps.engine.core.settings import MOST_WORKERS
@@ -56,6 +57,19 @@ DEVICE = click.option(
 def note(text: str) -> None:
     """A line for the user, on stderr."""
     click.echo(text, err=True)
+
+
+def check_paths(paths: Iterable[Path]) -> None:
+    """Refuse images of which none is there, before a network is fetched for them.
+
+    Raises:
+        FileNotFoundError: see above.
+    """
+    named = list(paths)
+    if not any(path.exists() for path in named):
+        from datasets.image_io import list_photos
+
+        list_photos(named)
 
 
 def check_weights(weights: str | None, app: str | None = None) -> None:
@@ -180,9 +194,9 @@ def emit_images(context: click.Context, lines: Iterable[dict[str, Any]]) -> None
             bad += 1
     total = len(good) + bad + faceless
     if faceless:
-        click.echo(f"{NO_FACE} on {faceless} of {total} photos", err=True)
+        click.echo(f"{NO_FACE} on {faceless} of {quantity(total, 'photo')}", err=True)
     if bad:
-        click.echo(f"{bad} of {total} photos could not be read", err=True)
+        click.echo(f"{bad} of {quantity(total, 'photo')} could not be read", err=True)
     context.exit(0 if good or faceless else 1)
 
 

@@ -16,6 +16,7 @@ from apps.cli.output import (
     PRECISION,
     WORKERS,
     check_model_file,
+    check_paths,
     emit_images,
     note,
 )
@@ -72,6 +73,7 @@ def predict(
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
+        check_paths(paths)
         weights = default_weights(app or "imagenet", Console())
     how |= {"threads": workers or None, "app": app, "top": top, "detector": detector, "say": note}
     if heads is not None:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 Update = Callable[[int, str], None]
 
 
+def quantity(number: int, noun: str) -> str:
+    """``1 photo``, ``2 photos``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class Console:
     """Words and progress on stderr; a bar on a terminal, a line a stage elsewhere.
 

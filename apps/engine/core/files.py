@@ -132,6 +132,24 @@ def writable_folder(path: Path, flag: str = "--out") -> Path:
 
 
 @contextmanager
+def folder_for(path: Path | None, flag: str) -> Iterator[None]:
+    """A folder to write into, if one is asked for; taken away again where it was made for nothing.
+
+    Raises:
+        OSError: as :func:`writable_folder`.
+    """
+    made = path is not None and not path.exists()
+    if path is not None:
+        writable_folder(path, flag)
+    try:
+        yield
+    finally:
+        if made and path is not None:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
+
+
+@contextmanager
 def numbered_folder(parent: Path, name: str) -> Iterator[Path]:
     """``parent/name``, or the first of ``name-2``, ... that is not there, made for this process alone.
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, runtime
+from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, Choice, runtime
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.seal import SUM, check_seal, check_sum
 from datasets.outside import regular_file, words_of
 
+Network = Callable[[NDArray[Any]], Sequence[Any]]  # its one input to the arrays that it gives
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 
 
 def load_model(
-    path: Path, *, threads: int = 1, calls: int = 1, engine: str = "auto", device: str = "cpu"
+    path: Path, *, threads: int = 1, calls: int = 1, engine: str = "auto", device: str = "cpu",
+    whole: bool = False,
 ) -> Engine:
     """An ONNX file, or the .xml of an OpenVINO model, that ``export`` wrote.
 
@@ -29,6 +32,7 @@ def load_model(
             further ones wait.
         engine: ``onnxruntime``, ``openvino`` (which reads both), or ``auto``.
         device: where it computes, one of :func:`apps.engine.core.device.file_devices`.
+        whole: the file's bytes were held against their sum just now, as those of the cache are.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -40,17 +44,19 @@ def load_model(
     regular_file(path)
     if path.suffix == ".xml" or engine == "openvino":
         return _load_openvino(path, threads, calls, device)
-    return load_onnx(path, path, threads=threads, device=device)
+    return load_onnx(path, path, threads=threads, device=device, whole=whole)
 
 
-def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu") -> Any:
+def onnx_session(
+    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu", whole: bool = False
+) -> Any:
     """ONNX Runtime's session of a file or its bytes, on threads that do not spin; ``path`` names it.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
         ValueError: it is damaged.
     """
-    if isinstance(content, Path):
+    if isinstance(content, Path) and not whole:
         check_seal(content)
     onnxruntime = runtime("onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -64,8 +70,36 @@ def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1, device:
         raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
 
 
+def load_network(path: Path, outputs: Sequence[str], choice: Choice) -> Network:
+    """An ONNX file with one input, such as a face detector's, by a runtime; safe to call from threads.
+
+    Args:
+        path: of the file.
+        outputs: their names, in the order in which they are given.
+        choice: the runtime, and where it computes.
+
+    Raises:
+        ImportError: the runtime is not installed.
+        ValueError: the file is damaged.
+    """
+    if choice.engine == "openvino":
+        check_seal(path)
+        settings = openvino_settings("fp32", 1, 1)
+        compiled = runtime("openvino").Core().compile_model(path, OPENVINO_DEVICES[choice.device], settings)
+        places = [compiled.output(name) for name in outputs]
+
+        def infer(images: NDArray[Any]) -> list[Any]:
+            result = compiled.create_infer_request().infer([images])
+            return [np.array(result[place]) for place in places]
+
+        return infer
+    session, names = onnx_session(path, path, device=choice.device), list(outputs)
+    (given,) = session.get_inputs()
+    return lambda images: session.run(names, {given.name: images})
+
+
 def load_onnx(
-    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu"
+    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu", whole: bool = False
 ) -> Engine:
     """An ONNX model from a file or its bytes; ``path`` names it in messages.
 
@@ -73,7 +107,7 @@ def load_onnx(
         ImportError: ONNX Runtime is not installed.
         ValueError: it is damaged, or not one of ours.
     """
-    session = onnx_session(content, path, threads=threads, device=device)
+    session = onnx_session(content, path, threads=threads, device=device, whole=whole)
     reported = session.get_modelmeta().custom_metadata_map
     if KEY not in reported:
         raise ValueError(

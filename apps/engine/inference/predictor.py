@@ -254,6 +254,8 @@ def _seen_as(head: HeadSpec, tta: str | None) -> HeadSpec:
 
 def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
     alone = isinstance(images, str | Path | Image.Image | np.ndarray)
+    if not alone and not isinstance(images, Iterable):
+        raise TypeError(f"expected a path, an array, a Pillow image or several of them, got {images!r}")
     given: list[ImageLike] = [images] if alone else list(images)  # type: ignore[list-item,arg-type]
     expanded: list[ImageLike] = []
     for image in given:

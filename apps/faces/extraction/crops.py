@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from apps.engine.core.device import Compute
 from apps.engine.core.run_values import run_values
 from apps.engine.inference.predictor import Predictor
 from apps.faces import NO_FACE
@@ -34,7 +35,7 @@ def predict_faces(
         crops: the photos are face crops already, like those that the run learned from.
         workers: threads that look for faces; None for one.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        engine: that answers for the crops; see :class:`Predictor`.
+        engine: that finds the faces and answers for the crops; see :class:`Predictor`.
         device: see :class:`Predictor`.
         detector: what looks for faces; see :func:`make_detector`.
         say: takes a line on what answers.
@@ -70,7 +71,7 @@ def faces_of(
 
     Args:
         sources: the photos.
-        predictor: that answers for crops.
+        predictor: that answers for crops; its engine and device find the faces, too.
         crops: the photos are face crops already.
         workers: threads that look for faces; None for one.
         detector: what looks for them; see :func:`make_detector`.
@@ -80,7 +81,9 @@ def faces_of(
         ``{"face": number, "box": [x1, y1, x2, y2]}`` with its answer.
     """
     align: Align = "none" if crops else "five-point"
-    finder = make_detector(as_detector(detector), align)
+    finder = make_detector(
+        as_detector(detector), align, compute=Compute(predictor.engine, predictor.device)
+    )
     looker = FaceExtractor(predictor.loaded.spec.resolution, align=align, detector=finder)
     looked = in_order(looker, sources, max(workers or 1, 1))
     while photos := list(islice(looked, PHOTOS)):
@@ -100,5 +103,5 @@ def _answered(
             {"face": number, "box": [round(float(v), 1) for v in crop.face.box]} | next(results)
             for number, crop in enumerate(photo.crops)
         ]
-        result.append((str(photo.source.path), "" if faces else photo.problem or NO_FACE, faces))
+        result.append((photo.source.shown, "" if faces else photo.problem or NO_FACE, faces))
     return result

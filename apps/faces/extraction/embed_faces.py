@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 from PIL import Image
 
-from apps.engine.core.console import Console
+from apps.engine.core.console import Console, quantity
 from apps.engine.core.files import writable_folder
 from apps.faces.extraction.embedder import FaceModel, Vectors
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order, make_detector
@@ -127,7 +127,7 @@ def _work(
     todo = [sources[name] for number in mine for name in chunks[number]]
     if not todo:
         return
-    detector = make_detector(order.detector, order.align, console)
+    detector = make_detector(order.detector, order.align, console, order.compute)
     looker = FaceExtractor(model.info.resolution, order.which, order.align, detector)
     about, start, done = About(model.info, order.align), time.perf_counter(), 0
     moved = {} if order.name else {face.sha256: name for face, name in enrolled_names(order.out)}
@@ -180,9 +180,9 @@ def _answer(
         why = f"{bad[0].path}: {bad[0].problem}" + (", ..." if len(bad) > 1 else "")
         written = f"{problems_path(order.out)} says why"
         where = f"{why}; nothing was written to {order.out}" if untouched else written
-        console.warn(f"{len(bad)} of {len(seen)} photos gave no face; {where}")
+        console.warn(f"{len(bad)} of {quantity(len(seen), 'photo')} gave no face; {where}")
     if seen:
-        console.say(f"{len(seen)} photos in {seconds:.1f} s, {len(seen) / seconds:.1f} photos/s")
+        console.say(f"{quantity(len(seen), 'photo')} in {seconds:.1f} s, {len(seen) / seconds:.1f} photos/s")
     unreadable = sum(not record.readable for record in seen)
     return {
         "faces": count_faces(order.out),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from apps.engine.core.device import AS_USUAL, Compute
 from apps.faces.extraction.embedder import Align
 from apps.faces.extraction.extractor import DetectorName, Which
 from apps.faces.extraction.manifest import last_inputs, read_ledger
@@ -29,6 +30,7 @@ class Order:
         workers: threads that read and detect; None takes the cores that fall to this process.
         detector: what finds the faces.
         prune: take the rows of photos that are gone out of the table.
+        compute: by what, and where, faces are found.
     """
 
     out: Path
@@ -38,6 +40,7 @@ class Order:
     workers: int | None = None
     detector: DetectorName = "mtcnn"
     prune: bool = False
+    compute: Compute = AS_USUAL
 
     def threads(self) -> int:
         """Threads that read and detect."""

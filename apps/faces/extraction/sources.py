@@ -37,7 +37,7 @@ class Source:
 
     Args:
         name: absolute path, or ``shard.tar::member``.
-        path: the file that holds it.
+        path: the file that holds it, as it was given.
         start: of its bytes in the file; None where it is a file of its own.
         length: how many bytes; None where it is a file of its own.
     """
@@ -46,6 +46,11 @@ class Source:
     path: Path
     start: int | None = None
     length: int | None = None
+
+    @property
+    def shown(self) -> str:
+        """The path as it was given; in a shard, with the member."""
+        return str(self.path) if self.start is None else self.name
 
     def stamp(self) -> Stamp:
         """Bytes, and when content and entry of the file last changed; (-1, 0, 0) where it is gone."""
@@ -150,8 +155,8 @@ def _expanded(paths: Iterable[str], stdin: TextIO | None) -> Iterator[Path]:
 
 def _below(path: Path, *, keep_missing: bool) -> Iterator[Source]:
     for photo in [path] if keep_missing and not path.exists() else find_images([path]):
-        place = Path(os.path.abspath(photo))  # noqa: PTH100 - links are kept as the user names them
-        yield Source(str(place), place)
+        place = os.path.abspath(photo)  # noqa: PTH100 - links are kept as the user names them
+        yield Source(place, photo)
 
 
 def _tar_members(path: Path) -> Iterator[Source]:

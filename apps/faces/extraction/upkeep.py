@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apps.engine.core.console import Console
+from apps.engine.core.console import Console, quantity
 from apps.engine.core.files import write_whole
 from apps.faces.extraction.extractor import Extraction
 from apps.faces.extraction.manifest import last_inputs, read_ledger, write_ledger
@@ -82,7 +82,8 @@ def counted(gone: dict[str, ImageRecord], order: Order, console: Console) -> dic
         first = next(iter(gone))
         what = "their rows were removed" if order.prune else "--prune removes their rows"
         more = f"{first}, ..." if len(gone) > 1 else first
-        console.say(f"{len(gone)} photos of {order.out} with {faces} faces are gone ({more}); {what}")
+        lost = f"{quantity(len(gone), 'photo')} of {order.out} with {quantity(faces, 'face')}"
+        console.say(f"{lost} {'is' if len(gone) == 1 else 'are'} gone ({more}); {what}")
     return {"photos": len(gone), "faces": faces}
 
 

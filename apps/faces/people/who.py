@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 import pyarrow.compute as pc
 
+from apps.engine.core.device import AS_USUAL, Compute
 from apps.faces.extraction.embedder import FaceModel, Vectors
 from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, in_order, make_detector
 from apps.faces.extraction.sources import STDIN, Source, find_sources
@@ -34,6 +35,7 @@ class Asked:
         threshold: least cosine, instead of the one that belongs to ``far``.
         detector: what finds the faces.
         workers: threads that read and detect.
+        compute: by what, and where, faces are found.
     """
 
     top: int = 5
@@ -41,6 +43,7 @@ class Asked:
     threshold: float | None = None
     detector: DetectorName = "mtcnn"
     workers: int = 1
+    compute: Compute = AS_USUAL
 
 
 class People:
@@ -146,7 +149,8 @@ def search(
     gallery.check_model(model.info)
     align: Any = gallery.about.align
     limit = find_threshold(model.info, align, far=asked.far, threshold=asked.threshold)
-    people, detector = People(gallery, limit), make_detector(asked.detector, align)
+    people = People(gallery, limit)
+    detector = make_detector(asked.detector, align, compute=asked.compute)
     single = len(paths) == 1 and paths[0] != STDIN and (Path(paths[0]).is_file() or not _is_pattern(paths[0]))
     if single and not Path(paths[0]).is_dir() and Path(paths[0]).suffix.lower() != ".tar":
         query = embed_photo(Path(paths[0]), model, align, detector)
