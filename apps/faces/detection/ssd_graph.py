@@ -30,7 +30,7 @@ def ssd_network(weights: Path, side: int, **limits: Any) -> bytes:
         limits: of an :class:`heads.SSD`: ``score_thresh``, ``nms_thresh`` and ``detections_per_img``.
     """
     loaded = load_weights(weights)
-    network = build(loaded.info)
+    network = build(loaded.info, most=loaded.count)
     load_state(network, loaded)
     whole = pretrained_ssd(loaded, network.channels)
     arguments = {**loaded.info.head["arguments"], "size": side, **limits}

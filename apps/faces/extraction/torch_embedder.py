@@ -123,7 +123,7 @@ def load_torch_face_model(*, weights: str | None = None, checkpoint: Path | None
 
 def _from_weights(spec: str) -> TorchFaceModel:
     loaded = load_weights(spec)
-    network = build(loaded.info)
+    network = build(loaded.info, most=loaded.count)
     load_state(network, loaded)
     trunk, seen = PooledTrunk(network), network.preprocessing
     return TorchFaceModel(trunk, ModelInfo(
