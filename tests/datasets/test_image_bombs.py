@@ -67,7 +67,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_small_file_is_refused_before_it_makes_long_work_or_read_in_little(name: str, tmp_path: Path) -> None:
+def test_a_small_file_is_refused_before_long_work_or_read_in_little(name: str, tmp_path: Path) -> None:
     make, reason = BOMBS[name]
     path = tmp_path / name
     path.write_bytes(make())
