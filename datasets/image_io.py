@@ -34,6 +34,7 @@ from datasets.jpeg import (
     orientation,
     scale_box,
     scale_divisor,
+    too_long_work,
     with_end,
 )
 from datasets.outside import words_of
@@ -173,6 +174,8 @@ def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Bo
         if min_side is not None:
             divisor = scale_divisor(image.size, min_side, inside)
             image.draft(None, (width // divisor, height // divisor))
+        if (reason := too_long_work(path, data, image)) is not None:
+            raise BadImageError(path, reason)
         image.load()
         pixels: Pixels = np.array(_to_rgb(path, image))
         if box is not None:

@@ -30,6 +30,7 @@ from apps.cli.weights import weights as weights_group
 from apps.engine.core.files import numbered_folder
 from apps.engine.core.registry import load_task, targets
 from apps.engine.training.signals import Stopped
+from datasets.outside import shortened
 
 COMMAND = "mobilenet"  # as setup.py installs it
 LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
@@ -238,7 +239,7 @@ class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         if _speaks():
-            click.echo(record.getMessage(), err=True)
+            click.echo(shortened(record.getMessage()), err=True)
 
 
 def _hear_libraries() -> None:
@@ -265,6 +266,7 @@ def _run(arguments: list[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except click.ClickException as err:
         if _speaks():
+            err.message = shortened(err.message)
             err.show()
         return err.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -293,7 +295,7 @@ def _speaks() -> bool:
 
 def _one_line(err: Exception) -> str:
     """What went wrong, as one line; a kind of error that nobody foresaw says so."""
-    text = " ".join(str(err.args[0] if isinstance(err, KeyError) and err.args else err).split())
+    text = shortened(str(err.args[0] if isinstance(err, KeyError) and err.args else err))
     foreseen = type(err) is ImportError and err.name is None  # raised here, with what to install
     if foreseen or isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
         return text or type(err).__name__

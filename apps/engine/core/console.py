@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from datasets.outside import shortened
+
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -48,6 +50,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """One line that stands out on a terminal."""
+        text = shortened(text)
         if not sys.stderr.isatty():
             self.say(text)
             return

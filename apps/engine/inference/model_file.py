@@ -48,16 +48,20 @@ def load_model(
 
 
 def onnx_session(
-    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu", whole: bool = False
+    content: Path | bytes, path: Path | str, *, threads: int = 1, device: str = "cpu", whole: bool = False,
+    mend: str = HOW,
 ) -> Any:
     """ONNX Runtime's session of a file or its bytes, on threads that do not spin; ``path`` names it.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
+        OSError: it is no regular file.
         ValueError: it is damaged.
     """
-    if isinstance(content, Path) and not whole:
-        check_seal(content)
+    if isinstance(content, Path):
+        regular_file(content)
+        if not whole:
+            check_seal(content)
     onnxruntime = runtime("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -67,7 +71,23 @@ def onnx_session(
         source = content if isinstance(content, bytes) else str(content)
         return onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
     except Exception as err:  # its kinds of errors are its own and hang on the version
-        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
+        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {mend}") from err
+
+
+def run_session(
+    session: Any, names: list[str] | None, images: dict[str, NDArray[Any]], path: Path | str,
+    mend: str = HOW,
+) -> list[NDArray[Any]]:
+    """The outputs of a session, in fp32 as it gives them; ``path`` names its file.
+
+    Raises:
+        ValueError: it cannot compute them.
+    """
+    try:
+        arrays: list[NDArray[Any]] = session.run(names, images)
+    except Exception as err:  # its kinds of errors are its own and hang on the version
+        raise ValueError(f"{path} cannot compute its answers ({words_of(err)}); {mend}") from err
+    return arrays
 
 
 def load_network(path: Path, outputs: Sequence[str], choice: Choice) -> Network:
@@ -95,7 +115,7 @@ def load_network(path: Path, outputs: Sequence[str], choice: Choice) -> Network:
         return infer
     session, names = onnx_session(path, path, device=choice.device), list(outputs)
     (given,) = session.get_inputs()
-    return lambda images: session.run(names, {given.name: images})
+    return lambda images: run_session(session, names, {given.name: images}, path)
 
 
 def load_onnx(
@@ -120,11 +140,7 @@ def load_onnx(
         raise ValueError(f"{path} does not give what it says of itself; {HOW}")
 
     def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        try:
-            arrays: list[NDArray[np.float32]] = session.run(names, {INPUT: images})
-        except Exception as err:  # its kinds of errors are its own and hang on the version
-            raise ValueError(f"{path} cannot compute its answers ({words_of(err)}); {HOW}") from err
-        return arrays
+        return run_session(session, names, {INPUT: images}, path)
 
     return Engine(spec, run)
 

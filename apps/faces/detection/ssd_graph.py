@@ -65,7 +65,7 @@ def ssd_module(weights: Path, side: int) -> Deployed:
         side: of the square in pixels, a multiple of 32, no larger than that of the weights.
     """
     loaded = load_weights(weights)
-    network = build(loaded.info)
+    network = build(loaded.info, most=loaded.count)
     load_state(network, loaded)
     head = pretrained_ssd(loaded, network.channels)
     return Deployed(network.eval(), {OUTPUT: FaceMaps(head, side).eval()}, "nhwc")

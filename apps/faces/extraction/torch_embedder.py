@@ -128,7 +128,7 @@ def load_torch_face_model(
 
 def _from_weights(spec: str, device: str = "cpu") -> TorchFaceModel:
     loaded = load_weights(spec)
-    network = build(loaded.info)
+    network = build(loaded.info, most=loaded.count)
     load_state(network, loaded)
     network.to(device)
     trunk, seen = PooledTrunk(network), network.preprocessing
