@@ -13,8 +13,11 @@ from apps.cli.output import (
     ANSWERS,
     DEVICE,
     ENGINE,
+    EVERY,
     PRECISION,
+    VIDEOS,
     WORKERS,
+    Seconds,
     check_model_file,
     check_suffix,
     check_weights,
@@ -22,10 +25,14 @@ from apps.cli.output import (
     emit_images,
     note,
     refuse_vain,
+    sampling_of,
 )
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from apps.objects.live import Live
+    from datasets.video import Sampling
 
 
 @click.command("objects")
@@ -72,11 +79,11 @@ def evaluate_objects(
 
 
 @click.command("detect")
-@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.argument("paths", nargs=-1, required=True)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune objects`")
 @click.option("--weights", help="pretrained weights with a detector, instead of a run: a path or a name")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
-@click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn")
+@click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn; or FILE.mp4, of one video")
 @click.option("--crops", type=FOLDER, help="folder for the objects, cut out, a file each")
 @click.option("--blur", help="classes, with commas between, or `faces`: pixelated in --draw and --crops")
 @click.option(
@@ -84,19 +91,28 @@ def evaluate_objects(
 )
 @click.option("--classes", help="the only ones reported, with commas between")
 @click.option("--top", type=ANSWERS, help="objects an image  [default: all]")
+@EVERY
+@VIDEOS
+@click.option("--seconds", type=Seconds(0.1), help="ends a camera or a stream  [default: Ctrl-C]")
 @WORKERS
 @PRECISION
 @ENGINE
 @DEVICE
 @click.pass_context
 def detect(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
-    model: Path | None, classes: str | None, blur: str | None, **rest: Any,
+    context: click.Context, /, paths: tuple[str, ...], checkpoint: Path | None, weights: str | None,
+    model: Path | None, classes: str | None, blur: str | None, every: float | None, videos: bool,
+    seconds: float | None, **rest: Any,
 ) -> None:
-    """Find objects on images, or on all images in folders: one JSON line each."""
+    """Find objects on images, on all images in folders, or on the frames of videos: one JSON line each.
+
+    PATHS are images, videos and folders; or one camera (camera:0, /dev/video0) or stream (rtsp://, http://,
+    udp://, ...), until Ctrl-C. A video that --draw writes has all frames unless --every is given.
+    """
     from apps.engine.core.run_values import run_values
     from apps.objects.detect import FACES
     from apps.objects.detect import detect as answers
+    from apps.objects.film import is_film
 
     if blur is not None and not blur.strip(" ,"):
         raise click.UsageError("--blur names nothing; give classes with commas between, or `faces`")
@@ -106,6 +122,8 @@ def detect(
     if named > 1:
         raise click.UsageError("give either --checkpoint RUN, --weights W or --model FILE, or none of them")
     check_model_file(model)
+    sampling = sampling_of(every, videos, 0.0 if is_film(rest["draw"]) else 1.0)
+    live = _live(paths, sampling, seconds)
     if not named:
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
@@ -119,9 +137,23 @@ def detect(
     hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
     faces = _face_boxes() if FACES in hidden else None
-    emit_images(
-        context, answers(paths, source, classes=shown, blur=hidden, find_faces=faces, say=note, **rest)
-    )
+    files = [] if live is not None else [Path(path) for path in paths]
+    emit_images(context, answers(
+        files, source, classes=shown, blur=hidden, find_faces=faces, sampling=sampling, live=live, say=note,
+        **rest,
+    ))
+
+
+def _live(paths: tuple[str, ...], sampling: Sampling, seconds: float | None) -> Live | None:
+    """The camera or stream that is asked for; None for files."""
+    from apps.objects.live import Live, is_stream
+
+    streams = [path for path in paths if is_stream(path)]
+    if streams and len(paths) > 1:
+        raise click.UsageError("a camera or a stream is answered alone; give one, and nothing beside it")
+    if not streams and seconds is not None:
+        raise click.UsageError("--seconds ends a camera or a stream; leave it out for files")
+    return Live(streams[0], sampling.every, seconds, note) if streams else None
 
 
 def _face_boxes() -> Callable[[Image.Image], Sequence[Sequence[float]]]:

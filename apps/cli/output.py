@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from datasets.video import Sampling
 
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
@@ -40,6 +43,20 @@ class Count(click.IntRange):
         return result
 
 
+class Seconds(click.FloatRange):
+    """Seconds up to a day; nan, which is in no range and beyond none, is refused, too."""
+
+    def __init__(self, low: float = 0.0) -> None:
+        super().__init__(low, 86_400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        result: float = super().convert(value, param, ctx)
+        if math.isnan(result):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return result
+
+
 AT_WORK = Count(0, MOST_WORKERS, "each is a process or a thread")
 ANSWERS = Count(1, 100_000, "all are kept for each image")
 WORKERS = click.option("--workers", type=AT_WORK, help="that read images  [default: by the cores]")
@@ -51,6 +68,19 @@ DEVICE = click.option(
     "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
     help="where; auto: the processor for a file, a GPU for torch where there is one",
 )
+
+EVERY = click.option(
+    "--every", type=Seconds(), metavar="SECONDS",
+    help="between the frames of a video that are answered for; 0 for all  [default: 1]",
+)
+VIDEOS = click.option("--videos", is_flag=True, help="read videos in folders, too; those named always are")
+
+
+def sampling_of(every: float | None, videos: bool = False, default: float = 1.0) -> Sampling:
+    """Which frames of videos are answered for, as --every and --videos say."""
+    from datasets.video import Sampling
+
+    return Sampling(default if every is None else every, videos)
 
 
 def note(text: str) -> None:

@@ -13,11 +13,14 @@ from apps.cli.output import (
     ANSWERS,
     DEVICE,
     ENGINE,
+    EVERY,
     PRECISION,
+    VIDEOS,
     WORKERS,
     check_model_file,
     emit_images,
     note,
+    sampling_of,
 )
 
 TTA = ["none", "mirror", "ten", "scales"]
@@ -38,6 +41,8 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
     "--detector", type=click.Choice(DETECTORS),
     help="of attributes, faces: what finds them, mtcnn or, without torch, ssd  [default: mtcnn]",
 )
+@EVERY
+@VIDEOS
 @WORKERS
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
 @PRECISION
@@ -47,9 +52,9 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 def predict(
     context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
     heads: str | None, model: Path | None, app: str | None, allow_separate: bool, top: int | None,
-    crops: bool, detector: str | None, workers: int | None, **how: Any,
+    crops: bool, detector: str | None, workers: int | None, every: float | None, videos: bool, **how: Any,
 ) -> None:
-    """Name what is on photos, or on all photos in folders: one JSON line each.
+    """Name what is on photos, on all photos in folders, or on the frames of videos: one JSON line each.
 
     Where no model is named, published weights answer: with ImageNet's classes and, for a dog, its breed, or
     what --app asks for.
@@ -74,6 +79,7 @@ def predict(
 
         weights = default_weights(app or "imagenet", Console())
     how |= {"threads": workers or None, "app": app, "top": top, "detector": detector, "say": note}
+    how["sampling"] = sampling_of(every, videos)
     if heads is not None:
         from apps.joint.multi_head import predict_heads
 

@@ -15,6 +15,7 @@ from apps.faces.extraction.manifest import last_inputs, read_ledger
 from apps.faces.extraction.resumable_job import POLL_SECONDS, Plan, ResumableJob
 from apps.faces.extraction.sources import Source, Stamp
 from apps.faces.extraction.table import About, ImageRecord, read_part
+from datasets.video import ONE_A_SECOND, Sampling
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Order:
         workers: threads that read and detect; None takes the cores that fall to this process.
         detector: what finds the faces.
         prune: take the rows of photos that are gone out of the table.
+        sampling: which frames of videos.
     """
 
     out: Path
@@ -38,6 +40,7 @@ class Order:
     workers: int | None = None
     detector: DetectorName = "mtcnn"
     prune: bool = False
+    sampling: Sampling = ONE_A_SECOND
 
     def threads(self) -> int:
         """Threads that read and detect."""
