@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.cli.options import FOLDER, SHARE
+from apps.cli.options import FOLDER, SHARE, Seconds
 from apps.cli.output import (
     ANSWERS,
     DEVICE,
+    DOCUMENTS,
     ENGINE,
     EVERY,
+    LABEL_CONFIG,
     PRECISION,
+    RESULTS,
     VIDEOS,
     WORKERS,
-    Seconds,
+    Answers,
     check_model_file,
     check_suffix,
     check_weights,
@@ -31,7 +34,7 @@ from apps.cli.output import (
 if TYPE_CHECKING:
     from PIL import Image
 
-    from apps.objects.live import Live
+    from apps.objects.video.live import Live
     from datasets.video import Sampling
 
 
@@ -91,6 +94,8 @@ def evaluate_objects(
 )
 @click.option("--classes", help="the only ones reported, with commas between")
 @click.option("--top", type=ANSWERS, help="objects an image  [default: all]")
+@RESULTS
+@LABEL_CONFIG
 @EVERY
 @VIDEOS
 @click.option("--seconds", type=Seconds(0.1), help="ends a camera or a stream  [default: Ctrl-C]")
@@ -102,7 +107,7 @@ def evaluate_objects(
 def detect(
     context: click.Context, /, paths: tuple[str, ...], checkpoint: Path | None, weights: str | None,
     model: Path | None, classes: str | None, blur: str | None, every: float | None, videos: bool,
-    seconds: float | None, **rest: Any,
+    seconds: float | None, form: str, label_config: Path | None, **rest: Any,
 ) -> None:
     """Find objects on images, on all images in folders, or on the frames of videos: one JSON line each.
 
@@ -112,7 +117,7 @@ def detect(
     from apps.engine.core.run_values import run_values
     from apps.objects.detect import FACES
     from apps.objects.detect import detect as answers
-    from apps.objects.film import is_film
+    from apps.objects.video.film import is_film
 
     if blur is not None and not blur.strip(" ,"):
         raise click.UsageError("--blur names nothing; give classes with commas between, or `faces`")
@@ -124,6 +129,8 @@ def detect(
     check_model_file(model)
     sampling = sampling_of(every, videos, 0.0 if is_film(rest["draw"]) else 1.0)
     live = _live(paths, sampling, seconds)
+    if live is not None and form in DOCUMENTS:
+        raise click.UsageError(f"--format {form} names files, and a stream leaves none; take csv or json")
     if not named:
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
@@ -136,17 +143,18 @@ def detect(
     )
     hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
+    known = Answers(form, Path(source).name, label_config, objects=True)
     faces = _face_boxes() if FACES in hidden else None
     files = [] if live is not None else [Path(path) for path in paths]
     emit_images(context, answers(
         files, source, classes=shown, blur=hidden, find_faces=faces, sampling=sampling, live=live, say=note,
-        **rest,
-    ))
+        know=known.classes.extend, **rest,
+    ), known)
 
 
 def _live(paths: tuple[str, ...], sampling: Sampling, seconds: float | None) -> Live | None:
     """The camera or stream that is asked for; None for files."""
-    from apps.objects.live import Live, is_stream
+    from apps.objects.video.live import Live, is_stream
 
     streams = [path for path in paths if is_stream(path)]
     if streams and len(paths) > 1:

@@ -14,9 +14,12 @@ from apps.cli.output import (
     DEVICE,
     ENGINE,
     EVERY,
+    LABEL_CONFIG,
     PRECISION,
+    RESULTS,
     VIDEOS,
     WORKERS,
+    Answers,
     check_model_file,
     emit_images,
     note,
@@ -43,6 +46,8 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 )
 @EVERY
 @VIDEOS
+@RESULTS
+@LABEL_CONFIG
 @WORKERS
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
 @PRECISION
@@ -52,7 +57,8 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 def predict(
     context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
     heads: str | None, model: Path | None, app: str | None, allow_separate: bool, top: int | None,
-    crops: bool, detector: str | None, workers: int | None, every: float | None, videos: bool, **how: Any,
+    crops: bool, detector: str | None, workers: int | None, every: float | None, videos: bool,
+    form: str, label_config: Path | None, **how: Any,
 ) -> None:
     """Name what is on photos, on all photos in folders, or on the frames of videos: one JSON line each.
 
@@ -79,6 +85,9 @@ def predict(
 
         weights = default_weights(app or "imagenet", Console())
     how |= {"threads": workers or None, "app": app, "top": top, "detector": detector, "say": note}
+    known = Answers(form, Path(str(heads or checkpoint or weights or model)).name, label_config)
+    if heads is None:
+        how["know"] = known.classes.extend
     how["sampling"] = sampling_of(every, videos)
     if heads is not None:
         from apps.joint.multi_head import predict_heads
@@ -92,4 +101,4 @@ def predict(
 
         source = str(checkpoint or weights or model)
         lines = answers(paths, source, is_run=checkpoint is not None, crops=crops, **how)
-    emit_images(context, lines)
+    emit_images(context, lines, known)

@@ -15,8 +15,8 @@ from apps.engine.inference.decode import decode
 from apps.engine.inference.predictions import FailedPrediction
 from apps.engine.inference.predictor import Predictor
 from apps.objects.drawing import class_colours, cut_out, drawn, pixelated
-from apps.objects.film import Film, check_film, filming, is_film
-from apps.objects.live import Live
+from apps.objects.video.film import Film, check_film, filming, is_film
+from apps.objects.video.live import Live
 from datasets.image_io import BadImageError, list_photos, read_image
 from datasets.video import ONE_A_SECOND, Frame, Medium, Sampling, is_video, media, place_of
 
@@ -131,7 +131,8 @@ def detect(
     blur: Sequence[str] = (), find_faces: FindFaces | None = None, threshold: float = 0.3,
     classes: Sequence[str] = (), top: int | None = None, workers: int | None = None,
     sampling: Sampling = ONE_A_SECOND, live: Live | None = None,
-    say: Callable[[str], None] = lambda _: None, **how: Any,
+    say: Callable[[str], None] = lambda _: None, know: Callable[[Sequence[str]], None] = lambda _: None,
+    **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """The objects on each photo, and on each frame of a video, in the order of the paths.
 
@@ -150,6 +151,7 @@ def detect(
         sampling: which frames of videos.
         live: a camera or a stream instead of paths.
         say: takes a line of words on what answers.
+        know: takes the classes of the model, before the first answer.
         how: ``engine``, ``device`` and ``precision`` of a :class:`Predictor`.
 
     Returns:
@@ -169,6 +171,7 @@ def detect(
     if strange or FACES in classes:
         known = ", ".join([*plain.classes, *([FACES] if blur else ())])
         raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
+    know(plain.classes)
     photos = [] if live is not None else list_photos(paths, videos=sampling.videos)
     film, folder = (draw, None) if is_film(draw) else (None, draw)
     if film is not None:

@@ -49,7 +49,8 @@ def check_options(
 def predict(
     paths: Iterable[Path], source: str, *, is_run: bool, top: int | None = None, crops: bool = False,
     detector: str | None = None, sampling: Sampling = ONE_A_SECOND,
-    say: Callable[[str], None] = lambda _: None, **how: Any,
+    say: Callable[[str], None] = lambda _: None, know: Callable[[Sequence[str]], None] = lambda _: None,
+    **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """The answer for each photo, and each frame of a video, in the order of the paths.
 
@@ -62,6 +63,7 @@ def predict(
         detector: what finds them; None for the usual one.
         sampling: which frames of videos.
         say: takes a line of words.
+        know: takes the classes of the model, where it has some, before the first answer.
         how: ``app``, ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
 
     Returns:
@@ -93,6 +95,7 @@ def predict(
         _check_heads(predictor, source, top, how.get("tta"))
     if predictor.loaded.spec.of_faces:
         say(f"{source} answers for faces: each image is taken as one face, cut out already")
+    know([name for head in predictor.heads if head.kind in RANKED for name in head.classes])
     photos = list_photos(paths, videos=sampling.videos)
     yield from photo_lines(predictor, media(photos, sampling.every), top)
 
