@@ -68,7 +68,9 @@ class Clock:
 def is_video(path: Path) -> bool:
     """Whether a file is a video, by its content; where that says nothing, by its suffix."""
     head = first_bytes(path)
-    if not head or image_kind(head) is not None:
+    if image_kind(head) is not None:
+        return False
+    if not head:
         return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
     return video_kind(head) or (path.suffix.lower() in VIDEO_SUFFIXES and not is_image_name(path.name))
 

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from apps.engine.core.files import writable_folder
+from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode import decode
 from apps.engine.inference.predictions import FailedPrediction
 from apps.engine.inference.predictor import Predictor
@@ -163,14 +164,7 @@ def detect(
         ValueError: the folders hold no photo, the source is no detector, or does not know one of the classes;
             or classes to pixelate, but no folder to write pictures into.
     """
-    predictor = Predictor(source, threads=workers or None, app="objects", **how)
-    plain, *others = predictor.heads
-    if others or plain.kind != "detections":
-        raise ValueError(f"{source} is no model of objects, but answers {plain.kind}; ask it by `predict`")
-    strange = [name for name in (*classes, *blur) if name not in (*plain.classes, FACES)]
-    if strange or FACES in classes:
-        known = ", ".join([*plain.classes, *([FACES] if blur else ())])
-        raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
+    predictor, plain = _detector(source, classes, blur, workers=workers, **how)
     know(plain.classes)
     photos = [] if live is not None else list_photos(paths, videos=sampling.videos)
     film, folder = (draw, None) if is_film(draw) else (None, draw)
@@ -183,22 +177,52 @@ def detect(
         say(predictor.loaded.note)
     least = min(threshold, BLUR_THRESHOLD) if blur else threshold
     head = replace(plain, extra={**plain.extra, "threshold": least})
+
+    def chosen(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        wanted = [item for item in objects if item["score"] >= threshold]
+        return [item for item in wanted if not classes or item["name"] in classes][:top]
+
     with filming(film, sampling.every or FRAME_SECONDS) as film_of:
-        for index, (medium, outputs, size) in enumerate(_outputs(predictor, photos, sampling, live)):
+        outputs = _outputs(predictor, photos, sampling, live)
+        for index, (medium, raw, size) in enumerate(outputs):
             place = place_of(medium) if live is None or isinstance(medium, Frame) else {"path": live.name}
-            if isinstance(outputs, FailedPrediction):
-                yield {**place, **outputs.to_dict()}
-                continue
-            (answer,) = decode(head, outputs, [size])
-            objects = answer.to_dict()["objects"]
-            wanted = [item for item in objects if item["score"] >= threshold]
-            shown = [item for item in wanted if not classes or item["name"] in classes][:top]
-            try:
-                pictures.write(medium, index, objects, shown, film_of)
-            except (OSError, ValueError) as err:
-                yield {**place, "error": f"no picture was written: {err}"}
-                continue
-            yield {**place, "objects": shown}
+            yield place | _answer(head, raw, size, medium, index, chosen, pictures, film_of)
+
+
+def _detector(
+    source: str, classes: Sequence[str], blur: Sequence[str], *, workers: int | None, **how: Any
+) -> tuple[Predictor, HeadSpec]:
+    """What answers, and its head.
+
+    Raises:
+        ValueError: it is no detector, or does not know one of the classes.
+    """
+    predictor = Predictor(source, threads=workers or None, app="objects", **how)
+    plain, *others = predictor.heads
+    if others or plain.kind != "detections":
+        raise ValueError(f"{source} is no model of objects, but answers {plain.kind}; ask it by `predict`")
+    strange = [name for name in (*classes, *blur) if name not in (*plain.classes, FACES)]
+    if strange or FACES in classes:
+        known = ", ".join([*plain.classes, *([FACES] if blur else ())])
+        raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
+    return predictor, plain
+
+
+def _answer(
+    head: HeadSpec, raw: Any, size: tuple[int, int], medium: Medium, index: int,
+    chosen: Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]], pictures: Pictures, film: Film | None,
+) -> dict[str, Any]:
+    """``{"objects"}`` or ``{"error"}`` of one image, whose pictures are written."""
+    if isinstance(raw, FailedPrediction):
+        return raw.to_dict()
+    (answer,) = decode(head, raw, [size])
+    objects = answer.to_dict()["objects"]
+    shown = chosen(objects)
+    try:
+        pictures.write(medium, index, objects, shown, film)
+    except (OSError, ValueError) as err:
+        return {"error": f"no picture was written: {err}"}
+    return {"objects": shown}
 
 
 def _outputs(
