@@ -259,7 +259,7 @@ def _seen_as(head: HeadSpec, tta: str | None) -> HeadSpec:
 
 
 def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    alone = isinstance(images, ImageLike)
+    alone = isinstance(images, str | Path | Image.Image | np.ndarray | Frame | BadImageError)
     given: list[ImageLike] = [images] if alone else list(images)  # type: ignore[list-item,arg-type]
     expanded: list[ImageLike] = []
     for image in given:
