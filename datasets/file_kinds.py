@@ -69,7 +69,7 @@ VIDEOS: tuple[Fits, ...] = (
     lambda head: head[:4] == b"RIFF" and head[8:11] == b"AVI",
     lambda head: len(head) > 376 and head[0] == head[188] == head[376] == 0x47,  # MPEG's transport stream
 )
-FROM_VIDEO = "predict, detect and embed-faces read it; elsewhere, take pictures out of it"
+FROM_VIDEO = "take pictures out of it; predict, detect and embed-faces read it under a video's name"
 # Those that are not, with what to do.
 OTHERS: tuple[tuple[str, str, Fits], ...] = (
     ("a Git LFS pointer", "get the photo itself with: git lfs pull", _starts(b"version https://git-lfs")),

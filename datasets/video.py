@@ -66,13 +66,15 @@ class Clock:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is a video, by its content; where that says nothing, by its suffix."""
+    """Whether a file is a video: by its content, else its suffix; one with a photo's name is none."""
+    if is_image_name(path.name):  # most are: they are not opened for this
+        return False
     head = first_bytes(path)
     if image_kind(head) is not None:
         return False
     if not head:
         return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-    return video_kind(head) or (path.suffix.lower() in VIDEO_SUFFIXES and not is_image_name(path.name))
+    return video_kind(head) or path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def frames(path: Path, every: float = EVERY) -> Iterator[Frame]:

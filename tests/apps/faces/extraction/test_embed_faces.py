@@ -186,7 +186,7 @@ def test_bad_photos_are_named_with_the_reason_and_the_rest_goes_on(
     told = problems(out)
     assert set(told) == {"cut.png", "video.jpg", "empty.jpg"}
     assert "damaged or cut off" in told["cut.png"]
-    assert "damaged or cut off, or no video" in told["video.jpg"]
+    assert "not a photo but a video named .jpg; take pictures out of it" in told["video.jpg"]
     assert told["empty.jpg"] == "the file is empty"
     assert embed(cli, weights, out, crops)["skipped"] == 15
     alone = cli("embed-faces", crops / "cut.png", "--out", out.with_name("a.parquet"), "--weights", weights)
