@@ -30,7 +30,7 @@ def test_frames_are_rows_with_times_that_are_known_again(
     assert opened.sha256 == of_film[2]["sha256"]
     sheet = cli("cluster-faces", out, "--out", tmp_path / "people", "--threshold", 0.5)
     assert sheet.code == 0, sheet.err
-    listed = cli("people", "list", out, "--faces", "--format", "table")
+    listed = cli("people", "list", out, "--faces", "--all", "--format", "table")
     assert "film.mp4#t=000002.000" in listed.out
     film.unlink()
     assert embed(cli, weights, out, crops)["gone"] == {"photos": 3, "faces": 3}
