@@ -28,9 +28,10 @@ PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
 TRACKING = ["mlflow-skinny>=3", "optuna>=4", "wandb>=0.19"]
 EXPORT = ["openvino>=2025.2"]
+VIDEO = ["av>=16"]  # PyAV, for videos, cameras and streams
 BENCHMARKS = ["faiss-cpu>=1.9"]
 DEV = [
-    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, "build>=1.2", "exifread>=3", "hypothesis>=6.100",
+    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *VIDEO, "build>=1.2", "exifread>=3", "hypothesis>=6.100",
     "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3",
     "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
     "s2sphere>=0.2.5", "setuptools>=78.1.1",
@@ -61,7 +62,7 @@ setup(
     install_requires=LIBRARY,
     extras_require={
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "tracking": TRACKING,
-        "export": EXPORT, "benchmarks": BENCHMARKS, "dev": [*APPS, *DEV],
+        "export": EXPORT, "video": VIDEO, "benchmarks": BENCHMARKS, "dev": [*APPS, *DEV],
     },
     **CHECKOUT,
 )

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import DEVICE, ENGINE, PRECISION, Count, emit, refuse_vain
+from apps.cli.output import DEVICE, ENGINE, EVERY, PRECISION, VIDEOS, Count, emit, refuse_vain, sampling_of
 from apps.engine.core.device import Compute
 from apps.engine.core.settings import MOST_WORKERS
 
@@ -87,18 +87,22 @@ def check_table(flag: str, table: Path) -> None:
 )
 @ALIGN
 @DETECTOR
+@EVERY
+@VIDEOS
 @THREADS
 @click.option("--prune", is_flag=True, help="take the rows of images that are gone out of the table")
 @WHERE
 @click.pass_context
 def embed_faces(
     context: click.Context, paths: tuple[str, ...], out: Path, checkpoint: Path | None, weights: str | None,
-    which: Any, align: Any, detector: Any, workers: int | None, prune: bool, engine: str, device: str,
+    which: Any, align: Any, detector: Any, workers: int | None, prune: bool, every: float | None,
+    videos: bool, engine: str, device: str,
 ) -> None:
     """Find the faces on images and turn each into a unit vector, in one table.
 
-    PATHS are images, folders, patterns, .tar shards, or - for a list of such on stdin. Images that the table
-    has already are skipped; stopped and started again, it goes on. Under torchrun the work is shared.
+    PATHS are images, videos, folders, patterns, .tar shards, or - for a list of such on stdin. Images that
+    the table has already are skipped; stopped and started again, it goes on. Under torchrun the work is
+    shared.
     """
     from apps.engine.core.console import Console
     from apps.faces.extraction.embed_faces import embed_faces as make_table
@@ -108,7 +112,10 @@ def embed_faces(
     check_table("--out", out)
     compute = Compute(engine, device)
     model = load_face_model(**named_model(checkpoint, weights, out), compute=compute)
-    order = Order(out, which, align, workers=workers, detector=detector, prune=prune, compute=compute)
+    order = Order(
+        out, which, align, workers=workers, detector=detector, prune=prune, compute=compute,
+        sampling=sampling_of(every, videos),
+    )
     answer = make_table(paths, order, model, Console())
     if answer is not None:
         emit(answer)

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.cli.options import FOLDER, SHARE
+from apps.cli.options import FOLDER, SHARE, Seconds
 from apps.cli.output import (
     ANSWERS,
     DEVICE,
+    DOCUMENTS,
     ENGINE,
+    EVERY,
+    LABEL_CONFIG,
     PRECISION,
+    RESULTS,
+    VIDEOS,
     WORKERS,
+    Answers,
     check_model_file,
     check_paths,
     check_suffix,
@@ -23,11 +29,15 @@ from apps.cli.output import (
     emit_images,
     note,
     refuse_vain,
+    sampling_of,
 )
 from apps.engine.core.device import Compute
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from apps.objects.video.live import Live
+    from datasets.video import Sampling
 
 
 @click.command("objects")
@@ -74,11 +84,11 @@ def evaluate_objects(
 
 
 @click.command("detect")
-@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.argument("paths", nargs=-1, required=True)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune objects`")
 @click.option("--weights", help="pretrained weights with a detector, instead of a run: a path or a name")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
-@click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn")
+@click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn; or FILE.mp4, of one video")
 @click.option("--crops", type=FOLDER, help="folder for the objects, cut out, a file each")
 @click.option("--blur", help="classes, with commas between, or `faces`: pixelated in --draw and --crops")
 @click.option(
@@ -86,19 +96,30 @@ def evaluate_objects(
 )
 @click.option("--classes", help="the only ones reported, with commas between")
 @click.option("--top", type=ANSWERS, help="objects an image  [default: all]")
+@RESULTS
+@LABEL_CONFIG
+@EVERY
+@VIDEOS
+@click.option("--seconds", type=Seconds(0.1), help="ends a camera or a stream  [default: Ctrl-C]")
 @WORKERS
 @PRECISION
 @ENGINE
 @DEVICE
 @click.pass_context
 def detect(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
-    model: Path | None, classes: str | None, blur: str | None, **rest: Any,
+    context: click.Context, /, paths: tuple[str, ...], checkpoint: Path | None, weights: str | None,
+    model: Path | None, classes: str | None, blur: str | None, every: float | None, videos: bool,
+    seconds: float | None, form: str, label_config: Path | None, **rest: Any,
 ) -> None:
-    """Find objects on images, or on all images in folders: one JSON line each."""
+    """Find objects on images, on all images in folders, or on the frames of videos: one JSON line each.
+
+    PATHS are images, videos and folders; or one camera (camera:0, /dev/video0) or stream (rtsp://, http://,
+    udp://, ...), until Ctrl-C. A video that --draw writes has all frames unless --every is given.
+    """
     from apps.engine.core.run_values import run_values
     from apps.objects.detect import FACES
     from apps.objects.detect import detect as answers
+    from apps.objects.video.film import is_film
 
     if blur is not None and not blur.strip(" ,"):
         raise click.UsageError("--blur names nothing; give classes with commas between, or `faces`")
@@ -108,6 +129,10 @@ def detect(
     if named > 1:
         raise click.UsageError("give either --checkpoint RUN, --weights W or --model FILE, or none of them")
     check_model_file(model)
+    sampling = sampling_of(every, videos, 0.0 if is_film(rest["draw"]) else 1.0)
+    live = _live(paths, sampling, seconds)
+    if live is not None and form in DOCUMENTS:
+        raise click.UsageError(f"--format {form} names files, and a stream leaves none; take csv or json")
     if not named:
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
@@ -121,10 +146,25 @@ def detect(
     )
     hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
+    known = Answers(form, Path(source).name, label_config, objects=True)
     faces = _face_boxes(Compute(rest["engine"], rest["device"])) if FACES in hidden else None
-    emit_images(
-        context, answers(paths, source, classes=shown, blur=hidden, find_faces=faces, say=note, **rest)
-    )
+    files = [] if live is not None else [Path(path) for path in paths]
+    emit_images(context, answers(
+        files, source, classes=shown, blur=hidden, find_faces=faces, sampling=sampling, live=live, say=note,
+        know=known.classes.extend, **rest,
+    ), known)
+
+
+def _live(paths: tuple[str, ...], sampling: Sampling, seconds: float | None) -> Live | None:
+    """The camera or stream that is asked for; None for files."""
+    from apps.objects.video.live import Live, is_stream
+
+    streams = [path for path in paths if is_stream(path)]
+    if streams and len(paths) > 1:
+        raise click.UsageError("a camera or a stream is answered alone; give one, and nothing beside it")
+    if not streams and seconds is not None:
+        raise click.UsageError("--seconds ends a camera or a stream; leave it out for files")
+    return Live(streams[0], sampling.every, seconds, note) if streams else None
 
 
 def _face_boxes(compute: Compute) -> Callable[[Image.Image], Sequence[Sequence[float]]]:

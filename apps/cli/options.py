@@ -109,6 +109,20 @@ class Share(click.FloatRange):
         return result
 
 
+class Seconds(click.FloatRange):
+    """Seconds up to a day; nan, which is in no range and beyond none, is refused, too."""
+
+    def __init__(self, low: float = 0.0) -> None:
+        super().__init__(low, 86_400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        result: float = super().convert(value, param, ctx)
+        if math.isnan(result):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return result
+
+
 SHARE = Share()
 
 

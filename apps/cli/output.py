@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Container, Iterable, Sequence
+import sys
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps.cli.options import FOLDER, Seconds
 from apps.engine.core.console import quantity
 from apps.engine.core.device import DEVICES, ENGINES
 from apps.engine.core.files import json_line
@@ -18,6 +21,8 @@ from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from datasets.video import Sampling
 
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
@@ -52,6 +57,19 @@ DEVICE = click.option(
     "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
     help="where; auto: the processor for a file, a GPU for torch where there is one",
 )
+
+EVERY = click.option(
+    "--every", type=Seconds(), metavar="SECONDS",
+    help="between the frames of a video that are answered for; 0 for all  [default: 1]",
+)
+VIDEOS = click.option("--videos", is_flag=True, help="read videos in folders, too; those named always are")
+
+
+def sampling_of(every: float | None, videos: bool = False, default: float = 1.0) -> Sampling:
+    """Which frames of videos are answered for, as --every and --videos say."""
+    from datasets.video import Sampling
+
+    return Sampling(default if every is None else every, videos)
 
 
 def note(text: str) -> None:
@@ -119,22 +137,34 @@ def emit(values: dict[str, Any]) -> None:
     click.echo(json_line(values))
 
 
+ROWS = ("json", "csv", "table")
+DOCUMENTS = ("coco", "label-studio")
 FORMAT = click.option(
-    "--format", "form", type=click.Choice(["json", "csv"]), default="json", show_default=True,
+    "--format", "form", type=click.Choice(ROWS), default="json", show_default=True,
     help="of the rows on stdout",
+)
+RESULTS = click.option(
+    "--format", "form", type=click.Choice([*ROWS, *DOCUMENTS]), default="json", show_default=True,
+    help="of the answers on stdout; the last two, for tools that correct labels, are one document",
+)
+LABEL_CONFIG = click.option(
+    "--label-config", type=FOLDER, help="file for the project of --format label-studio: its config, .xml"
 )
 
 
 def emit_rows(rows: Iterable[dict[str, Any]], form: str) -> None:
-    """Rows of one shape on stdout: an object a line, or CSV with a line of names above.
+    """Rows of one shape on stdout: an object a line, CSV with a line of names above, or a table.
 
     Args:
         rows: that all have the names of the first.
-        form: ``json`` or ``csv``; what is a list or an object is JSON in its cell of CSV.
+        form: one of :data:`ROWS`; what is a list or an object is JSON in its cell of CSV and of a table.
     """
     if form == "json":
         for row in rows:
             emit(row)
+        return
+    if form == "table":
+        _draw_rows(list(rows))
         return
     for number, row in enumerate(rows):
         if not number:
@@ -142,6 +172,28 @@ def emit_rows(rows: Iterable[dict[str, Any]], form: str) -> None:
         click.echo(_csv_line([
             json_line(value) if isinstance(value, list | dict | bool) else value for value in row.values()
         ]))
+
+
+def _draw_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as a table, as wide as they are where nobody looks at a screen."""
+    from rich.console import Console
+
+    if not rows:
+        return
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    numeric = [
+        at for at, name in enumerate(rows[0])
+        if all(isinstance(row[name], int | float | None) and not isinstance(row[name], bool) for row in rows)
+    ]
+    width = None if sys.stdout.isatty() else 10_000
+    Console(highlight=False, width=width).print(terminal_table(list(rows[0]), cells, numeric))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = json_line(value) if isinstance(value, list | dict | bool) else str(value)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _csv_line(cells: Sequence[object]) -> str:
@@ -177,21 +229,68 @@ def terminal_table(
     return table
 
 
-def emit_images(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:
+@dataclass
+class Answers:
+    """What the lines of ``predict`` and ``detect`` are written as.
+
+    Args:
+        form: one of :data:`ROWS` and :data:`DOCUMENTS`.
+        model: what answers, for documents.
+        label_config: file for Label Studio's labelling config.
+        objects: they are of ``detect``.
+        classes: of the model; filled in when it is loaded.
+
+    Raises:
+        click.UsageError: a config is asked for without tasks, or into a file of another kind.
+    """
+
+    form: str = "json"
+    model: str = ""
+    label_config: Path | None = None
+    objects: bool = False
+    classes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.label_config is not None and self.form != "label-studio":
+            raise click.UsageError("--label-config goes with --format label-studio")
+        check_suffix("--label-config", self.label_config, ".xml")
+
+    def write(self, lines: Iterable[dict[str, Any]]) -> None:
+        """All lines on stdout: rows one by one, a document at the end."""
+        if self.form in ROWS:
+            from apps.engine.results.rows import answer_rows
+
+            emit_rows(lines if self.form == "json" else answer_rows(lines, objects=self.objects), self.form)
+            return
+        from apps.engine.results.documents import document
+
+        result = document(self.form, list(lines), self.classes, self.model, self.label_config, note)
+        if result is not None:
+            click.echo(json_line(result))
+
+
+def emit_images(
+    context: click.Context, lines: Iterable[dict[str, Any]], answers: Answers | None = None
+) -> None:
     """A line an image, or a face; images with an ``error`` are counted on stderr; exit code 1 if all are bad.
 
     An image on which no face is found was read: it has a line that says so, and is counted apart.
     """
-    good: set[str] = set()
+    good: set[tuple[str, Any]] = set()
     bad = faceless = 0
-    for line in lines:
-        emit(line)
-        if "error" not in line:
-            good.add(str(line.get("path", len(good))))
-        elif line["error"] == NO_FACE:
-            faceless += 1
-        else:
-            bad += 1
+
+    def counted() -> Iterator[dict[str, Any]]:
+        nonlocal bad, faceless
+        for line in lines:
+            if "error" not in line:
+                good.add((str(line.get("path", len(good))), line.get("time")))
+            elif line["error"] == NO_FACE:
+                faceless += 1
+            else:
+                bad += 1
+            yield line
+
+    (answers or Answers()).write(counted())
     total = len(good) + bad + faceless
     if faceless:
         click.echo(f"{NO_FACE} on {faceless} of {quantity(total, 'photo')}", err=True)

@@ -66,7 +66,7 @@ def search_faces(
             counts["error" if "error" in line else "good"] += 1
             yield line
 
-    emit_rows(_face_lines(lines()) if form == "csv" else lines(), form)
+    emit_rows(lines() if form == "json" else _face_lines(lines()), form)
     if counts["error"]:
         note(f"{counts['error']} of {quantity(sum(counts.values()), 'image')} could not be searched for")
     context.exit(0 if counts["good"] else 1)

@@ -12,8 +12,10 @@ from apps.cli.output import (
     ANSWERS,
     DEVICE,
     ENGINE,
+    FORMAT,
     PRECISION,
     WORKERS,
+    Answers,
     check_suffix,
     emit,
     emit_images,
@@ -88,9 +90,10 @@ def evaluate_places(
 @PRECISION
 @ENGINE
 @DEVICE
+@FORMAT
 @click.pass_context
 def locate(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, **rest: Any
+    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, form: str, **rest: Any
 ) -> None:
     """Tell where images may have been taken: one JSON line each.
 
@@ -105,7 +108,7 @@ def locate(
     from apps.places.locate import Asked
     from apps.places.locate import locate as answers
 
-    emit_images(context, answers(paths, checkpoint, Asked(**rest), Console()))
+    emit_images(context, answers(paths, checkpoint, Asked(**rest), Console()), Answers(form))
 
 
 @click.group()

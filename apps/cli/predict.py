@@ -13,12 +13,18 @@ from apps.cli.output import (
     ANSWERS,
     DEVICE,
     ENGINE,
+    EVERY,
+    LABEL_CONFIG,
     PRECISION,
+    RESULTS,
+    VIDEOS,
     WORKERS,
+    Answers,
     check_model_file,
     check_paths,
     emit_images,
     note,
+    sampling_of,
 )
 
 TTA = ["none", "mirror", "ten", "scales"]
@@ -39,6 +45,10 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
     "--detector", type=click.Choice(DETECTORS),
     help="of attributes, faces: what finds them, mtcnn or, without torch, ssd  [default: mtcnn]",
 )
+@EVERY
+@VIDEOS
+@RESULTS
+@LABEL_CONFIG
 @WORKERS
 @click.option("--tta", type=click.Choice(TTA), help=TTA_HELP)
 @PRECISION
@@ -48,9 +58,10 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 def predict(
     context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
     heads: str | None, model: Path | None, app: str | None, allow_separate: bool, top: int | None,
-    crops: bool, detector: str | None, workers: int | None, **how: Any,
+    crops: bool, detector: str | None, workers: int | None, every: float | None, videos: bool,
+    form: str, label_config: Path | None, **how: Any,
 ) -> None:
-    """Name what is on photos, or on all photos in folders: one JSON line each.
+    """Name what is on photos, on all photos in folders, or on the frames of videos: one JSON line each.
 
     Where no model is named, published weights answer: with ImageNet's classes and, for a dog, its breed, or
     what --app asks for.
@@ -76,6 +87,10 @@ def predict(
         check_paths(paths)
         weights = default_weights(app or "imagenet", Console())
     how |= {"threads": workers or None, "app": app, "top": top, "detector": detector, "say": note}
+    known = Answers(form, Path(str(heads or checkpoint or weights or model)).name, label_config)
+    if heads is None:
+        how["know"] = known.classes.extend
+    how["sampling"] = sampling_of(every, videos)
     if heads is not None:
         from apps.joint.multi_head import predict_heads
 
@@ -88,4 +103,4 @@ def predict(
 
         source = str(checkpoint or weights or model)
         lines = answers(paths, source, is_run=checkpoint is not None, crops=crops, **how)
-    emit_images(context, lines)
+    emit_images(context, lines, known)

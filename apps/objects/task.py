@@ -12,6 +12,7 @@ from apps.engine.core.settings import REFUSED, Settings, option
 from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.data.problems import Problems, Survey
 from apps.engine.defaults import TaskDefaults
+from datasets.video import ONE_A_SECOND, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,6 +106,7 @@ def predict_boxes(
     paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None, precision: str,
     engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
     detector: str | None = None,  # noqa: ARG001
+    sampling: Sampling = ONE_A_SECOND,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
@@ -112,7 +114,7 @@ def predict_boxes(
 
     return detect(
         paths, str(checkpoint), threshold=THRESHOLD, top=top, workers=workers, say=say, precision=precision,
-        engine=engine, device=device,
+        engine=engine, device=device, sampling=sampling,
     )
 
 

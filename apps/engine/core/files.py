@@ -29,12 +29,23 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full; what was at ``path`` stays.
     """
+    with writing(path) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` to fill, which is put in its place where nothing is raised.
+
+    Raises:
+        OSError: as :func:`write_whole`.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         with _disk_errors(path):
-            write(temporary)
+            yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)

@@ -20,7 +20,7 @@ from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order,
 from apps.faces.extraction.manifest import problems_path
 from apps.faces.extraction.planning import Order, digest_of, make_plan, others_plan
 from apps.faces.extraction.resumable_job import Plan, Ranks, ResumableJob
-from apps.faces.extraction.sources import Source, find_sources
+from apps.faces.extraction.sources import Source, find_sources, with_frames
 from apps.faces.extraction.table import About, ImageRecord, count_faces, face_rows, read_about, seen_rows
 from apps.faces.extraction.upkeep import (
     counted,
@@ -64,7 +64,7 @@ def embed_faces(
     """
     start, ranks = time.perf_counter(), Ranks.here()
     about = About(model.info, order.align)
-    sources = {source.name: source for source in find_sources(paths, stdin or sys.stdin)}
+    sources = {source.name: source for source in find_sources(paths, stdin or sys.stdin, order.sampling)}
     if not sources:
         raise ValueError(f"no photo in {', '.join(paths)}; give photos or folders that hold some")
     writable_folder(order.out.parent)
@@ -139,7 +139,7 @@ def _work(
             done += 1
             update(done, f"{done / (time.perf_counter() - start):.1f} photos/s")
 
-        looked = in_order(looker, todo, order.threads())
+        looked = in_order(looker, with_frames(todo), order.threads())
         for number in mine:
             some = (without_forgotten(look, forgotten) for look in islice(looked, len(chunks[number])))
             looks, vectors = _embed(some, model, on_photo)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal, TypeVar, get_args
 
@@ -17,7 +17,8 @@ from apps.faces.detection.detector import DetectionError, Detector, Face
 from apps.faces.detection.ssd import MIN_PROBABILITY, SSDFinder
 from apps.faces.extraction.align import Quality, align_face, pose, sharpness, square_crop
 from apps.faces.extraction.embedder import Align
-from apps.faces.extraction.sources import Opened, Source, Stamp, open_source
+from apps.faces.extraction.opening import Opened, open_source
+from apps.faces.extraction.sources import Source, Stamp
 from datasets.image_io import BadImageError
 
 Which = Literal["all", "largest", "one"]
@@ -90,6 +91,8 @@ class FaceExtractor:
             opened = open_source(source)
         except BadImageError as err:
             return Extraction(source, source.sha256(), stamp, problem=err.reason, readable=False)
+        if source.frame is not None and source.time is not None:
+            source = replace(source, frame=None)  # its pixels are let go
         try:
             result = self.cut(opened)
         except DetectionError as err:

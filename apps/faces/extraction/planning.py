@@ -16,6 +16,7 @@ from apps.faces.extraction.manifest import last_inputs, read_ledger
 from apps.faces.extraction.resumable_job import POLL_SECONDS, Plan, ResumableJob
 from apps.faces.extraction.sources import Source, Stamp
 from apps.faces.extraction.table import About, ImageRecord, read_part
+from datasets.video import ONE_A_SECOND, Sampling
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Order:
         detector: what finds the faces.
         prune: take the rows of photos that are gone out of the table.
         compute: by what, and where, faces are found.
+        sampling: which frames of videos.
     """
 
     out: Path
@@ -41,6 +43,7 @@ class Order:
     detector: DetectorName = "mtcnn"
     prune: bool = False
     compute: Compute = AS_USUAL
+    sampling: Sampling = ONE_A_SECOND
 
     def threads(self) -> int:
         """Threads that read and detect."""

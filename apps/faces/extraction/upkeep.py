@@ -19,7 +19,7 @@ from apps.faces.extraction.extractor import Extraction
 from apps.faces.extraction.manifest import last_inputs, read_ledger, write_ledger
 from apps.faces.extraction.planning import Order
 from apps.faces.extraction.resumable_job import ResumableJob
-from apps.faces.extraction.sources import IN_TAR, shard_index
+from apps.faces.extraction.sources import Source, holder_of, shard_index, time_in
 from apps.faces.extraction.table import ImageRecord, read_batches, read_part, remove_rows, write_part
 from apps.faces.people.corrections import OVERLAP, Box, FaceRef, edit_corrections, overlap, read_corrections
 
@@ -63,12 +63,16 @@ def gone_photos(table: Path) -> dict[str, ImageRecord]:
 
 
 def _is_gone(record: ImageRecord) -> bool:
-    shard, between, _ = record.path.partition(IN_TAR)
-    packed = bool(between) and not Path(record.path).exists()
+    holder = holder_of(record.path)
     try:
-        status = Path(shard if packed else record.path).stat()
+        status = (holder or Path(record.path)).stat()
         same = (status.st_mtime_ns, status.st_ctime_ns) == (record.modified_ns, record.changed_ns)
-        return packed and not same and record.path not in shard_index(Path(shard))
+        if holder is None or same:
+            return False
+        time = time_in(record.path)
+        if time is None:
+            return record.path not in shard_index(holder)
+        return Source(record.path, holder, time=time).sha256() != record.sha256
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import writable_folder, write_bytes
-from apps.faces.extraction.sources import IN_TAR
+from apps.faces.extraction.sources import holder_of
 from apps.faces.people.album import Album, open_album
 from apps.faces.people.corrections import Box, FaceRef, edit_corrections, overlap, person_name
 from apps.faces.people.gallery import Gallery, Match
@@ -68,7 +68,7 @@ def write_sidecars(table: Path, out: Path | None) -> dict[str, Any]:
         writable_folder(out)
     top = _common(album.gallery.column("path").to_pylist())
     for path, faces in named.items():
-        if IN_TAR in path and not Path(path).exists():
+        if holder_of(path) is not None:
             report.packed += 1
             continue
         photo = Path(path)
@@ -170,7 +170,7 @@ def _named(album: Album) -> dict[str, list[tuple[Match, str]]]:
 
 def _common(paths: list[str]) -> str:
     """The folder that all photos lie in."""
-    folders = [str(Path(path.partition(IN_TAR)[0]).parent) for path in paths]
+    folders = [str((holder_of(path) or Path(path)).parent) for path in paths]
     return os.path.commonpath(folders) if folders else "/"
 
 
