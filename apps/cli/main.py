@@ -204,10 +204,8 @@ for command in (*FACE_COMMANDS, *PEOPLE_COMMANDS, *EXPORT_COMMANDS):
     cli.add_command(command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on images."))
 evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Evaluate a model on labelled images.")
-evaluate_group.add_command(evaluate_attributes)
-evaluate_group.add_command(evaluate_faces)
-evaluate_group.add_command(evaluate_objects)
-evaluate_group.add_command(evaluate_places)
+for command in (evaluate_attributes, evaluate_faces, evaluate_objects, evaluate_places):
+    evaluate_group.add_command(command)
 cli.add_command(evaluate_group)
 
 
@@ -243,8 +241,7 @@ class _ToStderr(logging.Handler):
 
 
 def _hear_libraries() -> None:
-    for library in ("apps", "backbone", "datasets"):
-        heard = logging.getLogger(library)
+    for heard in map(logging.getLogger, ("apps", "backbone", "datasets")):
         if not any(isinstance(handler, _ToStderr) for handler in heard.handlers):
             heard.addHandler(_ToStderr())
 
@@ -296,7 +293,7 @@ def _speaks() -> bool:
 def _one_line(err: Exception) -> str:
     """What went wrong, as one line; a kind of error that nobody foresaw says so."""
     text = shortened(str(err.args[0] if isinstance(err, KeyError) and err.args else err))
-    foreseen = type(err) is ImportError and err.name is None  # raised here, with what to install
-    if foreseen or isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
+    ours = type(err) is ImportError and err.name is None  # with what to install
+    if ours or isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
         return text or type(err).__name__
     return f"{type(err).__name__}: {text} (unforeseen; {DEBUG_VARIABLE}=1 shows where)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apps.cli.options import FOLDER, Seconds
-from apps.engine.core.console import quantity
+from apps.engine.core.console import quantity, terminal_table
 from apps.engine.core.device import DEVICES, ENGINES
 from apps.engine.core.files import json_line
 from apps.engine.core.settings import MOST_WORKERS
 from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from datasets.video import Sampling
 
 PRECISION = click.option(
@@ -200,33 +198,6 @@ def _csv_line(cells: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue().encode("utf-8", "backslashreplace").decode()
-
-
-def terminal_table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Container[int], *, title: str = "",
-    unbroken: Container[int] = (),
-) -> Table:
-    """A table for rich's console, its cells as they are: no markup in them.
-
-    Args:
-        head: titles of the columns.
-        rows: cells, as many as there are columns.
-        numeric: columns to align to the right, from 0.
-        title: above the table.
-        unbroken: columns that do not wrap.
-    """
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(title) or None, title_justify="left")
-    for at, name in enumerate(head):
-        table.add_column(
-            escape(name), justify="right" if at in numeric else "left", overflow="fold",
-            no_wrap=at in unbroken,
-        )
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
 
 
 @dataclass
