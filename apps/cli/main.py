@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import platform
@@ -263,8 +264,8 @@ def _run(arguments: list[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except click.ClickException as err:
         if _speaks():
-            err.message = shortened(err.message)
-            err.show()
+            err.show(shown := io.StringIO())
+            click.echo("\n".join(shortened(line) for line in shown.getvalue().splitlines()), err=True)
         return err.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)

@@ -133,11 +133,13 @@ def detect(
     live = _live(paths, sampling, seconds)
     if live is not None and form in DOCUMENTS:
         raise click.UsageError(f"--format {form} names files, and a stream leaves none; take csv or json")
+    files = [] if live is not None else [Path(path) for path in paths]
     if not named:
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
-        check_paths(paths)
+        if files:
+            check_paths(files)
         weights = default_weights("objects", Console())
     if checkpoint is not None:
         run_values(checkpoint, app="objects", weights=False)
@@ -148,7 +150,6 @@ def detect(
     source = str(checkpoint or weights or model)
     known = Answers(form, Path(source).name, label_config, objects=True)
     faces = _face_boxes(Compute(rest["engine"], rest["device"])) if FACES in hidden else None
-    files = [] if live is not None else [Path(path) for path in paths]
     emit_images(context, answers(
         files, source, classes=shown, blur=hidden, find_faces=faces, sampling=sampling, live=live, say=note,
         know=known.classes.extend, **rest,
