@@ -48,6 +48,7 @@ GENDER, AGE = "Male", "age"
 class AttributesSettings(Settings):
     """Options of a student of attributes."""
 
+    example: ClassVar[str] = "--data crops --table labels.csv --weights faces_mobilenetv1_1.0_224"
     finer_evaluation: ClassVar[bool] = False  # crops of faces are of one scale
     refused: ClassVar[Mapping[str, str]] = {
         "sampling": "balanced needs one class a photo; give --weights-of NAME=WEIGHT"
@@ -121,7 +122,6 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     metrics: ClassVar[MetricTable] = METRICS
     head_kind: ClassVar[str] = "attributes"
     head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
-    predict_options: ClassVar[frozenset[str]] = frozenset({"crops", "detector"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_attributes
     fit_head_distills: ClassVar[bool] = True

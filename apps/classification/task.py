@@ -66,7 +66,6 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
     metrics: ClassVar[MetricTable] = METRICS
     head_kind: ClassVar[str] = "classes"
     head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
-    predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
 
     @property
     def tta(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 from apps.engine.core.metrics import Metric, Metrics, MetricTable, logged
 from apps.engine.core.task import D, FilePredictor, H, Losses, PretrainedHead, ReportInputs, S, Subject
 from apps.engine.data.problems import Problems, Survey
+from apps.engine.inference.decode.kinds import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,8 @@ class TaskDefaults(Generic[S, H]):
     them all, and a test holds each registered task against it.
 
     Attributes:
-        head_kind: how the head's outputs are read, a key of ``DECODERS``; "" for a kind of the task's name.
+        head_kind: how the head's outputs are read, a name of ``inference/decode/kinds.py``; "" for
+            the task's name. With ``subject`` it says which options ``predict`` takes.
         head_outputs: names of what ``postprocess`` keeps, as an exported file has them.
     """
 
@@ -48,10 +50,12 @@ class TaskDefaults(Generic[S, H]):
     check_splits: ClassVar[tuple[str, ...]] = ("train", "val")
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """The primary metric is the one that the table says."""
+        """The primary metric is the table's; the options of ``predict`` are those of the kind of head."""
         super().__init_subclass__(**options)
         if "metrics" in vars(cls) and "primary_metric" not in vars(cls):
             cls.primary_metric = cls.metrics.primary_metric
+        if "predict_options" not in vars(cls):
+            cls.predict_options = kind_of(cls.head_kind or vars(cls).get("name", "")).options(cls.subject)
 
     dataset: Callable[..., Any]  # of the task
 

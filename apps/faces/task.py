@@ -46,6 +46,7 @@ METRICS = MetricTable("faces", (
 class FacesSettings(Settings):
     """Options of a student of faces."""
 
+    example: ClassVar[str] = "--data people --weights mobilenetv1_1.0_224 --out runs/faces"
     finer_evaluation: ClassVar[bool] = False  # crops are of one scale
     refused: ClassVar[Mapping[str, str]] = {"sampling": REFUSED["sampling"]}
     fits_head: ClassVar[bool] = True
@@ -113,7 +114,6 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     metrics: ClassVar[MetricTable] = METRICS
     head_kind: ClassVar[str] = "embedding"
     head_outputs: ClassVar[tuple[str, ...]] = ("embedding",)
-    predict_options: ClassVar[frozenset[str]] = frozenset({"crops", "detector"})
     subject: ClassVar[Subject] = "faces"
     file_predictor: ClassVar[FilePredictor | None] = predict_vectors
     fit_head_distills: ClassVar[bool] = True

@@ -53,6 +53,7 @@ METRICS = MetricTable("objects", (
 class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
+    example: ClassVar[str] = "--data boxes --weights ssd_mobilenetv1_0.75_coco --out runs/objects"
     takes_folds: ClassVar[bool] = True
     finer_evaluation: ClassVar[bool] = False  # boxes are evaluated at the size that they are learned at
     refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
@@ -124,7 +125,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     name: ClassVar[str] = "objects"
     Settings: ClassVar[type[Settings]] = ObjectsSettings
     metrics: ClassVar[MetricTable] = METRICS
-    predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
+    head_kind: ClassVar[str] = "detections"
     subject: ClassVar[Subject] = "own"
     file_predictor: ClassVar[FilePredictor | None] = predict_boxes
 
@@ -268,7 +269,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         if isinstance(head, SSD):
             limits["topk_candidates"] = head.topk_candidates
         return HeadSpec.of(
-            "detections", config, ("boxes", "scores", "labels"), size=square.side,
+            self.head_kind, config, ("boxes", "scores", "labels"), size=square.side,
             resize="pad" if square.keep_aspect else "squash", threshold=THRESHOLD, **limits,
         )
 
