@@ -53,7 +53,6 @@ class AttributesSettings(Settings):
     refused: ClassVar[Mapping[str, str]] = {
         "sampling": "balanced needs one class a photo; give --weights-of NAME=WEIGHT"
     }
-    fits_head: ClassVar[bool] = True
     takes_folds: ClassVar[bool] = True
 
     data: Path | None = option(None, "CelebA, or a folder of face crops, with a table of attributes in it")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from apps.engine.core.metrics import Metric, Metrics, MetricTable, logged
+from apps.engine.core.settings import Settings
 from apps.engine.core.task import D, FilePredictor, H, Losses, PretrainedHead, ReportInputs, S, Subject
 from apps.engine.data.problems import Problems, Survey
 from apps.engine.inference.decode.kinds import kind_of
@@ -38,6 +39,7 @@ class TaskDefaults(Generic[S, H]):
     """
 
     name: ClassVar[str]
+    Settings: ClassVar[type[Settings]]
     metrics: ClassVar[MetricTable]
     primary_metric: ClassVar[Metric]
     has_sample: ClassVar[bool] = False
@@ -50,10 +52,12 @@ class TaskDefaults(Generic[S, H]):
     check_splits: ClassVar[tuple[str, ...]] = ("train", "val")
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """The primary metric is the table's; the options of ``predict`` are those of the kind of head."""
+        """What follows from other members: the primary metric, the options of ``predict``, ``fits_head``."""
         super().__init_subclass__(**options)
         if "metrics" in vars(cls) and "primary_metric" not in vars(cls):
             cls.primary_metric = cls.metrics.primary_metric
+        if issubclass(vars(cls).get("Settings", object), Settings):
+            cls.Settings.fits_head = cls.fit_head is not TaskDefaults.fit_head
         if "predict_options" not in vars(cls):
             cls.predict_options = kind_of(cls.head_kind or vars(cls).get("name", "")).options(cls.subject)
 
@@ -136,7 +140,7 @@ class TaskDefaults(Generic[S, H]):
         return ""
 
     def fit_head(self, head: H, features: NDArray[np.float32], targets: Any) -> str:
-        """Nothing is fitted; settings with ``fits_head = False`` refuse a training that is no more."""
+        """Nothing is fitted, and ``--freeze`` without ``--epochs`` is refused."""
         return "the head starts at random"
 
     def losses(self, head: H, images: Any) -> Losses[Any]:

@@ -49,7 +49,6 @@ class FacesSettings(Settings):
     example: ClassVar[str] = "--data people --weights mobilenetv1_1.0_224 --out runs/faces"
     finer_evaluation: ClassVar[bool] = False  # crops are of one scale
     refused: ClassVar[Mapping[str, str]] = {"sampling": REFUSED["sampling"]}
-    fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "folder with a folder a person in it, or LFW's layout; face crops")
     listing: Path | None = option(None, "file that lists the images of --data, a line each; default: all")

@@ -138,9 +138,9 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> DetectionDataset:
         """Boxes in whichever layout the folder has."""
-        from apps.objects.layouts import read_split
         from apps.objects.transforms import Augmented
         from datasets.detection.base import DetectionDataset
+        from datasets.detection.layouts import read_split
 
         s = self.settings
         if s.fold is None:
@@ -157,8 +157,8 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
 
     def check_dataset(self, split: str) -> DetectionDataset:
         """The same without distortions; boxes that break the rules are left out and told of."""
-        from apps.objects.layouts import read_split
         from datasets.detection.base import DetectionDataset
+        from datasets.detection.layouts import read_split
 
         return DetectionDataset(read_split(self.data, split, self.settings.seed, lenient=True))
 

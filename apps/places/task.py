@@ -47,7 +47,6 @@ class PlacesSettings(Settings):
     """Options of ``finetune places``."""
 
     example: ClassVar[str] = "--photos positions.csv --weights mobilenetv1_1.0_224 --out runs/places"
-    fits_head: ClassVar[bool] = True
     takes_folds: ClassVar[bool] = True
 
     data: Path | None = option(None, "photos with GPS in their EXIF, or a table with path, lat and lon")
