@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -12,7 +12,6 @@ from apps.engine.core.settings import REFUSED, Settings, option
 from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.data.problems import Problems, Survey
 from apps.engine.defaults import TaskDefaults
-from datasets.video import ONE_A_SECOND, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,19 +103,13 @@ class ObjectsSettings(Settings):
 
 
 def predict_boxes(
-    paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None, precision: str,
-    engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
-    detector: str | None = None,  # noqa: ARG001
-    sampling: Sampling = ONE_A_SECOND,
-    say: Callable[[str], None] = lambda _: None,
+    paths: Iterable[Path], *, checkpoint: Path, crops: bool = False, detector: str | None = None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
     from apps.objects.detect import detect
 
-    return detect(
-        paths, str(checkpoint), threshold=THRESHOLD, top=top, workers=workers, say=say, precision=precision,
-        engine=engine, device=device, sampling=sampling,
-    )
+    del crops, detector
+    return detect(paths, str(checkpoint), threshold=THRESHOLD, **how)
 
 
 class Objects(TaskDefaults[ObjectsSettings, "Head"]):

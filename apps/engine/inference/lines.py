@@ -95,7 +95,7 @@ def predict(
         _check_heads(predictor, source, top, how.get("tta"))
     if predictor.loaded.spec.of_faces:
         say(f"{source} answers for faces: each image is taken as one face, cut out already")
-    know([name for head in predictor.heads if head.kind in RANKED for name in head.classes])
+    know([name for head in predictor.heads if kind_of(head.kind).ranked for name in head.classes])
     photos = list_photos(paths, videos=sampling.videos)
     yield from photo_lines(predictor, media(photos, sampling.every), top)
 
