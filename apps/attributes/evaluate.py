@@ -22,7 +22,7 @@ from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
-from datasets.label_tables import label_names, read_label_table
+from datasets.described.label_tables import label_names, read_label_table
 from datasets.multilabel import MultiLabelDataset
 
 ALL = "all"

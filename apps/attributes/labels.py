@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from apps.attributes.names import Layout, listed
 from apps.attributes.teachers import is_table, load_oracle
+from datasets.described.label_tables import find_table, label_names, photos_of_table, read_label_table
 from datasets.faces.celeba import celeba, is_celeba
 from datasets.image_io import find_images
-from datasets.label_tables import find_table, label_names, photos_of_table, read_label_table
 from datasets.multilabel import MultiLabelDataset
 
 NO_TABLE = "attributes.csv, attributes.parquet, lfw_attributes.txt or CelebA's lists"

@@ -20,7 +20,7 @@ from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing
 from backbone.schema import LARGEST_PX
 from datasets.base import ImageDataset, Photo
-from datasets.label_tables import IMAGE, read_label_table
+from datasets.described.label_tables import IMAGE, read_label_table
 from datasets.outside import one_line
 
 FACE_NETWORK = "face-network:"

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from datasets.described.label_tables import photos_of_table, read_label_table
 from datasets.faces.celeba import celeba, is_celeba
-from datasets.label_tables import photos_of_table, read_label_table
 from datasets.multilabel import MultiLabelDataset
 
 

@@ -14,11 +14,11 @@ from scipy.io import savemat
 from datasets.classification.folders import ImageFolders
 from datasets.classification.imagenet import ImageNetVal
 from datasets.classification.stanford_dogs import StanfordDogs
+from datasets.described.label_tables import read_label_table
 from datasets.faces.celeba import celeba
 from datasets.faces.identities import Identities
 from datasets.faces.insightface_bin import VerificationBin
 from datasets.faces.lfw import LFW
-from datasets.label_tables import read_label_table
 from fuzz.containers import of_parquet
 from fuzz.mutators import of_bytes, of_json, of_text
 from fuzz.runner import Reader, below

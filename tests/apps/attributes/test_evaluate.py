@@ -14,7 +14,7 @@ from apps.attributes.evaluator import AttributeEvaluation
 from apps.attributes.names import Layout, weights_of
 from apps.attributes.task import AttributesSettings
 from apps.attributes.teachers import load_oracle
-from datasets.label_tables import photos_of_table, read_label_table
+from datasets.described.label_tables import photos_of_table, read_label_table
 from datasets.multilabel import MultiLabelDataset
 
 PEOPLE = 16
