@@ -195,7 +195,7 @@ def test_an_onnx_teacher_of_one_photo_at_a_time_is_asked_so(tmp_path):
 @pytest.mark.parametrize(("text", "message"), [
     ("image,A\n,1\n", "row 1: its cell image is blank"),
     ("image,A,A\na.jpg,1,1\n", "has two columns 'A'; leave one"),
-    ("image,note\na.jpg,hello\n", "if it is no attribute, choose the others by --names"),
+    ("image,note\na.jpg,hello\n", "if it holds no label, name the columns that do"),
     ("snap;A\na.jpg;1\n", "has no column 'image'; it has snap, A; columns are parted by commas"),
 ])
 def test_a_table_that_does_not_fit_says_how_to_mend_it(tmp_path, text, message):
