@@ -39,7 +39,10 @@ REFUSED: dict[str, tuple[int, str]] = {
         1, "embed-faces {d}/nowhere --out {d}/faces.parquet --weights {d}/tiny.safetensors --align none"
     ),
     "embed over what is no table": (
-        1, "embed-faces {d}/crops --out {d}/out/map.html --weights {d}/tiny.safetensors --align none"
+        1, "embed-faces {d}/crops --out {d}/out/junk.parquet --weights {d}/tiny.safetensors --align none"
+    ),
+    "embed over a page": (
+        2, "embed-faces {d}/crops --out {d}/out/map.html --weights {d}/tiny.safetensors --align none"
     ),
     "cluster at no cosine": (1, "cluster-faces {d}/faces.parquet --out {d}/out --threshold 2"),
     "cluster at an unknown rate": (1, "cluster-faces {d}/faces.parquet --out {d}/out --far 0.5"),
@@ -164,7 +167,7 @@ def outputs(
     out = root / "out"
     out.mkdir()
     (out / "junk.csv").write_text("nothing,of,use\n1,2,3\n")
-    for name in ("report.html", "index.html", "clusters.jsonl", "map.html", "lr.json", "model.onnx",
+    for name in ("report.html", "index.html", "clusters.jsonl", "map.html", "junk.parquet", "lr.json", "model.onnx",
                  "model.md", "0000-a.jpg"):
         (out / name).write_text(f"an older {name}")
     (out / "cells.csv").write_text("token\n47a1\n4791\n")
