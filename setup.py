@@ -27,8 +27,9 @@ PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
 EXPORT = ["openvino>=2025.2"]
 BENCHMARKS = ["faiss-cpu>=1.9"]
+CLUSTER = ["ray[data]>=2.50"]
 DEV = [
-    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, "build>=1.2", "exifread>=3", "hypothesis>=6.100",
+    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *CLUSTER, "build>=1.2", "exifread>=3", "hypothesis>=6.100",
     "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3",
     "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
     "s2sphere>=0.2.5", "setuptools>=78.1.1",  # CVE-2025-47273
@@ -59,7 +60,7 @@ setup(
     install_requires=LIBRARY,
     extras_require={
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "export": EXPORT,
-        "benchmarks": BENCHMARKS, "dev": [*APPS, *DEV],
+        "benchmarks": BENCHMARKS, "cluster": CLUSTER, "dev": [*APPS, *DEV],
     },
     **CHECKOUT,
 )

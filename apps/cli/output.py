@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,14 @@ import click
 from apps.engine.core.device import DEVICES, ENGINES
 from apps.engine.core.files import json_line
 from apps.engine.core.settings import MOST_WORKERS
+from apps.engine.scale.shards import has_packed
+from apps.engine.scale.stores import is_url
 from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from apps.engine.scale.answering import Answers
 
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
@@ -51,6 +55,78 @@ DEVICE = click.option(
     "--device", type=click.Choice(DEVICES), default="auto", show_default=True,
     help="where; auto: the processor for a file, a GPU for torch where there is one",
 )
+
+
+class Place(click.Path):
+    """A path, or an address such as ``s3://bucket/photos``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Addresses stay texts."""
+        return value if isinstance(value, str) and is_url(value) else super().convert(value, param, ctx)
+
+
+PLACE = Place(path_type=Path)
+PARTS_NAMES = ("out", "runner", "shard_size", "image_seconds", "gpus")
+PARTS = (
+    click.option(
+        "--out", type=PLACE, help="folder of Parquet parts to write instead of lines; started again, it goes on"
+    ),
+    click.option(
+        "--runner", metavar="WHERE", default="local", show_default=True,
+        help="what works on --out: local, ray, or ray://HOST:PORT of a cluster",
+    ),
+    click.option(
+        "--shard-size", type=Count(1, 1_000_000, "a shard is done as a whole"), default=1000,
+        show_default=True, help="images a part of --out",
+    ),
+    click.option(
+        "--image-seconds", type=float, default=30.0, show_default=True,
+        help="with --out: an image that takes longer is named and left out; 0: no limit",
+    ),
+    click.option(
+        "--gpus", type=click.FloatRange(0, 64), default=0.0, show_default=True,
+        help="of each worker on a cluster; 0.25 lets four share one",
+    ),
+)
+
+
+def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of answers that are written as parts."""
+    for option in reversed(PARTS):
+        command = option(command)
+    return command
+
+
+def wants_parts(context: click.Context, paths: Sequence[Path | str], scale: dict[str, Any]) -> bool:
+    """Whether answers go through the engine for many images: into a folder, or from stores and archives.
+
+    Raises:
+        click.UsageError: options of ``--out`` were given without it.
+    """
+    if scale["out"] is None:
+        refuse_vain(context, PARTS_NAMES[1:], "is for --out FOLDER")
+    return scale["out"] is not None or has_packed(list(map(str, paths)))
+
+
+def emit_answers(
+    context: click.Context, paths: Sequence[Path | str], answers: Answers, scale: dict[str, Any],
+    workers: int | None,
+) -> None:
+    """Answer for many images: a summary of the parts, or a line an image; exit code 1 if all are bad."""
+    from apps.engine.core.console import Console
+    from apps.engine.scale.job import Order, run_job, stream
+
+    places = list(map(str, paths))
+    if scale["out"] is None:
+        emit_images(context, stream(places, answers))
+        return
+    try:
+        order = Order(workers=workers or None, **scale | {"out": str(scale["out"])})
+    except ValueError as err:
+        raise click.UsageError(str(err)) from err
+    summary = run_job(places, answers, order, Console())
+    emit(summary)
+    context.exit(0 if summary["failed"] < summary["images"] else 1)
 
 
 def note(text: str) -> None:

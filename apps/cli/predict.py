@@ -13,11 +13,16 @@ from apps.cli.output import (
     ANSWERS,
     DEVICE,
     ENGINE,
+    PARTS_NAMES,
+    PLACE,
     PRECISION,
     WORKERS,
     check_model_file,
+    emit_answers,
     emit_images,
     note,
+    parts_options,
+    wants_parts,
 )
 
 TTA = ["none", "mirror", "ten", "scales"]
@@ -25,7 +30,7 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.argument("paths", nargs=-1, required=True, type=PLACE)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
 @click.option("--weights", help="pretrained weights with a head of their own, instead of a run")
 @APP
@@ -43,17 +48,23 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 @PRECISION
 @ENGINE
 @DEVICE
+@parts_options
 @click.pass_context
 def predict(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
+    context: click.Context, /, paths: tuple[Path | str, ...], checkpoint: Path | None, weights: str | None,
     heads: str | None, model: Path | None, app: str | None, allow_separate: bool, top: int | None,
     crops: bool, detector: str | None, workers: int | None, **how: Any,
 ) -> None:
     """Name what is on photos, or on all photos in folders: one JSON line each.
 
+    PATHS are images, folders, tar shards, Parquet files with images, lists (.txt) or addresses of these:
+    s3://, gs://, http(s)://.
+
     Where no model is named, published weights answer: with ImageNet's classes and, for a dog, its breed, or
     what --app asks for.
     """
+    scale = {name: how.pop(name) for name in PARTS_NAMES}
+    many = wants_parts(context, paths, scale)
     named = 4 - [checkpoint, weights, heads, model].count(None)
     if named > 1:
         raise click.UsageError(
@@ -80,10 +91,20 @@ def predict(
         runs = [Path(part) for part in heads.split(",") if part]
         if not runs:
             raise click.UsageError("--heads names no run; give --heads RUN,RUN")
-        lines = predict_heads(paths, runs, separate=allow_separate, **how)
+        if many:
+            raise click.UsageError("--heads answers lines for images and folders; give --checkpoint RUN")
+        lines = predict_heads(list(map(Path, paths)), runs, separate=allow_separate, **how)
     else:
         from apps.engine.inference.lines import predict as answers
+        from apps.engine.inference.lines import predictor_of
 
         source = str(checkpoint or weights or model)
-        lines = answers(paths, source, is_run=checkpoint is not None, crops=crops, **how)
+        asked = {"is_run": checkpoint is not None, "crops": crops, **how}
+        if many:
+            from apps.engine.scale.answering import Predictions
+
+            predictor = predictor_of(source, **asked | {"threads": 1})
+            emit_answers(context, paths, Predictions(predictor, top), scale, workers)
+            return
+        lines = answers(list(map(Path, paths)), source, **asked)
     emit_images(context, lines)
