@@ -13,15 +13,20 @@ from apps.cli.output import (
     ANSWERS,
     DEVICE,
     ENGINE,
+    PARTS_NAMES,
+    PLACE,
     PRECISION,
     WORKERS,
     check_model_file,
     check_suffix,
     check_weights,
     emit,
+    emit_answers,
     emit_images,
     note,
+    parts_options,
     refuse_vain,
+    wants_parts,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +77,7 @@ def evaluate_objects(
 
 
 @click.command("detect")
-@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.argument("paths", nargs=-1, required=True, type=PLACE)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune objects`")
 @click.option("--weights", help="pretrained weights with a detector, instead of a run: a path or a name")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
@@ -88,16 +93,25 @@ def evaluate_objects(
 @PRECISION
 @ENGINE
 @DEVICE
+@parts_options
 @click.pass_context
 def detect(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
+    context: click.Context, /, paths: tuple[Path | str, ...], checkpoint: Path | None, weights: str | None,
     model: Path | None, classes: str | None, blur: str | None, **rest: Any,
 ) -> None:
-    """Find objects on images, or on all images in folders: one JSON line each."""
+    """Find objects on images, or on all images in folders: one JSON line each.
+
+    PATHS may be packed or far away, as for `predict`.
+    """
     from apps.engine.core.run_values import run_values
-    from apps.objects.detect import FACES
+    from apps.engine.inference.predictor import Predictor
+    from apps.objects.detect import FACES, Detections
     from apps.objects.detect import detect as answers
 
+    scale = {name: rest.pop(name) for name in PARTS_NAMES}
+    many = wants_parts(context, paths, scale)
+    if many:
+        refuse_vain(context, ("draw", "crops", "blur"), "draws images in folders of this machine alone")
     if blur is not None and not blur.strip(" ,"):
         raise click.UsageError("--blur names nothing; give classes with commas between, or `faces`")
     if blur and rest["draw"] is None and rest["crops"] is None:
@@ -118,9 +132,15 @@ def detect(
     )
     hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
-    faces = _face_boxes() if FACES in hidden else None
+    if many:
+        how = {name: rest[name] for name in ("engine", "device", "precision")}
+        predictor = Predictor(source, threads=1, app="objects", **how)
+        found = Detections(predictor, rest["threshold"], tuple(shown), rest["top"])
+        emit_answers(context, paths, found, scale, rest["workers"])
+        return
+    photos, faces = list(map(Path, paths)), _face_boxes() if FACES in hidden else None
     emit_images(
-        context, answers(paths, source, classes=shown, blur=hidden, find_faces=faces, say=note, **rest)
+        context, answers(photos, source, classes=shown, blur=hidden, find_faces=faces, say=note, **rest)
     )
 
 

@@ -69,7 +69,7 @@ PLACE = Place(path_type=Path)
 PARTS_NAMES = ("out", "runner", "shard_size", "image_seconds", "gpus")
 PARTS = (
     click.option(
-        "--out", type=PLACE, help="folder of Parquet parts to write instead of lines; started again, it goes on"
+        "--out", type=PLACE, help="folder of Parquet parts to write, not lines; started again, it goes on"
     ),
     click.option(
         "--runner", metavar="WHERE", default="local", show_default=True,
@@ -114,7 +114,8 @@ def emit_answers(
 ) -> None:
     """Answer for many images: a summary of the parts, or a line an image; exit code 1 if all are bad."""
     from apps.engine.core.console import Console
-    from apps.engine.scale.job import Order, run_job, stream
+    from apps.engine.scale.job import run_job, stream
+    from apps.engine.scale.work import Order
 
     places = list(map(str, paths))
     if scale["out"] is None:

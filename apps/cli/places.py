@@ -12,12 +12,17 @@ from apps.cli.output import (
     ANSWERS,
     DEVICE,
     ENGINE,
+    PARTS_NAMES,
+    PLACE,
     PRECISION,
     WORKERS,
     check_suffix,
     emit,
+    emit_answers,
     emit_images,
+    parts_options,
     refuse_vain,
+    wants_parts,
 )
 
 _LEAST = click.option(
@@ -75,7 +80,7 @@ def evaluate_places(
 
 
 @click.command("locate")
-@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.argument("paths", nargs=-1, required=True, type=PLACE)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
 @click.option("--top", type=ANSWERS, default=5, show_default=True, help="cells an image")
 @click.option("--album", is_flag=True, help="the images of a folder are one trip: answer for it, too")
@@ -88,24 +93,37 @@ def evaluate_places(
 @PRECISION
 @ENGINE
 @DEVICE
+@parts_options
 @click.pass_context
 def locate(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, **rest: Any
+    context: click.Context, /, paths: tuple[Path | str, ...], checkpoint: Path | None, **rest: Any
 ) -> None:
     """Tell where images may have been taken: one JSON line each.
 
     PATHS are images, or folders that are searched for images. What the camera wrote about the place is not
-    read. Answers are coarse, as a city is, unless --precise.
+    read. Answers are coarse, as a city is, unless --precise. PATHS may be packed or far away, as for
+    `predict`.
     """
+    scale = {name: rest.pop(name) for name in PARTS_NAMES}
+    many = wants_parts(context, paths, scale)
+    if many:
+        refuse_vain(context, ("album", "map", "refine"), "looks at several images of this machine together")
     if checkpoint is None:
         from apps.zoo.defaults import no_network
 
         raise click.UsageError(no_network("places"))
     from apps.engine.core.console import Console
-    from apps.places.locate import Asked
+    from apps.places.locate import Asked, Places
     from apps.places.locate import locate as answers
 
-    emit_images(context, answers(paths, checkpoint, Asked(**rest), Console()))
+    asked = Asked(**rest)
+    if many:
+        from apps.engine.core.run_values import run_values
+
+        run_values(checkpoint, app="places", weights=False)
+        emit_answers(context, paths, Places(checkpoint, asked), scale, asked.workers)
+        return
+    emit_images(context, answers(list(map(Path, paths)), checkpoint, asked, Console()))
 
 
 @click.group()

@@ -11,9 +11,12 @@ from typing import Any
 from PIL import Image
 
 from apps.engine.core.files import writable_folder
+from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode import decode
 from apps.engine.inference.predictions import FailedPrediction
-from apps.engine.inference.predictor import Predictor
+from apps.engine.inference.predictor import ImageLike, Predictor
+from apps.engine.scale.answering import about_model, decoded
+from apps.engine.scale.rows import columns_of
 from apps.objects.drawing import class_colours, cut_out, drawn, pixelated
 from datasets.image_io import list_photos, read_image
 
@@ -139,31 +142,101 @@ def detect(
             or classes to pixelate, but no folder to write pictures into.
     """
     predictor = Predictor(source, threads=workers or None, app="objects", **how)
-    plain, *others = predictor.heads
-    if others or plain.kind != "detections":
-        raise ValueError(f"{source} is no model of objects, but answers {plain.kind}; ask it by `predict`")
-    strange = [name for name in (*classes, *blur) if name not in (*plain.classes, FACES)]
-    if strange or FACES in classes:
-        known = ", ".join([*plain.classes, *([FACES] if blur else ())])
-        raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
+    plain = _detector_head(predictor, classes, blur)
     photos = list_photos(paths)
     check_folders(photos, {"--draw": draw, "--crops": crops}, empty=bool(blur))
     pictures = Pictures(draw, crops, tuple(blur), find_faces, class_colours(plain.classes))
     if predictor.loaded.note:
         say(predictor.loaded.note)
     least = min(threshold, BLUR_THRESHOLD) if blur else threshold
-    head = replace(plain, extra={**plain.extra, "threshold": least})
+    head = _with_threshold(plain, least)
     for index, (path, (_, outputs, size)) in enumerate(zip(photos, predictor.outputs(photos), strict=True)):
         if isinstance(outputs, FailedPrediction):
             yield {"path": str(path), **outputs.to_dict()}
             continue
         (answer,) = decode(head, outputs, [size])
         objects = answer.to_dict()["objects"]
-        wanted = [item for item in objects if item["score"] >= threshold]
-        shown = [item for item in wanted if not classes or item["name"] in classes][:top]
+        shown = _shown(objects, threshold, classes, top)
         try:
             pictures.write(path, index, objects, shown)
         except (OSError, ValueError) as err:
             yield {"path": str(path), "error": f"no picture was written: {err}"}
             continue
         yield {"path": str(path), "objects": shown}
+
+
+def _detector_head(predictor: Predictor, classes: Sequence[str], blur: Sequence[str]) -> HeadSpec:
+    """The head of a detector that knows these classes.
+
+    Raises:
+        ValueError: it is none, or does not know one of them.
+    """
+    plain, *others = predictor.heads
+    if others or plain.kind != "detections":
+        raise ValueError(
+            f"{predictor.source} is no model of objects, but answers {plain.kind}; ask it by `predict`"
+        )
+    strange = [name for name in (*classes, *blur) if name not in (*plain.classes, FACES)]
+    if strange or FACES in classes:
+        known = ", ".join([*plain.classes, *([FACES] if blur else ())])
+        raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
+    return plain
+
+
+def _with_threshold(head: HeadSpec, least: float) -> HeadSpec:
+    return replace(head, extra={**head.extra, "threshold": least})
+
+
+def _shown(
+    objects: Sequence[dict[str, Any]], threshold: float, classes: Sequence[str], top: int | None
+) -> list[dict[str, Any]]:
+    """The objects of a line: those of enough score, of the classes asked for, the best ones."""
+    wanted = [item for item in objects if item["score"] >= threshold]
+    return [item for item in wanted if not classes or item["name"] in classes][:top]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The answers of ``detect`` for many images; see :class:`apps.engine.scale.answering.Answers`.
+
+    Args:
+        predictor: of a detector, with one thread.
+        threshold: least score, 0 to 1.
+        classes: the only ones told; none for all.
+        top: most objects an image; None for all.
+
+    Raises:
+        ValueError: the model is no detector, or does not know one of the classes.
+    """
+
+    predictor: Predictor
+    threshold: float
+    classes: tuple[str, ...] = ()
+    top: int | None = None
+
+    def __post_init__(self) -> None:
+        _detector_head(self.predictor, self.classes, ())
+
+    @property
+    def batch(self) -> int:
+        """As the model's."""
+        return self.predictor.loaded.batch
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """The model, and which of its objects are told."""
+        asked = {"threshold": self.threshold, "classes": list(self.classes), "top": self.top}
+        return about_model(self.predictor) | asked
+
+    @property
+    def columns(self) -> Any:
+        """Those of objects."""
+        return columns_of(["detections"])
+
+    def lines(self, images: Sequence[ImageLike]) -> list[dict[str, Any]]:
+        """As the lines of ``detect``, without the path."""
+        return decoded(self.predictor, images, self._line)
+
+    def _line(self, raw: Any, size: tuple[int, int]) -> dict[str, Any]:
+        (answer,) = decode(_with_threshold(self.predictor.heads[0], self.threshold), raw, [size])
+        return {"objects": _shown(answer.to_dict()["objects"], self.threshold, self.classes, self.top)}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.machine import usable_cores
 from apps.engine.scale.guard import CHECKOUT
-from apps.engine.scale.job import RAY, Order, Result, ShardWorker
 from apps.engine.scale.parts import Part
 from apps.engine.scale.shards import Shard
+from apps.engine.scale.work import RAY, Order, Result, ShardWorker
 
 if TYPE_CHECKING:
     from apps.engine.scale.answering import Answers

@@ -1,4 +1,4 @@
-"""Many images to a folder of parts by this machine: whole, resumed, with images that hang or end a process."""
+"""Many images to a folder of parts by this machine: resumed, with images that hang or end a process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from scale_support import DIES, HANGS, Colours, draw, draw_many, parts_of, write
 from support import ROOT
 
 from apps.engine.core.console import Console
-from apps.engine.scale.job import Order, run_job, stream
+from apps.engine.scale.job import run_job, stream
 from apps.engine.scale.parts import PartsFolder
+from apps.engine.scale.work import Order
 
 
 @pytest.fixture(autouse=True)

@@ -55,7 +55,8 @@ def test_a_folder_gives_its_images_then_its_shards(tmp_path: Path) -> None:
     write_tar(tmp_path / "data" / ".hidden" / "b.tar", images)
     names = [name for name, _ in contents([tmp_path / "data"])]
     assert [Path(name).name for name in names] == [
-        "00000.png", "00001.png", "a.tar::0000.png", "a.tar::0001.png", "train.parquet::0", "train.parquet::1",
+        "00000.png", "00001.png", "a.tar::0000.png", "a.tar::0001.png", "train.parquet::0",
+        "train.parquet::1",
     ]
 
 
