@@ -82,7 +82,8 @@ def _connected(order: Order) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    environment = {"env_vars": {"PYTHONPATH": str(CHECKOUT)}}
+    paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}
     how: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if order.runner == RAY:

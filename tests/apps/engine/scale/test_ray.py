@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +87,14 @@ def ordered(out: Path, **how: Any) -> Order:
     return Order(str(out), **{"runner": "ray", "workers": 2, "shard_size": SHARD, "image_seconds": 4.0} | how)
 
 
-def during(work: Any, disturb: Any) -> dict[str, Any]:
-    """Do something to the workers while a job runs; what the job gave."""
-    stop = threading.Event()
-    thread = threading.Thread(target=disturb, args=(stop,), daemon=True)
-    thread.start()
-    try:
-        answer: dict[str, Any] = work()
-    finally:
-        stop.set()
-        thread.join(120)
-    return answer
+def during(
+    work: Callable[[], dict[str, Any]], disturb: Callable[[Callable[[], bool]], None]
+) -> dict[str, Any]:
+    """What a job gave whose workers were disturbed; nodes are added by the main thread alone."""
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(work)
+        disturb(lambda: not job.done())
+        return job.result(timeout=900)
 
 
 def test_workers_killed_ten_times_change_no_row(
@@ -105,14 +102,15 @@ def test_workers_killed_ten_times_change_no_row(
 ) -> None:
     killed: list[str] = []
 
-    def kill(stop: threading.Event) -> None:
-        while not stop.wait(1.0) and len(killed) < KILLS:
+    def kill(goes_on: Callable[[], bool]) -> None:
+        while goes_on() and len(killed) < KILLS:
+            time.sleep(1.0)
             words = ACTOR if len(killed) % 2 else ANSWERING
             below = workers_below(1, words)
             if below:
                 os.kill(below[0], signal.SIGKILL)
                 killed.append(words)
-                stop.wait(2.0)
+                time.sleep(2.0)
 
     summary = during(
         lambda: run_job([str(photos)], SLOW, ordered(tmp_path / "out"), Console(quiet=True)), kill
@@ -127,18 +125,17 @@ def test_a_node_that_goes_and_one_that_comes_change_no_row(
 ) -> None:
     done: list[str] = []
 
-    def swap(stop: threading.Event) -> None:
-        while not parts_of(tmp_path / "out") and not stop.wait(0.5):
-            pass
+    def swap(goes_on: Callable[[], bool]) -> None:
+        while not parts_of(tmp_path / "out") and goes_on():
+            time.sleep(0.5)
         worker = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
         cluster.remove_node(worker, allow_graceful=False)
         done.append("removed")
-        stop.wait(5)
+        time.sleep(5)
         cluster.add_node(num_cpus=1)
         done.append("added")
 
-    run_job_ = lambda: run_job([str(photos)], SLOW, ordered(tmp_path / "out"), Console(quiet=True))  # noqa: E731
-    during(run_job_, swap)
+    during(lambda: run_job([str(photos)], SLOW, ordered(tmp_path / "out"), Console(quiet=True)), swap)
     assert done == ["removed", "added"]
     assert parts_of(tmp_path / "out") == calm
 
