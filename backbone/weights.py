@@ -89,6 +89,11 @@ class Weights:
     classifier: dict[str, Tensor]
     others: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def count(self) -> int:
+        """How many numbers the state has."""
+        return sum(value.numel() for value in self.state.values())
+
 
 def load_weights(spec: str | Path) -> Weights:
     """Weights by path or by registered name.
@@ -220,6 +225,7 @@ def _from_run(folder: Path) -> Weights:
     with schema.one_line(config, "copy the run again, or train again"):
         content = schema.regular_file(config).read_bytes()
         info = WeightsInfo.from_dict(schema.parse_json(content, config)["backbone"])
+        schema.check_architecture(info.arch, info.arguments)
     state, prefix = read_safetensors(folder / "model.safetensors")[0], "backbone."
     trunk = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     return Weights(info, trunk, {})

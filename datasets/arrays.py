@@ -47,4 +47,13 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Any:
         file.read(1)  # the sum over the entry is checked at its end
     if len(data) != size:
         raise ValueError(f"an array of {size:,} bytes has {len(data):,}; it is cut off")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if in_columns else "C")
+    result = np.frombuffer(data, dtype).reshape(shape, order="F" if in_columns else "C")
+    if dtype.kind == "U" and result.size and not _are_letters(data, dtype):
+        raise ValueError(f"an array of {result.size} texts holds numbers that are no letters")
+    return result
+
+
+def _are_letters(data: bytes, dtype: Any) -> bool:
+    """Whether texts are of code points that there are: Python builds strings of any number unlooked at."""
+    codes = np.frombuffer(data, dtype.byteorder.replace("|", "=") + "u4")
+    return bool(((codes < 0xD800) | ((codes > 0xDFFF) & (codes <= 0x10FFFF))).all())

@@ -138,6 +138,12 @@ class ImageDataset(Dataset[tuple[Image.Image, Any]]):
         part.notes = []
         return part
 
+    def joined(self, other: Self) -> Self:
+        """The images of this dataset and then of another one of the same kind and classes."""
+        whole = copy.copy(self)
+        whole.photos, whole.notes = (*self.photos, *other.photos), []
+        return whole
+
     def split_off(self, fraction: float, seed: int) -> tuple[Self, Self]:
         """Train and val parts, class by class, the same at every call with the same images.
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
 from pathlib import Path
+
+from datasets.packed import beginning
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif",
     ".tiff", ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".j2c",
 })
+VIDEO_SUFFIXES = frozenset({
+    ".mov", ".mp4", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".3g2", ".mpg", ".mpeg", ".mts", ".m2ts",
+    ".wmv", ".flv", ".ogv", ".mxf", ".vob", ".dv", ".h264", ".hevc",
+})
 # Files that are not looked into for photos: labels, papers, weights and videos beside them.
 OTHER_SUFFIXES = frozenset({
     ".txt", ".xml", ".json", ".jsonl", ".csv", ".tsv", ".md", ".yaml", ".yml", ".toml", ".html", ".htm",
     ".py", ".log", ".names", ".data", ".cfg", ".cache", ".npy", ".npz", ".pt", ".pth", ".mat", ".pkl",
-    ".h5", ".hdf5", ".parquet", ".arrow", ".safetensors", ".onnx", ".tflite", ".xmp", ".aae", ".mov",
-    ".mp4", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".mp3", ".wav", ".pdf", ".zip", ".tar", ".gz",
+    ".h5", ".hdf5", ".parquet", ".arrow", ".safetensors", ".onnx", ".tflite", ".xmp", ".aae", ".mp3",
+    ".wav", ".m4a", ".pdf", ".zip", ".tar", ".gz",
     ".7z", ".rar", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".db", ".ini", ".lnk", ".exe",
     ".dll", ".sh", ".svg", ".psd", ".ai", ".mp", ".thm",
-})
+}) | VIDEO_SUFFIXES
 HEAD_BYTES = 512
 
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -59,6 +64,13 @@ IMAGES: tuple[tuple[str, Fits], ...] = (
     ("HEIC", _brands(*_HEIC)),
     ("BMP", lambda head: head[:2] == b"BM" and head[6:10] == b"\0\0\0\0"),
 )
+VIDEOS: tuple[Fits, ...] = (
+    lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"),
+    _starts(b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"FLV\1", b"OggS", b"0&\xb2u\x8ef\xcf\x11"),
+    lambda head: head[:4] == b"RIFF" and head[8:11] == b"AVI",
+    lambda head: len(head) > 376 and head[0] == head[188] == head[376] == 0x47,  # MPEG's transport stream
+)
+FROM_VIDEO = "take pictures out of it; predict, detect and embed-faces read it under a video's name"
 # Those that are not, with what to do.
 OTHERS: tuple[tuple[str, str, Fits], ...] = (
     ("a Git LFS pointer", "get the photo itself with: git lfs pull", _starts(b"version https://git-lfs")),
@@ -68,9 +80,7 @@ OTHERS: tuple[tuple[str, str, Fits], ...] = (
     ("a Photoshop file", "save it as JPEG or PNG", _starts(b"8BPS")),
     ("a raw file of a camera", "save it as JPEG", _starts(b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0", b"\0MRM")),
     ("an SVG drawing", "save it as PNG", lambda head: b"<svg" in head),
-    ("a video", "take pictures out of it", lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide")),
-    ("a video", "take pictures out of it", _starts(b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3")),
-    ("a video", "take pictures out of it", lambda head: head[:4] == b"RIFF" and head[8:11] == b"AVI"),
+    *(("a video", FROM_VIDEO, fits) for fits in VIDEOS),
     (
         "a packed archive",
         "unpack it",
@@ -88,6 +98,11 @@ def image_kind(head: bytes) -> str | None:
     return next((name for name, fits in IMAGES if fits(head)), None)
 
 
+def video_kind(head: bytes) -> bool:
+    """Whether a file begins as videos do, or as sound in the same containers."""
+    return image_kind(head) is None and any(fits(head) for fits in VIDEOS)
+
+
 def other_kind(head: bytes) -> str | None:
     """What a file is that is no photo, and what to do, such as ``a web page; download the photo itself``."""
     return next((f"{name}; {mend}" for name, mend, fits in OTHERS if fits(head)), None)
@@ -95,13 +110,7 @@ def other_kind(head: bytes) -> str | None:
 
 def first_bytes(path: Path) -> bytes:
     """The beginning of a regular file; nothing of what cannot be read, or would keep its reader waiting."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return b""
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError:
-        return b""
+    return beginning(path, HEAD_BYTES)
 
 
 def is_image_name(name: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets.file_kinds import OTHER_SUFFIXES, first_bytes, image_kind, is_image_name
+from datasets.file_kinds import OTHER_SUFFIXES, VIDEO_SUFFIXES, first_bytes, image_kind, is_image_name
 
 # What disk stations, recycle bins, Macs and viewers put among photos, in small letters.
 NOT_DATA = frozenset(
@@ -84,7 +84,8 @@ def warn(notes: Iterable[str]) -> None:
 
 
 def find_images(
-    paths: Iterable[Path | str], *, beside: Collection[str] = (), keep_missing: bool = False
+    paths: Iterable[Path | str], *, beside: Collection[str] = (), keep_missing: bool = False,
+    videos: bool | None = None,
 ) -> Iterator[Path]:
     """The photos in some files and folders, in the order given, each folder in the order of names.
 
@@ -97,6 +98,8 @@ def find_images(
         paths: files or folders.
         beside: suffixes of files that belong to the photos, such as labels, and are not counted.
         keep_missing: yield a path that does not exist, which its reader then names, unless none exists.
+        videos: yield videos in folders, too, known by their suffixes; False says how to ask for that where
+            some are left out, None says nothing of it.
 
     Raises:
         FileNotFoundError: one of the paths does not exist; raised before the first photo.
@@ -108,10 +111,11 @@ def find_images(
     for start in starts:
         if start.is_dir():
             left_out = LeftOutFiles()
-            yield from _photos_below(start, set(), left_out)
+            yield from _photos_below(start, set(), left_out, videos=bool(videos))
             for suffix in beside:
                 left_out.suffixes.pop(suffix, None)
-            warn(left_out.notes(str(start)))
+            some = videos is False and not VIDEO_SUFFIXES.isdisjoint(left_out.suffixes)
+            warn([*left_out.notes(str(start)), *(["--videos reads videos in folders, too"] * some)])
         else:
             yield start
 
@@ -135,20 +139,22 @@ def find_in_each(
 
 
 def list_photos(
-    paths: Iterable[Path | str], hint: str = "give photos or folders that hold some"
+    paths: Iterable[Path | str], hint: str = "give photos or folders that hold some", *,
+    videos: bool | None = None,
 ) -> list[Path]:
     """What :func:`find_images` yields, which must be something, with the paths that do not exist.
 
     Args:
         paths: files or folders.
         hint: how to mend it where there is no photo.
+        videos: see :func:`find_images`.
 
     Raises:
         FileNotFoundError: none of the paths exists.
         ValueError: they hold no photo.
     """
     named = list(paths)
-    photos = list(find_images(named, keep_missing=True))
+    photos = list(find_images(named, keep_missing=True, videos=videos))
     if not photos:
         raise ValueError(f"no photo in {', '.join(map(str, named))}; {hint}")
     return photos
@@ -198,7 +204,9 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _photos_below(folder: Path, seen: set[tuple[int, int]], left_out: LeftOutFiles) -> Iterator[Path]:
+def _photos_below(
+    folder: Path, seen: set[tuple[int, int]], left_out: LeftOutFiles, *, videos: bool = False
+) -> Iterator[Path]:
     try:
         status = folder.stat()
         entries = sorted(folder.iterdir())
@@ -216,8 +224,8 @@ def _photos_below(folder: Path, seen: set[tuple[int, int]], left_out: LeftOutFil
         elif not is_data(entry.name) or entry.name.casefold() in SYSTEM_FILES:
             continue
         elif _is_folder(entry):
-            yield from _photos_below(entry, seen, left_out)
-        elif is_image(entry):
+            yield from _photos_below(entry, seen, left_out, videos=videos)
+        elif is_image(entry) or (videos and entry.suffix.lower() in VIDEO_SUFFIXES):
             yield entry
         else:
             left_out.suffixes[entry.suffix.lower()] += 1

@@ -34,25 +34,15 @@ from datasets.jpeg import (
     orientation,
     scale_box,
     scale_divisor,
+    too_long_work,
     with_end,
 )
+from datasets.outside import words_of
+from datasets.packed import packed_bytes
 
 __all__ = [
-    "DECODER",
-    "IMAGE_SUFFIXES",
-    "MAX_PIXELS",
-    "SIDEWAYS",
-    "BadImageError",
-    "Box",
-    "Pixels",
-    "find_images",
-    "image_size",
-    "list_photos",
-    "open_header",
-    "read_bytes",
-    "read_image",
-    "read_pixels",
-    "stored_size",
+    "DECODER", "IMAGE_SUFFIXES", "MAX_PIXELS", "SIDEWAYS", "BadImageError", "Box", "Pixels", "find_images",
+    "image_size", "list_photos", "open_header", "read_bytes", "read_image", "read_pixels", "stored_size",
 ]
 
 MAX_PIXELS = 178_956_970  # what Pillow refuses by default: 512 MiB of RGB
@@ -153,11 +143,14 @@ def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
 
     Args:
         path: the file.
-        only_jpeg: None also for everything that does not begin as a JPEG.
+        only_jpeg: None also for everything that does not begin as a JPEG, unless it lies in another file.
 
     Raises:
         BadImageError: it is missing, may not be read, is empty or no regular file.
     """
+    data = _packed(path)
+    if data is not None:
+        return data
     try:
         with _regular_file(path).open("rb", buffering=0) as file:
             odd = only_jpeg and file.read(2) != b"\xff\xd8"
@@ -181,6 +174,8 @@ def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Bo
         if min_side is not None:
             divisor = scale_divisor(image.size, min_side, inside)
             image.draft(None, (width // divisor, height // divisor))
+        if (reason := too_long_work(path, data, image)) is not None:
+            raise BadImageError(path, reason)
         image.load()
         pixels: Pixels = np.array(_to_rgb(path, image))
         if box is not None:
@@ -218,8 +213,22 @@ def open_header(path: Path) -> Iterator[Image.Image]:
     Raises:
         BadImageError: the file is missing or no photo; also what goes wrong while it is open.
     """
-    with _one_line_errors(path), _opened(_regular_file(path), path, first_bytes(path)) as image:
+    data = _packed(path)
+    source, head = (path, first_bytes(path)) if data is None else (io.BytesIO(data), data)
+    with _one_line_errors(path), _opened(_there(path, data), source, head) as image:
         yield image
+
+
+def _there(path: Path, data: bytes | None) -> Path:
+    return path if data is not None else _regular_file(path)
+
+
+def _packed(path: Path) -> bytes | None:
+    """The bytes of a photo in a tar shard or a Parquet file; None for a file of its own."""
+    try:
+        return packed_bytes(path)
+    except (OSError, ValueError, MemoryError) as error:
+        raise BadImageError(path, words_of(error)) from error
 
 
 def _opened(path: Path, source: Path | io.BytesIO, head: bytes) -> Image.Image:

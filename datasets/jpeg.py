@@ -1,11 +1,15 @@
-"""The short way for JPEGs: libjpeg-turbo without Pillow around it, for the same pixels."""
+"""The short way for JPEGs, libjpeg-turbo without Pillow around it; and which images would make long work."""
 
 from __future__ import annotations
 
 import io
+import math
+import mmap
+import re
 import warnings
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -27,6 +31,10 @@ UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: np.rot90,
 }
+SCAN = b"\xff\xda"
+MOST_SCANNED = 2_500_000_000  # pixels of all scans together: five seconds; a usual file has ten scans
+MOST_PIXELS_OF = {"JPEG2000": 1 << 26}  # slow to decode: a second for 20 million pixels
+_MARK = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not what stands within the bytes of a scan
 MIN_REDUCED = 64  # pixels; in smaller ones two of the decoder's scales can give the same size
 _COLOURS = ("YCbCr", "RGB", "Gray")
 _MAY_TURN = (b"Exif\0", b"tiff:Orientation")
@@ -60,7 +68,7 @@ def jpeg_pixels(data: bytes, min_side: int | None, box: Box | None, max_pixels: 
         return None
     try:
         height, width, colours, _ = decoder.decode_jpeg_header(data)
-        if colours not in _COLOURS or width * height > max_pixels:
+        if colours not in _COLOURS or width * height > max_pixels or too_many_scans(data, width * height):
             return None
         inside = clip_box(box, (width, height))
         divisor = 1 if min_side is None else scale_divisor((width, height), min_side, inside)
@@ -78,6 +86,57 @@ def jpeg_pixels(data: bytes, min_side: int | None, box: Box | None, max_pixels: 
         pixels = pixels[y1:y2, x1:x2]
     turn = UPRIGHT.get(_orientation(data)) if any(word in data for word in _MAY_TURN) else None
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))
+
+
+def too_long_work(path: Path, data: bytes | None, image: Image.Image) -> str | None:
+    """Why an image that Pillow has opened would take too long for its bytes; None where it would not.
+
+    Args:
+        path: of the file.
+        data: its bytes, where they are at hand.
+        image: not decoded yet.
+    """
+    pixels = math.prod(image.size)
+    if pixels > (most := MOST_PIXELS_OF.get(image.format or "", pixels)):
+        return f"{pixels} pixels, above the limit of {most} of {image.format}; make a smaller copy"
+    if image.format == "TIFF":
+        parts = [box for _, box, *_ in getattr(image, "tile", ())]
+        held = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in parts)
+        return None if held >= pixels else f"damaged or cut off: it holds {held} of its {pixels} pixels"
+    if image.format not in ("JPEG", "MPO"):
+        return None
+    if data is not None:
+        costly = too_many_scans(data, pixels)
+    else:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            costly = too_many_scans(content, pixels)
+    return "more scans than any camera or program writes; save it again" if costly else None
+
+
+def too_many_scans(data: bytes | mmap.mmap, pixels: int) -> bool:
+    """Whether a JPEG goes over its pixels so often that decoding it would take more than seconds.
+
+    A progressive file may have any number of scans of a few bytes: 40 KB can keep a processor for a minute.
+
+    Args:
+        data: of the file.
+        pixels: that it has.
+    """
+    most = max(MOST_SCANNED // max(pixels, 1), 1)
+    count, at = 0, data.find(SCAN)
+    while at >= 0 and count <= most:  # also what only looks like a scan, in a thumbnail or behind the end
+        count, at = count + 1, data.find(SCAN, at + 2)
+    return count > most and _scans(data, most) > most
+
+
+def _scans(data: bytes | mmap.mmap, most: int) -> int:
+    """How many scans the image has, counted no further than one above ``most``."""
+    count, mark = 0, _MARK.search(data, 2)
+    while mark is not None and count <= most and data[mark.end() - 1] != END[1]:
+        count += mark[0] == SCAN
+        length = int.from_bytes(data[mark.end() : mark.end() + 2], "big")
+        mark = _MARK.search(data, mark.end() + length)
+    return count
 
 
 def with_end(data: bytes, max_pixels: int) -> bytes | None:

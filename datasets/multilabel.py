@@ -64,6 +64,15 @@ class MultiLabelDataset(ImageDataset):
         part.people = None if self.people is None else tuple(self.people[row] for row in rows)
         return part
 
+    def joined(self, other: Self) -> Self:
+        """The images of this dataset and then of another one with the same attributes."""
+        whole = super().joined(other)
+        whole.values = np.concatenate([self.values, other.values])
+        whole.columns = np.concatenate([self.columns, other.columns])
+        known = self.people is not None and other.people is not None
+        whole.people = (*(self.people or ()), *(other.people or ())) if known else None
+        return whole
+
     def learning(self, columns: Values) -> Self:
         """The same images with something else to be learned of each."""
         part = self.subset(range(len(self)))

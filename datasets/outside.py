@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MOST_BYTES = 1 << 32  # of a text or a table that is read whole: ten times the largest of COCO's lists
+_LONGEST_LINE, _LINE_END = 1500, 400  # letters of a message, and of its end, which says how to mend it
 _ALWAYS, _TIMES = 1 << 30, 30
 _PASSED = (ValueError, OSError, IsADirectoryError, NotADirectoryError)  # as this project raises them itself
 
@@ -85,6 +86,14 @@ def one_line(path: object, mend: str, what: str = "cannot be read") -> Iterator[
         if type(err) in _PASSED and str(path) in line and "\n" not in line:
             raise
         raise ValueError(f"{path} {what} ({words_of(err)}); {mend}") from err
+
+
+def shortened(text: str) -> str:
+    """A text on one line; of a longer one than 1,500 letters the middle, some quoted value, is left out."""
+    line = " ".join(text.split())
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"{line[: _LONGEST_LINE - _LINE_END]} ... {line[-_LINE_END:]}"
 
 
 def words_of(err: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from apps.attributes.labels import is_labelled, labelled, unlabelled
 from apps.attributes.names import Layout
 from apps.attributes.teachers import teacher_columns
 from apps.engine.core.console import Console
+from apps.engine.data.folds import folded
 from datasets.multilabel import MultiLabelDataset
 from datasets.synthetic.drawn_dogs import default_cache
 
@@ -43,13 +44,16 @@ def attribute_split(
     """
     asked = list(classes or ([part.strip() for part in settings.names.split(",")] if settings.names else []))
     if not is_labelled(settings):
-        photos, layout = unlabelled(settings, split, asked)
+        photos, layout = _part(settings, split, lambda part: unlabelled(settings, part, asked))
         trained = distilled_columns(settings, photos, layout, console)
         photos = photos.learning(trained if split == "train" else decided(trained, layout))
         if split != "train":
             photos.notes.append(BY_TEACHER)
     else:
-        photos, layout = labelled(settings, split, asked, lenient=lenient or settings.teacher is not None)
+        lenient = lenient or settings.teacher is not None
+        photos, layout = _part(
+            settings, split, lambda part: labelled(settings, part, asked, lenient=lenient)
+        )
         labels = layout.spread(photos.values)
         photos = _named(photos, layout).learning(labels)
         if split == "train" and settings.teacher is not None:
@@ -57,6 +61,19 @@ def attribute_split(
             photos = photos.learning(mixed(labels, trained, settings.teacher_weight))
     _check_varied(photos, layout, split)
     return photos
+
+
+def _part(
+    settings: Any, split: str, read: Callable[[str], tuple[MultiLabelDataset, Layout]]
+) -> tuple[MultiLabelDataset, Layout]:
+    """A split as the data have it, or of a fold, in which nobody is on both sides."""
+    if settings.fold is None or split not in ("train", "val"):
+        return read(split)
+    (train, layout), (val, other) = read("train"), read("val")
+    if other.classes != layout.classes:
+        raise ValueError("train and val have other attributes; name them with --names to draw --folds")
+    people = train.joined(val).people
+    return folded(train, val, split, settings.fold, settings.seed, groups=people), layout
 
 
 def decided(values: Values, layout: Layout) -> Values:

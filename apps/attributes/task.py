@@ -13,6 +13,7 @@ from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.data.problems import Problems, Survey
 from apps.engine.defaults import TaskDefaults
 from apps.engine.inference.weights_check import FACE_HEADS
+from datasets.video import ONE_A_SECOND, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,7 @@ class AttributesSettings(Settings):
         "sampling": "balanced needs one class a photo; give --weights-of NAME=WEIGHT"
     }
     fits_head: ClassVar[bool] = True
+    takes_folds: ClassVar[bool] = True
 
     data: Path | None = option(None, "CelebA, or a folder of face crops, with a table of attributes in it")
     table: Path | None = option(
@@ -98,14 +100,16 @@ class AttributesSettings(Settings):
 def predict_attributes(
     paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None,  # noqa: ARG001
     precision: str, engine: str = "auto", device: str = "auto", crops: bool = False,
-    detector: str | None = None, say: Callable[[str], None] = lambda _: None,
+    detector: str | None = None, sampling: Sampling = ONE_A_SECOND,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A line a face that is found on the images; with ``crops``, a line an image."""
     from apps.faces.extraction.crops import predict_faces
 
     return predict_faces(
         list(paths), checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
-        precision=precision, engine=engine, device=device, detector=detector, say=say,
+        precision=precision, engine=engine, device=device, detector=detector, sampling=sampling,
+        say=say,
     )
 
 

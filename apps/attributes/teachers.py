@@ -18,12 +18,15 @@ from apps.engine.core.console import Console
 from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing
+from backbone.schema import LARGEST_PX
 from datasets.base import ImageDataset, Photo
 from datasets.faces.attribute_tables import IMAGE, read_attribute_table
 from datasets.outside import one_line
 
 FACE_NETWORK = "face-network:"
 BATCH = 32
+MOST_FIXED = 1024  # images that a model of a fixed batch may want
+MEND = "give a classifier of images (B, 3, H, W) as ONNX"
 SUM_OFF = 0.02  # that the probabilities of a class may miss 1 by, as rounded ones do
 Values = NDArray[np.float32]
 
@@ -90,21 +93,16 @@ def load_oracle(
 
 def _onnx(path: Path, names: Sequence[str]) -> Oracle:
     """An ONNX classifier: images (B, 3, H, W) in [0, 1] to (B, N) logits or probabilities of ``names``."""
-    from apps.engine.core.device import runtime
+    from apps.engine.inference.model_file import onnx_session, run_session
 
-    onnxruntime = runtime("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as err:  # onnxruntime has no common class for its errors
-        why = str(err).splitlines()[0]
-        raise ValueError(
-            f"--teacher {path} is no model that ONNX Runtime runs ({why}); export it anew"
-        ) from err
-    wanted, made = session.get_inputs()[0], session.get_outputs()[0]
+    who = f"--teacher {path}"
+    session = onnx_session(path, who, threads=torch.get_num_threads(), mend=MEND)
+    wanted, made = next(iter(session.get_inputs()), None), next(iter(session.get_outputs()), None)
+    if wanted is None or made is None:
+        raise ValueError(f"{who} takes or gives nothing; {MEND}")
     channels = wanted.shape[1] if len(wanted.shape) == 4 else 0
-    if (channels not in (3, None) and not isinstance(channels, str)) or made.shape[-1] != len(names):
+    columns = made.shape[-1] if made.shape else None
+    if (channels not in (3, None) and not isinstance(channels, str)) or columns != len(names):
         raise ValueError(
             f"--teacher {path} takes {wanted.shape} and gives {made.shape}; it must take (B, 3, H, W) in "
             f"[0, 1] and give a column for each of {', '.join(names) or 'the attributes: give --names'}"
@@ -114,10 +112,18 @@ def _onnx(path: Path, names: Sequence[str]) -> Oracle:
 
     def answers(images: Tensor) -> Tensor:
         parts = [images] if fixed is None else [_filled(part, fixed) for part in torch.split(images, fixed)]
-        results = [session.run([made.name], {wanted.name: part.numpy()})[0] for part in parts]
-        return torch.from_numpy(np.concatenate(results)[: len(images)])
+        results = [
+            run_session(session, [made.name], {wanted.name: part.numpy()}, who, MEND)[0] for part in parts
+        ]
+        if any(np.shape(rows) != (len(part), len(names)) for rows, part in zip(results, parts, strict=True)):
+            raise ValueError(f"{who} gives {np.shape(results[0])} for {len(parts[0])} images; {MEND}")
+        return torch.from_numpy(np.concatenate(results)[: len(images)].astype(np.float32))
 
+    if fixed is not None and not 1 <= fixed <= MOST_FIXED:
+        raise ValueError(f"{who} takes {fixed} images at once, not 1 to {MOST_FIXED}; {MEND}")
     side = wanted.shape[2] if isinstance(wanted.shape[2], int) else 224
+    if not 1 <= side <= LARGEST_PX:
+        raise ValueError(f"{who} takes images of {side} px, not 1 to {LARGEST_PX}; {MEND}")
     seen = Preprocessing(resolution=side, crop=1.0)
     return Oracle(Layout(tuple(names), {}), seen, answers, as_probabilities)
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from apps.cli.options import FOLDER
-from apps.cli.output import check_suffix, emit
-from apps.engine.core.registry import targets
+from apps.cli.options import FOLDER, application, check_suffix
+from apps.cli.output import emit
 
 
 @click.command("check")
-@click.argument("app", type=click.Choice(list(targets())))
+@click.argument("app", callback=application)
 @click.argument("data", type=FOLDER)
 @click.option("--report", type=FOLDER, help="write report.html, with the photos in question, into this")
 @click.option(

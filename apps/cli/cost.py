@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from apps.cli.output import terminal_table
+from apps.engine.core.console import terminal_table
 
 if TYPE_CHECKING:
     from apps.cost.text import Sheet

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import DEVICE, ENGINE, PRECISION, Count, emit, refuse_vain
+from apps.cli.output import DEVICE, ENGINE, EVERY, PRECISION, VIDEOS, Count, emit, refuse_vain, sampling_of
+from apps.engine.core.device import Compute
 from apps.engine.core.settings import MOST_WORKERS
 
 WHICH, ALIGNMENTS, DETECTORS = ("all", "largest", "one"), ("five-point", "none"), ("mtcnn", "ssd")
@@ -39,6 +40,7 @@ DETECTOR = click.option(
     "--detector", type=click.Choice(DETECTORS), default="mtcnn", show_default=True,
     help="what finds faces; ssd is one network on MobileNetV1, fetched once, that needs no torch",
 )
+WHERE = options_of(ENGINE, DEVICE)
 GALLERY = click.option("--gallery", type=FOLDER, required=True, help="table of faces, made by embed-faces")
 _COUNT = Count(1, MOST_WORKERS, "each is a thread")
 THREADS = click.option("--workers", type=_COUNT, help="threads that read and detect")
@@ -65,6 +67,16 @@ def named_model(checkpoint: Path | None, weights: str | None, table: Path | None
     return {"weights": weights, "checkpoint": checkpoint}
 
 
+def check_table(flag: str, table: Path) -> None:
+    """Refuse a name of another kind of file: what is written is Parquet.
+
+    Raises:
+        click.UsageError: see above.
+    """
+    if table.suffix.lower() not in ("", ".parquet"):
+        raise click.UsageError(f"{flag} {table} is to be a .parquet file; give one of that name")
+
+
 @click.command("embed-faces")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--out", type=FOLDER, required=True, help="table of faces to make or to go on with, .parquet")
@@ -75,25 +87,35 @@ def named_model(checkpoint: Path | None, weights: str | None, table: Path | None
 )
 @ALIGN
 @DETECTOR
+@EVERY
+@VIDEOS
 @THREADS
 @click.option("--prune", is_flag=True, help="take the rows of images that are gone out of the table")
+@WHERE
 @click.pass_context
 def embed_faces(
     context: click.Context, paths: tuple[str, ...], out: Path, checkpoint: Path | None, weights: str | None,
-    which: Any, align: Any, detector: Any, workers: int | None, prune: bool,
+    which: Any, align: Any, detector: Any, workers: int | None, prune: bool, every: float | None,
+    videos: bool, engine: str, device: str,
 ) -> None:
     """Find the faces on images and turn each into a unit vector, in one table.
 
-    PATHS are images, folders, patterns, .tar shards, or - for a list of such on stdin. Images that the table
-    has already are skipped; stopped and started again, it goes on. Under torchrun the work is shared.
+    PATHS are images, videos, folders, patterns, .tar shards, or - for a list of such on stdin. Images that
+    the table has already are skipped; stopped and started again, it goes on. Under torchrun the work is
+    shared.
     """
     from apps.engine.core.console import Console
     from apps.faces.extraction.embed_faces import embed_faces as make_table
     from apps.faces.extraction.loading import load_face_model
     from apps.faces.extraction.planning import Order
 
-    model = load_face_model(**named_model(checkpoint, weights, out))
-    order = Order(out, which, align, workers=workers, detector=detector, prune=prune)
+    check_table("--out", out)
+    compute = Compute(engine, device)
+    model = load_face_model(**named_model(checkpoint, weights, out), compute=compute)
+    order = Order(
+        out, which, align, workers=workers, detector=detector, prune=prune, compute=compute,
+        sampling=sampling_of(every, videos),
+    )
     answer = make_table(paths, order, model, Console())
     if answer is not None:
         emit(answer)
@@ -107,16 +129,20 @@ def embed_faces(
 @ALIGN
 @DETECTOR
 @LIMIT
+@WHERE
 def verify_faces(
     first: Path, second: Path, checkpoint: Path | None, weights: str | None, align: Any, detector: Any,
-    far: float | None, threshold: float | None,
+    far: float | None, threshold: float | None, engine: str, device: str,
 ) -> None:
     """Tell whether the largest faces of two images are of one person."""
     from apps.faces.extraction.loading import load_face_model
     from apps.faces.people.search import verify
 
-    model = load_face_model(**named_model(checkpoint, weights, None))
-    emit(verify(first, second, model, align=align, far=far, threshold=threshold, detector=detector))
+    compute = Compute(engine, device)
+    model = load_face_model(**named_model(checkpoint, weights, None), compute=compute)
+    emit(verify(
+        first, second, model, align=align, far=far, threshold=threshold, detector=detector, compute=compute
+    ))
 
 
 def _numbers(_: click.Context, __: click.Parameter, text: str | None) -> list[int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import platform
@@ -30,6 +31,7 @@ from apps.cli.weights import weights as weights_group
 from apps.engine.core.files import numbered_folder
 from apps.engine.core.registry import load_task, targets
 from apps.engine.training.signals import Stopped
+from datasets.outside import shortened
 
 COMMAND = "mobilenet"  # as setup.py installs it
 LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
@@ -119,10 +121,10 @@ def _finetune_command(name: str) -> click.Command:
 
                 emit(run_lr_finder(name, given, out=folder, console=Console()))
                 return
-            from apps.engine.training.finetune import finetune
+            from apps.engine.training.folds import finetune_folds
 
-            custom = {key: rest[key] for key in ("stop_after", "any_world")}
-            answer = finetune(name, given, out=folder, resume=resume, console=Console(), **custom)
+            custom = {key: rest[key] for key in ("stop_after", "any_world", "folds")}
+            answer = finetune_folds(name, given, out=folder, resume=resume, console=Console(), **custom)
             if answer is not None:
                 emit(answer)
 
@@ -132,9 +134,10 @@ def _finetune_command(name: str) -> click.Command:
             ["--resume"], is_flag=True,
             help="go on with the run in --out where it stopped; begin it where nothing is there yet",
         ),
+        click.Option(["--stop-after"], type=click.IntRange(1), help="end after this many of --epochs"),
         click.Option(
-            ["--stop-after"], type=click.IntRange(1),
-            help="end after this many of the planned --epochs, to go on with --resume",
+            ["--folds"], type=click.IntRange(2, 100),
+            help="train K times, each time evaluated on another part of all photos; one report of all",
         ),
         click.Option(
             ["--any-world"], is_flag=True,
@@ -202,10 +205,8 @@ for command in (*FACE_COMMANDS, *PEOPLE_COMMANDS, *EXPORT_COMMANDS):
     cli.add_command(command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on images."))
 evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Evaluate a model on labelled images.")
-evaluate_group.add_command(evaluate_attributes)
-evaluate_group.add_command(evaluate_faces)
-evaluate_group.add_command(evaluate_objects)
-evaluate_group.add_command(evaluate_places)
+for command in (evaluate_attributes, evaluate_faces, evaluate_objects, evaluate_places):
+    evaluate_group.add_command(command)
 cli.add_command(evaluate_group)
 
 
@@ -237,12 +238,11 @@ class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         if _speaks():
-            click.echo(record.getMessage(), err=True)
+            click.echo(shortened(record.getMessage()), err=True)
 
 
 def _hear_libraries() -> None:
-    for library in ("apps", "backbone", "datasets"):
-        heard = logging.getLogger(library)
+    for heard in map(logging.getLogger, ("apps", "backbone", "datasets")):
         if not any(isinstance(handler, _ToStderr) for handler in heard.handlers):
             heard.addHandler(_ToStderr())
 
@@ -264,7 +264,8 @@ def _run(arguments: list[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except click.ClickException as err:
         if _speaks():
-            err.show()
+            err.show(shown := io.StringIO())
+            click.echo("\n".join(shortened(line) for line in shown.getvalue().splitlines()), err=True)
         return err.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
@@ -292,7 +293,8 @@ def _speaks() -> bool:
 
 def _one_line(err: Exception) -> str:
     """What went wrong, as one line; a kind of error that nobody foresaw says so."""
-    text = " ".join(str(err.args[0] if isinstance(err, KeyError) and err.args else err).split())
-    if isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
+    text = shortened(str(err.args[0] if isinstance(err, KeyError) and err.args else err))
+    ours = type(err) is ImportError and err.name is None  # with what to install
+    if ours or isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
         return text or type(err).__name__
     return f"{type(err).__name__}: {text} (unforeseen; {DEBUG_VARIABLE}=1 shows where)"

@@ -8,29 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.cli.options import FOLDER, SHARE
+from apps.cli.options import FOLDER, PARTS, SHARE, Seconds, check_model_file, check_suffix, parts_options
 from apps.cli.output import (
     ANSWERS,
     DEVICE,
+    DOCUMENTS,
     ENGINE,
-    PARTS_NAMES,
-    PLACE,
+    EVERY,
+    LABEL_CONFIG,
     PRECISION,
+    RESULTS,
+    VIDEOS,
     WORKERS,
-    check_model_file,
-    check_suffix,
+    Answers,
+    check_paths,
     check_weights,
     emit,
-    emit_answers,
     emit_images,
+    emit_parts,
     note,
-    parts_options,
     refuse_vain,
+    sampling_of,
     wants_parts,
 )
+from apps.engine.core.device import Compute
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from apps.objects.video.live import Live
+    from datasets.video import Sampling
 
 
 @click.command("objects")
@@ -76,12 +83,15 @@ def evaluate_objects(
         emit(evaluate_predictions(predictions, console=Console(), **how))
 
 
+LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "label_config")
+
+
 @click.command("detect")
-@click.argument("paths", nargs=-1, required=True, type=PLACE)
+@click.argument("paths", nargs=-1, required=True)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune objects`")
 @click.option("--weights", help="pretrained weights with a detector, instead of a run: a path or a name")
 @click.option("--model", type=FOLDER, help="a file made by export, .onnx or .xml; needs no torch")
-@click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn")
+@click.option("--draw", type=FOLDER, help="folder for the images with boxes drawn; or FILE.mp4, of one video")
 @click.option("--crops", type=FOLDER, help="folder for the objects, cut out, a file each")
 @click.option("--blur", help="classes, with commas between, or `faces`: pixelated in --draw and --crops")
 @click.option(
@@ -89,6 +99,11 @@ def evaluate_objects(
 )
 @click.option("--classes", help="the only ones reported, with commas between")
 @click.option("--top", type=ANSWERS, help="objects an image  [default: all]")
+@RESULTS
+@LABEL_CONFIG
+@EVERY
+@VIDEOS
+@click.option("--seconds", type=Seconds(0.1), help="ends a camera or a stream  [default: Ctrl-C]")
 @WORKERS
 @PRECISION
 @ENGINE
@@ -96,22 +111,21 @@ def evaluate_objects(
 @parts_options
 @click.pass_context
 def detect(
-    context: click.Context, /, paths: tuple[Path | str, ...], checkpoint: Path | None, weights: str | None,
-    model: Path | None, classes: str | None, blur: str | None, **rest: Any,
+    context: click.Context, /, paths: tuple[str, ...], checkpoint: Path | None, weights: str | None,
+    model: Path | None, classes: str | None, blur: str | None, every: float | None, videos: bool,
+    seconds: float | None, form: str, label_config: Path | None, **rest: Any,
 ) -> None:
-    """Find objects on images, or on all images in folders: one JSON line each.
+    """Find objects on images, on all images in folders, or on the frames of videos: one JSON line each.
 
+    PATHS are images, videos and folders; or one camera (camera:0, /dev/video0) or stream (rtsp://, http://,
+    udp://, ...), until Ctrl-C. A video that --draw writes has all frames unless --every is given. With --out,
     PATHS may be packed or far away, as for `predict`.
     """
     from apps.engine.core.run_values import run_values
-    from apps.engine.inference.predictor import Predictor
-    from apps.objects.detect import FACES, Detections
+    from apps.objects.detect import FACES
     from apps.objects.detect import detect as answers
+    from apps.objects.video.film import is_film
 
-    scale = {name: rest.pop(name) for name in PARTS_NAMES}
-    many = wants_parts(context, paths, scale)
-    if many:
-        refuse_vain(context, ("draw", "crops", "blur"), "draws images in folders of this machine alone")
     if blur is not None and not blur.strip(" ,"):
         raise click.UsageError("--blur names nothing; give classes with commas between, or `faces`")
     if blur and rest["draw"] is None and rest["crops"] is None:
@@ -120,10 +134,19 @@ def detect(
     if named > 1:
         raise click.UsageError("give either --checkpoint RUN, --weights W or --model FILE, or none of them")
     check_model_file(model)
+    sampling = sampling_of(every, videos, 0.0 if is_film(rest["draw"]) else 1.0)
+    scale = {name: rest.pop(name) for name in PARTS}
+    many = wants_parts(context, scale, LINES_ALONE)
+    live = None if many else _live(paths, sampling, seconds)
+    if live is not None and form in DOCUMENTS:
+        raise click.UsageError(f"--format {form} names files, and a stream leaves none; take csv or json")
+    files = [] if live is not None else [Path(path) for path in paths]
     if not named:
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
+        if files and not many:
+            check_paths(files)
         weights = default_weights("objects", Console())
     if checkpoint is not None:
         run_values(checkpoint, app="objects", weights=False)
@@ -133,22 +156,40 @@ def detect(
     hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
     if many:
-        how = {name: rest[name] for name in ("engine", "device", "precision")}
-        predictor = Predictor(source, threads=1, app="objects", **how)
-        found = Detections(predictor, rest["threshold"], tuple(shown), rest["top"])
-        emit_answers(context, paths, found, scale, rest["workers"])
+        from apps.objects.at_scale import detections
+
+        workers = rest.pop("workers")
+        emit_parts(context, paths, detections(source, classes=shown, **_answering(rest)), scale, workers)
         return
-    photos, faces = list(map(Path, paths)), _face_boxes() if FACES in hidden else None
-    emit_images(
-        context, answers(photos, source, classes=shown, blur=hidden, find_faces=faces, say=note, **rest)
-    )
+    known = Answers(form, Path(source).name, label_config, objects=True)
+    faces = _face_boxes(Compute(rest["engine"], rest["device"])) if FACES in hidden else None
+    emit_images(context, answers(
+        files, source, classes=shown, blur=hidden, find_faces=faces, sampling=sampling, live=live, say=note,
+        know=known.classes.extend, **rest,
+    ), known)
 
 
-def _face_boxes() -> Callable[[Image.Image], Sequence[Sequence[float]]]:
+def _answering(rest: dict[str, Any]) -> dict[str, Any]:
+    return {name: rest[name] for name in ("threshold", "top", "engine", "device", "precision")}
+
+
+def _live(paths: tuple[str, ...], sampling: Sampling, seconds: float | None) -> Live | None:
+    """The camera or stream that is asked for; None for files."""
+    from apps.objects.video.live import Live, is_stream
+
+    streams = [path for path in paths if is_stream(path)]
+    if streams and len(paths) > 1:
+        raise click.UsageError("a camera or a stream is answered alone; give one, and nothing beside it")
+    if not streams and seconds is not None:
+        raise click.UsageError("--seconds ends a camera or a stream; leave it out for files")
+    return Live(streams[0], sampling.every, seconds, note) if streams else None
+
+
+def _face_boxes(compute: Compute) -> Callable[[Image.Image], Sequence[Sequence[float]]]:
     """The boxes of the faces of an image, by the detector of `embed-faces`."""
     from apps.faces.detection.detector import DetectionError, Detector
 
-    detector = Detector()
+    detector = Detector(compute=compute)
 
     def boxes(image: Image.Image) -> list[tuple[float, float, float, float]]:
         try:

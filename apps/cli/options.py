@@ -6,7 +6,7 @@ import math
 import re
 import tomllib
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
@@ -26,7 +26,7 @@ FOLDER = click.Path(path_type=Path)
 HELP_ALL = "apps.cli.help_all"  # in a context's meta: all options are shown
 
 
-def _application(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+def application(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
     """The name of an application; those of other packages are looked for only where one is named."""
     if name is not None and name not in targets():
         raise click.BadParameter(f"{name!r} is not one of {', '.join(map(repr, targets()))}.")
@@ -34,7 +34,7 @@ def _application(_: click.Context, __: click.Parameter, name: str | None) -> str
 
 
 APP = click.option(
-    "--app", callback=_application, metavar="APP",
+    "--app", callback=application, metavar="APP",
     help="what weights are to answer: dogs or imagenet by a classifier, attributes by the face network",
 )
 
@@ -43,8 +43,8 @@ APP = click.option(
 COMMON = "data photos table weights head epochs batch_size lr resolution freeze out resume seed"
 GROUPS = {
     "Data": (
-        "data photos table listing names cells t_max t_min val_share val_folds split_by split_km sampling "
-        "class_weights weights_of fix cache cache_gb workers"
+        "data photos table listing names cells t_max t_min val_share val_folds folds fold split_by split_km "
+        "sampling class_weights weights_of fix cache cache_gb workers"
     ),
     "Model": (
         "weights backbone head width resolution train_resolution dropout dim pooled bn offset softmax "
@@ -58,7 +58,7 @@ GROUPS = {
     ),
     "Teacher": "teacher teacher_weight teacher_temperature cosine relational",
     "Augmentation": "augment min_crop jitter randaugment erase mixup cutmix crop eval_crop centre tta",
-    "Output": "out resume export save_every tensorboard profile config",
+    "Output": "out resume export save_every tensorboard log profile config",
 }
 
 
@@ -106,6 +106,20 @@ class Share(click.FloatRange):
         result: float = super().convert(value, param, context)
         if math.isnan(result):
             self.fail(f"{value!r} is not in the range 0<=x<=1.", param, context)
+        return result
+
+
+class Seconds(click.FloatRange):
+    """Seconds up to a day; nan, which is in no range and beyond none, is refused, too."""
+
+    def __init__(self, low: float = 0.0) -> None:
+        super().__init__(low, 86_400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        result: float = super().convert(value, param, ctx)
+        if math.isnan(result):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
         return result
 
 
@@ -215,3 +229,52 @@ def _backslashes(text: str) -> str:
     if match is None:
         return ""
     return f"; in \"...\" a backslash begins a sign such as \\t: write {match[1]} = '{match[2]}'"
+
+
+class Place(click.Path):
+    """A path, or an address such as ``s3://bucket/photos``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Addresses stay texts."""
+        is_address = isinstance(value, str) and "://" in value
+        return value if is_address else super().convert(value, param, ctx)
+
+
+PLACE = Place(path_type=Path)
+PARTS = ("out", "runner", "shard_size", "image_seconds", "gpus")
+
+
+def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of :data:`PARTS`."""
+    for name, kind, default, words in (
+        ("out", PLACE, None, "folder of Parquet parts to write, not lines; started again, it goes on"),
+        ("runner", str, "local", "what works on --out: local, ray, or ray://HOST:PORT of a cluster"),
+        ("shard-size", click.IntRange(1, 1_000_000), 1000, "images a part of --out"),
+        ("image-seconds", float, 30.0, "that an image may take, to be named and left out then; 0: no limit"),
+        ("gpus", click.FloatRange(0, 64), 0.0, "of a worker of a cluster; 0.25 lets four share one"),
+    ):
+        option = click.option(
+            f"--{name}", type=kind, default=default, show_default=default is not None, help=words
+        )
+        command = option(command)
+    return command
+
+
+def check_model_file(model: Path | None) -> None:
+    """Refuse a file for ``--model`` that by its name was not made by ``export``.
+
+    Raises:
+        click.UsageError: see above.
+    """
+    if model is not None and model.suffix not in (".onnx", ".xml"):
+        raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
+
+
+def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
+    """Refuse a file to write that is called like another kind: what is there would be lost.
+
+    Raises:
+        click.UsageError: it has another suffix, or is a folder or a device.
+    """
+    if path is not None and (path.suffix.lower() != suffix or (path.exists() and not path.is_file())):
+        raise click.UsageError(f"{flag} {path} is to be a {suffix} file; give one of that name")

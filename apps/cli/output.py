@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Container, Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from apps.cli.options import FOLDER, PARTS, Seconds, check_suffix
+from apps.engine.core.console import quantity, terminal_table
 from apps.engine.core.device import DEVICES, ENGINES
 from apps.engine.core.files import json_line
 from apps.engine.core.settings import MOST_WORKERS
-from apps.engine.scale.shards import has_packed
-from apps.engine.scale.stores import is_url
 from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from apps.engine.scale.answering import Answers
+    from apps.engine.scale.answering import Answers as Answering
+    from datasets.video import Sampling
 
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
@@ -56,83 +57,36 @@ DEVICE = click.option(
     help="where; auto: the processor for a file, a GPU for torch where there is one",
 )
 
-
-class Place(click.Path):
-    """A path, or an address such as ``s3://bucket/photos``."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Addresses stay texts."""
-        return value if isinstance(value, str) and is_url(value) else super().convert(value, param, ctx)
-
-
-PLACE = Place(path_type=Path)
-PARTS_NAMES = ("out", "runner", "shard_size", "image_seconds", "gpus")
-PARTS = (
-    click.option(
-        "--out", type=PLACE, help="folder of Parquet parts to write, not lines; started again, it goes on"
-    ),
-    click.option(
-        "--runner", metavar="WHERE", default="local", show_default=True,
-        help="what works on --out: local, ray, or ray://HOST:PORT of a cluster",
-    ),
-    click.option(
-        "--shard-size", type=Count(1, 1_000_000, "a shard is done as a whole"), default=1000,
-        show_default=True, help="images a part of --out",
-    ),
-    click.option(
-        "--image-seconds", type=float, default=30.0, show_default=True,
-        help="with --out: an image that takes longer is named and left out; 0: no limit",
-    ),
-    click.option(
-        "--gpus", type=click.FloatRange(0, 64), default=0.0, show_default=True,
-        help="of each worker on a cluster; 0.25 lets four share one",
-    ),
+EVERY = click.option(
+    "--every", type=Seconds(), metavar="SECONDS",
+    help="between the frames of a video that are answered for; 0 for all  [default: 1]",
 )
+VIDEOS = click.option("--videos", is_flag=True, help="read videos in folders, too; those named always are")
 
 
-def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of answers that are written as parts."""
-    for option in reversed(PARTS):
-        command = option(command)
-    return command
+def sampling_of(every: float | None, videos: bool = False, default: float = 1.0) -> Sampling:
+    """Which frames of videos are answered for, as --every and --videos say."""
+    from datasets.video import Sampling
 
-
-def wants_parts(context: click.Context, paths: Sequence[Path | str], scale: dict[str, Any]) -> bool:
-    """Whether answers go through the engine for many images: into a folder, or from stores and archives.
-
-    Raises:
-        click.UsageError: options of ``--out`` were given without it.
-    """
-    if scale["out"] is None:
-        refuse_vain(context, PARTS_NAMES[1:], "is for --out FOLDER")
-    return scale["out"] is not None or has_packed(list(map(str, paths)))
-
-
-def emit_answers(
-    context: click.Context, paths: Sequence[Path | str], answers: Answers, scale: dict[str, Any],
-    workers: int | None,
-) -> None:
-    """Answer for many images: a summary of the parts, or a line an image; exit code 1 if all are bad."""
-    from apps.engine.core.console import Console
-    from apps.engine.scale.job import run_job, stream
-    from apps.engine.scale.work import Order
-
-    places = list(map(str, paths))
-    if scale["out"] is None:
-        emit_images(context, stream(places, answers))
-        return
-    try:
-        order = Order(workers=workers or None, **scale | {"out": str(scale["out"])})
-    except ValueError as err:
-        raise click.UsageError(str(err)) from err
-    summary = run_job(places, answers, order, Console())
-    emit(summary)
-    context.exit(0 if summary["failed"] < summary["images"] else 1)
+    return Sampling(default if every is None else every, videos)
 
 
 def note(text: str) -> None:
     """A line for the user, on stderr."""
     click.echo(text, err=True)
+
+
+def check_paths(paths: Iterable[Path]) -> None:
+    """Refuse images of which none is there, before a network is fetched for them.
+
+    Raises:
+        FileNotFoundError: see above.
+    """
+    named = list(paths)
+    if not any(path.exists() for path in named):
+        from datasets.image_io import list_photos
+
+        list_photos(named)
 
 
 def check_weights(weights: str | None, app: str | None = None) -> None:
@@ -145,16 +99,6 @@ def check_weights(weights: str | None, app: str | None = None) -> None:
         from apps.engine.inference.weights_check import check_weights as check
 
         check(weights, app)
-
-
-def check_model_file(model: Path | None) -> None:
-    """Refuse a file for ``--model`` that by its name was not made by ``export``.
-
-    Raises:
-        click.UsageError: see above.
-    """
-    if model is not None and model.suffix not in (".onnx", ".xml"):
-        raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
 
 
 def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:
@@ -182,22 +126,34 @@ def emit(values: dict[str, Any]) -> None:
     click.echo(json_line(values))
 
 
+ROWS = ("json", "csv", "table")
+DOCUMENTS = ("coco", "label-studio")
 FORMAT = click.option(
-    "--format", "form", type=click.Choice(["json", "csv"]), default="json", show_default=True,
+    "--format", "form", type=click.Choice(ROWS), default="json", show_default=True,
     help="of the rows on stdout",
+)
+RESULTS = click.option(
+    "--format", "form", type=click.Choice([*ROWS, *DOCUMENTS]), default="json", show_default=True,
+    help="of the answers on stdout; the last two, for tools that correct labels, are one document",
+)
+LABEL_CONFIG = click.option(
+    "--label-config", type=FOLDER, help="file for the project of --format label-studio: its config, .xml"
 )
 
 
 def emit_rows(rows: Iterable[dict[str, Any]], form: str) -> None:
-    """Rows of one shape on stdout: an object a line, or CSV with a line of names above.
+    """Rows of one shape on stdout: an object a line, CSV with a line of names above, or a table.
 
     Args:
         rows: that all have the names of the first.
-        form: ``json`` or ``csv``; what is a list or an object is JSON in its cell of CSV.
+        form: one of :data:`ROWS`; what is a list or an object is JSON in its cell of CSV and of a table.
     """
     if form == "json":
         for row in rows:
             emit(row)
+        return
+    if form == "table":
+        _draw_rows(list(rows))
         return
     for number, row in enumerate(rows):
         if not number:
@@ -207,67 +163,130 @@ def emit_rows(rows: Iterable[dict[str, Any]], form: str) -> None:
         ]))
 
 
+def _draw_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as a table, as wide as they are where nobody looks at a screen."""
+    from rich.console import Console
+
+    if not rows:
+        return
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    numeric = [
+        at for at, name in enumerate(rows[0])
+        if all(isinstance(row[name], int | float | None) and not isinstance(row[name], bool) for row in rows)
+    ]
+    width = None if sys.stdout.isatty() else 10_000
+    Console(highlight=False, width=width).print(terminal_table(list(rows[0]), cells, numeric))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = json_line(value) if isinstance(value, list | dict | bool) else str(value)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _csv_line(cells: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue().encode("utf-8", "backslashreplace").decode()
 
 
-def terminal_table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Container[int], *, title: str = "",
-    unbroken: Container[int] = (),
-) -> Table:
-    """A table for rich's console, its cells as they are: no markup in them.
+@dataclass
+class Answers:
+    """What the lines of ``predict`` and ``detect`` are written as.
 
     Args:
-        head: titles of the columns.
-        rows: cells, as many as there are columns.
-        numeric: columns to align to the right, from 0.
-        title: above the table.
-        unbroken: columns that do not wrap.
+        form: one of :data:`ROWS` and :data:`DOCUMENTS`.
+        model: what answers, for documents.
+        label_config: file for Label Studio's labelling config.
+        objects: they are of ``detect``.
+        classes: of the model; filled in when it is loaded.
+
+    Raises:
+        click.UsageError: a config is asked for without tasks, or into a file of another kind.
     """
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(title=escape(title) or None, title_justify="left")
-    for at, name in enumerate(head):
-        table.add_column(
-            escape(name), justify="right" if at in numeric else "left", overflow="fold",
-            no_wrap=at in unbroken,
-        )
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
+    form: str = "json"
+    model: str = ""
+    label_config: Path | None = None
+    objects: bool = False
+    classes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.label_config is not None and self.form != "label-studio":
+            raise click.UsageError("--label-config goes with --format label-studio")
+        check_suffix("--label-config", self.label_config, ".xml")
+
+    def write(self, lines: Iterable[dict[str, Any]]) -> None:
+        """All lines on stdout: rows one by one, a document at the end."""
+        if self.form in ROWS:
+            from apps.engine.results.rows import answer_rows
+
+            emit_rows(lines if self.form == "json" else answer_rows(lines, objects=self.objects), self.form)
+            return
+        from apps.engine.results.documents import document
+
+        result = document(self.form, list(lines), self.classes, self.model, self.label_config, note)
+        if result is not None:
+            click.echo(json_line(result))
 
 
-def emit_images(context: click.Context, lines: Iterable[dict[str, Any]]) -> None:
+def emit_images(
+    context: click.Context, lines: Iterable[dict[str, Any]], answers: Answers | None = None
+) -> None:
     """A line an image, or a face; images with an ``error`` are counted on stderr; exit code 1 if all are bad.
 
     An image on which no face is found was read: it has a line that says so, and is counted apart.
     """
-    good: set[str] = set()
+    good: set[tuple[str, Any]] = set()
     bad = faceless = 0
-    for line in lines:
-        emit(line)
-        if "error" not in line:
-            good.add(str(line.get("path", len(good))))
-        elif line["error"] == NO_FACE:
-            faceless += 1
-        else:
-            bad += 1
+
+    def counted() -> Iterator[dict[str, Any]]:
+        nonlocal bad, faceless
+        for line in lines:
+            if "error" not in line:
+                good.add((str(line.get("path", len(good))), line.get("time")))
+            elif line["error"] == NO_FACE:
+                faceless += 1
+            else:
+                bad += 1
+            yield line
+
+    (answers or Answers()).write(counted())
     total = len(good) + bad + faceless
     if faceless:
-        click.echo(f"{NO_FACE} on {faceless} of {total} photos", err=True)
+        click.echo(f"{NO_FACE} on {faceless} of {quantity(total, 'photo')}", err=True)
     if bad:
-        click.echo(f"{bad} of {total} photos could not be read", err=True)
+        click.echo(f"{bad} of {quantity(total, 'photo')} could not be read", err=True)
     context.exit(0 if good or faceless else 1)
 
 
-def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
-    """Refuse a file to write that is called like another kind: what is there would be lost.
+def wants_parts(context: click.Context, scale: dict[str, Any], vain: Sequence[str] = ()) -> bool:
+    """Whether answers go into a folder of parts; options that this, or its lack, makes vain are refused."""
+    if scale["out"] is None:
+        refuse_vain(context, PARTS[1:], "is for --out FOLDER")
+        return False
+    refuse_vain(context, vain, "is for lines on stdout; leave --out out")
+    return True
 
-    Raises:
-        click.UsageError: it has another suffix, or is a folder or a device.
-    """
-    if path is not None and (path.suffix.lower() != suffix or (path.exists() and not path.is_file())):
-        raise click.UsageError(f"{flag} {path} is to be a {suffix} file; give one of that name")
+
+def emit_parts(
+    context: click.Context, paths: Iterable[Path | str], answers: Answering, scale: dict[str, Any],
+    workers: int | None,
+) -> None:
+    """Answer for many images into a folder, and sum up, or by lines; exit code 1 if all are bad."""
+    from apps.engine.core.console import Console
+    from apps.engine.scale.job import run_job, stream
+    from apps.engine.scale.work import Order
+
+    places = list(map(str, paths))
+    if scale["out"] is None:
+        emit_images(context, stream(places, answers))
+        return
+    try:
+        order = Order(workers=workers or None, **scale | {"out": str(scale["out"])})
+    except ValueError as err:
+        raise click.UsageError(str(err)) from err
+    summary = run_job(places, answers, order, Console())
+    emit(summary)
+    context.exit(0 if summary["failed"] < summary["images"] else 1)

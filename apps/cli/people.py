@@ -9,9 +9,21 @@ from typing import Any
 
 import click
 
-from apps.cli.faces import ALIGN, DETECTOR, GALLERY, LIMIT, MODEL_OPTIONS, THREADS, named_model
+from apps.cli.faces import (
+    ALIGN,
+    DETECTOR,
+    GALLERY,
+    LIMIT,
+    MODEL_OPTIONS,
+    THREADS,
+    WHERE,
+    check_table,
+    named_model,
+)
 from apps.cli.options import FOLDER
 from apps.cli.output import ANSWERS, FORMAT, emit, emit_rows, note
+from apps.engine.core.console import quantity
+from apps.engine.core.device import Compute
 
 TABLE = click.argument("table", metavar="FACES", type=FOLDER)
 
@@ -25,11 +37,12 @@ TABLE = click.argument("table", metavar="FACES", type=FOLDER)
 @LIMIT
 @THREADS
 @FORMAT
+@WHERE
 @click.pass_context
 def search_faces(
     context: click.Context, queries: tuple[str, ...], gallery: Path, top: int, checkpoint: Path | None,
     weights: str | None, detector: Any, far: float | None, threshold: float | None, workers: int | None,
-    form: str,
+    form: str, engine: str, device: str,
 ) -> None:
     """Tell who is on images, by the people in a table of faces; strangers are called unknown.
 
@@ -43,8 +56,9 @@ def search_faces(
     if checkpoint is not None and weights is not None:
         raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
     opened = Gallery.open(gallery)
-    model = gallery_model(opened, weights=weights, checkpoint=checkpoint)
-    asked = Asked(top, far, threshold, detector, workers or 1)
+    compute = Compute(engine, device)
+    model = gallery_model(opened, weights=weights, checkpoint=checkpoint, compute=compute)
+    asked = Asked(top, far, threshold, detector, workers or 1, compute)
     counts = {"error": 0, "good": 0}
 
     def lines() -> Iterator[dict[str, Any]]:
@@ -52,9 +66,9 @@ def search_faces(
             counts["error" if "error" in line else "good"] += 1
             yield line
 
-    emit_rows(_face_lines(lines()) if form == "csv" else lines(), form)
+    emit_rows(lines() if form == "json" else _face_lines(lines()), form)
     if counts["error"]:
-        note(f"{counts['error']} of {sum(counts.values())} images could not be searched for")
+        note(f"{counts['error']} of {quantity(sum(counts.values()), 'image')} could not be searched for")
     context.exit(0 if counts["good"] else 1)
 
 
@@ -79,10 +93,11 @@ def _face_lines(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 @ALIGN
 @DETECTOR
 @THREADS
+@WHERE
 @click.pass_context
 def enroll(
     context: click.Context, name: str, paths: tuple[str, ...], gallery: Path, checkpoint: Path | None,
-    weights: str | None, align: Any, detector: Any, workers: int | None,
+    weights: str | None, align: Any, detector: Any, workers: int | None, engine: str, device: str,
 ) -> None:
     """Put a person into a gallery by NAME, from images that show that person alone.
 
@@ -91,11 +106,12 @@ def enroll(
     from apps.engine.core.console import Console
     from apps.faces.people.search import enroll as put
 
+    check_table("--gallery", gallery)
     model = named_model(checkpoint, weights, gallery)
     asked = context.get_parameter_source("align") is not click.core.ParameterSource.DEFAULT
     answer = put(
         name, paths, gallery, **model, align=align if asked else None, workers=workers, console=Console(),
-        detector=detector,
+        detector=detector, compute=Compute(engine, device),
     )
     emit(answer)
     context.exit(1 if answer["photos"] and not answer["faces"] else 0)

@@ -7,20 +7,18 @@ from typing import Any
 
 import click
 
-from apps.cli.options import FOLDER
+from apps.cli.options import FOLDER, PARTS, PLACE, check_suffix, parts_options
 from apps.cli.output import (
     ANSWERS,
     DEVICE,
     ENGINE,
-    PARTS_NAMES,
-    PLACE,
+    FORMAT,
     PRECISION,
     WORKERS,
-    check_suffix,
+    Answers,
     emit,
-    emit_answers,
     emit_images,
-    parts_options,
+    emit_parts,
     refuse_vain,
     wants_parts,
 )
@@ -93,21 +91,20 @@ def evaluate_places(
 @PRECISION
 @ENGINE
 @DEVICE
+@FORMAT
 @parts_options
 @click.pass_context
 def locate(
-    context: click.Context, /, paths: tuple[Path | str, ...], checkpoint: Path | None, **rest: Any
+    context: click.Context, /, paths: tuple[Path | str, ...], checkpoint: Path | None, form: str, **rest: Any
 ) -> None:
     """Tell where images may have been taken: one JSON line each.
 
     PATHS are images, or folders that are searched for images. What the camera wrote about the place is not
-    read. Answers are coarse, as a city is, unless --precise. PATHS may be packed or far away, as for
-    `predict`.
+    read. Answers are coarse, as a city is, unless --precise. With --out, PATHS may be packed or far away, as
+    for `predict`.
     """
-    scale = {name: rest.pop(name) for name in PARTS_NAMES}
-    many = wants_parts(context, paths, scale)
-    if many:
-        refuse_vain(context, ("album", "map", "refine"), "looks at several images of this machine together")
+    scale = {name: rest.pop(name) for name in PARTS}
+    many = wants_parts(context, scale, ("album", "map", "refine", "form"))
     if checkpoint is None:
         from apps.zoo.defaults import no_network
 
@@ -121,9 +118,9 @@ def locate(
         from apps.engine.core.run_values import run_values
 
         run_values(checkpoint, app="places", weights=False)
-        emit_answers(context, paths, Places(checkpoint, asked), scale, asked.workers)
+        emit_parts(context, paths, Places(checkpoint, asked), scale, asked.workers)
         return
-    emit_images(context, answers(list(map(Path, paths)), checkpoint, asked, Console()))
+    emit_images(context, answers(list(map(Path, paths)), checkpoint, asked, Console()), Answers(form))
 
 
 @click.group()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import emit, terminal_table
+from apps.cli.output import emit
+from apps.engine.core.console import terminal_table
 
 if TYPE_CHECKING:
     from apps.engine.tracking.runs import Run

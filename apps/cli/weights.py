@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import click
 
 from apps.cli.options import FOLDER
-from apps.cli.output import emit, terminal_table
+from apps.cli.output import emit
+from apps.engine.core.console import terminal_table
 from backbone.schema import LARGEST_PX, LARGEST_WIDTH
 
 _WIDTH = click.FloatRange(0, LARGEST_WIDTH, min_open=True)

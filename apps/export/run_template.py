@@ -31,7 +31,7 @@ Outputs = list[Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the lines; returns 0, 1 where no image could be read, 2 where the model or a path is missing."""
+    """Write the lines; returns 0, or 1 where no image could be read or the model or all paths are missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, help="images, or folders that hold some")
     parser.add_argument("--model", type=Path, default=Path(__file__).with_name(MODEL))
@@ -43,12 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     missing = [path for path in (*first, options.model) if not path.exists()]
     if missing:
         sys.stderr.write(f"error: {missing[0]} does not exist\n")
-        return 2
+        return 1
     try:
         answer = load(options.model)
     except ValueError as err:
         sys.stderr.write(f"error: {err}\n")
-        return 2
+        return 1
     good, images = 0, list(images_in(options.paths))
     for path in images:
         try:

@@ -13,6 +13,7 @@ from apps.engine.core.settings import REFUSED, Settings, option
 from apps.engine.core.task import D, FilePredictor, Subject
 from apps.engine.data.problems import ALL, Problems, Survey
 from apps.engine.defaults import TaskDefaults
+from datasets.video import ONE_A_SECOND, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,14 +92,16 @@ class FacesSettings(Settings):
 def predict_vectors(
     paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None,  # noqa: ARG001
     precision: str, engine: str = "auto", device: str = "auto", crops: bool = False,
-    detector: str | None = None, say: Callable[[str], None] = lambda _: None,
+    detector: str | None = None, sampling: Sampling = ONE_A_SECOND,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A line with a vector for each face that is found; with ``crops``, a line an image."""
     from apps.faces.extraction.crops import predict_faces
 
     return predict_faces(
         list(paths), checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers,
-        precision=precision, engine=engine, device=device, detector=detector, say=say,
+        precision=precision, engine=engine, device=device, detector=detector, sampling=sampling,
+        say=say,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from apps.faces.extraction.embedder import BATCH, Vectors
 from apps.faces.extraction.loading import load_face_model
 from apps.faces.verification.evaluate import read_vectors
 from apps.faces.verification.protocol import Bools
+from backbone.schema import LARGEST_PX
 from datasets.image_io import BadImageError, read_image
+from datasets.validation import short
 
 FACENET, FACENET_SIDE = "facenet:", 160
 FACENETS = ("vggface2", "casia-webface")
+MEND = "give a network of faces (B, 3, S, S) to vectors as ONNX"
 Crops = Sequence[Image.Image]
 
 
@@ -136,23 +140,28 @@ def _onnx(file: Path) -> tuple[int, Callable[[Crops], Vectors]]:
     """A network of one input (B, 3, S, S) in RGB: bytes as they are, floats as (value - 127.5) / 127.5."""
     if not file.is_file():
         raise FileNotFoundError(f"--teacher {file}: there is no such file")
-    from apps.engine.core.device import runtime
+    from apps.engine.inference.model_file import onnx_session, run_session
 
-    try:
-        session = runtime("onnxruntime").InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    except Exception as err:
-        raise ValueError(f"--teacher {file} is no ONNX model that can be run ({err})") from err
-    (given, *more) = session.get_inputs()
-    if more or len(given.shape) != 4 or not isinstance(given.shape[3], int) or given.shape[1] != 3:
-        raise ValueError(f"--teacher {file} should take one input (B, 3, S, S), it takes {given.shape}")
-    side, raw = given.shape[3], "uint8" in given.type
+    who = f"--teacher {file}"
+    session = onnx_session(file, who, threads=os.cpu_count() or 1, mend=MEND)
+    shapes = [item.shape for item in session.get_inputs()]
+    side = shapes[0][3] if len(shapes) == 1 and len(shapes[0]) == 4 else None
+    if not isinstance(side, int) or shapes[0][1] != 3 or not 1 <= side <= LARGEST_PX:
+        raise ValueError(f"{who} should take one input (B, 3, S, S), it takes {short(shapes)}; {MEND}")
+    given = session.get_inputs()[0]
+    raw = "uint8" in given.type
 
     def answer(crops: Crops) -> Vectors:
         pixels = np.stack([np.asarray(crop) for crop in crops]).transpose(0, 3, 1, 2) if raw else (
             _centred(crops) * (128 / 127.5)
         )
-        result = session.run(None, {given.name: np.ascontiguousarray(pixels)})[0]
-        return np.asarray(result, np.float32).reshape(len(crops), -1)
+        result = run_session(session, None, {given.name: np.ascontiguousarray(pixels)}, who, MEND)[0]
+        vectors = np.asarray(result)
+        if vectors.dtype.kind not in "fiu" or not vectors.size or vectors.size % len(crops):
+            raise ValueError(f"{who} gives no vector for each of {len(crops)} faces; {MEND}")
+        if not np.isfinite(vectors).all():
+            raise ValueError(f"{who} gives vectors that are not finite; {MEND}")
+        return vectors.astype(np.float32).reshape(len(crops), -1)
 
     return side, answer
 

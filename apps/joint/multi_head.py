@@ -13,9 +13,11 @@ from apps.engine.core.task import Subject
 from apps.engine.inference.lines import WHY_NOT, check_options, photo_lines
 from apps.engine.inference.predictor import Predictor
 from datasets.image_io import list_photos
+from datasets.video import ONE_A_SECOND, Medium, Sampling, media
 
 IMAGES: Subject = "images"
 FACES: Subject = "faces"
+PLACE = ("path", "time", "frame")
 OWN_WAY: Subject = "own"
 WORDS = {IMAGES: "whole photos", FACES: "the faces on photos"}
 
@@ -130,7 +132,8 @@ def _seen(seen: Mapping[str, Any]) -> str:
 
 def predict_heads(
     paths: Iterable[Path], runs: Sequence[Path], *, separate: bool = False, top: int | None = None,
-    detector: str | None = None, say: Callable[[str], None] = lambda _: None, **how: Any,
+    detector: str | None = None, sampling: Sampling = ONE_A_SECOND,
+    say: Callable[[str], None] = lambda _: None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """What every run says to each image, in the order of the paths.
 
@@ -141,6 +144,7 @@ def predict_heads(
         top: how many classes, cells or objects an image, where there are some; None for 5, and for all
             objects.
         detector: what finds faces for runs that answer for them; None for the usual one.
+        sampling: which frames of videos.
         say: takes a line of words.
         how: ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
 
@@ -157,19 +161,19 @@ def predict_heads(
     passes = passes_of(members, separate=separate)
     if detector is not None and all(member.subject != FACES for member in members):
         raise ValueError(f"--detector is not for these runs: {WHY_NOT['detector']}; leave it out")
-    photos = list_photos(paths)
+    photos = list_photos(paths, videos=sampling.videos)
     lines = []
     for group in passes:
         if group[0].subject == OWN_WAY:
-            lines.append(_own_lines(group[0], photos, top=top, **how))
+            lines.append(_own_lines(group[0], photos, top=top, sampling=sampling, **how))
             continue
         predictor = Predictor(tuple((member.name, str(member.run)) for member in group), **how)
         if predictor.loaded.note:
             say(predictor.loaded.note)
         if group[0].subject == FACES:
-            lines.append(_face_lines(predictor, photos, detector))
+            lines.append(_face_lines(predictor, photos, detector, sampling))
         else:
-            lines.append(_shared_lines(predictor, photos, top))
+            lines.append(_shared_lines(predictor, media(photos, sampling.every), top))
     for parts in zip(*lines, strict=True):
         yield _merged(parts)
 
@@ -178,13 +182,18 @@ def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The lines of several passes over one image as one; an error of one is that of the image."""
     failed = next((part for part in parts if "error" in part), None)
     if failed is not None:
-        return {"path": failed["path"], "error": failed["error"]}
+        return {**_place(failed), "error": failed["error"]}
     answers = {name: answer for part in parts for name, answer in part["answers"].items()}
-    return {"path": parts[0]["path"], "answers": answers}
+    return {**_place(parts[0]), "answers": answers}
+
+
+def _place(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line says of where its image is."""
+    return {key: line[key] for key in PLACE if key in line}
 
 
 def _own_lines(
-    member: HeadRun, photos: list[Path], *, top: int | None, **how: Any
+    member: HeadRun, photos: list[Path], *, top: int | None, sampling: Sampling, **how: Any
 ) -> Iterator[dict[str, Any]]:
     """The lines of an application that looks in a way of its own."""
     predictor = load_task(member.app).file_predictor
@@ -193,42 +202,44 @@ def _own_lines(
     lines = predictor(
         photos, checkpoint=member.run, top=top, workers=how.get("threads"),
         precision=how.get("precision", "auto"), engine=how.get("engine", "auto"),
-        device=how.get("device", "auto"),
+        device=how.get("device", "auto"), sampling=sampling,
     )
     for line in lines:
         if "error" in line:
             yield line
         else:
-            answer = {key: value for key, value in line.items() if key != "path"}
-            yield {"path": line["path"], "answers": {member.name: answer}}
+            answer = {key: value for key, value in line.items() if key not in PLACE}
+            yield {**_place(line), "answers": {member.name: answer}}
 
 
-def _shared_lines(predictor: Predictor, photos: list[Path], top: int | None) -> Iterator[dict[str, Any]]:
+def _shared_lines(
+    predictor: Predictor, photos: Iterator[Medium], top: int | None
+) -> Iterator[dict[str, Any]]:
     """The lines of the runs that one pass serves; a single head's answer gets its name, too."""
     heads = predictor.heads
     for line in photo_lines(predictor, photos, top):
         if len(heads) > 1 or "error" in line:
             yield line
         else:
-            answer = {key: value for key, value in line.items() if key != "path"}
-            yield {"path": line["path"], "answers": {heads[0].name: answer}}
+            answer = {key: value for key, value in line.items() if key not in PLACE}
+            yield {**_place(line), "answers": {heads[0].name: answer}}
 
 
 def _face_lines(
-    predictor: Predictor, photos: list[Path], detector: str | None
+    predictor: Predictor, photos: list[Path], detector: str | None, sampling: Sampling
 ) -> Iterator[dict[str, Any]]:
     """The lines of the runs that answer for faces: these are found once, and one pass serves all runs."""
     from apps.faces import NO_FACE
     from apps.faces.extraction.crops import faces_of
-    from apps.faces.extraction.sources import Source
+    from apps.faces.extraction.sources import source_of
 
     names = [head.name for head in predictor.heads]
-    sources = [Source(str(path.absolute()), path) for path in photos]
-    for path, problem, faces in faces_of(sources, predictor, detector=detector):
+    sources = map(source_of, media(photos, sampling.every))
+    for place, problem, faces in faces_of(sources, predictor, detector=detector):
         if problem not in ("", NO_FACE):
-            yield {"path": path, "error": problem}
+            yield {**place, "error": problem}
             continue
-        yield {"path": path, "answers": {name: {"faces": [_of_head(face, name, names) for face in faces]}
+        yield {**place, "answers": {name: {"faces": [_of_head(face, name, names) for face in faces]}
                                          for name in names}}
 
 

@@ -13,7 +13,8 @@ from apps.engine.core.settings import Settings, flag_name, local, option, sharea
 
 SEPARATE = "separate"  # folder of the runs that --compare trains
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-OF_ALL = ("monitor", "keep", "patience", "accumulate", "tensorboard", "profile")  # never a single task's
+# Never a single task's.
+OF_ALL = ("monitor", "keep", "patience", "accumulate", "tensorboard", "log", "profile")
 OF_ONE = ("data", "teacher")  # never all tasks'
 
 

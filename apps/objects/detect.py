@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from apps.engine.core.files import writable_folder
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode import decode
 from apps.engine.inference.predictions import FailedPrediction
-from apps.engine.inference.predictor import ImageLike, Predictor
-from apps.engine.scale.answering import about_model, decoded
-from apps.engine.scale.rows import columns_of
+from apps.engine.inference.predictor import Predictor
 from apps.objects.drawing import class_colours, cut_out, drawn, pixelated
-from datasets.image_io import list_photos, read_image
+from apps.objects.video.film import Film, check_film, filming, is_film
+from apps.objects.video.live import Live
+from datasets.image_io import BadImageError, list_photos, read_image
+from datasets.video import ONE_A_SECOND, Frame, Medium, Sampling, is_video, media, place_of
 
 BLUR_THRESHOLD = 0.15  # of objects that are pixelated: rather a bush than a person left as they are
+FRAME_SECONDS = 0.04  # that a single picture of a drawn video stays
 FACES = "faces"  # a word of --blur beside the classes
 FindFaces = Callable[[Image.Image], Sequence[Sequence[float]]]
 
@@ -35,6 +38,7 @@ class Pictures:
         blur: classes that are pixelated in both, or :data:`FACES`.
         find_faces: gives the boxes of faces.
         colours: of the classes.
+        filmed: drawings go into a video, too.
 
     Raises:
         ValueError: ``blur`` without a folder, or faces without what finds them.
@@ -46,9 +50,10 @@ class Pictures:
     blur: tuple[str, ...]
     find_faces: FindFaces | None
     colours: dict[str, tuple[int, int, int]]
+    filmed: bool = False
 
     def __post_init__(self) -> None:
-        if self.blur and self.draw is None and self.crops is None:
+        if self.blur and self.draw is None and self.crops is None and not self.filmed:
             raise ValueError("--blur changes what --draw and --crops write; give one of them")
         if FACES in self.blur and self.find_faces is None:
             raise ValueError(f"what finds {FACES} is wanted")
@@ -57,29 +62,42 @@ class Pictures:
                 writable_folder(folder, flag)
 
     def write(
-        self, path: Path, index: int, objects: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]
+        self, medium: Medium, index: int, objects: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]],
+        film: Film | None,
     ) -> None:
-        """Write the pictures of one photo.
+        """Write the pictures of one photo or frame.
 
         Args:
-            path: of the photo.
+            medium: the photo's path, or the frame.
             index: its place among all, which keeps names apart.
             objects: all that were detected, with ``name`` and ``box``.
             shown: those that are framed and cut out.
+            film: takes the drawn picture instead of the folder.
         """
-        if self.draw is None and self.crops is None:
+        if self.draw is None and self.crops is None and film is None:
             return
-        image, name = read_image(path), f"{index:04d}-{path.stem}"
+        image, name = _picture(medium, index)
         hidden = [item["box"] for item in objects if item["name"] in self.blur]
         if FACES in self.blur and self.find_faces is not None:
             hidden += self.find_faces(image)
         image = pixelated(image, hidden) if hidden else image
+        if film is not None and isinstance(medium, Frame):
+            film.add(drawn(image, shown, self.colours), medium.time)
         if self.draw is not None:
             drawn(image, shown, self.colours).save(self.draw / f"{name}.jpg")
         for number, item in enumerate(shown if self.crops is not None else ()):
             part = cut_out(image, item["box"])
             if part is not None and self.crops is not None:
                 part.save(self.crops / f"{name}-{number:03d}-{_plain(item['name'])}.jpg", quality=95)
+
+
+def _picture(medium: Medium, index: int) -> tuple[Image.Image, str]:
+    """A photo or frame in memory, and the name of what is made of it."""
+    if isinstance(medium, Frame):
+        stem = re.sub(r"[^\w.-]+", "_", Path(medium.path).stem)
+        return Image.fromarray(medium.pixels), f"{index:04d}-{stem}-{medium.time:010.3f}"
+    path = medium.path if isinstance(medium, BadImageError) else medium
+    return read_image(path), f"{index:04d}-{path.stem}"
 
 
 def check_folders(photos: Sequence[Path], folders: Mapping[str, Path | None], *, empty: bool) -> None:
@@ -114,14 +132,16 @@ def detect(
     paths: Iterable[Path], source: str, *, draw: Path | None = None, crops: Path | None = None,
     blur: Sequence[str] = (), find_faces: FindFaces | None = None, threshold: float = 0.3,
     classes: Sequence[str] = (), top: int | None = None, workers: int | None = None,
-    say: Callable[[str], None] = lambda _: None, **how: Any,
+    sampling: Sampling = ONE_A_SECOND, live: Live | None = None,
+    say: Callable[[str], None] = lambda _: None, know: Callable[[Sequence[str]], None] = lambda _: None,
+    **how: Any,
 ) -> Iterator[dict[str, Any]]:
-    """The objects on each photo, in the order of the paths.
+    """The objects on each photo, and on each frame of a video, in the order of the paths.
 
     Args:
-        paths: photos, and folders that are searched for photos.
+        paths: photos, videos, and folders that are searched for photos; none beside ``live``.
         source: a run of ``finetune objects``, an exported file of one, or weights that bring a detector.
-        draw: folder for the photos with boxes drawn.
+        draw: folder for the photos with boxes drawn; or, for one video or stream, a video to write.
         crops: folder for the objects cut out, a file each.
         blur: classes that are pixelated in what ``draw`` and ``crops`` write, also where ``classes`` and
             ``top`` leave them out, from a score of 0.15 on; :data:`FACES` for faces.
@@ -130,113 +150,109 @@ def detect(
         classes: the only ones told; none for all.
         top: most objects a photo; None for all.
         workers: threads that read photos and compute; None or 0 takes one for each core.
+        sampling: which frames of videos.
+        live: a camera or a stream instead of paths.
         say: takes a line of words on what answers.
+        know: takes the classes of the model, before the first answer.
         how: ``engine``, ``device`` and ``precision`` of a :class:`Predictor`.
 
     Returns:
-        ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``.
+        ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``; of a frame
+        with ``time`` and ``frame``, too.
 
     Raises:
         FileNotFoundError: all paths or the source are missing.
         ValueError: the folders hold no photo, the source is no detector, or does not know one of the classes;
             or classes to pixelate, but no folder to write pictures into.
     """
-    predictor = Predictor(source, threads=workers or None, app="objects", **how)
-    plain = _detector_head(predictor, classes, blur)
-    photos = list_photos(paths)
-    check_folders(photos, {"--draw": draw, "--crops": crops}, empty=bool(blur))
-    pictures = Pictures(draw, crops, tuple(blur), find_faces, class_colours(plain.classes))
+    predictor, plain = open_detector(source, classes, blur, workers=workers, **how)
+    know(plain.classes)
+    photos = [] if live is not None else list_photos(paths, videos=sampling.videos)
+    film, folder = (draw, None) if is_film(draw) else (None, draw)
+    if film is not None:
+        _check_film(film, photos, live)
+    check_folders(photos, {"--draw": folder, "--crops": crops}, empty=bool(blur))
+    colours = class_colours(plain.classes)
+    pictures = Pictures(folder, crops, tuple(blur), find_faces, colours, filmed=film is not None)
     if predictor.loaded.note:
         say(predictor.loaded.note)
     least = min(threshold, BLUR_THRESHOLD) if blur else threshold
-    head = _with_threshold(plain, least)
-    for index, (path, (_, outputs, size)) in enumerate(zip(photos, predictor.outputs(photos), strict=True)):
-        if isinstance(outputs, FailedPrediction):
-            yield {"path": str(path), **outputs.to_dict()}
-            continue
-        (answer,) = decode(head, outputs, [size])
-        objects = answer.to_dict()["objects"]
-        shown = _shown(objects, threshold, classes, top)
-        try:
-            pictures.write(path, index, objects, shown)
-        except (OSError, ValueError) as err:
-            yield {"path": str(path), "error": f"no picture was written: {err}"}
-            continue
-        yield {"path": str(path), "objects": shown}
+    head = replace(plain, extra={**plain.extra, "threshold": least})
+    chosen = partial(choose, threshold=threshold, classes=classes, top=top)
+
+    with filming(film, sampling.every or FRAME_SECONDS) as film_of:
+        outputs = _outputs(predictor, photos, sampling, live)
+        for index, (medium, raw, size) in enumerate(outputs):
+            place = place_of(medium) if live is None or isinstance(medium, Frame) else {"path": live.name}
+            yield place | _answer(head, raw, size, medium, index, chosen, pictures, film_of)
 
 
-def _detector_head(predictor: Predictor, classes: Sequence[str], blur: Sequence[str]) -> HeadSpec:
-    """The head of a detector that knows these classes.
-
-    Raises:
-        ValueError: it is none, or does not know one of them.
-    """
-    plain, *others = predictor.heads
-    if others or plain.kind != "detections":
-        raise ValueError(
-            f"{predictor.source} is no model of objects, but answers {plain.kind}; ask it by `predict`"
-        )
-    strange = [name for name in (*classes, *blur) if name not in (*plain.classes, FACES)]
-    if strange or FACES in classes:
-        known = ", ".join([*plain.classes, *([FACES] if blur else ())])
-        raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
-    return plain
-
-
-def _with_threshold(head: HeadSpec, least: float) -> HeadSpec:
-    return replace(head, extra={**head.extra, "threshold": least})
-
-
-def _shown(
-    objects: Sequence[dict[str, Any]], threshold: float, classes: Sequence[str], top: int | None
+def choose(
+    objects: Sequence[dict[str, Any]], *, threshold: float, classes: Sequence[str], top: int | None
 ) -> list[dict[str, Any]]:
-    """The objects of a line: those of enough score, of the classes asked for, the best ones."""
+    """The objects that are told: of enough score, of the classes asked for, the best ones."""
     wanted = [item for item in objects if item["score"] >= threshold]
     return [item for item in wanted if not classes or item["name"] in classes][:top]
 
 
-@dataclass(frozen=True)
-class Detections:
-    """The answers of ``detect`` for many images; see :class:`apps.engine.scale.answering.Answers`.
-
-    Args:
-        predictor: of a detector, with one thread.
-        threshold: least score, 0 to 1.
-        classes: the only ones told; none for all.
-        top: most objects an image; None for all.
+def open_detector(
+    source: str, classes: Sequence[str], blur: Sequence[str], *, workers: int | None, **how: Any
+) -> tuple[Predictor, HeadSpec]:
+    """What answers, and its head.
 
     Raises:
-        ValueError: the model is no detector, or does not know one of the classes.
+        ValueError: it is no detector, or does not know one of the classes.
     """
+    predictor = Predictor(source, threads=workers or None, app="objects", **how)
+    plain, *others = predictor.heads
+    if others or plain.kind != "detections":
+        raise ValueError(f"{source} is no model of objects, but answers {plain.kind}; ask it by `predict`")
+    strange = [name for name in (*classes, *blur) if name not in (*plain.classes, FACES)]
+    if strange or FACES in classes:
+        known = ", ".join([*plain.classes, *([FACES] if blur else ())])
+        raise ValueError(f"the model does not know {', '.join(strange) or FACES}; it knows {known}")
+    return predictor, plain
 
-    predictor: Predictor
-    threshold: float
-    classes: tuple[str, ...] = ()
-    top: int | None = None
 
-    def __post_init__(self) -> None:
-        _detector_head(self.predictor, self.classes, ())
+def _answer(
+    head: HeadSpec, raw: Any, size: tuple[int, int], medium: Medium, index: int,
+    chosen: Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]], pictures: Pictures, film: Film | None,
+) -> dict[str, Any]:
+    """``{"objects"}`` or ``{"error"}`` of one image, whose pictures are written."""
+    if isinstance(raw, FailedPrediction):
+        return raw.to_dict()
+    (answer,) = decode(head, raw, [size])
+    objects = answer.to_dict()["objects"]
+    shown = chosen(objects)
+    try:
+        pictures.write(medium, index, objects, shown, film)
+    except (OSError, ValueError) as err:
+        return {"error": f"no picture was written: {err}"}
+    return {"objects": shown}
 
-    @property
-    def batch(self) -> int:
-        """As the model's."""
-        return self.predictor.loaded.batch
 
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """The model, and which of its objects are told."""
-        asked = {"threshold": self.threshold, "classes": list(self.classes), "top": self.top}
-        return about_model(self.predictor) | asked
+def _outputs(
+    predictor: Predictor, photos: Sequence[Path], sampling: Sampling, live: Live | None
+) -> Iterator[tuple[Any, Any, tuple[int, int]]]:
+    """Each photo or frame with the outputs for it; those of a stream one by one, as they come."""
+    if live is None:
+        yield from predictor.outputs(media(photos, sampling.every))
+        return
+    for frame in live.frames():
+        yield from predictor.outputs(iter((frame,)))
 
-    @property
-    def columns(self) -> Any:
-        """Those of objects."""
-        return columns_of(["detections"])
 
-    def lines(self, images: Sequence[ImageLike]) -> list[dict[str, Any]]:
-        """As the lines of ``detect``, without the path."""
-        return decoded(self.predictor, images, self._line)
+def _check_film(film: Path, photos: Sequence[Path], live: Live | None) -> None:
+    """Refuse a video to draw into where there is not one video to draw.
 
-    def _line(self, raw: Any, size: tuple[int, int]) -> dict[str, Any]:
-        (answer,) = decode(_with_threshold(self.predictor.heads[0], self.threshold), raw, [size])
-        return {"objects": _shown(answer.to_dict()["objects"], self.threshold, self.classes, self.top)}
+    Raises:
+        ImportError: PyAV is missing.
+        OSError: the folder cannot be written.
+        ValueError: see above, or it would replace the video itself or a file of another kind.
+    """
+    check_film(film)
+    if live is None and (len(photos) != 1 or not is_video(photos[0])):
+        raise ValueError(f"--draw {film} draws one video or stream; give one, or a folder for pictures")
+    if photos and film.resolve() == photos[0].resolve():
+        raise ValueError(f"--draw {film} is the video itself; give another name")
+    writable_folder(film.parent, "--draw")

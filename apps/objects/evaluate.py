@@ -18,6 +18,7 @@ from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
 from apps.objects.layouts import read_split
 from apps.objects.report import write_objects_report
+from apps.objects.whole_files import is_whole_file, results_of
 from datasets.detection.base import DetectionDataset, a_file, turned, turned_back
 from datasets.image_io import BadImageError, image_size
 from datasets.validation import read_json
@@ -48,7 +49,7 @@ def evaluate_detector(*, results: Path | None = None, **how: Any) -> dict[str, A
 def evaluate_predictions(
     path: Path, *, data: Path, split: str, report: Path | None, console: Console
 ) -> dict[str, Any]:
-    """The figures of a COCO result file.
+    """The figures of a COCO result file, or of a whole COCO data set whose annotations have scores.
 
     Raises:
         OSError: data or results are missing, or the report cannot be written.
@@ -60,7 +61,10 @@ def evaluate_predictions(
         console.warn(note)
     photos, damaged = without_damaged(every, console)
     truth = truth_of(photos)
-    results = check_results(_of_photos(read_json(path), every, console), truth_of(every), str(path))
+    given = read_json(path)
+    if is_whole_file(given):
+        given = results_of(given, every, path, console)
+    results = check_results(_of_photos(given, every, console), truth_of(every), str(path))
     results = as_photos_are_shown([result for result in results if result["image_id"] not in damaged], photos)
     for note in doubts(results, truth):
         console.warn(note)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from datasets.described.layouts import near_miss
 from datasets.detection.base import Found
 from datasets.detection.boxes_csv import csv_splits, read_boxes_csv
 from datasets.detection.coco import coco_splits, read_coco
@@ -59,8 +60,9 @@ def _layout(root: Path) -> tuple[set[str], Read]:
     for splits_of, read in LAYOUTS:
         if splits := splits_of(root):
             return splits, read
+    near = near_miss(root)
     raise FileNotFoundError(
         f"{root} has no boxes in a known layout: COCO's annotations/*.json, VOC's Annotations/ and "
-        "ImageSets/Main/, YOLO's images/ and labels/ or data.yaml, train.csv and val.csv, or metadata.jsonl; "
-        "see docs/data.md"
+        "ImageSets/Main/, YOLO's images/ and labels/ or data.yaml, train.csv and val.csv, metadata.jsonl, "
+        f"Parquet files with images, or tar shards; {near + '; ' if near else ''}see docs/data.md"
     )

@@ -12,6 +12,7 @@ from apps.engine.core.settings import REFUSED, Settings, option
 from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.data.problems import Problems, Survey
 from apps.engine.defaults import TaskDefaults
+from datasets.video import ONE_A_SECOND, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +53,7 @@ METRICS = MetricTable("objects", (
 class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
+    takes_folds: ClassVar[bool] = True
     finer_evaluation: ClassVar[bool] = False  # boxes are evaluated at the size that they are learned at
     refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
         ("erase", "randaugment", "jitter"), MOVES_NO_BOX
@@ -104,6 +106,7 @@ def predict_boxes(
     paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None, precision: str,
     engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
     detector: str | None = None,  # noqa: ARG001
+    sampling: Sampling = ONE_A_SECOND,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
@@ -111,7 +114,7 @@ def predict_boxes(
 
     return detect(
         paths, str(checkpoint), threshold=THRESHOLD, top=top, workers=workers, say=say, precision=precision,
-        engine=engine, device=device,
+        engine=engine, device=device, sampling=sampling,
     )
 
 
@@ -138,7 +141,15 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         from apps.objects.transforms import Augmented
         from datasets.detection.base import DetectionDataset
 
-        photos = DetectionDataset(read_split(self.data, split, self.settings.seed), classes)
+        s = self.settings
+        if s.fold is None:
+            photos = DetectionDataset(read_split(self.data, split, s.seed), classes)
+        else:
+            from apps.engine.data.folds import folded
+
+            train = DetectionDataset(read_split(self.data, "train", s.seed), classes)
+            val = DetectionDataset(read_split(self.data, "val", s.seed), classes or train.classes)
+            photos = folded(train, val, split, s.fold, s.seed)
         square = self.square()
         photos.transforms = (Augmented(square, self.settings.augment), square)
         return photos

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from apps.engine.data.folds import fold_rows
 from apps.places.cells.build import swapped_by_land
 from apps.places.cells.files import read_cells
 from apps.places.cells.partition import CellPartition, Limits, build
@@ -17,7 +18,7 @@ from datasets.geo.geotagged import GeoDataset
 from datasets.geo.geotags import read_folder
 from datasets.geo.position_tables import read_positions
 from datasets.geo.positions import LeftOut, Positions
-from datasets.geo.splits import split_positions
+from datasets.geo.splits import linked, split_positions
 from datasets.names import NamedPhotos
 
 
@@ -53,10 +54,14 @@ def read_photo_positions(source: Path) -> Positions:
     return replace(kept, left_out=(*positions.left_out, gone), notes=positions.notes)
 
 
-def split_of(positions: Positions, share: float, *, by: str, km: float, seed: int) -> tuple[Ints, Ints]:
-    """Rows of train and of val, both with images; neighbours are on one side."""
+def split_of(
+    positions: Positions, share: float, *, by: str, km: float, seed: int, fold: str | None = None
+) -> tuple[Ints, Ints]:
+    """Rows of train and of val, or of a fold, both with images; neighbours are on one side."""
     if len(positions) < 2:
         raise ValueError(f"{len(positions)} photo with a position is too few to learn from and evaluate on")
+    if fold is not None:
+        return fold_rows(len(positions), fold, seed, groups=linked(positions, by, km).tolist())
     return split_positions(positions, share, by=by, km=km, seed=seed)
 
 

@@ -47,6 +47,7 @@ class PlacesSettings(Settings):
     """Options of ``finetune places``."""
 
     fits_head: ClassVar[bool] = True
+    takes_folds: ClassVar[bool] = True
 
     data: Path | None = option(None, "photos with GPS in their EXIF, or a table with path, lat and lon")
     photos: Path | None = option(None, "the same as --data")
@@ -100,7 +101,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
 
         s = self.settings
         positions = read_photo_positions(self.data)
-        train, val = split_of(positions, s.val_share, by=s.split_by, km=s.split_km, seed=s.seed)
+        train, val = split_of(positions, s.val_share, by=s.split_by, km=s.split_km, seed=s.seed, fold=s.fold)
         grids = grids_of(classes) if classes else cells_for(positions, train, s.cells, s.t_max, s.t_min)
         chosen = {"train": train, "val": val}.get(split)
         result = placed(positions, chosen, grids, names_of(grids), offsets=s.offset)

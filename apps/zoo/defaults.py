@@ -95,5 +95,5 @@ def _fetched(names: tuple[str, ...], console: Console) -> str:
     raise ConnectionError(
         f"no weights are on this machine and none of {len(names)} sources answers ({reasons[0]}): bring "
         f"{first}{SUFFIX}, made elsewhere by python cli.py weights fetch {first} --to DIR, into a folder and "
-        f"set {MIRROR_VARIABLE} to it, or give --weights FILE"
+        f"set {MIRROR_VARIABLE} to it, make them by `weights import` of the makers' file, or give --weights F"
     )

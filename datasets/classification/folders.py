@@ -7,9 +7,9 @@ from pathlib import Path
 
 from datasets.base import ImageDataset, Photo
 from datasets.classification.wordnet import class_names, folder_ids, match_classes
+from datasets.described.layouts import Described, described, described_splits, near_miss
+from datasets.described.metadata import FILE_NAME, by_number, label_of
 from datasets.folders import find_images, find_in_each, loose_images, subfolders
-from datasets.metadata import FILE_NAME, label_of, metadata_of, read_metadata
-from datasets.names import NamedPhotos, missing_photos
 from datasets.tables import clean_name
 
 _LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg"
@@ -18,7 +18,7 @@ _FOLDERS_OF = {"train": ("train",), "val": ("val", "valid", "validation", "test"
 
 def has_split(root: Path | str, split: str) -> bool:
     """Whether a root has a folder for a split, ``train`` or ``val`` (also called valid or test)."""
-    return _split_folder(Path(root), split) is not None
+    return _split_folder(Path(root), split) is not None or split in described_splits(Path(root))
 
 
 class ImageFolders(ImageDataset):
@@ -52,8 +52,8 @@ class ImageFolders(ImageDataset):
         min_side: int | None = None,
     ) -> None:
         root = Path(root)
-        described = metadata_of(_existing_split(root, split))
-        if described is not None and not subfolders(described.parent):
+        described = _described(root, split)
+        if described is not None:
             self._read_described(root, described, classes, min_side)
             return
         folders = _class_folders(root, _existing_split(root, split))
@@ -73,31 +73,46 @@ class ImageFolders(ImageDataset):
         super().__init__(photos, classes, min_side=min_side)
         self.notes += [*_merged(folders), *_notes(folders[0].parent, self.classes, self.counts())]
 
-
     def _read_described(
-        self, root: Path, described: Path, classes: Sequence[str] | None, min_side: int | None
+        self, root: Path, found: Described, classes: Sequence[str] | None, min_side: int | None
     ) -> None:
-        """Photos whose classes are in ``metadata.jsonl`` beside them: Hugging Face's ``imagefolder``."""
-        rows = _described(described)
-        train = metadata_of(_existing_split(root, "train")) if has_split(root, "train") else None
-        self.class_ids = tuple(sorted({label for _, label in (_described(train) if train else rows)}))
+        """Photos whose classes are in descriptions of them."""
+        rows, notes = _labelled(found)
+        train = _described(root, "train")
+        every = rows if train is None else _labelled(train)[0]
+        self.class_ids = tuple(sorted({label for _, label in every}, key=by_number))
         names = list(dict.fromkeys(label for _, label in rows))
         wanted = self.class_ids if classes is None else classes
-        labels = match_classes(names, wanted, "the checkpoint" if classes else f"{train}")
+        labels = match_classes(names, wanted, "the checkpoint" if classes else f"{(train or found).where}")
         if classes is not None:
             self.class_ids = folder_ids(names, labels, classes)
-        number, named = dict(zip(names, labels, strict=True)), NamedPhotos(described.parent)
-        files = [(named.find(name), number[label]) for name, label in rows]
-        missing = [name for (name, _), (file, _) in zip(rows, files, strict=True) if file is None]
-        notes = missing_photos(described, missing, len(rows))
-        photos = [Photo(file, label) for file, label in files if file is not None]
-        super().__init__(photos, wanted, min_side=min_side)
-        self.notes += [*notes, *_notes(described.parent, self.classes, self.counts(), loose=0)]
+        number = dict(zip(names, labels, strict=True))
+        super().__init__([Photo(path, number[label]) for path, label in rows], wanted, min_side=min_side)
+        self.notes += [*found.notes, *notes, *_notes(found.where, self.classes, self.counts(), loose=0)]
 
 
-def _described(path: Path) -> list[tuple[str, str]]:
-    """(file, class) of each photo."""
-    return [(row[FILE_NAME], label_of(row, str(path))) for row in read_metadata(path)]
+def _described(root: Path, split: str) -> Described | None:
+    """The described photos of a split; None where its classes are folders, or nothing describes it."""
+    folder = _split_folder(root, split)
+    return None if folder is not None and subfolders(folder) else described(root, split)
+
+
+def _labelled(found: Described) -> tuple[list[tuple[Path, str]], list[str]]:
+    """(photo, class) of those that have one, and a sentence on the others.
+
+    Raises:
+        ValueError: none has one.
+    """
+    named = [(path, label_of(row)) for path, row in found.rows]
+    rows = [(path, label) for path, label in named if label is not None]
+    without = [row for (_, row), (_, label) in zip(found.rows, named, strict=True) if label is None]
+    if not without:
+        return rows, []
+    first = without[0][FILE_NAME]
+    if not rows:
+        raise ValueError(f"{found.where}: {first} has no label; it has {', '.join(without[0])}")
+    words = f"{len(without)} of {len(named)} photos have no label and are left out, such as {first}"
+    return rows, [f"{found.where}: {words}"]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
@@ -112,7 +127,9 @@ def _existing_split(root: Path, split: str) -> Path:
     if not root.exists():
         raise FileNotFoundError(f"{root} does not exist; give a folder with {_LAYOUT}")
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is a file; give a folder with {_LAYOUT}")
+        raise NotADirectoryError(
+            f"{root} is a file; give a folder with {_LAYOUT}, a tar shard or a Parquet file with images"
+        )
     folder = _split_folder(root, split)
     if folder is not None:
         return folder
@@ -125,7 +142,7 @@ def _existing_split(root: Path, split: str) -> Path:
 
 
 def _wrong_layout(root: Path, split: str) -> str:
-    want = f"expected {_LAYOUT} in it"
+    want = "; ".join(filter(None, (f"expected {_LAYOUT} in it", near_miss(root))))
     if not any(root.iterdir()):
         return f"{root} is empty; {want}"
     if root.name in {name for names in _FOLDERS_OF.values() for name in names}:

@@ -60,11 +60,14 @@ def read_coco(root: Path, split: str) -> Found:
 
 def _listing(root: Path, split: str) -> Path | None:
     """The annotations of a split."""
-    places = [
-        path for name in names_of(split)
-        for path in (*(root / "annotations" / item.format(name) for item in NAMES), root / name / ROBOFLOW)
-    ]
-    return next((path for path in places if path.is_file()), None)
+    listed = {path.name.lower(): path for path in sorted((root / "annotations").glob("*.json"), reverse=True)}
+    for name in names_of(split):
+        files = [root / "annotations" / item.format(name) for item in NAMES]
+        known = next((path for path in files if path.is_file()), None)
+        known = known or next((listed[path.name] for path in files if path.name in listed), None)  # Train
+        if known is not None or (root / name / ROBOFLOW).is_file():
+            return known or root / name / ROBOFLOW
+    return None
 
 
 def _whole(root: Path) -> Path | None:

@@ -76,7 +76,7 @@ def read_voc(root: Path, split: str) -> Found:
 def _annotations(root: Path) -> list[Path]:
     """All XML files: in ``Annotations/``, beside the photos, or in the folders of the splits."""
     bases = [root, *(root / name for split in ("train", "val", "test") for name in names_of(split))]
-    parts = [sorted((base / name).glob("*.xml")) for base in dict.fromkeys(bases) for name in ANNOTATIONS]
+    parts = [sorted((base / name).rglob("*.xml")) for base in dict.fromkeys(bases) for name in ANNOTATIONS]
     parts += [
         [path for path in sorted(base.glob("*.xml")) if _TAG.search(first_bytes(path))]
         for base in dict.fromkeys(bases)
@@ -109,6 +109,7 @@ def _wanted(root: Path, split: str, every: Sequence[Path]) -> tuple[Path, list[P
             return root, list(every)
         listing = existing(root / "ImageSets" / "Main" / f"{split}.txt", "VOC's list of the split")
     of_stem = {clean_name(path.stem): path for path in every}
+    of_stem |= {clean_name(_inner(path)): path for path in every}  # CVAT keeps folders
     stems = [_stem(line, of_stem) for line in read_text(listing).splitlines() if line.strip()]
     if len(set(stems)) < len(stems):
         twice = next(item for item in stems if stems.count(item) > 1)
@@ -160,14 +161,26 @@ def _name(path: Path, tree: ElementTree.Element) -> str:
     return (tree.findtext("filename") or "").strip() or path.stem
 
 
+def _top(path: Path) -> Path | None:
+    """The folder of annotations that an XML file lies in, at some depth; None for one beside its photo."""
+    return next((folder for folder in list(path.parents)[:4] if folder.name in ANNOTATIONS), None)
+
+
+def _inner(path: Path) -> str:
+    """The name of an XML file without its suffix, from the folder of annotations."""
+    top = _top(path)
+    return path.stem if top is None else path.relative_to(top).with_suffix("").as_posix()
+
+
 def _file(path: Path, tree: ElementTree.Element, finders: dict[Path, NamedPhotos]) -> Path | None:
     """The photo of an XML file, by that file's name, then by the name in it."""
-    base = path.parent.parent if path.parent.name in ANNOTATIONS else path.parent
+    top = _top(path)
+    base = path.parent if top is None else top.parent
     if base not in finders:
         places = [base, base.parent] if base.name in names_of("val") + names_of("train") else [base]
         folders = [place / name for place in places for name in PHOTOS]
         finders[base] = NamedPhotos(*(folder for folder in (*folders, path.parent, base) if folder.is_dir()))
-    return finders[base].find(path.stem) or finders[base].find(_name(path, tree))
+    return finders[base].find(_inner(path)) or finders[base].find(_name(path, tree))
 
 
 def _size(tree: ElementTree.Element, where: str) -> tuple[int, int] | None:

@@ -168,7 +168,10 @@ def _names_in(data: dict[str, Any], path: Path) -> list[str]:
 def _place(entry: str, base: Path, root: Path) -> Path | None:
     """A folder or list that a file names, which may have been written on another machine."""
     if exists(base / entry):
-        return base / entry
+        place = base / entry
+        if not (place.is_file() or place.is_dir()):
+            raise ValueError(f"{base}: its description names {short(entry)}, a pipe or a device; name a file")
+        return place
     for parts in path_tails(entry):
         if parts == ["images"] and entry.strip("./\\") != "images":
             continue  # the folder of both splits

@@ -1,9 +1,10 @@
-"""Positions that cameras wrote into photos: EXIF GPS, read with distrust."""
+"""Positions that cameras wrote into photos, EXIF GPS, read with distrust; else those beside the photos."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from datasets.folders import find_images
 from datasets.geo.positions import BEYOND_LAT, BEYOND_LON, ZERO, LeftOut, Positions
+from datasets.geo.sidecars import position_beside, without_photo
 from datasets.image_io import BadImageError, open_header
 
 _GPS_IFD, _EXIF_IFD = 0x8825, 0x8769
@@ -44,16 +46,18 @@ class Geotag:
         lon: degrees east, -180 to 180.
         taken: ``YYYY:MM:DD HH:MM:SS`` of the camera's clock, or empty.
         author: EXIF's artist, or empty.
+        source: where the position stands if not in EXIF.
     """
 
     lat: float
     lon: float
     taken: str = ""
     author: str = ""
+    source: str = ""
 
 
 def read_geotag(path: Path | str) -> Geotag:
-    """The position in an image's EXIF.
+    """The position in an image's EXIF, else in XMP or in the JSON of Google Takeout beside it.
 
     Args:
         path: an image that Pillow can open; its pixels are not read.
@@ -64,12 +68,17 @@ def read_geotag(path: Path | str) -> Geotag:
     path = Path(path)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        exif, gps, more = _exif(path)
+        exif, gps, more, xmp = _exif(path)
+    taken, author = _text(more.get(_TAKEN)), _text(exif.get(_ARTIST))
     try:
-        lat, lon = position_of(gps)
+        if not exif:
+            raise ValueError("it has no EXIF")
+        return Geotag(*position_of(gps), taken=taken, author=author)
     except ValueError as err:
-        raise NoPositionError(path, str(err)) from err
-    return Geotag(lat, lon, taken=_text(more.get(_TAKEN)), author=_text(exif.get(_ARTIST)))
+        other = position_beside(path, xmp)
+        if other is None or other.why:
+            raise NoPositionError(path, f"{err}, and {other.why}" if other else str(err)) from err
+        return Geotag(other.lat, other.lon, taken or other.taken, author, other.source)
 
 
 def taken_at(path: Path | str) -> str:
@@ -89,7 +98,10 @@ def read_folder(folder: Path | str) -> Positions:
         FileNotFoundError: there is no such folder.
         ValueError: no image there tells a position.
     """
-    return read_photos(find_images([folder]), str(folder))
+    photos = list(find_images([folder], beside=(".json", ".xmp")))
+    positions = read_photos(photos, str(folder))
+    positions.notes.extend(without_photo(Path(folder), set(photos)))
+    return positions
 
 
 def read_photos(paths: Iterable[Path], where: str) -> Positions:
@@ -109,13 +121,20 @@ def read_photos(paths: Iterable[Path], where: str) -> Positions:
         example = f" (such as {left_out[0].first}: {left_out[0].reason})" if left_out else ""
         raise ValueError(
             f"none of {len(left_out)} photos in {where} tells where it was taken{example}; "
-            "give photos with GPS in their EXIF, or a CSV with path, lat and lon"
+            "give photos with GPS in their EXIF, XMP or Takeout's JSON, or a CSV with path, lat and lon"
         )
     lat, lon = (np.array([getattr(tag, name) for tag in tags.values()]) for name in ("lat", "lon"))
     return Positions(
         lat, lon, paths=tuple(map(str, tags)), authors=tuple(tag.author for tag in tags.values()),
-        times=tuple(tag.taken for tag in tags.values()), left_out=tuple(left_out),
+        times=tuple(tag.taken for tag in tags.values()), left_out=tuple(left_out), notes=_beside(tags, where),
     )
+
+
+def _beside(tags: dict[Path, Geotag], where: str) -> list[str]:
+    """A sentence on positions that do not stand in EXIF, if there are any."""
+    counts = Counter(tag.source for tag in tags.values() if tag.source)
+    words = " and ".join(f"{count} from {source}" for source, count in counts.items())
+    return [f"{where}: of {len(tags)} positions {words}"] if counts else []
 
 
 def position_of(gps: dict[int, Any]) -> tuple[float, float]:
@@ -174,17 +193,16 @@ def _degrees(value: Any, name: str) -> tuple[float, bool]:
     return sum(size / 60**power for power, size in enumerate(sizes)), negative
 
 
-def _exif(path: Path) -> tuple[Image.Exif, dict[int, Any], dict[int, Any]]:
-    """An image's EXIF, its GPS block and its block on the shot."""
+def _exif(path: Path) -> tuple[Image.Exif, dict[int, Any], dict[int, Any], bytes | str | None]:
+    """An image's EXIF, its GPS block, its block on the shot, and its XMP."""
     try:
         with open_header(path) as image:
             exif = image.getexif()
             gps, more = exif.get_ifd(_GPS_IFD), exif.get_ifd(_EXIF_IFD)
+            xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     except BadImageError as err:
         raise NoPositionError(path, err.reason) from err
-    if not exif:
-        raise NoPositionError(path, "it has no EXIF")
-    return exif, gps, more
+    return exif, gps, more, xmp
 
 
 def _text(value: Any) -> str:

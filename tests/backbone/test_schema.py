@@ -150,3 +150,14 @@ def test_damaged_weights_are_refused_in_one_line(tmp_path: Path) -> None:
         head = data[: 8 + int.from_bytes(data[:8], "little")]
         refused = assert_read_or_refused(tmp_path / "w.safetensors", head, load_weights, 150)
         assert refused > 100
+
+
+def test_a_file_asks_for_no_larger_network_than_it_brings_weights_for() -> None:
+    info = WeightsInfo("x", arch="timm:vit_giant_patch14_224", preprocessing=Preprocessing())
+    with pytest.raises(ValueError, match=r"patch14_224 has 1,0[\d,]* parameters, above the 9"):
+        build(info, most=9)
+    small = WeightsInfo("x", arch="timm:mobilenetv3_small_050", preprocessing=Preprocessing())
+    count = sum(item.numel() for item in build(small).parameters())
+    assert build(small, most=count)
+    with pytest.raises(ValueError, match="a file may ask for no larger network"):
+        build(small, most=count - 1)

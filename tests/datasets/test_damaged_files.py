@@ -14,12 +14,12 @@ from scipy.io import savemat
 
 from apps.attributes.names import Layout
 from datasets.classification.imagenet import ImageNetVal
+from datasets.described.metadata import read_metadata
 from datasets.detection.imagefolder import read_imagefolder
 from datasets.detection.yolo_files import yolo_files
 from datasets.faces.celeba import celeba
 from datasets.faces.lfw import LFW
 from datasets.geo.position_tables import read_positions
-from datasets.metadata import read_metadata
 
 
 def test_metadata_without_names_of_columns_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hostile_support import assert_read_or_refused
 from datasets.arrays import read_arrays
 from datasets.file_kinds import first_bytes
 from datasets.folders import find_images
-from datasets.outside import check_unpacked, one_line, regular_file, whole_file
+from datasets.outside import check_unpacked, one_line, regular_file, shortened, whole_file
 from datasets.parquet import batches, read_parquet
 from datasets.tables import read_table
 
@@ -126,3 +126,24 @@ def test_arrays_of_objects_and_headers_that_promise_more_are_refused(tmp_path: P
         file.writestr("vector.npy", header.getvalue())
     with pytest.raises(ValueError, match="holds objects, or is cut off"):
         arrays_of(path)
+
+
+def test_a_long_message_keeps_what_is_wrong_and_how_to_mend_it() -> None:
+    line = shortened(f"a.json: epochs must be a number, got {'x' * 10**7};\n give a number")
+    assert line.startswith("a.json: epochs must be") and line.endswith("; give a number")
+    assert len(line) < 1600 and "\n" not in line
+    assert shortened("short\n line") == "short line"
+
+
+@pytest.mark.parametrize("code", [0xD800, 0x110000, 0xFFFFFFFF])
+def test_an_array_of_texts_holds_letters(code: int, tmp_path: Path) -> None:
+    """numpy builds strings of any number, and Python's strings are then no strings."""
+    path, good = tmp_path / "a.npz", np.array(["ab", "c"])
+    bad = np.array([97, code, 0, 0], np.uint32).view("<U2")
+    np.savez(path, name=bad)
+    with pytest.raises(ValueError, match="holds numbers that are no letters"):
+        read_arrays(path, ["name"])
+    np.savez(path, name=good, other=good.astype(">U2"))
+    assert {key: value.tolist() for key, value in read_arrays(path, ["name", "other"]).items()} == {
+        "name": ["ab", "c"], "other": ["ab", "c"],
+    }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from fuzz import readers_apps, readers_boxes, readers_images, readers_models, readers_sets
+from fuzz import readers_apps, readers_beside, readers_boxes, readers_images, readers_models, readers_sets
 from fuzz.runner import Reader
 
 ROOMS = {
@@ -14,6 +14,7 @@ ROOMS = {
     "sets": readers_sets.readers,
     "boxes": readers_boxes.readers,
     "apps": readers_apps.readers,
+    "beside": readers_beside.readers,
     "models": readers_models.readers,
 }
 

@@ -7,6 +7,7 @@ import random
 import re
 import struct
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 Mutator = Callable[[bytes, random.Random], bytes]
@@ -224,11 +225,11 @@ def _change_value(document: Any, rng: random.Random) -> Any:
         places += [(node, key) for key in keys]
         waiting += [node[key] for key in keys]
     if not places or rng.random() < 0.03:
-        return rng.choice(ODD_VALUES)
+        return deepcopy(rng.choice(ODD_VALUES))
     node, key = rng.choice(places)
     action = rng.random()
     if action < 0.75:
-        node[key] = rng.choice(ODD_VALUES)
+        node[key] = deepcopy(rng.choice(ODD_VALUES))  # else the next change is one of the list above
     elif action < 0.87:
         del node[key]
     elif isinstance(node, dict):

@@ -28,8 +28,9 @@ from apps.engine.core.files import json_line
 from apps.engine.tracking.runs import find_runs
 from apps.faces.extraction.embedder import ModelInfo
 from apps.faces.extraction.manifest import DIGEST, SCHEMA, last_inputs, ledger_path, read_ledger
+from apps.faces.extraction.opening import open_source
 from apps.faces.extraction.resumable_job import Plan, ResumableJob
-from apps.faces.extraction.sources import find_sources, open_source
+from apps.faces.extraction.sources import find_sources
 from apps.faces.extraction.table import PHOTOS, ImageRecord, read_part
 from apps.faces.people.gallery import Gallery
 from apps.faces.verification.evaluate import read_vectors

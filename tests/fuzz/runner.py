@@ -19,6 +19,7 @@ from fuzz.mutators import Mutator
 from fuzz.outcome import CRASH, HANG, UNFORESEEN, Outcome, outcome_of
 
 MEMORY = 3 << 30  # bytes of address space that a child may take beside what it begins with
+EXIT_OF_HARNESS = 99  # a child's, where it is the fuzzing itself that fails
 CPU_SECONDS, WALL_SECONDS = 10.0, 60.0  # of one file
 BAD = (UNFORESEEN, CRASH, HANG)
 
@@ -104,8 +105,11 @@ def _child_reads(reader: Reader, tally: Tally, seed: int, number: int, last: int
     inside, outside = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(inside)
-        _work(reader, seed, number, last, end, outside)
+        try:  # whatever is raised, the child never goes on as its parent would: that would clear the folder
+            os.close(inside)
+            _work(reader, seed, number, last, end, outside)
+        finally:
+            os._exit(EXIT_OF_HARNESS)
     os.close(outside)
     try:
         return _listen(reader, tally, number, child, inside)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from datasets.validation import read_json
-from fuzz import readers_apps, readers_boxes, readers_images, readers_sets, runner
-from fuzz.mutators import of_bytes, of_json, of_text
+from fuzz import readers_apps, readers_beside, readers_boxes, readers_images, readers_sets, runner
+from fuzz.mutators import ODD_VALUES, of_bytes, of_json, of_text
 from fuzz.outcome import CRASH, HANG, READ, REFUSED, UNFORESEEN, outcome_of
 from fuzz.runner import Reader, Tally, check_seeds, fuzz
 
@@ -69,12 +69,36 @@ def test_a_crash_and_a_hang_cost_one_file_each(tmp_path: Path, monkeypatch: pyte
     assert {key: value[0] for key, value in tally.bad.items()} == {(CRASH, "signal 11"): 2, (HANG, ""): 4}
 
 
+def test_a_mutator_that_fails_ends_its_child_and_not_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*place: object) -> bytes:
+        raise ValueError(place)
+
+    parent = os.getpid()
+    monkeypatch.setattr(Reader, "mutant", fail)
+    try:
+        tally = tally_of(reader_of(tmp_path, Path.read_bytes), 1)
+    finally:
+        assert os.getpid() == parent, "the child goes on as its parent would"
+    assert tally.counts == {CRASH: 1} and (CRASH, f"exit {runner.EXIT_OF_HARNESS}") in tally.bad
+
+
+def test_values_that_are_put_in_are_copies() -> None:
+    before = repr(ODD_VALUES)
+    for number in range(3000):
+        of_json(b'{"a": [1, {"b": null}], "c": [[2], 3]}', random.Random(number))
+    assert repr(ODD_VALUES) == before
+
+
 def test_memory_without_end_is_unforeseen(tmp_path: Path) -> None:
     tally = tally_of(reader_of(tmp_path, lambda _: bytearray(1 << 40)), 2)
     assert tally.counts == {UNFORESEEN: 2}
 
 
-@pytest.mark.parametrize("room", [readers_images, readers_sets, readers_boxes, readers_apps])
+@pytest.mark.parametrize("room", [
+    readers_images, readers_sets, readers_boxes, readers_apps, readers_beside
+])
 def test_the_whole_files_are_read(room: object, tmp_path: Path) -> None:
     readers = list(room.readers(tmp_path))  # type: ignore[attr-defined]
     assert len({reader.name for reader in readers}) == len(readers) > 5

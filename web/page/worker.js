@@ -4,6 +4,7 @@ import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 import { aligned } from "./align.js";
 import { find } from "./faces.js";
 import { planes, square } from "./pixels.js";
+import { sealed } from "./seal.js";
 
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
@@ -23,8 +24,11 @@ async function start() {
   return { spec };
 }
 
-function load(name) {
-  return ort.InferenceSession.create(`${name}.onnx`, { executionProviders: ["wasm"] });
+async function load(name) {
+  const answer = await fetch(`${name}.onnx`);
+  if (!answer.ok) throw new Error(`${name}.onnx: the server answered ${answer.status}`);
+  const bytes = await sealed(`${name}.onnx`, new Uint8Array(await answer.arrayBuffer()));
+  return ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
 }
 
 async function finder(name, data, dims) {

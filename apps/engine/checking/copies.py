@@ -10,6 +10,7 @@ from apps.engine.checking.fingerprints import Fingerprint
 from apps.engine.checking.near import near_pairs, stacked
 from apps.engine.data.problems import LEAVE_OUT, Move, Problem, Problems
 from datasets.base import ImageDataset
+from datasets.packed import beginning, size_of
 
 Place = tuple[str, int]  # split, index
 KINDS = ("duplicates", "leaks", "near_duplicates", "near_leaks", "conflicting_copies")
@@ -96,9 +97,9 @@ def leaks_before_training(train: ImageDataset, val: ImageDataset, *, most: int =
     """
     step = max(len(val) // most, 1)
     looked = [photo.path for photo in val.photos[::step]]
-    sizes = {path: size for path in looked if (size := _size(path))}
+    sizes = {path: size for path in looked if (size := size_of(path))}
     wanted = set(sizes.values())
-    alike = [photo.path for photo in train.photos if _size(photo.path) in wanted]
+    alike = [photo.path for photo in train.photos if size_of(photo.path) in wanted]
     of_content = {content: path for path in alike if (content := _content(path)) is not None}
     copies = [(path, of_content[content]) for path in sizes if (content := _content(path)) in of_content]
     if not copies:
@@ -111,17 +112,6 @@ def leaks_before_training(train: ImageDataset, val: ImageDataset, *, most: int =
     ]
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
 def _content(path: Path) -> bytes | None:
     """The bytes at the beginning of a file, enough to tell photos of one size apart."""
-    try:
-        with path.open("rb") as file:
-            return file.read(1 << 16)
-    except OSError:
-        return None
+    return beginning(path, 1 << 16) or None

@@ -19,7 +19,7 @@ from apps.engine.checking.labels import label_problems
 from apps.engine.checking.moves import write_moves
 from apps.engine.checking.page import write_check_page
 from apps.engine.core.console import Console
-from apps.engine.core.files import writable_folder
+from apps.engine.core.files import folder_for
 from apps.engine.core.registry import load_task
 from apps.engine.core.task import AnyTask
 from apps.engine.data.problems import HOW, Problem, Problems, Survey, counted
@@ -69,11 +69,17 @@ def check(
         ValueError: no split of the data can be read.
     """
     start = time.perf_counter()
-    if report is not None:
-        writable_folder(report, "--report")
     kind = load_task(name)
-    task = kind(kind.Settings(data=data))
-    seen = look(task, weights, console)
+    with folder_for(report, "--report"):
+        return _checked(kind(kind.Settings(data=data)), data, report, fix, weights, console, start)
+
+
+def _checked(
+    task: AnyTask, data: Path, report: Path | None, fix: Path | None, weights: Mapping[str, str],
+    console: Console, start: float,
+) -> dict[str, Any]:
+    """The answer of :func:`check`, and its files."""
+    name, seen = task.name, look(task, weights, console)
     answer: dict[str, Any] = {
         "app": name, "data": str(data), "images": sum(map(len, seen.splits.values())),
         "splits": {split: len(images) for split, images in seen.splits.items()},

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from datasets.outside import shortened
+
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.progress import Progress, ProgressColumn, TaskID
+    from rich.table import Table
 
     from apps.engine.core.live import TrainingView
     from apps.engine.core.metrics import MetricTable
 
 Update = Callable[[int, str], None]
+
+
+def quantity(number: int, noun: str) -> str:
+    """``1 photo``, ``2 photos``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class Console:
@@ -43,6 +51,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """One line that stands out on a terminal."""
+        text = shortened(text)
         if not sys.stderr.isatty():
             self.say(text)
             return
@@ -132,3 +141,30 @@ class Console:
             console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
             and not console.quiet
         )
+
+
+def terminal_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Container[int], *, title: str = "",
+    unbroken: Container[int] = (),
+) -> Table:
+    """A table for rich's console, its cells as they are: no markup in them.
+
+    Args:
+        head: titles of the columns.
+        rows: cells, as many as there are columns.
+        numeric: columns to align to the right, from 0.
+        title: above the table.
+        unbroken: columns that do not wrap.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) or None, title_justify="left")
+    for at, name in enumerate(head):
+        table.add_column(
+            escape(name), justify="right" if at in numeric else "left", overflow="fold",
+            no_wrap=at in unbroken,
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

@@ -29,6 +29,34 @@ class Choice(NamedTuple):
     note: str = ""
 
 
+class Compute(NamedTuple):
+    """What a user wants networks to be computed by, and where.
+
+    Args:
+        engine: one of :data:`ENGINES`.
+        device: one of :data:`DEVICES`.
+    """
+
+    engine: str = "auto"
+    device: str = "auto"
+
+    def choose(self, lacking: str = "") -> Choice:
+        """The engine and the device for a network that is an ONNX file, or that PyTorch computes.
+
+        Args:
+            lacking: why there is no such file; empty where there is one.
+
+        Raises:
+            ImportError: the engine is not installed.
+            ValueError: the engine cannot compute the network, or the device is not there.
+        """
+        file_engine = None if lacking else "onnxruntime"
+        return choose(self.engine, self.device, file_engine=file_engine, can_torch=True, only_torch=lacking)
+
+
+AS_USUAL = Compute()
+
+
 def check_asked(engine: str, device: str) -> None:
     """Refuse words that name no engine or no device.
 

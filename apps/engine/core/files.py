@@ -29,12 +29,23 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full; what was at ``path`` stays.
     """
+    with writing(path) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` to fill, which is put in its place where nothing is raised.
+
+    Raises:
+        OSError: as :func:`write_whole`.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         with _disk_errors(path):
-            write(temporary)
+            yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
@@ -129,6 +140,24 @@ def writable_folder(path: Path, flag: str = "--out") -> Path:
             return path
     except OSError as err:
         raise OSError(f"cannot write to {path} ({err.strerror}); give another folder with {flag}") from err
+
+
+@contextmanager
+def folder_for(path: Path | None, flag: str) -> Iterator[None]:
+    """A folder to write into, if one is asked for; taken away again where it was made for nothing.
+
+    Raises:
+        OSError: as :func:`writable_folder`.
+    """
+    made = path is not None and not path.exists()
+    if path is not None:
+        writable_folder(path, flag)
+    try:
+        yield
+    finally:
+        if made and path is not None:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from apps.engine.core.registry import load_task
-from apps.engine.core.run_dir import CONFIG, RunConfig, load_model_state, read_config
+from apps.engine.core.run_dir import CONFIG, MODEL, RunConfig, load_model_state, read_config
 from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
 from backbone import (
@@ -88,7 +88,7 @@ def make_backbone(
     info: WeightsInfo, weights: Weights | None, resolution: int, crop: float | None = None
 ) -> tuple[Backbone, WeightsInfo]:
     """The network with its weights, and its description with the resolution, and the crop, in use."""
-    network = build(info)
+    network = build(info) if weights is None else build(info, most=weights.count)
     if weights is not None:
         load_state(network, weights)
     preprocessing = replace(network.preprocessing, resolution=resolution)
@@ -159,9 +159,12 @@ def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyT
     task_class = load_task(config.app)
     fields = task_class.Settings.__dataclass_fields__
     known = {key: value for key, value in config.settings.items() if key in fields}
+    if not (run / MODEL).is_file():
+        raise FileNotFoundError(f"{run / MODEL} is missing; restore it or train again")
     with one_line(run / CONFIG, "restore it or train again", "is damaged"):
         item = task_class(task_class.Settings(**(known | changes)))
-        model = make_model(item, build(config.backbone), config.classes)
+        most = (run / MODEL).stat().st_size // 2  # as a number has two bytes or more
+        model = make_model(item, build(config.backbone, most=most), config.classes)
     load_model_state(run, model)
     model.eval()
     return item, model, config

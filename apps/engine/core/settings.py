@@ -62,6 +62,7 @@ class Settings:
     finer_evaluation: ClassVar[bool] = True
     refused: ClassVar[Mapping[str, str]] = REFUSED
     fits_head: ClassVar[bool] = False
+    takes_folds: ClassVar[bool] = False
 
     data: Path | None = option(None, "folder of images; without it the drawn sample is used")
     weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")
@@ -152,11 +153,13 @@ class Settings:
         "auto", "bf16, fp32, or auto: bf16 for a backbone that learns, where it is faster here; else fp32",
         choices=("auto", "fp32", "bf16"),
     )
+    fold: str | None = option(None, "evaluate on one part of all photos, as in 2/5; train on the others")
     fix: Path | None = option(None, "table that `check --fix` wrote: images to move or leave out")
     cache: Path | None = option(None, "folder for decoded images, so that each is decoded once")
     cache_gb: float = option(20.0, "bound on the size of --cache, in 10^9 bytes", above=0)
     save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
     tensorboard: bool = option(False, "write TensorBoard's event files beside the run")
+    log: str | None = option(None, "who else takes the figures: tensorboard, mlflow, wandb; with commas")
     profile: bool = option(False, "measure some steps and write where the time went")
     device: str = option(
         "auto", "where it is trained; auto: a GPU where there is one, else the processor", choices=DEVICES
@@ -182,6 +185,8 @@ class Settings:
             check_value(field_, getattr(self, field_.name))
             if field_.name in self.refused and getattr(self, field_.name) != field_.default:
                 raise ValueError(f"{flag_name(field_.name)} {self.refused[field_.name]}")
+        if self.fold is not None and not self.takes_folds:
+            raise ValueError("--folds: this task draws no folds of its images; give its own splits")
         if self.freeze and self.epochs is None and not self.fits_head:
             raise ValueError("--freeze fits no head of this task at once; give --epochs, too")
 

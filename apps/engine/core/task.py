@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 from apps.engine.core.metrics import Intervals, Metric, Metrics, MetricTable
 from apps.engine.core.settings import Settings
 from apps.engine.data.problems import Problems, Survey
+from datasets.video import ONE_A_SECOND, Sampling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,7 @@ class FilePredictor(Protocol):
     def __call__(
         self, paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None,
         precision: str, engine: str = "auto", device: str = "auto", crops: bool = False,
-        detector: str | None = None,
+        detector: str | None = None, sampling: Sampling = ONE_A_SECOND,
         say: Callable[[str], None] = lambda _: None,
     ) -> Iterator[dict[str, Any]]:
         """The lines of ``predict`` with a run, as JSON objects; ``say`` takes a line on what answers."""

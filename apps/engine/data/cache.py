@@ -27,6 +27,7 @@ import numpy as np
 from apps.engine.core.files import write_json
 from apps.engine.data.pixel_store import KEY_BYTES, PixelStore, StoreFullError
 from datasets.image_io import DECODER, Box, Pixels, read_bytes
+from datasets.packed import packed_identity
 
 FORMAT = 2
 FORMAT_FILE = "cache.json"
@@ -146,13 +147,13 @@ def reduced(pixels: Pixels, min_side: int | None) -> Pixels:
 def _identity(path: Path) -> bytes | None:
     """What changes whenever a file does; None if it changed just now or is no regular file."""
     try:
-        status = path.stat()
+        status, name = packed_identity(path)
     except OSError:  # reading it says what is wrong
         return None
     if not stat.S_ISREG(status.st_mode) or time.time() - status.st_ctime < SETTLED_SECONDS:
         return None
     parts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return repr(parts).encode()
+    return repr((*parts, name) if name else parts).encode()
 
 
 def _key(data: bytes, view: str) -> bytes:

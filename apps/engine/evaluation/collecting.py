@@ -18,6 +18,9 @@ E = TypeVar("E")
 class CollectingEvaluator(Generic[K, T, E]):
     """An ``Evaluator`` that keeps what it is given and computes at the end.
 
+    Batches are joined to ever larger ones as they come, so that few small blocks stay: each of thousands
+    would keep the memory beside it from being used again (68,000 faces took 9 GB, their features 0.3).
+
     Args:
         make: (outputs, targets, indices) -> the evaluation, all in the order of the dataset.
     """
@@ -35,6 +38,8 @@ class CollectingEvaluator(Generic[K, T, E]):
             indices: of the images in their dataset.
         """
         self.parts.append((outputs, targets, list(indices)))
+        while len(self.parts) > 1 and len(self.parts[-1][2]) >= len(self.parts[-2][2]):
+            self.parts[-2:] = [_joined(*self.parts[-2:])]
 
     def share(self, world: World) -> None:
         """Take what the other processes kept."""
@@ -46,3 +51,7 @@ class CollectingEvaluator(Generic[K, T, E]):
         sort = sorted(range(len(order)), key=order.__getitem__)
         outputs, targets = (taken(joined([part[n] for part in self.parts]), sort) for n in (0, 1))
         return self.make(outputs, targets, sorted(order))
+
+
+def _joined(first: tuple[K, T, list[int]], second: tuple[K, T, list[int]]) -> tuple[K, T, list[int]]:
+    return joined([first[0], second[0]]), joined([first[1], second[1]]), first[2] + second[2]

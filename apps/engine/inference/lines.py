@@ -10,6 +10,7 @@ from apps.engine.core.registry import load_task
 from apps.engine.core.run_values import run_values
 from apps.engine.inference.predictor import Predictor
 from datasets.image_io import list_photos
+from datasets.video import ONE_A_SECOND, Medium, Sampling, media, place_of
 
 if TYPE_CHECKING:
     from apps.engine.core.task import AnyTask
@@ -47,23 +48,27 @@ def check_options(
 
 def predict(
     paths: Iterable[Path], source: str, *, is_run: bool, top: int | None = None, crops: bool = False,
-    detector: str | None = None, say: Callable[[str], None] = lambda _: None, **how: Any,
+    detector: str | None = None, sampling: Sampling = ONE_A_SECOND,
+    say: Callable[[str], None] = lambda _: None, know: Callable[[Sequence[str]], None] = lambda _: None,
+    **how: Any,
 ) -> Iterator[dict[str, Any]]:
-    """The answer for each photo, in the order of the paths.
+    """The answer for each photo, and each frame of a video, in the order of the paths.
 
     Args:
-        paths: photos, and folders that are searched for photos.
+        paths: photos, videos, and folders that are searched for photos.
         source: a run, an exported file, or the name of weights with a classifier.
         is_run: whether it must be a run.
         top: how many classes, cells or objects a photo; None for 5, and for all objects.
         crops: for applications that find faces first: the photos are face crops already.
         detector: what finds them; None for the usual one.
+        sampling: which frames of videos.
         say: takes a line of words.
+        know: takes the classes of the model, where it has some, before the first answer.
         how: ``app``, ``engine``, ``device``, ``threads``, ``precision`` and ``tta`` of a :class:`Predictor`.
 
     Returns:
         ``{"path", "predictions": [{"name", "probability"}, ...], "unknown"}`` a photo, or what else its head
-        answers, or ``{"path", "error"}`` for one that cannot be read.
+        answers, or ``{"path", "error"}`` for one that cannot be read; of a frame with ``time``, ``frame``.
 
     Raises:
         FileNotFoundError: a path or the source is missing.
@@ -74,11 +79,13 @@ def predict(
         more = {name: how[name] for name in ("engine", "device", "precision") if name in how}
         yield from task.file_predictor(
             paths, checkpoint=Path(source), top=top, workers=how.get("threads"), say=say, crops=crops,
-            detector=detector, **{"precision": "auto"} | more,
+            detector=detector, sampling=sampling, **{"precision": "auto"} | more,
         )
         return
     predictor = _predictor(source, task, top, say, how)
-    yield from photo_lines(predictor, list_photos(paths), top)
+    know([name for head in predictor.heads if head.kind in RANKED for name in head.classes])
+    photos = list_photos(paths, videos=sampling.videos)
+    yield from photo_lines(predictor, media(photos, sampling.every), top)
 
 
 def predictor_of(
@@ -135,7 +142,7 @@ def _check_heads(predictor: Predictor, source: object, top: int | None, tta: str
         raise ValueError(f"--tta is not for {source}: {WHY_NOT['tta']}; leave it out")
 
 
-def photo_lines(predictor: Predictor, photos: Sequence[Path], top: int | None) -> Iterator[dict[str, Any]]:
-    """``{"path", ...}`` a photo: its answer, or ``{"path", "error"}``."""
-    for path, answer in predictor.stream(photos, top=top):
-        yield {"path": str(path), **answer.to_dict()}
+def photo_lines(predictor: Predictor, photos: Iterator[Medium], top: int | None) -> Iterator[dict[str, Any]]:
+    """``{"path", ...}`` a photo or a frame: its answer, or ``{"path", "error"}``."""
+    for medium, answer in predictor.stream(photos, top=top):
+        yield {**place_of(medium), **answer.to_dict()}

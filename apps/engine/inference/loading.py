@@ -82,7 +82,9 @@ def _load_weights(
         engine, device, file_engine="onnxruntime" if file else None, can_torch=True, only_torch=why
     )
     if file is not None and choice.engine != "torch":
-        return load_model(file, threads=threads, calls=calls, engine=choice.engine, device=choice.device)
+        return load_model(
+            file, threads=threads, calls=calls, engine=choice.engine, device=choice.device, whole=True
+        )
     from apps.engine.inference.torch_engine import load_torch_engine
 
     return load_torch_engine(

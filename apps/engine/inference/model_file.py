@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, runtime
+from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, Choice, runtime
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.seal import SUM, check_seal, check_sum
 from datasets.outside import regular_file, words_of
 
+Network = Callable[[NDArray[Any]], Sequence[Any]]  # its one input to the arrays that it gives
 HOW = "give a file made by: python cli.py export RUN --to onnx --out FILE.onnx"
 
 
 def load_model(
-    path: Path, *, threads: int = 1, calls: int = 1, engine: str = "auto", device: str = "cpu"
+    path: Path, *, threads: int = 1, calls: int = 1, engine: str = "auto", device: str = "cpu",
+    whole: bool = False,
 ) -> Engine:
     """An ONNX file, or the .xml of an OpenVINO model, that ``export`` wrote.
 
@@ -29,6 +32,7 @@ def load_model(
             further ones wait.
         engine: ``onnxruntime``, ``openvino`` (which reads both), or ``auto``.
         device: where it computes, one of :func:`apps.engine.core.device.file_devices`.
+        whole: the file's bytes were held against their sum just now, as those of the cache are.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -40,18 +44,24 @@ def load_model(
     regular_file(path)
     if path.suffix == ".xml" or engine == "openvino":
         return _load_openvino(path, threads, calls, device)
-    return load_onnx(path, path, threads=threads, device=device)
+    return load_onnx(path, path, threads=threads, device=device, whole=whole)
 
 
-def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu") -> Any:
+def onnx_session(
+    content: Path | bytes, path: Path | str, *, threads: int = 1, device: str = "cpu", whole: bool = False,
+    mend: str = HOW,
+) -> Any:
     """ONNX Runtime's session of a file or its bytes, on threads that do not spin; ``path`` names it.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
+        OSError: it is no regular file.
         ValueError: it is damaged.
     """
     if isinstance(content, Path):
-        check_seal(content)
+        regular_file(content)
+        if not whole:
+            check_seal(content)
     onnxruntime = runtime("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -61,11 +71,55 @@ def onnx_session(content: Path | bytes, path: Path, *, threads: int = 1, device:
         source = content if isinstance(content, bytes) else str(content)
         return onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
     except Exception as err:  # its kinds of errors are its own and hang on the version
-        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {HOW}") from err
+        raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {mend}") from err
+
+
+def run_session(
+    session: Any, names: list[str] | None, images: dict[str, NDArray[Any]], path: Path | str,
+    mend: str = HOW,
+) -> list[NDArray[Any]]:
+    """The outputs of a session, in fp32 as it gives them; ``path`` names its file.
+
+    Raises:
+        ValueError: it cannot compute them.
+    """
+    try:
+        arrays: list[NDArray[Any]] = session.run(names, images)
+    except Exception as err:  # its kinds of errors are its own and hang on the version
+        raise ValueError(f"{path} cannot compute its answers ({words_of(err)}); {mend}") from err
+    return arrays
+
+
+def load_network(path: Path, outputs: Sequence[str], choice: Choice) -> Network:
+    """An ONNX file with one input, such as a face detector's, by a runtime; safe to call from threads.
+
+    Args:
+        path: of the file.
+        outputs: their names, in the order in which they are given.
+        choice: the runtime, and where it computes.
+
+    Raises:
+        ImportError: the runtime is not installed.
+        ValueError: the file is damaged.
+    """
+    if choice.engine == "openvino":
+        check_seal(path)
+        settings = openvino_settings("fp32", 1, 1)
+        compiled = runtime("openvino").Core().compile_model(path, OPENVINO_DEVICES[choice.device], settings)
+        places = [compiled.output(name) for name in outputs]
+
+        def infer(images: NDArray[Any]) -> list[Any]:
+            result = compiled.create_infer_request().infer([images])
+            return [np.array(result[place]) for place in places]
+
+        return infer
+    session, names = onnx_session(path, path, device=choice.device), list(outputs)
+    (given,) = session.get_inputs()
+    return lambda images: run_session(session, names, {given.name: images}, path)
 
 
 def load_onnx(
-    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu"
+    content: Path | bytes, path: Path, *, threads: int = 1, device: str = "cpu", whole: bool = False
 ) -> Engine:
     """An ONNX model from a file or its bytes; ``path`` names it in messages.
 
@@ -73,7 +127,7 @@ def load_onnx(
         ImportError: ONNX Runtime is not installed.
         ValueError: it is damaged, or not one of ours.
     """
-    session = onnx_session(content, path, threads=threads, device=device)
+    session = onnx_session(content, path, threads=threads, device=device, whole=whole)
     reported = session.get_modelmeta().custom_metadata_map
     if KEY not in reported:
         raise ValueError(
@@ -86,11 +140,7 @@ def load_onnx(
         raise ValueError(f"{path} does not give what it says of itself; {HOW}")
 
     def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        try:
-            arrays: list[NDArray[np.float32]] = session.run(names, {INPUT: images})
-        except Exception as err:  # its kinds of errors are its own and hang on the version
-            raise ValueError(f"{path} cannot compute its answers ({words_of(err)}); {HOW}") from err
-        return arrays
+        return run_session(session, names, {INPUT: images}, path)
 
     return Engine(spec, run)
 

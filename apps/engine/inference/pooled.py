@@ -63,7 +63,7 @@ def _exported(weights: str) -> bytes:
 
     loaded = load_weights(weights)
     say_once(loaded.info.name)
-    network = build(loaded.info)
+    network = build(loaded.info, most=loaded.count)
     load_state(network, loaded)
     seen, info = network.preprocessing, loaded.info
     head = HeadSpec("features", "features", "embedding", ("features",))

@@ -26,8 +26,9 @@ from apps.engine.inference.preprocess import read_square, square
 from apps.engine.inference.tta import averaged
 from datasets.image_io import BadImageError, find_images
 from datasets.outside import one_line
+from datasets.video import Frame
 
-ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8]  # bytes are those of an image file
+ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8] | Frame | BadImageError
 AHEAD = 4  # calls that wait for each thread
 Raw = list[Any]  # the outputs of all heads for one image, each (1, ...)
 
@@ -85,8 +86,8 @@ class Predictor:
         """One answer an image, in their order.
 
         Args:
-            images: a path, a folder (all images in it), an (H, W, 3) uint8 RGB array or a Pillow image; or
-                several of these.
+            images: a path, a folder (all images in it), an (H, W, 3) uint8 RGB array, a Pillow image or a
+                frame of a video; or several of these.
             top: how many classes, cells or objects an image, 1 or more; None for 5, and for all objects.
 
         Returns:
@@ -121,11 +122,14 @@ class Predictor:
     ) -> Iterator[tuple[ImageLike, Raw | FailedPrediction, tuple[int, int]]]:
         """Each image with the outputs of all heads, or why there are none, and its (width, height).
 
+        Args:
+            images: as for :meth:`predict`; an iterator, such as of the frames of a video, is read as it goes.
+
         Raises:
             FileNotFoundError: there is no such path.
             ValueError: a folder holds no image.
         """
-        rest = iter(_expanded(images))
+        rest = images if isinstance(images, Iterator) else iter(_expanded(images))
         many = self.loaded.batch  # a model that cannot be loaded is refused before images are read
         with ThreadPoolExecutor(self._threads) as pool:
             waiting: deque[tuple[list[ImageLike], Future[list[Any]]]] = deque()
@@ -187,12 +191,15 @@ class Predictor:
         Raises:
             BadImageError: it cannot be read.
         """
+        if isinstance(image, BadImageError):
+            raise image
         spec = self.loaded.spec
         how = spec.resolution, spec.crop, spec.resize
-        if isinstance(image, str | Path | bytes):
-            data = image if isinstance(image, bytes) else None
-            return read_square(Path("image" if isinstance(image, bytes) else image), *how, data=data)
-        whole = _pixels(image)
+        if isinstance(image, bytes):  # of an image file
+            return read_square(Path("image"), *how, data=image)
+        if isinstance(image, str | Path):
+            return read_square(Path(image), *how)
+        whole = image.pixels if isinstance(image, Frame) else _pixels(image)
         return square(whole, *how), (whole.shape[1], whole.shape[0])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -254,7 +261,9 @@ def _seen_as(head: HeadSpec, tta: str | None) -> HeadSpec:
 
 
 def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    alone = isinstance(images, str | Path | bytes | Image.Image | np.ndarray)
+    alone = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | Frame | BadImageError)
+    if not alone and not isinstance(images, Iterable):
+        raise TypeError(f"expected a path, an array, a Pillow image or several of them, got {images!r}")
     given: list[ImageLike] = [images] if alone else list(images)  # type: ignore[list-item,arg-type]
     expanded: list[ImageLike] = []
     for image in given:

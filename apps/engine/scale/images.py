@@ -12,8 +12,8 @@ from pathlib import Path
 from apps.engine.scale.shards import FILES, TAR, Shard, image_column
 from apps.engine.scale.stores import StoreError, is_url, opened, read
 from datasets.file_kinds import is_image_name
+from datasets.packed import IN
 
-IN = "::"  # between a packed file and what it holds, as in shard.tar::photos/1.jpg
 AHEAD = 16  # files of a store that are asked for at the same time
 ROWS_AT_ONCE = 32
 Content = Path | bytes

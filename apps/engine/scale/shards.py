@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.scale.stores import Entry, files_of, is_url, joined, opened, read
+from datasets import packed
 from datasets.file_kinds import is_image_name
 from datasets.folders import NOT_DATA, find_images
 
 FILES, TAR, PARQUET = "files", "tar", "parquet"
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
-USUAL_BYTES = ("image", "img", "jpg", "photo", "bytes", "content")  # columns of images, the likeliest first
 MARK_DIGITS = 12
 
 
@@ -54,8 +54,8 @@ class Shard:
 
 
 def has_packed(places: Sequence[str]) -> bool:
-    """Whether some of these are no plain images and folders, but addresses, archives, tables or lists."""
-    return any(is_url(place) or _form(place) or place.endswith(".txt") for place in places)
+    """Whether some of these are no plain images and folders, but addresses, archives or tables."""
+    return any(is_url(place) or _form(place) for place in places)
 
 
 def make_shards(places: Sequence[str], images: int) -> list[Shard]:
@@ -73,7 +73,7 @@ def make_shards(places: Sequence[str], images: int) -> list[Shard]:
         ValueError: there is no image in them.
     """
     loose: list[Entry] = []
-    packed: list[Entry] = []
+    shards: list[Entry] = []
     missing: list[str] = []
     for place in _unlisted(places):
         try:
@@ -82,11 +82,11 @@ def make_shards(places: Sequence[str], images: int) -> list[Shard]:
             missing.append(place)
             files = [Entry(place, 0, 0)]
         for entry in files:
-            (packed if _form(entry.place) else loose).append(entry)
-    if missing and len(missing) == len(loose) + len(packed):
+            (shards if _form(entry.place) else loose).append(entry)
+    if missing and len(missing) == len(loose) + len(shards):
         raise FileNotFoundError(f"{missing[0]} does not exist; name images or a folder with images")
     cut = [(FILES, loose[at : at + images], (0, 0)) for at in range(0, len(loose), images)]
-    for entry in packed:
+    for entry in shards:
         if _form(entry.place) == TAR:
             cut.append((TAR, [entry], (0, 0)))
         else:
@@ -164,17 +164,9 @@ def image_column(place: str) -> str | None:
     """The column of a Parquet file that holds images, ``NAME.bytes`` of a Hugging Face one; None for none."""
     import pyarrow as pa
 
-    def is_bytes(kind: Any) -> bool:
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-    names = {}
-    for field in _parquet(place).schema_arrow:
-        if is_bytes(field.type):
-            names[field.name] = field.name
-        elif pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-            names[field.name] = f"{field.name}.bytes"
-    usual = next((name for name in USUAL_BYTES if name in names), None)
-    return names[usual] if usual else next(iter(names.values()), None)
+    schema = _parquet(place).schema_arrow
+    name = packed.image_column(schema)
+    return f"{name}.bytes" if name is not None and pa.types.is_struct(schema.field(name).type) else name
 
 
 def _row_groups(place: str, images: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What others can watch a training with: rows as JSON lines and CSV, TensorBoard's event files."""
+"""What others can watch a training with: rows as JSON lines and CSV, and the writers of others."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import io
 import json
 import numbers
 from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apps.engine.core.files import json_line, write_text
+from apps.engine.tracking.writers import WRITERS, Writer, require_writers
 from datasets.outside import whole_file
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-METRICS, TABLE, EVENTS = "metrics.jsonl", "metrics.csv", "tensorboard"
+METRICS, TABLE = "metrics.jsonl", "metrics.csv"
 STEPS = "steps/"  # before the names of figures of single steps, so that an epoch's means stand apart
 
 Row = dict[str, Any]
@@ -96,16 +93,6 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else json.dumps(value)
 
 
-def require_tensorboard() -> None:
-    """Say at once, not after the first epoch, that TensorBoard is not there.
-
-    Raises:
-        ValueError: the package is missing.
-    """
-    if find_spec("tensorboard") is None:
-        raise ValueError("--tensorboard needs a package that is not here; run: pip install tensorboard")
-
-
 class Watch:
     """Writers beside a training; of many processes only one has it.
 
@@ -113,19 +100,18 @@ class Watch:
 
     Args:
         run: the run's folder; it must be there.
-        tensorboard: write event files into ``run/tensorboard``.
+        writers: names of those that take the figures, too; see :mod:`apps.engine.tracking.writers`.
         csv: keep ``metrics.csv`` beside ``metrics.jsonl``.
 
     Raises:
-        ValueError: TensorBoard is wanted and its package is missing.
+        ValueError: the package of a writer is missing.
     """
 
-    def __init__(self, run: Path, *, tensorboard: bool, csv: bool = True) -> None:
-        self.run, self.tensorboard, self.csv = run, tensorboard, csv
+    def __init__(self, run: Path, *, writers: tuple[str, ...] = (), csv: bool = True) -> None:
+        self.run, self.writers, self.csv = run, writers, csv
         self.last_step = 0
-        self._writer: SummaryWriter | None = None
-        if tensorboard:
-            require_tensorboard()
+        self._open: list[Writer] = []
+        require_writers(writers)
 
     def resume(self, step: int, epoch: int) -> list[str]:
         """Go on from a checkpoint: what was written after it is taken back, so that nothing stands twice.
@@ -137,7 +123,7 @@ class Watch:
         Returns:
             A sentence on each damaged line of ``metrics.jsonl`` that was left out.
         """
-        if self._writer is not None:
+        if self._open:
             raise RuntimeError(f"resume({step}, {epoch}) comes before anything is written, not after")
         complaints = truncate_metrics(self.run, epoch)
         self.last_step = step
@@ -152,7 +138,7 @@ class Watch:
             number: of the step in the whole training, 1 up.
             values: name -> a number; ``train/`` before a name is dropped.
         """
-        if self.tensorboard:
+        if self.writers:
             self._scalars({STEPS + name.removeprefix("train/"): v for name, v in values.items()}, number)
         self.last_step = number
 
@@ -165,7 +151,7 @@ class Watch:
         """
         if self.csv:
             write_table(self.run)
-        if self.tensorboard:
+        if self.writers:
             self._scalars(row, self.last_step if step is None else step)
             self.flush()
 
@@ -180,25 +166,25 @@ class Watch:
             texts: name -> Markdown, such as the settings.
             figures: name -> a picture's file.
         """
-        if not self.tensorboard:
+        if not self.writers:
             return
         self._scalars({f"final/{name}": value for name, value in metrics.items()}, self.last_step)
-        writer = self._events()
-        for name, text in (texts or {}).items():
-            writer.add_text(name, text, self.last_step)
-        for name, path in (figures or {}).items():
-            writer.add_image(name, _pixels(path), self.last_step, dataformats="HWC")
+        for writer in self._opened():
+            for name, text in (texts or {}).items():
+                writer.text(name, text, self.last_step)
+            for name, path in (figures or {}).items():
+                writer.picture(name, path, self.last_step)
         self.flush()
 
     def flush(self) -> None:
         """Put on disk what was reported so far; call it before a checkpoint is written."""
-        if self._writer is not None:
-            self._writer.flush()
+        for writer in self._open:
+            writer.flush()
 
     def close(self) -> None:
-        """Flush and close the event file; nothing happens the second time."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
+        """Flush and close all writers; nothing happens the second time."""
+        writers, self._open = self._open, []
+        for writer in writers:
             writer.close()
 
     def __enter__(self) -> Watch:
@@ -210,29 +196,21 @@ class Watch:
         self.close()
 
     def _scalars(self, values: Mapping[str, Any], step: int) -> None:
-        writer = self._events()
-        for name, value in values.items():
-            if isinstance(value, numbers.Real) and not isinstance(value, bool) and name != "epoch":
-                writer.add_scalar(name, float(value), step)
+        scalars = {
+            name: float(value) for name, value in values.items()
+            if isinstance(value, numbers.Real) and not isinstance(value, bool) and name != "epoch"
+        }
+        for writer in self._opened() if scalars else ():
+            writer.scalars(scalars, step)
 
-    def _events(self) -> SummaryWriter:
-        """The event file, opened late: it begins with the step from which older ones do not count."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.run / EVENTS), purge_step=self.last_step + 1)
-        return self._writer
+    def _opened(self) -> list[Writer]:
+        """The writers, opened late: they begin with the step from which older ones do not count."""
+        if not self._open:
+            self._open = [WRITERS[name](self.run, self.last_step) for name in self.writers]
+        return self._open
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Settings as a table in Markdown, for :meth:`Watch.end`."""
     lines = [f"| {name} | {value} |" for name, value in settings.items() if value is not None]
     return "\n".join(["| setting | value |", "| --- | --- |", *lines])
-
-
-def _pixels(path: Path) -> Any:
-    import numpy as np
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))

@@ -1,4 +1,4 @@
-"""What others see of a training while it runs: the terminal, TensorBoard, CSV; one process tells."""
+"""What others see of a training while it runs: the terminal, CSV, other tools; one process tells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from apps.engine.core.live import TrainingView
 from apps.engine.core.task import Trainable
 from apps.engine.tracking.loggers import Watch, settings_text
 from apps.engine.tracking.profiler import Profiler
+from apps.engine.tracking.writers import writer_names
 from apps.engine.training.loop import MetricAccumulator, rate
 from apps.engine.training.setup import TrainSetup
 from apps.engine.training.state import TrainState
@@ -68,7 +69,9 @@ def watching(setup: TrainSetup, state: TrainState, task: Trainable) -> Iterator[
     """Watch a training from where it stands; what was reported of updates after that is taken back."""
     start = state.epoch * state.steps + state.step
     evaluating_again = state.step == state.steps  # its point of the epoch may stand there already
-    watch = Watch(setup.run, tensorboard=setup.settings.tensorboard) if setup.world.is_main else None
+    s = setup.settings
+    writers = writer_names(s.log, tensorboard=s.tensorboard)
+    watch = Watch(setup.run, writers=writers) if setup.world.is_main else None
     for complaint in watch.resume(start - evaluating_again, state.epoch) if watch else ():
         setup.console.warn(complaint)
     view = setup.console.training(

@@ -22,7 +22,7 @@ from datasets.outside import whole_file, words_of
 
 MODEL, CONFIG, TRAINING, PROGRESS = "model.safetensors", "config.json", "training.pt", "progress.json"
 JOINT = "joint.json"  # of several tasks trained together; their runs are in folders of their own
-SKIPPED = {"tensorboard", "__pycache__", "node_modules"}
+SKIPPED = {"tensorboard", "mlruns", "wandb", "__pycache__", "node_modules"}
 FINISHED, STOPPED, RUNNING, INTERRUPTED, DAMAGED = "finished", "stopped", "running", "interrupted", "damaged"
 PERHAPS = "running?"  # nothing here can tell
 FRESH_SECONDS = 600  # a training that wrote so lately may still run

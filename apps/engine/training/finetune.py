@@ -23,7 +23,7 @@ from backbone.schema import parse_json, short
 from datasets.base import ImageDataset
 
 # What a resumed run may be given anew; of these only epochs changes the weights, and says so.
-CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "profile",
+CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "log", "profile",
               "export", "device"}
 
 
@@ -157,12 +157,12 @@ def _holds_something(out: Path) -> bool:
     return out.is_dir() and any(entry.name != LOCK for entry in out.iterdir())
 
 
-def _resumed_settings(
-    kind: type[Settings], kept: dict[str, Any], given: dict[str, Any], console: Console
-) -> Settings:
-    """The settings that the run was started with; flags that say something else are refused."""
-    if not isinstance(kept, dict) or "epochs" not in kept:
-        raise ValueError(f"the settings that the run was started with are damaged: {short(kept)}")
+def check_same(kind: type[Settings], kept: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuse flags that say something else than the settings of a run that is there.
+
+    Raises:
+        ValueError: one does; the message names it.
+    """
     plain = kind(**given).to_dict()
     for name in given:
         if name not in CHANGEABLE and plain[name] != kept.get(name):
@@ -170,6 +170,15 @@ def _resumed_settings(
                 f"the run was started with {flag_name(name)} {kept.get(name)}, not {plain[name]}; "
                 f"leave {flag_name(name)} out, or start another run with another --out"
             )
+
+
+def _resumed_settings(
+    kind: type[Settings], kept: dict[str, Any], given: dict[str, Any], console: Console
+) -> Settings:
+    """The settings that the run was started with; flags that say something else are refused."""
+    if not isinstance(kept, dict) or "epochs" not in kept:
+        raise ValueError(f"the settings that the run was started with are damaged: {short(kept)}")
+    check_same(kind, kept, given)
     names = {field.name for field in fields(kind)}
     changes = {name: value for name, value in given.items() if name in CHANGEABLE}
     if kept["epochs"] is not None and changes.get("epochs", kept["epochs"]) != kept["epochs"]:

@@ -20,8 +20,8 @@ from apps.engine.core.settings import Settings
 from apps.engine.core.task import AnyTask
 from apps.engine.data.cache import ImageCache
 from apps.engine.data.loader import BadImage, Batch, Loader, Reading
-from apps.engine.tracking.loggers import require_tensorboard
 from apps.engine.tracking.timer import StageTimer
+from apps.engine.tracking.writers import require_writers, writer_names
 from apps.engine.training.optim.optimizers import check_optimizer
 from apps.engine.training.signals import SignalHandler
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
@@ -173,10 +173,9 @@ def check_early(task_class: type[AnyTask], settings: Settings) -> None:
 
     Raises:
         FileNotFoundError: the teacher is missing.
-        ValueError: the optimiser or the figure to watch does not exist, or TensorBoard is not installed.
+        ValueError: the optimiser or the figure to watch does not exist, or what --log names is not installed.
     """
-    if settings.tensorboard:
-        require_tensorboard()
+    require_writers(writer_names(settings.log, tensorboard=settings.tensorboard))
     check_optimizer(settings.optimizer)
     if settings.data is None and settings.teacher is not None:
         read_config(Path(settings.teacher))  # before a sample is drawn

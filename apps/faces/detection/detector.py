@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from apps.faces.detection.mtcnn import LANDMARKS, Cascade, Faces
-from apps.faces.detection.networks import cascade_networks
+from apps.engine.core.device import AS_USUAL, Compute
+from apps.faces.detection.mtcnn import LANDMARKS, Faces
+from apps.faces.detection.networks import load_cascade
 from apps.faces.extraction.align import Array
 
 SEARCH_PX = 1024  # longer side of the copy in which faces are looked for
@@ -64,6 +65,7 @@ class Detector:
             longer side is 1024 px at most; 20 or more.
         min_probability: faces that the detector is less sure of are left out, 0 to 1.
         finder: finds them on an image; None takes facenet-pytorch's MTCNN, loaded with the first photo.
+        compute: by what, and where, MTCNN is computed.
 
     Raises:
         ValueError: a limit is out of range.
@@ -71,14 +73,14 @@ class Detector:
 
     def __init__(
         self, *, min_face_px: int = MIN_FACE_PX, min_probability: float = MIN_PROBABILITY,
-        finder: Finder | None = None,
+        finder: Finder | None = None, compute: Compute = AS_USUAL,
     ) -> None:
         if min_face_px < LEAST_PX:
             raise ValueError(f"faces of {LEAST_PX} px or more can be found, got {min_face_px}")
         if not 0 <= min_probability <= 1:
             raise ValueError(f"the least probability must be 0 to 1, got {min_probability}")
         self.min_face_px, self.min_probability = min_face_px, min_probability
-        self._finder = finder
+        self._finder, self._compute = finder, compute
         self._lock = threading.Lock()
 
     def detect(self, image: Image.Image) -> list[Face]:
@@ -110,7 +112,7 @@ class Detector:
     def _loaded(self) -> Finder:
         """The finder; one thread loads it."""
         with self._lock:
-            self._finder = self._finder or Cascade(cascade_networks())
+            self._finder = self._finder or load_cascade(self._compute)
             return self._finder
 
 

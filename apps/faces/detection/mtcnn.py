@@ -6,13 +6,12 @@ The sums are those of facenet-pytorch, whose networks these are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.engine.inference.model_file import onnx_session
+from apps.engine.inference.model_file import Network
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -46,14 +45,13 @@ class Cascade:
     """The three networks; safe to call from several threads.
 
     Args:
-        networks: ``pnet.onnx``, ``rnet.onnx`` and ``onet.onnx`` to where they are.
+        networks: ``pnet``, ``rnet`` and ``onet``, each (N, 3, H, W) to its outputs as in :data:`OUTPUTS`.
 
     Source: Zhang et al. 2016, "Joint face detection and alignment using multitask cascaded networks".
     """
 
-    def __init__(self, networks: Mapping[str, Path]) -> None:
-        paths = {name: networks[f"{name}.onnx"] for name in SIDES}
-        self._sessions = {name: onnx_session(path, path) for name, path in paths.items()}
+    def __init__(self, networks: Mapping[str, Network]) -> None:
+        self._networks = networks
 
     def __call__(self, pixels: NDArray[np.uint8], least_px: int) -> Faces:
         """The faces of an image (H, W, 3) whose shorter side is ``least_px`` or more."""
@@ -65,7 +63,14 @@ class Cascade:
 
     def finish(self, pixels: NDArray[np.uint8], boxes: Floats) -> Faces:
         """Those of another detector's boxes (N, 4) that the last network takes for faces, with landmarks."""
-        return self._output(_sums(pixels), boxes)
+        if not len(boxes):
+            return self._output(_sums(pixels[:1, :1]), boxes)
+        squares = _squared(boxes)  # what is around them is not summed
+        left, top = np.maximum(np.floor(squares[:, :2].min(axis=0)) - 1, 0).astype(int)
+        right, low = np.ceil(squares[:, 2:].max(axis=0)).astype(int)
+        corner = np.array([left, top, left, top], np.float32)
+        faces = self._output(_sums(pixels[top:low, left:right]), boxes - corner)
+        return Faces(faces.boxes + corner, faces.scores, faces.landmarks + corner[:2])
 
     def _output(self, sums: Sums, boxes: Floats) -> Faces:
         boxes, scores, moves, points = self._refined("onet", sums, _squared(boxes), THRESHOLDS[2])
@@ -73,10 +78,6 @@ class Cascade:
         boxes = _moved(boxes, moves, 1)
         kept = nms(boxes, scores, NMS, of_smaller=True)
         return Faces(boxes[kept], scores[kept], landmarks[kept])
-
-    def _run(self, name: str, images: Floats) -> list[Any]:
-        made: list[Any] = self._sessions[name].run(OUTPUTS[name], {INPUT: images})
-        return made
 
     def _proposed(self, sums: Sums, least_px: int) -> tuple[Floats, Floats]:
         """Squares that may show a face, by the first network on each copy."""
@@ -86,7 +87,7 @@ class Cascade:
         short = min(height, width) * scale
         while short >= SIDES["pnet"]:
             rows, columns = _bins(0, height, int(height * scale + 1)), _bins(0, width, int(width * scale + 1))
-            moves, chances = self._run("pnet", _planes(_means(sums, rows, columns)))
+            moves, chances = self._networks["pnet"](_planes(_means(sums, rows, columns)))
             some = _cells(moves[0], chances[0, 1], scale)
             kept = nms(some[0], some[1], NMS_OF_A_COPY)
             parts.append((some[0][kept], some[1][kept], some[2][kept]))
@@ -112,7 +113,7 @@ class Cascade:
             some = slice(start, start + BATCH)
             rows = _bins(top[some, None], (low - top)[some, None], SIDES[name])
             columns = _bins(left[some, None], (right - left)[some, None], SIDES[name])
-            made.append(self._run(name, _planes(_means(sums, rows, columns))))
+            made.append(list(self._networks[name](_planes(_means(sums, rows, columns)))))
         if not made:
             none = np.zeros((0, 10), np.float32)
             return boxes, none[:, 0], none[:, :4], none

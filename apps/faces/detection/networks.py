@@ -1,4 +1,4 @@
-"""Networks of faces as ONNX files, written once by torch and kept in the user's cache."""
+"""Networks that find faces: ONNX files, written once by torch into the user's cache; or torch's own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,43 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
+from apps.engine.core.device import AS_USUAL, Compute
 from apps.engine.core.files import cached, sha256_of
-from apps.faces.detection.mtcnn import INPUT, OUTPUTS, SIDES
+from apps.engine.inference.model_file import Network, load_network
+from apps.faces.detection.mtcnn import INPUT, OUTPUTS, SIDES, Cascade
 
 FORMAT = 2  # raised when the same weights are to be written otherwise
+SSD_OUTPUT = "faces"  # of the SSD's files
+
+
+def load_cascade(compute: Compute = AS_USUAL) -> Cascade:
+    """MTCNN's three networks, ready to find faces.
+
+    Raises:
+        ImportError: facenet-pytorch or the engine is not installed.
+        OSError: the cache cannot be written.
+        ValueError: the device is not there.
+    """
+    choice = compute.choose()
+    if choice.engine == "torch":
+        return Cascade({name: torch_network(getattr(_cascade(), name), choice.device) for name in SIDES})
+    paths = cascade_networks()
+    return Cascade({name: load_network(paths[f"{name}.onnx"], OUTPUTS[name], choice) for name in SIDES})
+
+
+def torch_network(module: Any, device: str) -> Network:
+    """A module of PyTorch's as it is called where an ONNX file could be."""
+    import torch
+
+    there = module.eval().to(device)
+
+    @torch.inference_mode()
+    def run(images: NDArray[Any]) -> list[Any]:
+        return [output.cpu().numpy() for output in there(torch.from_numpy(images).to(device))]
+
+    return run
 
 
 def cascade_networks() -> dict[str, Path]:

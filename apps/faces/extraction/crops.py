@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from apps.engine.core.device import Compute
 from apps.engine.core.run_values import run_values
 from apps.engine.inference.predictor import Predictor
 from apps.faces import NO_FACE
 from apps.faces.extraction.embedder import Align
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, as_detector, in_order, make_detector
-from apps.faces.extraction.sources import Source, find_sources
+from apps.faces.extraction.sources import Source, find_sources, with_frames
+from datasets.video import ONE_A_SECOND, Sampling
 
 PHOTOS = 16  # looked at before their faces are answered for
 
@@ -23,7 +25,7 @@ PHOTOS = 16  # looked at before their faces are answered for
 def predict_faces(
     paths: Iterable[Path], *, checkpoint: Path, app: str, crops: bool = False, workers: int | None = None,
     precision: str = "auto", engine: str = "auto", device: str = "auto", detector: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    sampling: Sampling = ONE_A_SECOND, say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """A run's answer for each face, in the order of the photos, the largest face of a photo first.
 
@@ -34,9 +36,10 @@ def predict_faces(
         crops: the photos are face crops already, like those that the run learned from.
         workers: threads that look for faces; None for one.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        engine: that answers for the crops; see :class:`Predictor`.
+        engine: that finds the faces and answers for the crops; see :class:`Predictor`.
         device: see :class:`Predictor`.
         detector: what looks for faces; see :func:`make_detector`.
+        sampling: which frames of videos.
         say: takes a line on what answers.
 
     Returns:
@@ -49,28 +52,29 @@ def predict_faces(
     """
     if checkpoint.is_dir():
         run_values(checkpoint, app=app)
-    sources = find_sources(map(str, paths), sys.stdin)
+    sources = find_sources(map(str, paths), sys.stdin, sampling)
     if not sources:
         raise ValueError(f"no photo in {', '.join(map(str, paths))}; give photos or folders that hold some")
     predictor = Predictor(str(checkpoint), engine, device, precision=precision, app=app)
     if predictor.loaded.note:
         say(predictor.loaded.note)
-    for path, problem, faces in faces_of(sources, predictor, crops=crops, workers=workers, detector=detector):
+    looked = faces_of(sources, predictor, crops=crops, workers=workers, detector=detector)
+    for place, problem, faces in looked:
         if problem:
-            yield {"path": path, "error": problem}
+            yield place | {"error": problem}
         for face in faces:
-            yield {"path": path} | face
+            yield place | face
 
 
 def faces_of(
-    sources: Sequence[Source], predictor: Predictor, *, crops: bool = False, workers: int | None = None,
+    sources: Iterable[Source], predictor: Predictor, *, crops: bool = False, workers: int | None = None,
     detector: str | None = None,
-) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
-    """``(path, problem, faces)`` of each photo, in order.
+) -> Iterator[tuple[dict[str, Any], str, list[dict[str, Any]]]]:
+    """``(place, problem, faces)`` of each photo, in order; the place is ``{"path"}`` or that of a frame.
 
     Args:
         sources: the photos.
-        predictor: that answers for crops.
+        predictor: that answers for crops; its engine and device find the faces, too.
         crops: the photos are face crops already.
         workers: threads that look for faces; None for one.
         detector: what looks for them; see :func:`make_detector`.
@@ -80,16 +84,18 @@ def faces_of(
         ``{"face": number, "box": [x1, y1, x2, y2]}`` with its answer.
     """
     align: Align = "none" if crops else "five-point"
-    finder = make_detector(as_detector(detector), align)
+    finder = make_detector(
+        as_detector(detector), align, compute=Compute(predictor.engine, predictor.device)
+    )
     looker = FaceExtractor(predictor.loaded.spec.resolution, align=align, detector=finder)
-    looked = in_order(looker, sources, max(workers or 1, 1))
+    looked = in_order(looker, with_frames(sources), max(workers or 1, 1))
     while photos := list(islice(looked, PHOTOS)):
         yield from _answered(photos, predictor)
 
 
 def _answered(
     photos: Sequence[Extraction], predictor: Predictor
-) -> list[tuple[str, str, list[dict[str, Any]]]]:
+) -> list[tuple[dict[str, Any], str, list[dict[str, Any]]]]:
     images = [np.asarray(image) for photo in photos for image in photo.images]
     results: Iterator[dict[str, Any]] = iter(())
     if images:
@@ -100,5 +106,5 @@ def _answered(
             {"face": number, "box": [round(float(v), 1) for v in crop.face.box]} | next(results)
             for number, crop in enumerate(photo.crops)
         ]
-        result.append((str(photo.source.path), "" if faces else photo.problem or NO_FACE, faces))
+        result.append((photo.source.place(), "" if faces else photo.problem or NO_FACE, faces))
     return result

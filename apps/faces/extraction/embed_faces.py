@@ -13,14 +13,14 @@ from typing import Any, TextIO
 import numpy as np
 from PIL import Image
 
-from apps.engine.core.console import Console
+from apps.engine.core.console import Console, quantity
 from apps.engine.core.files import writable_folder
 from apps.faces.extraction.embedder import FaceModel, Vectors
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order, make_detector
 from apps.faces.extraction.manifest import problems_path
 from apps.faces.extraction.planning import Order, digest_of, make_plan, others_plan
 from apps.faces.extraction.resumable_job import Plan, Ranks, ResumableJob
-from apps.faces.extraction.sources import Source, find_sources
+from apps.faces.extraction.sources import Source, find_sources, with_frames
 from apps.faces.extraction.table import About, ImageRecord, count_faces, face_rows, read_about, seen_rows
 from apps.faces.extraction.upkeep import (
     counted,
@@ -64,7 +64,7 @@ def embed_faces(
     """
     start, ranks = time.perf_counter(), Ranks.here()
     about = About(model.info, order.align)
-    sources = {source.name: source for source in find_sources(paths, stdin or sys.stdin)}
+    sources = {source.name: source for source in find_sources(paths, stdin or sys.stdin, order.sampling)}
     if not sources:
         raise ValueError(f"no photo in {', '.join(paths)}; give photos or folders that hold some")
     writable_folder(order.out.parent)
@@ -127,7 +127,7 @@ def _work(
     todo = [sources[name] for number in mine for name in chunks[number]]
     if not todo:
         return
-    detector = make_detector(order.detector, order.align, console)
+    detector = make_detector(order.detector, order.align, console, order.compute)
     looker = FaceExtractor(model.info.resolution, order.which, order.align, detector)
     about, start, done = About(model.info, order.align), time.perf_counter(), 0
     moved = {} if order.name else {face.sha256: name for face, name in enrolled_names(order.out)}
@@ -139,7 +139,7 @@ def _work(
             done += 1
             update(done, f"{done / (time.perf_counter() - start):.1f} photos/s")
 
-        looked = in_order(looker, todo, order.threads())
+        looked = in_order(looker, with_frames(todo), order.threads())
         for number in mine:
             some = (without_forgotten(look, forgotten) for look in islice(looked, len(chunks[number])))
             looks, vectors = _embed(some, model, on_photo)
@@ -180,9 +180,9 @@ def _answer(
         why = f"{bad[0].path}: {bad[0].problem}" + (", ..." if len(bad) > 1 else "")
         written = f"{problems_path(order.out)} says why"
         where = f"{why}; nothing was written to {order.out}" if untouched else written
-        console.warn(f"{len(bad)} of {len(seen)} photos gave no face; {where}")
+        console.warn(f"{len(bad)} of {quantity(len(seen), 'photo')} gave no face; {where}")
     if seen:
-        console.say(f"{len(seen)} photos in {seconds:.1f} s, {len(seen) / seconds:.1f} photos/s")
+        console.say(f"{quantity(len(seen), 'photo')} in {seconds:.1f} s, {len(seen) / seconds:.1f} photos/s")
     unreadable = sum(not record.readable for record in seen)
     return {
         "faces": count_faces(order.out),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Literal, TypeVar, get_args
 
 from PIL import Image
 
 from apps.engine.core.console import Console
+from apps.engine.core.device import AS_USUAL, Compute
 from apps.faces import NO_FACE
 from apps.faces.detection.detector import DetectionError, Detector, Face
 from apps.faces.detection.ssd import MIN_PROBABILITY, SSDFinder
 from apps.faces.extraction.align import Quality, align_face, pose, sharpness, square_crop
 from apps.faces.extraction.embedder import Align
-from apps.faces.extraction.sources import Opened, Source, Stamp, open_source
+from apps.faces.extraction.opening import Opened, open_source
+from apps.faces.extraction.sources import Source, Stamp
 from datasets.image_io import BadImageError
 
 Which = Literal["all", "largest", "one"]
@@ -89,6 +91,8 @@ class FaceExtractor:
             opened = open_source(source)
         except BadImageError as err:
             return Extraction(source, source.sha256(), stamp, problem=err.reason, readable=False)
+        if source.frame is not None and source.time is not None:
+            source = replace(source, frame=None)  # its pixels are let go
         try:
             result = self.cut(opened)
         except DetectionError as err:
@@ -138,7 +142,8 @@ def as_detector(name: str | None) -> DetectorName:
 
 
 def make_detector(
-    name: DetectorName, align: Align = "five-point", console: Console | None = None
+    name: DetectorName, align: Align = "five-point", console: Console | None = None,
+    compute: Compute = AS_USUAL,
 ) -> Detector:
     """What finds faces.
 
@@ -146,13 +151,16 @@ def make_detector(
         name: ``mtcnn``, whose weights come with its package, or ``ssd``, fetched once.
         align: with ``none`` no detector is used, so nothing is fetched.
         console: where a line says what is fetched.
+        compute: by what, and where, its networks are computed.
 
     Raises:
         ConnectionError: its weights are not here and cannot be fetched.
+        ImportError: the engine is not installed.
+        ValueError: the device is not there.
     """
     if name == "mtcnn" or align == "none":
-        return Detector()
-    return Detector(finder=SSDFinder.load(console), min_probability=MIN_PROBABILITY)
+        return Detector(compute=compute)
+    return Detector(finder=SSDFinder.load(console, compute), min_probability=MIN_PROBABILITY)
 
 
 def in_order(work: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from apps.engine.core.device import AS_USUAL, Choice, Compute
 from apps.engine.core.files import cached, sha256_of
 from apps.engine.core.run_values import EXPORTED, MODEL, run_values
 from apps.engine.inference.engines import Engine
-from apps.engine.inference.model_file import load_onnx
+from apps.engine.inference.model_file import load_model
 from apps.engine.inference.weights_check import check_weights
 from apps.engine.inference.weights_model import weights_file
 from apps.faces.detection.networks import FORMAT
@@ -48,7 +49,9 @@ class FaceModelFile:
         return np.concatenate(parts)
 
 
-def load_face_model(*, weights: str | None = None, checkpoint: Path | None = None) -> FaceModel:
+def load_face_model(
+    *, weights: str | None = None, checkpoint: Path | None = None, compute: Compute = AS_USUAL
+) -> FaceModel:
     """The network to embed with.
 
     Weights are exported once, into the user's cache. A run without an exported file is answered by PyTorch.
@@ -56,20 +59,29 @@ def load_face_model(*, weights: str | None = None, checkpoint: Path | None = Non
     Args:
         weights: face weights, a path or a registered name; their pooled last map is the vector.
         checkpoint: the folder of a finished run of ``finetune faces``, instead.
+        compute: by what, and where, it is computed.
 
     Raises:
         FileNotFoundError: there are no such weights, or no such run.
+        ImportError: the engine is not installed.
         OSError: the cache cannot be written.
-        ValueError: neither or both are given, or the file is damaged.
+        ValueError: neither or both are given, the file is damaged, the engine cannot compute it, or the
+            device is not there.
     """
     if (weights is None) == (checkpoint is None):
         raise ValueError("give either --weights W or --checkpoint RUN")
-    made = _of_run(checkpoint) if checkpoint is not None else _of_weights(str(weights))
-    if made is not None:
-        return made
+    choice = compute.choose()
+    if choice.engine != "torch":
+        keep = compute.engine != "auto"
+        made = _of_weights(str(weights), choice) if checkpoint is None else _of_run(checkpoint, choice, keep)
+        if made is not None:
+            return made
+        choice = compute.choose(f"{weights or checkpoint} has no exported file of its own")
+    elif choice.note:
+        _log.warning(choice.note)
     from apps.faces.extraction.torch_embedder import load_torch_face_model
 
-    return load_torch_face_model(weights=weights, checkpoint=checkpoint)
+    return load_torch_face_model(weights=weights, checkpoint=checkpoint, device=choice.device)
 
 
 def here(spec: str) -> str:
@@ -86,7 +98,7 @@ def here(spec: str) -> str:
     return spec
 
 
-def _of_weights(spec: str) -> FaceModel | None:
+def _of_weights(spec: str, choice: Choice) -> FaceModel | None:
     """By the file that was made of them; None where they are no file on this machine."""
     check_weights(spec)
     path = weights_file(spec)
@@ -101,20 +113,31 @@ def _of_weights(spec: str) -> FaceModel | None:
     # a file that does not say how its network sees is known by its name
     key = hashlib.sha256(f"{sha256_of(path)} {path.name}".encode()).hexdigest()[:32]
     exported = cached(f"embed-{FORMAT}-{key}.onnx", make)
-    file = load_onnx(exported, exported)
+    file = load_model(exported, engine=choice.engine, device=choice.device, whole=True)
     info = ModelInfo.from_dict(file.spec.heads[0].extra["model"])
     return FaceModelFile(replace(info, weights=lasting(spec)), file)
 
 
-def _of_run(run: Path) -> FaceModel | None:
-    """By its exported file; None where there is none of these weights."""
+def _of_run(run: Path, choice: Choice, keep: bool) -> FaceModel | None:
+    """By its exported file; None where there is none of these weights.
+
+    Args:
+        run: its folder.
+        choice: the runtime, and where it computes.
+        keep: whether no other engine may answer.
+
+    Raises:
+        ValueError: the file is damaged, and no other engine may answer.
+    """
     values = run_values(run, app="faces")
     path = run / EXPORTED
     if not path.is_file():
         return None
     try:
-        file = load_onnx(path, path)
+        file = load_model(path, engine=choice.engine, device=choice.device)
     except ValueError as err:
+        if keep:
+            raise
         _log.warning("%s; PyTorch answers", err)
         return None
     if file.spec.checkpoint != values["model_sha256"] or len(file.spec.heads) != 1:

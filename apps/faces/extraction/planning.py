@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from apps.engine.core.device import AS_USUAL, Compute
 from apps.faces.extraction.embedder import Align
 from apps.faces.extraction.extractor import DetectorName, Which
 from apps.faces.extraction.manifest import last_inputs, read_ledger
 from apps.faces.extraction.resumable_job import POLL_SECONDS, Plan, ResumableJob
 from apps.faces.extraction.sources import Source, Stamp
 from apps.faces.extraction.table import About, ImageRecord, read_part
+from datasets.video import ONE_A_SECOND, Sampling
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Order:
         workers: threads that read and detect; None takes the cores that fall to this process.
         detector: what finds the faces.
         prune: take the rows of photos that are gone out of the table.
+        compute: by what, and where, faces are found.
+        sampling: which frames of videos.
     """
 
     out: Path
@@ -38,6 +42,8 @@ class Order:
     workers: int | None = None
     detector: DetectorName = "mtcnn"
     prune: bool = False
+    compute: Compute = AS_USUAL
+    sampling: Sampling = ONE_A_SECOND
 
     def threads(self) -> int:
         """Threads that read and detect."""

@@ -6,27 +6,25 @@ import glob
 import hashlib
 import os
 import stat
-import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from PIL import Image
-
-from apps.faces.extraction.dates import date_taken
 from datasets.folders import warn
-from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images, open_header, read_image
-from datasets.outside import one_line, regular_file
+from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images
+from datasets.outside import regular_file
+from datasets.packed import IN, tar_members
+from datasets.video import ONE_A_SECOND, Frame, Medium, Sampling, frame_times, frames_at, is_video, place_of
 
 STDIN = "-"
-IN_TAR = "::"  # shard.tar::folder/photo.jpg
+IN_TAR = IN  # shard.tar::folder/photo.jpg
+AT_TIME = "#t="  # film.mp4#t=000012.500: seconds, as many digits for all, so that names sort by time
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-DECODED_PX = 1024  # a JPEG may be decoded smaller as long as its short side keeps this many pixels
-LONGEST_PX = 3072  # no working copy of a photo is longer, whatever its format
 
 Stamp = tuple[int, int, int]  # bytes, mtime_ns, ctime_ns
 
@@ -36,16 +34,28 @@ class Source:
     """Where one photo lies.
 
     Args:
-        name: absolute path, or ``shard.tar::member``.
-        path: the file that holds it.
+        name: absolute path, ``shard.tar::member``, or ``film.mp4#t=000012.500``.
+        path: the file that holds it, as it was given.
         start: of its bytes in the file; None where it is a file of its own.
         length: how many bytes; None where it is a file of its own.
+        time: of a frame in a video, in seconds; None for a photo.
+        frame: that frame, where it was read already; or why it, or the video, cannot be read.
     """
 
     name: str
     path: Path
     start: int | None = None
     length: int | None = None
+    time: float | None = None
+    frame: Frame | BadImageError | None = field(default=None, compare=False, repr=False)
+
+    def place(self) -> dict[str, Any]:
+        """``{"path"}``, and of a frame its ``time``, as lines of answers begin."""
+        if isinstance(self.frame, Frame):
+            return place_of(self.frame)
+        if self.time is not None:
+            return {"path": str(self.path), "time": self.time}
+        return {"path": str(self.path) if self.start is None else self.name}
 
     def stamp(self) -> Stamp:
         """Bytes, and when content and entry of the file last changed; (-1, 0, 0) where it is gone."""
@@ -57,7 +67,13 @@ class Source:
         return size, status.st_mtime_ns, status.st_ctime_ns
 
     def sha256(self) -> str:
-        """Of the photo's bytes, in hex; of what cannot be read, the empty text."""
+        """Of the photo's bytes, in hex; of what cannot be read, the empty text.
+
+        That of a frame is made of its video's and of its time.
+        """
+        if self.time is not None:
+            whole = _video_digest(self.path, self.stamp())
+            return hashlib.sha256(f"{whole}{AT_TIME}{self.time:.3f}".encode()).hexdigest() if whole else ""
         try:
             with self.file() as path:
                 return hash_file(path)
@@ -85,32 +101,19 @@ class Source:
             yield Path(copy.name)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A photo in memory.
+def find_sources(
+    paths: Iterable[str], stdin: TextIO | None, sampling: Sampling = ONE_A_SECOND
+) -> list[Source]:
+    """The photos, and the frames of videos, that the paths mean, sorted by name, each once.
 
-    Args:
-        image: RGB and upright; a large one is decoded or shrunk to a working size.
-        enlarge: pixels of the photo on one of ``image``.
-        sha256: of the photo's bytes, in hex.
-        date: when it was taken, as EXIF says, in ISO 8601; None where it does not.
-    """
-
-    image: Image.Image
-    enlarge: float
-    sha256: str
-    date: str | None = None
-
-
-def find_sources(paths: Iterable[str], stdin: TextIO | None) -> list[Source]:
-    """The photos that the paths mean, sorted by name, each once; a path that does not exist is a photo, too.
-
-    Its reader says that it is missing. It is refused here where none of the paths exists.
+    A path that does not exist is a photo, too: its reader says that it is missing. It is refused here
+    where none of the paths exists.
 
     Args:
         paths: photos, folders, patterns such as ``2024/*.jpg``, ``.tar`` shards, or ``-`` for a list of
             such paths on ``stdin``, one a line.
         stdin: where ``-`` is read from; None where it is closed.
+        sampling: which frames of videos; they are named here, and read by :func:`with_frames`.
 
     Raises:
         FileNotFoundError: none of the paths exists, or a pattern matches nothing.
@@ -121,7 +124,7 @@ def find_sources(paths: Iterable[str], stdin: TextIO | None) -> list[Source]:
     some = any(path.exists() for path in named)
     for path in named:
         packed = path.suffix.lower() == ".tar" and (path.exists() or not some)
-        for source in _tar_members(path) if packed else _below(path, keep_missing=some):
+        for source in _tar_members(path) if packed else _below(path, sampling, keep_missing=some):
             try:
                 source.name.encode()
                 results[source.name] = source
@@ -148,10 +151,53 @@ def _expanded(paths: Iterable[str], stdin: TextIO | None) -> Iterator[Path]:
             yield Path(path)
 
 
-def _below(path: Path, *, keep_missing: bool) -> Iterator[Source]:
-    for photo in [path] if keep_missing and not path.exists() else find_images([path]):
-        place = Path(os.path.abspath(photo))  # noqa: PTH100 - links are kept as the user names them
-        yield Source(str(place), place)
+def _below(path: Path, sampling: Sampling, *, keep_missing: bool) -> Iterator[Source]:
+    missing = keep_missing and not path.exists()
+    for photo in [path] if missing else find_images([path], videos=sampling.videos):
+        if is_video(photo):
+            yield from _video_frames(photo, sampling.every)
+        else:
+            yield Source(os.path.abspath(photo), photo)  # noqa: PTH100 - links are kept as the user names them
+
+
+def _video_frames(path: Path, every: float) -> Iterator[Source]:
+    """The frames of a video by name; what is missing of it is logged."""
+    place = os.path.abspath(path)  # noqa: PTH100 - links are kept as the user names them
+    try:
+        times, problem = frame_times(path, every)
+    except BadImageError as err:
+        yield Source(place, path, frame=err)
+        return
+    if not times:
+        yield Source(place, path, frame=BadImageError(path, problem or "holds no frame"))
+    elif problem:
+        warn([f"{path}: {problem}"])
+    for time in times:
+        yield Source(f"{place}{AT_TIME}{time:010.3f}", path, time=time)
+
+
+def source_of(medium: Medium) -> Source:
+    """A photo, or a frame that was read, as a source."""
+    if isinstance(medium, Frame):
+        path = Path(medium.path)
+        return Source(f"{path.absolute()}{AT_TIME}{medium.time:010.3f}", path, time=medium.time, frame=medium)
+    path = medium.path if isinstance(medium, BadImageError) else medium
+    return Source(str(path.absolute()), path, frame=medium if isinstance(medium, BadImageError) else None)
+
+
+def with_frames(sources: Iterable[Source]) -> Iterator[Source]:
+    """The same, one at a time, with the frames of videos read: those that follow each other in one go."""
+    def video(source: Source) -> Path | None:
+        return source.path if source.time is not None and source.frame is None else None
+
+    for path, group in groupby(sources, video):
+        if path is None:
+            yield from group
+            continue
+        mine = list(group)
+        frames = frames_at(path, [source.time for source in mine if source.time is not None])
+        for source, (_, frame) in zip(mine, frames, strict=True):
+            yield replace(source, frame=frame)
 
 
 def _tar_members(path: Path) -> Iterator[Source]:
@@ -159,32 +205,9 @@ def _tar_members(path: Path) -> Iterator[Source]:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a photo, a folder or a .tar file")
     place = Path(os.path.abspath(path))  # noqa: PTH100
-    length = regular_file(place).stat().st_size
-    with one_line(path, "make it again", "is not a whole tar file"), tarfile.open(place, "r:") as shard:
-        for member in shard:
-            if not 0 <= member.size <= length - member.offset_data:
-                raise ValueError(f"{member.name} says that it has {member.size:,} bytes, the file {length:,}")
-            if member.isreg() and Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
-                name = f"{place}{IN_TAR}{member.name}"
-                yield Source(name, place, member.offset_data, member.size)
-
-
-def open_source(source: Source) -> Opened:
-    """Read a photo and hash its bytes.
-
-    Raises:
-        BadImageError: it is missing, damaged, too large or no photo; names the photo, not a copy of it.
-    """
-    with source.file() as path:
-        try:
-            digest = hash_file(path)
-            longer, date = _header(path)
-            image = read_image(path, min_side=DECODED_PX)
-        except BadImageError as err:
-            raise BadImageError(source.name, err.reason) from err
-    if max(image.size) > LONGEST_PX:
-        image.thumbnail((LONGEST_PX, LONGEST_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return Opened(image, longer / max(image.size), digest, date)
+    for member in tar_members(place):
+        if Path(member.name).suffix.lower() in IMAGE_SUFFIXES:
+            yield Source(f"{place}{IN_TAR}{member.name}", place, member.start, member.size)
 
 
 def hash_file(path: Path) -> str:
@@ -201,35 +224,27 @@ def hash_file(path: Path) -> str:
         return ""
 
 
-def _header(path: Path) -> tuple[int, str | None]:
-    """The longer side of the photo as stored, in pixels, and when it was taken.
-
-    The side is 0 where the header cannot be read, which decoding will explain.
-    """
-    try:
-        with open_header(path) as image:
-            return max(image.size), date_taken(image)
-    except BadImageError:
-        return 0, None
-
-
-def open_by_name(name: str) -> Opened:
-    """A photo by the name that a table keeps, such as for a thumbnail.
-
-    Raises:
-        OSError: its shard is gone.
-        ValueError: it cannot be read or is in its shard no longer.
-    """
-    shard, between, member = name.partition(IN_TAR)
-    if not between or Path(name).exists():
-        return open_source(Source(name, Path(name)))
-    source = shard_index(Path(shard)).get(name)
-    if source is None:
-        raise ValueError(f"{shard} holds no {member} any more")
-    return open_source(source)
+@lru_cache(maxsize=64)
+def _video_digest(path: Path, stamp: Stamp) -> str:  # noqa: ARG001 - the stamp says when it is another file
+    return hash_file(path)
 
 
 @lru_cache(maxsize=4)
 def shard_index(path: Path) -> dict[str, Source]:
     """The photos of a tar file by name: a search through it for each would take for ever."""
     return {source.name: source for source in _tar_members(path)}
+
+
+def holder_of(name: str) -> Path | None:
+    """The tar file or the video that a name of a table lies in; None for a file of its own."""
+    if (AT_TIME not in name and IN_TAR not in name) or Path(name).exists():
+        return None
+    if time_in(name) is not None:
+        return Path(name.rpartition(AT_TIME)[0])
+    return Path(name.partition(IN_TAR)[0]) if IN_TAR in name else None
+
+
+def time_in(name: str) -> float | None:
+    """The seconds at the end of a frame's name; None where it is no frame's."""
+    _, between, time = name.rpartition(AT_TIME)
+    return float(time) if between and time.replace(".", "", 1).isdecimal() else None

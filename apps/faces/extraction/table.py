@@ -94,7 +94,8 @@ def face_schema(about: About) -> Any:
         ("path", pa.string()), ("sha256", pa.string()), ("face", pa.int32()), ("name", pa.string()),
         ("box", pa.list_(pa.float32(), 4)), ("landmarks", pa.list_(pa.float32(), 10)),
         ("probability", pa.float32()), ("size_px", pa.float32()), ("sharpness", pa.float32()),
-        ("pose", pa.float32()), ("date", pa.string()), ("vector", pa.list_(pa.float32(), about.model.dim)),
+        ("pose", pa.float32()), ("date", pa.string()), ("time", pa.float64()),
+        ("vector", pa.list_(pa.float32(), about.model.dim)),
         ("model", pa.string()),
     ]
     return pa.schema(columns, metadata={ABOUT: about.to_json()})
@@ -136,6 +137,7 @@ def face_rows(
         "sharpness": [c.quality.sharpness for _, _, c in results],
         "pose": [c.quality.pose for _, _, c in results],
         "date": [look.date for look, _, _ in results],
+        "time": [look.source.time for look, _, _ in results],
         "vector": pa.FixedSizeListArray.from_arrays(flat, about.model.dim),
         "model": [about.model.fingerprint] * len(results),
     }

@@ -30,18 +30,20 @@ class TorchFaceModel:
         network: images (B, 3, S, S), bytes or in [0, 1], to (B, D), of any length; its cost is counted.
         info: what it is.
         answer: does the same sooner, on a copy made for answering; None takes the network itself.
+        device: of PyTorch's, which holds them.
     """
 
     def __init__(
-        self, network: nn.Module, info: ModelInfo, answer: Callable[[Tensor], Tensor] | None = None
+        self, network: nn.Module, info: ModelInfo, answer: Callable[[Tensor], Tensor] | None = None,
+        device: str = "cpu",
     ) -> None:
         self.network, self.info = network.eval().to(memory_format=torch.channels_last), info
-        self.answer = answer or self.network
+        self.answer, self.device = answer or self.network, device
 
     def mirrored(self) -> TorchFaceModel:
         """The same model with the mean of a face's vector and that of its mirror image, at twice the cost."""
         both = _Mirrored(self.network)
-        return TorchFaceModel(both, self.info, _Mirrored(self.answer))
+        return TorchFaceModel(both, self.info, _Mirrored(self.answer), self.device)
 
     @torch.inference_mode()
     def vectors(self, crops: Sequence[Image.Image]) -> Vectors:
@@ -53,7 +55,8 @@ class TorchFaceModel:
 
     def _some(self, crops: Sequence[Image.Image]) -> Vectors:
         pixels = torch.from_numpy(np.stack([np.asarray(crop) for crop in crops]))
-        vectors: Vectors = F.normalize(self.answer(pixels.permute(0, 3, 1, 2)), dim=1).numpy()
+        made = self.answer(pixels.permute(0, 3, 1, 2).to(self.device))
+        vectors: Vectors = F.normalize(made, dim=1).cpu().numpy()
         return vectors
 
 
@@ -111,28 +114,31 @@ class RunNetwork(nn.Module):
         return vectors
 
 
-def load_torch_face_model(*, weights: str | None = None, checkpoint: Path | None = None) -> TorchFaceModel:
+def load_torch_face_model(
+    *, weights: str | None = None, checkpoint: Path | None = None, device: str = "cpu"
+) -> TorchFaceModel:
     """The network to embed with, of face weights (a path or a name) or of a run of ``finetune faces``.
 
     Raises:
         FileNotFoundError: there are no such weights, or no such run.
         ValueError: the file is damaged.
     """
-    return _from_run(checkpoint) if checkpoint is not None else _from_weights(str(weights))
+    return _from_weights(str(weights), device) if checkpoint is None else _from_run(checkpoint, device)
 
 
-def _from_weights(spec: str) -> TorchFaceModel:
+def _from_weights(spec: str, device: str = "cpu") -> TorchFaceModel:
     loaded = load_weights(spec)
-    network = build(loaded.info)
+    network = build(loaded.info, most=loaded.count)
     load_state(network, loaded)
+    network.to(device)
     trunk, seen = PooledTrunk(network), network.preprocessing
     return TorchFaceModel(trunk, ModelInfo(
         _fingerprint(trunk, seen.to_dict()), loaded.info.name, network.channels[trunk.pool.strides[0]],
         seen.resolution, weights=lasting(spec),
-    ), PooledTrunk(inference_model(network)))
+    ), PooledTrunk(inference_model(network)), device)
 
 
-def _from_run(run: Path) -> TorchFaceModel:
+def _from_run(run: Path, device: str) -> TorchFaceModel:
     from apps.engine.core.model import inference_forward, load_run
 
     task, model, config = load_run(run, app="faces")
@@ -144,7 +150,7 @@ def _from_run(run: Path) -> TorchFaceModel:
     return TorchFaceModel(network, ModelInfo(
         _fingerprint(network, seen.to_dict()), config.backbone.name, dim, seen.resolution,
         checkpoint=lasting(str(run)),
-    ), inference_forward(model, task.name))
+    ), inference_forward(model.to(device), task.name), device)
 
 
 def face_model_file(spec: str) -> bytes:

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apps.engine.core.console import Console
+from apps.engine.core.console import Console, quantity
 from apps.engine.core.files import write_whole
 from apps.faces.extraction.extractor import Extraction
 from apps.faces.extraction.manifest import last_inputs, read_ledger, write_ledger
 from apps.faces.extraction.planning import Order
 from apps.faces.extraction.resumable_job import ResumableJob
-from apps.faces.extraction.sources import IN_TAR, shard_index
+from apps.faces.extraction.sources import Source, holder_of, shard_index, time_in
 from apps.faces.extraction.table import ImageRecord, read_batches, read_part, remove_rows, write_part
 from apps.faces.people.corrections import OVERLAP, Box, FaceRef, edit_corrections, overlap, read_corrections
 
@@ -63,12 +63,16 @@ def gone_photos(table: Path) -> dict[str, ImageRecord]:
 
 
 def _is_gone(record: ImageRecord) -> bool:
-    shard, between, _ = record.path.partition(IN_TAR)
-    packed = bool(between) and not Path(record.path).exists()
+    holder = holder_of(record.path)
     try:
-        status = Path(shard if packed else record.path).stat()
+        status = (holder or Path(record.path)).stat()
         same = (status.st_mtime_ns, status.st_ctime_ns) == (record.modified_ns, record.changed_ns)
-        return packed and not same and record.path not in shard_index(Path(shard))
+        if holder is None or same:
+            return False
+        time = time_in(record.path)
+        if time is None:
+            return record.path not in shard_index(holder)
+        return Source(record.path, holder, time=time).sha256() != record.sha256
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):
@@ -82,7 +86,8 @@ def counted(gone: dict[str, ImageRecord], order: Order, console: Console) -> dic
         first = next(iter(gone))
         what = "their rows were removed" if order.prune else "--prune removes their rows"
         more = f"{first}, ..." if len(gone) > 1 else first
-        console.say(f"{len(gone)} photos of {order.out} with {faces} faces are gone ({more}); {what}")
+        lost = f"{quantity(len(gone), 'photo')} of {order.out} with {quantity(faces, 'face')}"
+        console.say(f"{lost} {'is' if len(gone) == 1 else 'are'} gone ({more}); {what}")
     return {"photos": len(gone), "faces": faces}
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from apps.engine.core.console import Console
 from apps.engine.core.files import json_line, writable_folder, write_text
 from apps.engine.reporting.html import render, thumbnail_or_grey
-from apps.faces.extraction.sources import open_by_name
+from apps.faces.extraction.opening import open_by_name
 from apps.faces.people.album import Album, Person, open_album
 from apps.faces.people.corrections import edit_corrections
 from apps.faces.people.gallery import Match

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import writable_folder
-from apps.faces.extraction.sources import IN_TAR
+from apps.faces.extraction.sources import holder_of, time_in
 from apps.faces.people.album import Person, open_album
 
 FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f]')  # in names of files, on one system or another
@@ -34,14 +34,14 @@ def link_people(table: Path, out: Path) -> dict[str, Any]:
     album = open_album(table)
     writable_folder(out)
     counts = {"people": 0, "links": 0, "packed": 0, "removed": 0, "kept": 0}
-    photos = set(album.gallery.column("path").to_pylist())
+    photos = set(map(_file, album.gallery.column("path").to_pylist()))
     wanted: dict[Path, str] = {}
     for person in album.people:
         if person.number >= album.clusters and person.name is None:
             continue
         counts["people"] += 1
-        for path in sorted({face.path for face in album.faces(person.rows)}):
-            if IN_TAR in path and not Path(path).exists():
+        for path in sorted({_file(face.path) for face in album.faces(person.rows)}):
+            if holder_of(path) is not None:
                 counts["packed"] += 1
                 continue
             wanted[_free(out / folder_name(person), Path(path), wanted)] = path
@@ -62,6 +62,12 @@ def link_people(table: Path, out: Path) -> dict[str, Any]:
         if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()
     return {**counts, "out": str(out)}
+
+
+def _file(name: str) -> str:
+    """What a link leads to: of a frame its video."""
+    holder = holder_of(name)
+    return str(holder) if holder is not None and time_in(name) is not None else name
 
 
 def folder_name(person: Person) -> str:

@@ -27,9 +27,19 @@ GATHERED = 64_000_000  # numbers copied out at once, 256 MB, when groups are ope
 def _batches(file: Any | None) -> list[Any] | None:
     """The rows of a laid-out table; None where there is none, or it is damaged and must be laid out again."""
     try:
-        return None if file is None else [file.get_batch(i) for i in range(file.num_record_batches)]
-    except (OSError, pa.ArrowInvalid):
+        batches = [] if file is None else [file.get_batch(i) for i in range(file.num_record_batches)]
+        for batch in batches:
+            batch.validate(full=True)  # else an offset that is damaged is followed out of the file
+        whole = all(column.null_count == 0 for batch in batches for column in _filled(batch))
+    except (OSError, KeyError, pa.ArrowException):
         return None
+    return batches if file is not None and whole else None
+
+
+def _filled(batch: Any) -> list[Any]:
+    """The columns of a laid-out table that have no gaps."""
+    columns = [batch.column(name) for name in ("path", "sha256", "face", "box", "vector")]
+    return [*columns, *(column.flatten() for column in columns[-2:])]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from apps.engine.core.console import Console
+from apps.engine.core.device import AS_USUAL, Compute
 from apps.faces.detection.detector import Detector
 from apps.faces.extraction.embed_faces import embed_faces
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
@@ -61,7 +62,7 @@ def embed_photo(path: Path, model: FaceModel, align: Align, detector: Detector) 
 
 def verify(
     first: Path, second: Path, model: FaceModel, *, align: Align, far: float | None, threshold: float | None,
-    detector: DetectorName = "mtcnn",
+    detector: DetectorName = "mtcnn", compute: Compute = AS_USUAL,
 ) -> dict[str, Any]:
     """Whether the largest faces of two images are of the same person.
 
@@ -73,6 +74,7 @@ def verify(
         far: accepted rate of false accepts; None for the usual one.
         threshold: least cosine, instead of the one that belongs to ``far``.
         detector: what finds the faces.
+        compute: by what, and where, they are found.
 
     Returns:
         ``{"same", "similarity", "threshold", "false_accept_rate", "photos": [...]}``.
@@ -82,7 +84,7 @@ def verify(
         ValueError: an image shows no face, or no threshold is known for the model.
     """
     limit = find_threshold(model.info, align, far=far, threshold=threshold)
-    finder = make_detector(detector, align)
+    finder = make_detector(detector, align, compute=compute)
     queries = [embed_photo(path, model, align, finder) for path in (first, second)]
     similarity = float(queries[0].vectors[0] @ queries[1].vectors[0])
     return {
@@ -97,7 +99,7 @@ def verify(
 def enroll(
     name: str, paths: Sequence[str], table: Path, *, weights: str | None, checkpoint: Path | None,
     align: Align | None, workers: int | None, console: Console, stdin: TextIO | None = None,
-    detector: DetectorName = "mtcnn",
+    detector: DetectorName = "mtcnn", compute: Compute = AS_USUAL,
 ) -> dict[str, Any]:
     """Put the faces of one person into a gallery, new or there already, under a name.
 
@@ -112,6 +114,7 @@ def enroll(
         console: where words and progress go.
         stdin: where a path ``-`` is read from.
         detector: what finds the faces.
+        compute: by what, and where, faces are found and embedded.
 
     Returns:
         ``{"name", "gallery", "faces", "photos", "skipped", "refused": [{"path", "reason"}], "seconds"}``.
@@ -127,8 +130,8 @@ def enroll(
         if weights is None and checkpoint is None:
             weights = None if there.model.weights is None else here(there.model.weights)
             checkpoint = None if there.model.checkpoint is None else Path(there.model.checkpoint)
-    model = load_face_model(weights=weights, checkpoint=checkpoint)
-    order = Order(table, "one", align or "five-point", name, workers, detector)
+    model = load_face_model(weights=weights, checkpoint=checkpoint, compute=compute)
+    order = Order(table, "one", align or "five-point", name, workers, detector, compute=compute)
     listed = (stdin or sys.stdin).read() if STDIN in paths else ""
     done = embed_faces(paths, order, model, console, stdin=io.StringIO(listed))
     if done is None:
@@ -161,7 +164,8 @@ def _overrule(table: Path, name: str, photos: set[str]) -> None:
 
 
 def gallery_model(
-    gallery: Gallery, *, weights: str | None = None, checkpoint: Path | None = None
+    gallery: Gallery, *, weights: str | None = None, checkpoint: Path | None = None,
+    compute: Compute = AS_USUAL,
 ) -> FaceModel:
     """The model that a gallery was made by, or the one that is asked for, held against it.
 
@@ -173,7 +177,7 @@ def gallery_model(
         made_by = gallery.about.model
         weights = None if made_by.weights is None else here(made_by.weights)
         checkpoint = None if made_by.checkpoint is None else Path(made_by.checkpoint)
-    model = load_face_model(weights=weights, checkpoint=checkpoint)
+    model = load_face_model(weights=weights, checkpoint=checkpoint, compute=compute)
     gallery.check_model(model.info)
     return model
 

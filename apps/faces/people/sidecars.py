@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import writable_folder, write_bytes
-from apps.faces.extraction.sources import IN_TAR
+from apps.faces.extraction.sources import holder_of
 from apps.faces.people.album import Album, open_album
 from apps.faces.people.corrections import Box, FaceRef, edit_corrections, overlap, person_name
 from apps.faces.people.gallery import Gallery, Match
 from apps.faces.people.identity import known_of, ref_of
 from apps.faces.people.xmp import Frame, Region, Sidecar
+from datasets.geo.sidecars import sidecar_of
 from datasets.image_io import BadImageError, stored_size
 
 NEAR = 0.2  # of the boxes of another program's region and of a face, from which they are of one face
@@ -67,11 +68,11 @@ def write_sidecars(table: Path, out: Path | None) -> dict[str, Any]:
         writable_folder(out)
     top = _common(album.gallery.column("path").to_pylist())
     for path, faces in named.items():
-        if IN_TAR in path and not Path(path).exists():
+        if holder_of(path) is not None:
             report.packed += 1
             continue
         photo = Path(path)
-        target = _there(photo) or Path(f"{path}.xmp")
+        target = sidecar_of(photo) or Path(f"{path}.xmp")
         target = target if out is None else out / f"{os.path.relpath(path, top)}.xmp"
         try:
             frame = Frame(*stored_size(photo))
@@ -113,7 +114,8 @@ def read_sidecars(table: Path, folder: Path | None, *, older: bool = False) -> d
     with edit_corrections(table) as corrections:
         names = known_of(gallery, corrections).names
         for path, rows in by_photo.items():
-            sidecar = _there(Path(path)) if folder is None else folder / f"{os.path.relpath(path, top)}.xmp"
+            below = f"{os.path.relpath(path, top)}.xmp"
+            sidecar = sidecar_of(Path(path)) if folder is None else folder / below
             if sidecar is None or not sidecar.is_file():
                 continue
             if not older and _is_older(sidecar, Path(path)):
@@ -168,14 +170,8 @@ def _named(album: Album) -> dict[str, list[tuple[Match, str]]]:
 
 def _common(paths: list[str]) -> str:
     """The folder that all photos lie in."""
-    folders = [str(Path(path.partition(IN_TAR)[0]).parent) for path in paths]
+    folders = [str((holder_of(path) or Path(path)).parent) for path in paths]
     return os.path.commonpath(folders) if folders else "/"
-
-
-def _there(photo: Path) -> Path | None:
-    """The sidecar of a photo, as digiKam and immich name it, or as Lightroom does."""
-    names = (f"{photo.name}.xmp", f"{photo.name}.XMP", f"{photo.stem}.xmp", f"{photo.stem}.XMP")
-    return next((place for name in names if (place := photo.with_name(name)).exists()), None)
 
 
 def _is_older(sidecar: Path, photo: Path) -> bool:

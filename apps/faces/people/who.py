@@ -10,15 +10,17 @@ from typing import Any, TextIO
 import numpy as np
 import pyarrow.compute as pc
 
+from apps.engine.core.device import AS_USUAL, Compute
 from apps.faces.extraction.embedder import FaceModel, Vectors
 from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, in_order, make_detector
-from apps.faces.extraction.sources import STDIN, Source, find_sources
+from apps.faces.extraction.sources import STDIN, Source, find_sources, with_frames
 from apps.faces.people.agglomerate import Labels
 from apps.faces.people.corrections import read_corrections
 from apps.faces.people.gallery import Gallery, Match
 from apps.faces.people.identity import face_id, names_of
 from apps.faces.people.search import embed_photo, limit_of, place_of
 from apps.faces.verification.thresholds import Threshold, find_threshold
+from datasets.video import is_video
 
 UNNAMED = 200  # rows looked at beyond those asked for, as some of them may have names
 NAMED_AT_ONCE = 65_536  # rows whose vectors are copied out at once
@@ -34,6 +36,7 @@ class Asked:
         threshold: least cosine, instead of the one that belongs to ``far``.
         detector: what finds the faces.
         workers: threads that read and detect.
+        compute: by what, and where, faces are found.
     """
 
     top: int = 5
@@ -41,6 +44,7 @@ class Asked:
     threshold: float | None = None
     detector: DetectorName = "mtcnn"
     workers: int = 1
+    compute: Compute = AS_USUAL
 
 
 class People:
@@ -146,16 +150,18 @@ def search(
     gallery.check_model(model.info)
     align: Any = gallery.about.align
     limit = find_threshold(model.info, align, far=asked.far, threshold=asked.threshold)
-    people, detector = People(gallery, limit), make_detector(asked.detector, align)
+    people = People(gallery, limit)
+    detector = make_detector(asked.detector, align, compute=asked.compute)
     single = len(paths) == 1 and paths[0] != STDIN and (Path(paths[0]).is_file() or not _is_pattern(paths[0]))
-    if single and not Path(paths[0]).is_dir() and Path(paths[0]).suffix.lower() != ".tar":
+    several = Path(paths[0]).is_dir() or Path(paths[0]).suffix.lower() == ".tar" or is_video(Path(paths[0]))
+    if single and not several:
         query = embed_photo(Path(paths[0]), model, align, detector)
         yield _answer(people, query.looked, query.vectors, paths[0], asked.top)
         return
     looker = FaceExtractor(model.info.resolution, "all", align, detector)
     sources, errors = _sources(paths, stdin)
     yield from errors
-    for look in in_order(looker, sources, asked.workers):
+    for look in in_order(looker, with_frames(sources), asked.workers):
         if look.problem:
             yield {"query": look.source.name, "error": look.problem}
         else:

@@ -20,6 +20,7 @@ from apps.zoo.convert.parity import DIRECT_IMAGES, direct_answer, feed, interpre
 from apps.zoo.convert.source import Detector, RefusedError, Source, maps_directly
 from apps.zoo.convert.tflite_ssd import MAPS
 from backbone import MobileNetV1, Weights, load_state
+from datasets.validation import read_text
 from heads import SSD
 
 LABELS = "labelmap.txt"  # beside a file, as TensorFlow packs it
@@ -68,7 +69,7 @@ def find_columns(source: Source, labels: Path | None) -> Columns:
     beside = source.path.with_name(LABELS)
     path = labels or (beside if beside.is_file() else None)
     if path is not None:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     elif names:
         lines = list(names)
     elif columns == COCO_COLUMNS:

@@ -54,18 +54,25 @@ def _collect(path: Path, file: Any, dataset: Any) -> Weights:
             "model.save_weights('x.h5') of Keras 2, or the model with model.save('x.h5') of Keras 3"
         )
     weights: Weights = {}
+    left = MAX_NUMBERS
     for group_name in _texts(root.attrs["layer_names"]):
         group = root[group_name]
         for name in _texts(group.attrs.get("weight_names", ())):
             parts = name.rpartition(":")[0].split("/") if ":" in name else name.split("/")
             layer = parts[-2] if len(parts) > 1 else group_name
             weights.setdefault(layer, {})[parts[-1]] = _numbers(path, name, group[name], dataset)
+            left -= weights[layer][parts[-1]].size
+            if left < 0:
+                raise RefusedError(f"{path} lists more than {MAX_NUMBERS:,} numbers, which no MobileNet has")
     return weights
 
 
 def _numbers(path: Path, name: str, item: Any, dataset: Any) -> Any:
+    """A table that lies in this file: HDF5 also knows tables whose numbers are in other files."""
     if not isinstance(item, dataset) or item.dtype.kind != "f" or item.size > MAX_NUMBERS:
         raise RefusedError(f"{path}: {name} is no table of floats of a size that MobileNet has")
+    if item.is_virtual or item.external or Path(item.file.filename) != path:
+        raise RefusedError(f"{path}: {name} lies in another file; save all weights in one")
     return item[()]
 
 

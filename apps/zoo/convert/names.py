@@ -8,6 +8,7 @@ from pathlib import Path
 from apps.engine.core.files import sha256_of
 from apps.zoo.convert.source import Source
 from backbone.pretrained import REGISTRY, Registered
+from datasets.validation import read_text
 
 CLASSES_1000 = "ImageNet-1k, wnid order"
 
@@ -37,7 +38,7 @@ def class_line(source: Source, labels: Path | None, known: Registered | None) ->
     count = 0 if source.classifier is None else len(source.classifier[1])
     names = list(known.class_names) if known else []
     if labels is not None and source.detector is None:
-        names = [line.strip() for line in labels.read_text(encoding="utf-8").splitlines()]
+        names = [line.strip() for line in read_text(labels).splitlines()]
         if len(names) != count or len(set(names)) != count or "" in names:
             named = len(set(names) - {""})
             raise ValueError(

@@ -188,7 +188,7 @@ def test_an_onnx_teacher_of_one_photo_at_a_time_is_asked_so(tmp_path):
     with pytest.raises(ValueError, match=r"takes \[2, 1, 8, 8\]"):
         load_oracle(str(model(1)), ["A"])
     (tmp_path / "junk.onnx").write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"junk\.onnx is no model that ONNX Runtime runs"):
+    with pytest.raises(ValueError, match=r"junk\.onnx is not an ONNX model .*; give a classifier"):
         load_oracle(str(tmp_path / "junk.onnx"), ["A"])
 
 

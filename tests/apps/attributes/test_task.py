@@ -103,7 +103,7 @@ def test_predict_on_photos_says_where_there_is_no_face(cli, run, squares):
     answer = cli("predict", photo, "--checkpoint", run)
     assert answer.code == 0
     assert answer.lines == [{"path": str(photo), "error": "no face found"}]
-    assert "no face found on 1 of 1 photos" in answer.err
+    assert "no face found on 1 of 1 photo" in answer.err
 
 
 def test_a_run_teaches_and_its_answers_are_kept(cli, run, squares, tmp_path):

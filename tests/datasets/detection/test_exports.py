@@ -94,6 +94,13 @@ def coco_sizeless(root: Path) -> None:
             photo(root / f"images/{split}/{name}.jpg")
 
 
+def coco_of_cvat_with_subsets(root: Path) -> None:
+    for split, names in {"Train": SPLITS["train"], "Validation": SPLITS["val"]}.items():
+        write(root / f"annotations/instances_{split}.json", json.dumps(coco(names)))
+        for name in names:
+            photo(root / f"images/{split}/{name}.jpg")
+
+
 def voc_lists(root: Path) -> None:
     for split, names in SPLITS.items():
         for name in names:
@@ -202,6 +209,7 @@ EXPORTS = [
     roboflow_coco,
     coco_backslash,
     coco_sizeless,
+    coco_of_cvat_with_subsets,
     voc_lists,
     voc_sizeless,
     voc_roboflow,
@@ -252,6 +260,15 @@ def yolo_of_cvat(root: Path, names: list[str]) -> None:
         write(root / f"obj_train_data/{name}.txt", f"{int(CLASSES[name] == 'fork')} {YOLO_LINE}\n")
 
 
+def voc_of_cvat(root: Path, names: list[str]) -> None:
+    """Folders of the task are kept, and the one list is of no split."""
+    write(root / "labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\n")
+    write(root / "ImageSets/Main/default.txt", "".join(f"sub dir/{name}\n" for name in names))
+    for name in names:
+        photo(root / f"JPEGImages/sub dir/{name}.jpg")
+        write(root / f"Annotations/sub dir/{name}.xml", voc(name, f"sub dir/{name}.jpg"))
+
+
 def yolo_of_labelimg(root: Path, names: list[str]) -> None:
     write(root / "classes.txt", "cup\nfork\n")
     for name in names:
@@ -282,7 +299,7 @@ WHOLE = [
     coco_of_label_studio,
     coco_of_cvat,
     yolo_of_label_studio,
-    yolo_of_cvat,
+    yolo_of_cvat, voc_of_cvat,
     yolo_of_labelimg,
     voc_flat,
     voc_of_kaggle,

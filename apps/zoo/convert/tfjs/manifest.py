@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.zoo.convert.source import RefusedError
+from datasets.validation import short
 
 MAX_JSON_BYTES = 64 << 20
 STORED = {"float32": "<f4", "int32": "<i4", "bool": "?", "uint8": "u1"}  # as they are in a shard
@@ -166,7 +167,7 @@ def _group(path: Path, shards: Sequence[str], entries: Sequence[Mapping[str, Any
 
 
 def _bytes(path: Path, shards: Sequence[str], expected: int) -> bytes:
-    data = []
+    files: list[Path] = []
     for shard in shards:
         name = PurePosixPath(str(shard))
         if name.is_absolute() or ".." in name.parts or "\\" in str(shard):
@@ -174,14 +175,14 @@ def _bytes(path: Path, shards: Sequence[str], expected: int) -> bytes:
         file = path.parent / name
         if not file.is_file():
             raise RefusedError(f"{path} needs {file}, which is missing; get it from the same place")
-        data.append(file.read_bytes())
-    whole = b"".join(data)
-    if len(whole) != expected:
+        files.append(file)
+    held = sum(file.stat().st_size for file in files)  # a manifest may name one large file many times
+    if held != expected:
         raise RefusedError(
-            f"{path}: {', '.join(map(str, shards))} hold {len(whole)} bytes, the manifest says {expected}; "
+            f"{path}: {short(list(map(str, shards)))} hold {held} bytes, the manifest says {expected}; "
             "get them again"
         )
-    return whole
+    return b"".join(file.read_bytes() for file in files)
 
 
 def _layout(path: Path, entry: Mapping[str, Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:

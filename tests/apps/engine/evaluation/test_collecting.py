@@ -54,3 +54,14 @@ def test_a_split_without_an_image_that_can_be_read_is_refused_in_one_line() -> N
     empty = Batch(torch.zeros(0, 3, 4, 4, dtype=torch.uint8), torch.zeros(0), [], [])
     with pytest.raises(ValueError, match="none of the 0 photos could be read; the first: there are none"):
         run_model(lambda batch: batch, [empty], CollectingEvaluator[Any, Any, Any](lambda *parts: parts))
+
+
+def test_few_blocks_stay_of_many_batches() -> None:
+    """Each small block that stays keeps the memory beside it from being used again."""
+    collected = CollectingEvaluator[Any, Any, Any](lambda *parts: parts)
+    for number in range(1000):
+        rows = [number * 3 + 2, number * 3, number * 3 + 1]
+        collected.update({"v": torch.tensor(rows)}, [(torch.tensor(row),) for row in rows], rows)
+        assert len(collected.parts) <= 10  # log2 of 1000
+    outputs, targets, indices = collected.compute()
+    assert outputs["v"].tolist() == [int(target) for (target,) in targets] == indices == list(range(3000))

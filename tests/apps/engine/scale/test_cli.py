@@ -65,8 +65,8 @@ def test_what_cannot_be_is_refused_in_one_line(
         (("predict", photos, *dogs, *out, "--runner", "spark"), 2, "--runner is local, ray or ray://HOST:PORT"),
         (("predict", photos, "--checkpoint", runs["faces"], *out), 1, "ask them by `embed-faces`"),
         (("predict", photos, "--checkpoint", runs["objects"], *out), 1, "ask them by `detect`"),
-        (("detect", photos, "--checkpoint", runs["objects"], *out, "--draw", "d"), 2, "--draw draws"),
-        (("locate", photos, "--checkpoint", runs["places"], *out, "--album"), 2, "--album looks at"),
+        (("detect", photos, "--checkpoint", runs["objects"], *out, "--draw", "d"), 2, "--draw is for lines"),
+        (("locate", photos, "--checkpoint", runs["places"], *out, "--album"), 2, "--album is for lines"),
     ):
         answer = cli(*arguments)
         assert (answer.code, says in answer.last_error) == (code, True), answer.err

@@ -84,7 +84,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert shard.places == (str(image), str(tmp_path / "nowhere.png"))
 
 
-def test_archives_tables_lists_and_addresses_are_told_from_images() -> None:
-    for place in ("s3://bucket/a", "http://host/a.jpg", "x/a.tar", "a.TAR.GZ", "b.parquet", "list.txt"):
+def test_archives_tables_and_addresses_are_told_from_images() -> None:
+    for place in ("s3://bucket/a", "http://host/a.jpg", "x/a.tar", "a.TAR.GZ", "b.parquet"):
         assert has_packed([place]), place
     assert not has_packed(["photos", "a.jpg", "b"])

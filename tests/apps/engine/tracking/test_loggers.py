@@ -16,12 +16,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from apps.engine.core import run_dir
 from apps.engine.core.metrics import best_of, written
-from apps.engine.tracking import loggers
+from apps.engine.tracking import loggers, writers
 from apps.engine.tracking.loggers import Watch, as_csv, read_rows, settings_text, truncate_metrics
 
 
 def events(run: Path) -> EventAccumulator:
-    reader = EventAccumulator(str(run / loggers.EVENTS))
+    reader = EventAccumulator(str(run / writers.EVENTS))
     reader.Reload()
     return reader
 
@@ -48,7 +48,7 @@ def test_names_of_files_are_those_of_the_checkpoint() -> None:
 
 
 def test_figures_of_steps_and_epochs_are_read_back_from_the_event_files(tmp_path: Path) -> None:
-    with Watch(tmp_path, tensorboard=True) as seen:
+    with Watch(tmp_path, writers=("tensorboard",)) as seen:
         train(seen, 1, 8)
     assert points(tmp_path, "steps/loss") == [(n, float(n)) for n in range(1, 9)]
     assert points(tmp_path, "steps/photos/s") == [(n, 30.0) for n in range(1, 9)]
@@ -59,9 +59,9 @@ def test_figures_of_steps_and_epochs_are_read_back_from_the_event_files(tmp_path
 
 def test_a_resumed_run_shows_no_step_and_no_epoch_twice(tmp_path: Path) -> None:
     """Steps 6 to 10 came after the checkpoint at step 5; the run was killed and does them again."""
-    with Watch(tmp_path, tensorboard=True) as seen:
+    with Watch(tmp_path, writers=("tensorboard",)) as seen:
         train(seen, 1, 10)
-    with Watch(tmp_path, tensorboard=True) as again:
+    with Watch(tmp_path, writers=("tensorboard",)) as again:
         assert again.resume(step=5, epoch=1) == []
         train(again, 6, 9, sign=-1)
     expected = [(n, float(n if n <= 5 else -n)) for n in range(1, 10)]
@@ -73,9 +73,9 @@ def test_a_resumed_run_shows_no_step_and_no_epoch_twice(tmp_path: Path) -> None:
 
 def test_a_new_run_takes_back_what_lies_in_its_folder(tmp_path: Path) -> None:
     """A run that was killed before its first checkpoint leaves rows and events that belong to nothing."""
-    with Watch(tmp_path, tensorboard=True) as seen:
+    with Watch(tmp_path, writers=("tensorboard",)) as seen:
         train(seen, 1, 8)
-    with Watch(tmp_path, tensorboard=True) as again:
+    with Watch(tmp_path, writers=("tensorboard",)) as again:
         again.resume(step=0, epoch=0)
         assert read_rows(tmp_path) == ([], [])
         train(again, 1, 2, sign=-1)
@@ -83,11 +83,11 @@ def test_a_new_run_takes_back_what_lies_in_its_folder(tmp_path: Path) -> None:
 
 
 def test_an_event_file_that_was_cut_off_by_a_kill_does_not_hide_the_next(tmp_path: Path) -> None:
-    with Watch(tmp_path, tensorboard=True) as seen:
+    with Watch(tmp_path, writers=("tensorboard",)) as seen:
         train(seen, 1, 4)
-    (file,) = (tmp_path / loggers.EVENTS).iterdir()
+    (file,) = (tmp_path / writers.EVENTS).iterdir()
     file.write_bytes(file.read_bytes()[:-7])
-    with Watch(tmp_path, tensorboard=True) as again:
+    with Watch(tmp_path, writers=("tensorboard",)) as again:
         again.resume(step=2, epoch=0)
         train(again, 3, 4)
     assert [step for step, _ in points(tmp_path, "steps/loss")] == [1, 2, 3, 4]
@@ -95,7 +95,7 @@ def test_an_event_file_that_was_cut_off_by_a_kill_does_not_hide_the_next(tmp_pat
 
 def test_all_told_so_far_is_on_disk_after_a_flush_and_after_an_epoch(tmp_path: Path) -> None:
     """The writer keeps figures back for two minutes; a kill right after a checkpoint must lose none."""
-    seen = Watch(tmp_path, tensorboard=True)
+    seen = Watch(tmp_path, writers=("tensorboard",))
     seen.step(1, {"train/loss": 3.0})
     seen.flush()
     assert points(tmp_path, "steps/loss") == [(1, 3.0)]
@@ -107,7 +107,7 @@ def test_all_told_so_far_is_on_disk_after_a_flush_and_after_an_epoch(tmp_path: P
 
 
 def test_what_is_written_cannot_be_taken_back_too_late(tmp_path: Path) -> None:
-    with Watch(tmp_path, tensorboard=True) as seen:
+    with Watch(tmp_path, writers=("tensorboard",)) as seen:
         seen.step(1, {"train/loss": 1.0})
         with pytest.raises(RuntimeError, match=r"resume\(1, 0\) comes before anything is written"):
             seen.resume(1, 0)
@@ -115,7 +115,7 @@ def test_what_is_written_cannot_be_taken_back_too_late(tmp_path: Path) -> None:
 
 def test_the_end_shows_figures_texts_and_pictures(tmp_path: Path) -> None:
     Image.new("RGBA", (6, 4), (200, 10, 10, 255)).save(tmp_path / "plot.png")
-    with Watch(tmp_path, tensorboard=True) as seen:
+    with Watch(tmp_path, writers=("tensorboard",)) as seen:
         seen.step(7, {"train/loss": 1.0})
         seen.end(
             {"top1": 0.5}, texts={"settings": settings_text({"lr": 0.1, "width": None})},
@@ -130,7 +130,7 @@ def test_the_end_shows_figures_texts_and_pictures(tmp_path: Path) -> None:
 
 
 def test_without_tensorboard_no_event_file_is_made(tmp_path: Path) -> None:
-    with Watch(tmp_path, tensorboard=False) as seen:
+    with Watch(tmp_path) as seen:
         train(seen, 1, 4)
         seen.end({"top1": 1.0})
     assert sorted(one.name for one in tmp_path.iterdir()) == ["metrics.csv", "metrics.jsonl"]
@@ -143,7 +143,7 @@ def read_table(run: Path) -> list[dict[str, str]]:
 
 def test_the_csv_has_every_column_of_every_row_in_a_stable_order(tmp_path: Path) -> None:
     """A figure that comes later, such as a calibration, becomes a column at the end."""
-    with Watch(tmp_path, tensorboard=False) as seen:
+    with Watch(tmp_path) as seen:
         for one in (row(1), row(2, lr=1e-5), row(3, note='a "b", c', parts={"x": 1})):
             run_dir.append_metrics(tmp_path, one)
             seen.epoch(one)
@@ -158,7 +158,7 @@ def test_the_csv_has_every_column_of_every_row_in_a_stable_order(tmp_path: Path)
 
 def test_the_csv_is_the_old_one_or_the_new_one_never_half(tmp_path: Path) -> None:
     """Readers such as a spreadsheet open it while the training writes: the file is replaced, not filled."""
-    with Watch(tmp_path, tensorboard=False) as seen:
+    with Watch(tmp_path) as seen:
         train(seen, 1, 4)
         with (tmp_path / loggers.TABLE).open() as held:
             train(seen, 5, 8)
@@ -194,7 +194,7 @@ def test_a_missing_tensorboard_is_one_line_at_once() -> None:
         "sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
         "from pathlib import Path\n"
         "from apps.engine.tracking.loggers import Watch\n"
-        "try: Watch(Path('.'), tensorboard=True)\n"
+        "try: Watch(Path('.'), writers=('tensorboard',))\n"
         "except ValueError as err: print(err)\n"
         "print('torch' in sys.modules)\n"
     )
@@ -202,7 +202,7 @@ def test_a_missing_tensorboard_is_one_line_at_once() -> None:
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.splitlines() == [
-        "--tensorboard needs a package that is not here; run: pip install tensorboard", "False"
+        "--log tensorboard needs a package that is not here; run: pip install tensorboard", "False"
     ]
 
 

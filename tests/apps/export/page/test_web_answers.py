@@ -6,14 +6,17 @@ import json
 import shutil
 import subprocess
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 from support import ROOT
 
 from apps.engine.core.spec import HeadSpec
 from apps.engine.evaluation.calibration import UnknownRule, unknown_flags
 from apps.engine.inference.decode.boxes import decode
+from apps.engine.inference.seal import check_seal, sealed
 
 SCRIPT = """
 import {{ classes }} from "{page}/answers.js";
@@ -74,3 +77,39 @@ def test_the_page_reads_objects_as_python_does(resize: str) -> None:
         assert got["name"] == one["name"]
         assert got["score"] == pytest.approx(one["score"], abs=1e-4)
         assert got["box"] == pytest.approx(one["box"], abs=0.06)
+
+
+SEAL = """
+import {{ sealed }} from "{page}/seal.js";
+import {{ readFileSync }} from "node:fs";
+for (const path of {paths}) {{
+  try {{ console.log((await sealed("model.onnx", new Uint8Array(readFileSync(path)))).length); }}
+  catch (err) {{ console.log(err.message); }}
+}}
+"""
+
+
+def test_the_page_holds_a_model_against_its_own_sum_as_python_does(tmp_path: Path) -> None:
+    """Whole, damaged anywhere, the sum itself damaged, cut short, and without a sum."""
+    if shutil.which("node") is None:
+        pytest.skip("no node here")
+    whole = sealed(helper.make_model(helper.make_graph([], "empty", [], [])))
+    changed = {at: bytearray(whole) for at in (0, len(whole) // 2, len(whole) - 1)}
+    for at, content in changed.items():
+        content[at] ^= 1
+    bare = helper.make_model(helper.make_graph([], "empty", [], [])).SerializeToString()
+    paths = []
+    for number, content in enumerate((whole, *changed.values(), bare)):
+        paths.append(tmp_path / f"{number}.onnx")
+        paths[-1].write_bytes(content)
+    names = json.dumps([str(path) for path in paths])
+    script = SEAL.format(page=(ROOT / "web" / "page").as_uri(), paths=names)
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    )
+    first, *damaged, last = done.stdout.splitlines()
+    assert (first, last) == (str(len(whole)), str(len(bare)))
+    for path, line in zip(paths[1:-1], damaged, strict=True):
+        assert line.startswith("model.onnx is damaged: it holds other bytes than its sum says")
+        with pytest.raises(ValueError, match="it holds other bytes than its sum says"):
+            check_seal(path)

@@ -13,7 +13,7 @@ from support import run_without_torch
 
 from apps.engine.core.files import cached
 from apps.faces.detection.mtcnn import FACTOR, THRESHOLDS, Cascade, nms
-from apps.faces.detection.networks import cascade_networks
+from apps.faces.detection.networks import load_cascade
 from apps.faces.extraction.torch_embedder import load_torch_face_model
 
 LEAST_PX = 40
@@ -21,7 +21,7 @@ LEAST_PX = 40
 
 @pytest.fixture(scope="module")
 def cascade() -> Cascade:
-    return Cascade(cascade_networks())
+    return load_cascade()
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,30 @@ def test_faces_boxes_and_landmarks_are_those_of_facenet_pytorch(
             np.testing.assert_allclose(found.scores[mine], scores[order], atol=1e-4)
             np.testing.assert_allclose(found.landmarks[mine], points[order], atol=0.05)
     assert sum(counts) > len(photos)
+
+
+def test_boxes_of_another_detector_are_finished_from_the_pixels_around_them(
+    shared: Path, cascade: Cascade
+) -> None:
+    """As from the whole image, wherever the boxes lie."""
+    (path,) = (shared / "data" / "faces_colour" / "group").glob("data_multiface.jpg")
+    pixels = np.array(Image.open(path).convert("RGB"))
+    faces = cascade(pixels, LEAST_PX)
+    height, width = pixels.shape[:2]
+    for shift in ((0, 0), (7.3, -5.2), (-300, 0), (0, 400)):
+        boxes = (faces.boxes + np.tile(np.array(shift, np.float32), 2)).clip(0, [width, height] * 2)
+        for some in (boxes, boxes[:1], boxes[:0]):
+            made, wanted = cascade.finish(pixels, some.astype(np.float32)), whole(cascade, pixels, some)
+            for ours, theirs in zip(made, wanted, strict=True):
+                np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    assert len(cascade.finish(pixels, faces.boxes).scores) == len(faces.scores) > 3
+
+
+def whole(cascade: Cascade, pixels: np.ndarray, boxes: np.ndarray) -> Any:
+    """With sums over the whole image: a box in each of its corners makes it what is around the boxes."""
+    height, width = pixels.shape[:2]
+    corners = [[0, 0, 2, 2], [width - 2, height - 2, width, height]]
+    return cascade.finish(pixels, np.concatenate([boxes, np.array(corners)]).astype(np.float32))
 
 
 def test_an_image_without_faces_gives_none(cascade: Cascade) -> None:

@@ -40,6 +40,7 @@ def test_a_table_has_a_row_a_face_with_all_that_is_promised(
         "sharpness",
         "pose",
         "date",
+        "time",
         "vector",
         "model",
     ]

@@ -11,7 +11,10 @@ from datasets.validation import read_text, short
 
 FILES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 FILE_NAME = "file_name"
+BOXES = ("bbox", "bboxes", "boxes")
+CLASSES = ("categories", "category", "labels", "label", "names")
 LABELS = ("label", "labels", "class", "category", "text_label")
+UNLABELLED = (None, "", -1, "-1")  # Hugging Face writes -1 where the labels of a test are kept back
 
 
 def metadata_of(folder: Path) -> Path | None:
@@ -44,16 +47,17 @@ def read_metadata(path: Path) -> list[dict[str, Any]]:
     return [row for _, row in rows]
 
 
-def label_of(row: dict[str, Any], where: str) -> str:
-    """The class of a photo.
+def label_of(row: dict[str, Any]) -> str | None:
+    """The class of a photo; None where it has none."""
+    values = [row[name] for name in LABELS if isinstance(row.get(name), str | int)]
+    words = [v for v in values if not isinstance(v, bool) and v not in UNLABELLED]
+    return clean_name(str(words[0])) if words else None
 
-    Raises:
-        ValueError: the row has none.
-    """
-    value = next((row[name] for name in LABELS if row.get(name) not in (None, "")), None)
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        raise ValueError(f"{where}: {row[FILE_NAME]} has no label; it has {', '.join(row)}")
-    return clean_name(str(value))
+
+def by_number(name: str) -> tuple[bool, int, str]:
+    """Sorts names: numbers by size, however long they are, then words."""
+    digits = name.lstrip("0") if name.isascii() and name.isdecimal() else ""
+    return not name.isdecimal(), len(digits), digits or name
 
 
 def _object(line: str, where: str) -> dict[str, Any]:
