@@ -101,7 +101,7 @@ def _runner(order: Order) -> Callable[[Sequence[Shard], Answers, Order], Iterato
 def run_here(shards: Sequence[Shard], answers: Answers, order: Order) -> Iterator[Result]:
     """The shards by processes of this machine, as they are done; without a time limit by this one alone."""
     if not order.image_seconds:
-        worker = ShardWorker(answers, order.out, 0)
+        worker = ShardWorker(answers, order.out, 0, answers.columns)
         yield from map(worker, shards)
         return
     todo: Queue[Shard] = Queue()
@@ -109,7 +109,8 @@ def run_here(shards: Sequence[Shard], answers: Answers, order: Order) -> Iterato
     for shard in shards:
         todo.put(shard)
     count = min(order.workers or usable_cores(), len(shards))
-    workers = [ShardWorker(answers, order.out, order.image_seconds) for _ in range(count)]
+    columns = answers.columns
+    workers = [ShardWorker(answers, order.out, order.image_seconds, columns) for _ in range(count)]
 
     def work(worker: ShardWorker) -> None:
         try:

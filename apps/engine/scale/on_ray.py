@@ -56,7 +56,8 @@ def run_on_ray(shards: Sequence[Shard], answers: Answers, order: Order) -> Itera
         cores = int(ray.cluster_resources().get("CPU", 1))
         most = min(order.workers or cores, len(blocks))
         done = ray.data.from_arrow(blocks).map_batches(
-            TableWorker, fn_constructor_args=(answers, order.out, order.image_seconds), batch_size=1,
+            TableWorker, batch_size=1,
+            fn_constructor_args=(answers, order.out, order.image_seconds, answers.columns),
             batch_format="pyarrow", num_cpus=1, num_gpus=order.gpus or None,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=most),
         )  # Ray Data starts an actor that died again, and its shard with it

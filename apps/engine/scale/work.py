@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from apps.engine.scale.answering import Answers
 from apps.engine.scale.guard import Guard
@@ -60,12 +61,13 @@ class ShardWorker:
         answers: what answers.
         out: folder of the parts.
         seconds: that an image may take; 0 for no process of its own.
+        columns: of the answers, from who has loaded the model: this need not.
     """
 
-    def __init__(self, answers: Answers, out: str, seconds: float) -> None:
+    def __init__(self, answers: Answers, out: str, seconds: float, columns: Any) -> None:
         self.answers, self.folder = answers, PartsFolder(out)
         self.guard = Guard(answers, seconds) if seconds else None
-        self.columns = answers.columns
+        self.columns = columns
 
     def __call__(self, shard: Shard) -> Result:
         """Write the part of a shard; a store that fails is told, and leaves none."""
