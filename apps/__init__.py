@@ -8,28 +8,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from apps.engine.inference import predictions
+from apps.engine.inference.predictions import *  # noqa: F403
+
 if TYPE_CHECKING:
-    from apps.engine.inference.predictions import (
-        AttributePrediction,
-        ClassPrediction,
-        EmbeddingPrediction,
-        FailedPrediction,
-        HeadsPrediction,
-        ObjectsPrediction,
-        PlacePrediction,
-        Prediction,
-    )
     from apps.engine.inference.predictor import Predictor, load
 
-__all__ = [
-    "AttributePrediction", "ClassPrediction", "EmbeddingPrediction", "FailedPrediction", "HeadsPrediction",
-    "ObjectsPrediction", "PlacePrediction", "Prediction", "Predictor", "load",
-]
+__all__ = ["Predictor", "load"]
+__all__ += predictions.__all__
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when they are asked for: ``import apps`` alone costs nothing."""
-    if name not in __all__:
+    """What answers, imported when it is asked for: ``import apps`` alone imports no library."""
+    if name not in ("Predictor", "load"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    where = "predictions" if name.endswith("Prediction") else "predictor"
-    return getattr(import_module(f"apps.engine.inference.{where}"), name)
+    return getattr(import_module("apps.engine.inference.predictor"), name)

@@ -23,6 +23,7 @@ VAL_SHARE = 0.2  # of each class, where a folder has no val/
 class DogsSettings(ClassificationSettings):
     """Options of ``finetune dogs``."""
 
+    example: ClassVar[str] = "--data photos --weights mobilenetv1_1.0_224 --freeze --out runs/mine"
     takes_folds: ClassVar[bool] = True
 
     crop: bool = option(False, "cut Stanford Dogs' images to their annotated box")

@@ -26,6 +26,8 @@ NEEDS = "--data DIR with train/WNID/*.JPEG and val/WNID/*.JPEG"
 class ImageNetSettings(ClassificationSettings):
     """Options of ``finetune imagenet`` and ``evaluate imagenet``."""
 
+    example: ClassVar[str] = "--data ILSVRC2012 --epochs 90 --out runs/imagenet"
+
 
 class ImageNet(ClassificationTask[ImageNetSettings]):
     """The application: always all 1000 classes, in the order of their WordNet numbers."""

@@ -24,7 +24,7 @@ from apps.engine.core.run_dir import CONFIG
 from apps.engine.reporting.markdown import markdown_table
 from backbone.storage import MIRROR_VARIABLE
 from benchmarks.studies import trained
-from datasets.faces.attribute_tables import IMAGE, find_table
+from datasets.described.label_tables import IMAGE, find_table
 
 WEIGHTS = {
     1.0: "mobilenetv1_1.0_224.safetensors", 0.5: "mobilenetv1_0.5_160.safetensors",

@@ -99,6 +99,4 @@ class MultiLabelDataset(ImageDataset):
         train = self.subset(n for n, owner in enumerate(owners) if owner not in held)
         val = self.subset(n for n, owner in enumerate(owners) if owner in held)
         train.notes = list(self.notes)
-        if self.people is None:
-            train.notes.append("who is on the photos is not known: one person may be in train and in val")
         return train, val

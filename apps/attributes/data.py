@@ -99,7 +99,7 @@ def distilled_columns(
         OSError: there is no such teacher, or without a screen: its answers are not kept.
         ValueError: it knows none of the attributes.
     """
-    from datasets.faces.attribute_tables import FOLDERS
+    from datasets.described.label_tables import FOLDERS
 
     root = Path(settings.data)
     base = next((root / f for f in FOLDERS if f != "." and (root / f).is_dir()), root)

@@ -22,7 +22,7 @@ from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
 from apps.engine.core.run_dir import read_config
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
-from datasets.faces.attribute_tables import attribute_names, read_attribute_table
+from datasets.described.label_tables import label_names, read_label_table
 from datasets.multilabel import MultiLabelDataset
 
 ALL = "all"
@@ -115,7 +115,7 @@ def evaluate_predictions(
         ValueError: the tables share no attribute, or an image has no prediction.
     """
     layout, columns = _shared(predictions, labelled_names(data, table))
-    answer = read_attribute_table(predictions, names=columns, soft=True)
+    answer = read_label_table(predictions, names=columns, soft=True)
     photos = _photos(AttributesSettings(data=data, table=table), split, layout.classes, console)
     rows = {image: n for n, image in enumerate(answer.images)}
     keys = [_key(photo.path, rows) for photo in photos.photos]
@@ -134,7 +134,7 @@ def _shared(predictions: Path, labels: Sequence[str]) -> tuple[Layout, list[str]
     Raises:
         ValueError: there is nothing.
     """
-    reported = Layout.of_columns(attribute_names(predictions))
+    reported = Layout.of_columns(label_names(predictions))
     layout = Layout(
         tuple(name for name in reported.names if name in labels),
         {name: count for name, count in reported.groups.items() if name in labels},

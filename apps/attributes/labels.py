@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from apps.attributes.names import Layout, listed
 from apps.attributes.teachers import is_table, load_oracle
-from datasets.faces.attribute_tables import attribute_names, find_table, photos_of_table, read_attribute_table
+from datasets.described.label_tables import find_table, label_names, photos_of_table, read_label_table
 from datasets.faces.celeba import celeba, is_celeba
 from datasets.image_io import find_images
 from datasets.multilabel import MultiLabelDataset
@@ -33,7 +33,7 @@ def labelled_names(data: Path, table: Path | None) -> tuple[str, ...]:
     """
     where = table or (None if is_celeba(data) else find_table(data))
     if where is not None:
-        return attribute_names(where)
+        return label_names(where)
     if is_celeba(data):
         return celeba(data, "val").classes
     raise FileNotFoundError(f"{data} has no table of attributes; give --table FILE")
@@ -60,11 +60,11 @@ def labelled(
     table: Any = settings.table or find_table(root)
     layout = Layout.of(asked)
     wanted = [*layout.names, *layout.groups]
-    known = attribute_names(table)
+    known = label_names(table)
     there = [name for name in wanted if name in known]
     if not lenient or not there:
         there = wanted
-    result = read_attribute_table(
+    result = read_label_table(
         table, names=there or None, counts={k: v for k, v in layout.groups.items() if k in there}
     )
     layout = Layout.of(asked or result.names)
@@ -77,8 +77,7 @@ def labelled(
         return every, layout
     if split not in ("train", "val"):
         raise ValueError(f"{table} has no split {split!r}; give train, val or all")
-    train, val = every.split_by_people(settings.val_share, settings.seed)
-    return (train if split == "train" else val), layout
+    return _part(every, split, settings), layout
 
 
 def _of_celeba(
@@ -159,10 +158,18 @@ def unlabelled(settings: Any, split: str, asked: list[str]) -> tuple[MultiLabelD
         raise ValueError(f"{root} has no split {split!r}; give train, val or all")
     if split == "all":
         return every, layout
-    return every.split_by_people(settings.val_share, settings.seed)[0 if split == "train" else 1], layout
+    return _part(every, split, settings), layout
+
+
+def _part(every: MultiLabelDataset, split: str, settings: Any) -> MultiLabelDataset:
+    """The images of train or val; says where somebody may be in both."""
+    train, val = every.split_by_people(settings.val_share, settings.seed)
+    if every.people is None:
+        train.notes.append("who is on the photos is not known: one person may be in train and in val")
+    return train if split == "train" else val
 
 
 def _distilled_names(teacher: str) -> tuple[str, ...]:
     if is_table(teacher):
-        return Layout.of_columns(attribute_names(Path(teacher))).classes
+        return Layout.of_columns(label_names(Path(teacher))).classes
     return load_oracle(teacher).layout.classes

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, SHARE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import Settings, option
@@ -13,10 +13,9 @@ from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.data.problems import Problems, Survey
 from apps.engine.defaults import TaskDefaults
 from apps.engine.inference.weights_check import FACE_HEADS
-from datasets.video import ONE_A_SECOND, Sampling
+from apps.faces.lines import FaceLines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -48,11 +47,11 @@ GENDER, AGE = "Male", "age"
 class AttributesSettings(Settings):
     """Options of a student of attributes."""
 
+    example: ClassVar[str] = "--data crops --table labels.csv --weights faces_mobilenetv1_1.0_224"
     finer_evaluation: ClassVar[bool] = False  # crops of faces are of one scale
     refused: ClassVar[Mapping[str, str]] = {
         "sampling": "balanced needs one class a photo; give --weights-of NAME=WEIGHT"
     }
-    fits_head: ClassVar[bool] = True
     takes_folds: ClassVar[bool] = True
 
     data: Path | None = option(None, "CelebA, or a folder of face crops, with a table of attributes in it")
@@ -97,22 +96,6 @@ class AttributesSettings(Settings):
             object.__setattr__(self, "table", Path(self.table).absolute())
 
 
-def predict_attributes(
-    paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None,  # noqa: ARG001
-    precision: str, engine: str = "auto", device: str = "auto", crops: bool = False,
-    detector: str | None = None, sampling: Sampling = ONE_A_SECOND,
-    say: Callable[[str], None] = lambda _: None,
-) -> Iterator[dict[str, Any]]:
-    """A line a face that is found on the images; with ``crops``, a line an image."""
-    from apps.faces.extraction.crops import predict_faces
-
-    return predict_faces(
-        list(paths), checkpoint=checkpoint, app=Attributes.name, crops=crops, workers=workers,
-        precision=precision, engine=engine, device=device, detector=detector, sampling=sampling,
-        say=say,
-    )
-
-
 class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     """Photos of faces to the probabilities of their attributes."""
 
@@ -121,9 +104,8 @@ class Attributes(TaskDefaults[AttributesSettings, "MultiLabelClassifier"]):
     metrics: ClassVar[MetricTable] = METRICS
     head_kind: ClassVar[str] = "attributes"
     head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
-    predict_options: ClassVar[frozenset[str]] = frozenset({"crops", "detector"})
     subject: ClassVar[Subject] = "faces"
-    file_predictor: ClassVar[FilePredictor | None] = predict_attributes
+    file_predictor: ClassVar[FilePredictor | None] = FaceLines("attributes")
     fit_head_distills: ClassVar[bool] = True
 
     @property

@@ -20,7 +20,7 @@ from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing
 from backbone.schema import LARGEST_PX
 from datasets.base import ImageDataset, Photo
-from datasets.faces.attribute_tables import IMAGE, read_attribute_table
+from datasets.described.label_tables import IMAGE, read_label_table
 from datasets.outside import one_line
 
 FACE_NETWORK = "face-network:"
@@ -235,7 +235,7 @@ def _files(spec: str) -> list[Path]:
 
 
 def _of_table(path: Path, layout: Layout, images: Sequence[str]) -> NDArray[np.float32]:
-    every = read_attribute_table(path, soft=True, blanks=True)
+    every = read_label_table(path, soft=True, blanks=True)
     rows = {image: n for n, image in enumerate(every.images)}
     lacking = [image for image in images if image not in rows]
     if lacking:

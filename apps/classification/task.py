@@ -34,7 +34,6 @@ class ClassificationSettings(Settings):
     """Options of the head and its loss."""
 
     refused: ClassVar[Mapping[str, str]] = {}
-    fits_head: ClassVar[bool] = True
 
     smoothing: float = option(0.1, "label smoothing, 0 to 1", low=0, high=0.99)
     dropout: float = option(0.0, "share of features dropped before the last layer", low=0, high=0.95)
@@ -66,7 +65,6 @@ class ClassificationTask(TaskDefaults[L, "Classifier"]):
     metrics: ClassVar[MetricTable] = METRICS
     head_kind: ClassVar[str] = "classes"
     head_outputs: ClassVar[tuple[str, ...]] = ("logits",)
-    predict_options: ClassVar[frozenset[str]] = frozenset({"top", "tta"})
 
     @property
     def tta(self) -> str:

@@ -38,14 +38,6 @@ LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
 OWN = {"dogs": ", or any classes of your own in a folder each (also: `finetune classes`),"}
 ALIASES = {"classes": "dogs"}  # which need not be dogs
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
-EXAMPLES = {  # below the help of finetune
-    "dogs": "--data photos --weights mobilenetv1_1.0_224 --freeze --out runs/mine",
-    "attributes": "--data crops --table labels.csv --weights faces_mobilenetv1_1.0_224",
-    "faces": "--data people --weights mobilenetv1_1.0_224 --out runs/faces",
-    "imagenet": "--data ILSVRC2012 --epochs 90 --out runs/imagenet",
-    "objects": "--data boxes --weights ssd_mobilenetv1_0.75_coco --out runs/objects",
-    "places": "--photos positions.csv --weights mobilenetv1_1.0_224 --out runs/places",
-}
 
 
 def _tell_versions(context: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -151,14 +143,13 @@ def _finetune_command(name: str) -> click.Command:
     options = settings_options(kind)
     config = config_option([*options, *results])
     return TrainingCommand(
-        name, params=[*options, *results, config], callback=run, epilog=_example(name),
+        name, params=[*options, *results, config], callback=run, epilog=_example(name, kind.example),
         help=f"Train {name}{OWN.get(name, '')} and write a run's folder: model, figures, report.html.",
     )
 
 
-def _example(name: str) -> str | None:
-    words = EXAMPLES.get(name)
-    return words and f"Example:\n\n\b\n  finetune {name} {words}"
+def _example(name: str, words: str) -> str | None:
+    return f"Example:\n\n\b\n  finetune {name} {words}" if words else None
 
 
 def _evaluate_command(name: str) -> click.Command:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from apps.engine.core.metrics import Metric, Metrics, MetricTable, logged
+from apps.engine.core.settings import Settings
 from apps.engine.core.task import D, FilePredictor, H, Losses, PretrainedHead, ReportInputs, S, Subject
 from apps.engine.data.problems import Problems, Survey
+from apps.engine.inference.decode.kinds import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +33,13 @@ class TaskDefaults(Generic[S, H]):
     them all, and a test holds each registered task against it.
 
     Attributes:
-        head_kind: how the head's outputs are read, a key of ``DECODERS``; "" for a kind of the task's name.
+        head_kind: how the head's outputs are read, a name of ``inference/decode/kinds.py``; "" for
+            the task's name. With ``subject`` it says which options ``predict`` takes.
         head_outputs: names of what ``postprocess`` keeps, as an exported file has them.
     """
 
     name: ClassVar[str]
+    Settings: ClassVar[type[Settings]]
     metrics: ClassVar[MetricTable]
     primary_metric: ClassVar[Metric]
     has_sample: ClassVar[bool] = False
@@ -48,10 +52,14 @@ class TaskDefaults(Generic[S, H]):
     check_splits: ClassVar[tuple[str, ...]] = ("train", "val")
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """The primary metric is the one that the table says."""
+        """What follows from other members: the primary metric, the options of ``predict``, ``fits_head``."""
         super().__init_subclass__(**options)
         if "metrics" in vars(cls) and "primary_metric" not in vars(cls):
             cls.primary_metric = cls.metrics.primary_metric
+        if issubclass(vars(cls).get("Settings", object), Settings):
+            cls.Settings.fits_head = cls.fit_head is not TaskDefaults.fit_head
+        if "predict_options" not in vars(cls):
+            cls.predict_options = kind_of(cls.head_kind or vars(cls).get("name", "")).options(cls.subject)
 
     dataset: Callable[..., Any]  # of the task
 
@@ -132,7 +140,7 @@ class TaskDefaults(Generic[S, H]):
         return ""
 
     def fit_head(self, head: H, features: NDArray[np.float32], targets: Any) -> str:
-        """Nothing is fitted; settings with ``fits_head = False`` refuse a training that is no more."""
+        """Nothing is fitted, and ``--freeze`` without ``--epochs`` is refused."""
         return "the head starts at random"
 
     def losses(self, head: H, images: Any) -> Losses[Any]:

@@ -12,6 +12,7 @@ import torch
 from apps.engine.core.console import Console
 from apps.engine.core.spec import HeadSpec
 from apps.engine.evaluation.forward import as_kept
+from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Loaded
 from apps.engine.inference.preprocess import square
@@ -70,12 +71,9 @@ def _outputs(
         kept.append(index)
         for model, made in zip(models, outputs, strict=True):
             custom = tuple(model.run(images)[first : first + len(head.outputs)])
-            made.append(tuple(part[0][custom[1][0] > 0] for part in custom) if _boxes(head) else custom)
+            boxes = kind_of(head.kind).boxes
+            made.append(tuple(part[0][custom[1][0] > 0] for part in custom) if boxes else custom)
     return kept, outputs
-
-
-def _boxes(head: HeadSpec) -> bool:
-    return head.kind == "detections"
 
 
 def _figure(
@@ -85,7 +83,7 @@ def _figure(
 
     _, _, config = part
     value: Any
-    if _boxes(head):
+    if kind_of(head.kind).boxes:
         value = [tuple(map(torch.from_numpy, item)) for item in outputs]
     else:
         value = as_kept(head, [np.concatenate(column) for column in zip(*outputs, strict=True)])

@@ -6,18 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from apps.engine.core.spec import HeadSpec, ModelSpec
+from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.reporting.markdown import markdown_table
 
-LIMITS = {
-    "classes": "It names one of its classes for every photo, also for one that shows none of them; ",
-    "attributes": "Attributes are guesses from a picture. They say nothing of who a person is, and must not "
-    "be used to decide about people.",
-    "cells": "Places are guesses from what is seen; a photo without a landmark may be placed on the wrong "
-    "continent.",
-    "embedding": "Two faces that are close together need not be one person; error rates differ by group of "
-    "people and by light, pose and age. Use it on people who know and agree.",
-    "detections": "Small, hidden or turned objects are missed; what is not among the classes is not seen.",
-}
 UNKNOWN = {
     True: "`unknown` catches many such photos, not all.",
     False: "`unknown` is null: nothing was calibrated that would catch such photos.",
@@ -95,16 +86,16 @@ def _head(head: HeadSpec, answer: Mapping[str, Any]) -> list[str]:
             f"The run was judged with `--tta {head.extra['tta']}`; this file sees one view of a photo, so it "
             "is a little worse, and its probabilities are a little off.", "",
         ]
-    limits = LIMITS.get(head.kind, "Not described.")
-    limits += UNKNOWN["unknown" in head.calibration] if head.kind == "classes" else ""
-    return [*lines, f"**Limits.** {limits}"]
+    kind = kind_of(head.kind)
+    catches = UNKNOWN["unknown" in head.calibration] if kind.unknown else ""
+    return [*lines, f"**Limits.** {kind.limits}{catches}"]
 
 
 def _classes(head: HeadSpec) -> str:
     if not head.classes:
         return head.kind
     shown = ", ".join(head.classes[:8])
-    kind = "boxes" if head.kind == "detections" else head.kind
+    kind = kind_of(head.kind).classes or head.kind
     return f"{len(head.classes)} {kind}: {shown}{', ...' if len(head.classes) > 8 else ''}"
 
 

@@ -17,12 +17,13 @@ from apps.engine.inference.graph.parity import parity
 from apps.engine.inference.model_file import load_model, load_onnx
 from apps.export import formats
 from apps.export.accuracy import figures
+from apps.export.bundle import script
 from apps.export.card import card
 from apps.export.page.write import check_shown, engine, write_page
 from apps.export.quantise import calibration_photos, quantised
 
 TARGETS = ("onnx", "openvino", "torch", "web")
-RUNNER, TEMPLATE = "run.py", Path(__file__).with_name("run_template.py")
+RUNNER = "run.py"
 FEW = 50  # photos that are too few to take ranges from
 MAX_DROP = 0.03  # of the figure that the best epoch is told by
 
@@ -185,7 +186,7 @@ def write_runner(out: Path) -> Path | None:
     Returns:
         The script, ``run.py``; None where a file of that name is there that is not ours.
     """
-    path, text = out.with_name(RUNNER), TEMPLATE.read_text(encoding="utf-8")
+    path, text = out.with_name(RUNNER), script()
     first = text.partition("\n")[0]
     if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(first):
         return None

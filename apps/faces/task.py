@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from apps.engine.core.metrics import POSITIVE, Metric, Metrics, MetricTable, logged
 from apps.engine.core.settings import REFUSED, Settings, option
 from apps.engine.core.task import D, FilePredictor, Subject
 from apps.engine.data.problems import ALL, Problems, Survey
 from apps.engine.defaults import TaskDefaults
-from datasets.video import ONE_A_SECOND, Sampling
+from apps.faces.lines import FaceLines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,9 +46,9 @@ METRICS = MetricTable("faces", (
 class FacesSettings(Settings):
     """Options of a student of faces."""
 
+    example: ClassVar[str] = "--data people --weights mobilenetv1_1.0_224 --out runs/faces"
     finer_evaluation: ClassVar[bool] = False  # crops are of one scale
     refused: ClassVar[Mapping[str, str]] = {"sampling": REFUSED["sampling"]}
-    fits_head: ClassVar[bool] = True
 
     data: Path | None = option(None, "folder with a folder a person in it, or LFW's layout; face crops")
     listing: Path | None = option(None, "file that lists the images of --data, a line each; default: all")
@@ -89,22 +89,6 @@ class FacesSettings(Settings):
             object.__setattr__(self, "listing", Path(self.listing).absolute())
 
 
-def predict_vectors(
-    paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None,  # noqa: ARG001
-    precision: str, engine: str = "auto", device: str = "auto", crops: bool = False,
-    detector: str | None = None, sampling: Sampling = ONE_A_SECOND,
-    say: Callable[[str], None] = lambda _: None,
-) -> Iterator[dict[str, Any]]:
-    """A line with a vector for each face that is found; with ``crops``, a line an image."""
-    from apps.faces.extraction.crops import predict_faces
-
-    return predict_faces(
-        list(paths), checkpoint=checkpoint, app=Faces.name, crops=crops, workers=workers,
-        precision=precision, engine=engine, device=device, detector=detector, sampling=sampling,
-        say=say,
-    )
-
-
 class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     """Photos of faces to unit vectors."""
 
@@ -113,9 +97,8 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     metrics: ClassVar[MetricTable] = METRICS
     head_kind: ClassVar[str] = "embedding"
     head_outputs: ClassVar[tuple[str, ...]] = ("embedding",)
-    predict_options: ClassVar[frozenset[str]] = frozenset({"crops", "detector"})
     subject: ClassVar[Subject] = "faces"
-    file_predictor: ClassVar[FilePredictor | None] = predict_vectors
+    file_predictor: ClassVar[FilePredictor | None] = FaceLines("faces")
     fit_head_distills: ClassVar[bool] = True
     check_splits: ClassVar[tuple[str, ...]] = (ALL,)
 

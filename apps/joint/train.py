@@ -22,6 +22,7 @@ from apps.engine.core.files import (
 from apps.engine.core.metrics import MetricTable
 from apps.engine.core.registry import load_task
 from apps.engine.core.settings import flag_name, local, shareable
+from apps.engine.reporting.markdown import aligned
 from apps.engine.training.finalize import finalize
 from apps.engine.training.finetune import CHANGEABLE, claim_run, discard_failed, finetune
 from apps.engine.training.fit import fit
@@ -245,13 +246,7 @@ def table(figures: Mapping[str, Mapping[str, Sequence[float]]], tables: Mapping[
             (name, key, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", _verdict(a - b, tables[name].direction(key)))
             for key, (a, b) in figure.items()
         ]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            word.ljust(width) if place in (0, 1, 5) else word.rjust(width)
-            for place, (word, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip() for row in rows
-    )
+    return "\n".join(aligned(rows, left=(0, 1, 5)))
 
 
 def _verdict(difference: float, higher_is_better: bool | None) -> str:

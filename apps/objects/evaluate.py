@@ -16,10 +16,10 @@ from apps.engine.evaluation.evaluate import evaluate
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
-from apps.objects.layouts import read_split
 from apps.objects.report import write_objects_report
 from apps.objects.whole_files import is_whole_file, results_of
 from datasets.detection.base import DetectionDataset, a_file, turned, turned_back
+from datasets.detection.layouts import read_split
 from datasets.image_io import BadImageError, image_size
 from datasets.validation import read_json
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -12,7 +12,6 @@ from apps.engine.core.settings import REFUSED, Settings, option
 from apps.engine.core.task import FilePredictor, PretrainedHead, Subject
 from apps.engine.data.problems import Problems, Survey
 from apps.engine.defaults import TaskDefaults
-from datasets.video import ONE_A_SECOND, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +52,7 @@ METRICS = MetricTable("objects", (
 class ObjectsSettings(Settings):
     """Options of ``finetune objects``."""
 
+    example: ClassVar[str] = "--data boxes --weights ssd_mobilenetv1_0.75_coco --out runs/objects"
     takes_folds: ClassVar[bool] = True
     finer_evaluation: ClassVar[bool] = False  # boxes are evaluated at the size that they are learned at
     refused: ClassVar[Mapping[str, str]] = REFUSED | dict.fromkeys(
@@ -103,19 +103,13 @@ class ObjectsSettings(Settings):
 
 
 def predict_boxes(
-    paths: Iterable[Path], *, checkpoint: Path, top: int | None, workers: int | None, precision: str,
-    engine: str = "auto", device: str = "auto", crops: bool = False,  # noqa: ARG001
-    detector: str | None = None,  # noqa: ARG001
-    sampling: Sampling = ONE_A_SECOND,
-    say: Callable[[str], None] = lambda _: None,
+    paths: Iterable[Path], *, checkpoint: Path, crops: bool = False, detector: str | None = None, **how: Any,
 ) -> Iterator[dict[str, Any]]:
     """The lines of ``detect``, for ``predict``."""
     from apps.objects.detect import detect
 
-    return detect(
-        paths, str(checkpoint), threshold=THRESHOLD, top=top, workers=workers, say=say, precision=precision,
-        engine=engine, device=device, sampling=sampling,
-    )
+    del crops, detector
+    return detect(paths, str(checkpoint), threshold=THRESHOLD, **how)
 
 
 class Objects(TaskDefaults[ObjectsSettings, "Head"]):
@@ -124,7 +118,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
     name: ClassVar[str] = "objects"
     Settings: ClassVar[type[Settings]] = ObjectsSettings
     metrics: ClassVar[MetricTable] = METRICS
-    predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
+    head_kind: ClassVar[str] = "detections"
     subject: ClassVar[Subject] = "own"
     file_predictor: ClassVar[FilePredictor | None] = predict_boxes
 
@@ -137,9 +131,9 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> DetectionDataset:
         """Boxes in whichever layout the folder has."""
-        from apps.objects.layouts import read_split
         from apps.objects.transforms import Augmented
         from datasets.detection.base import DetectionDataset
+        from datasets.detection.layouts import read_split
 
         s = self.settings
         if s.fold is None:
@@ -156,8 +150,8 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
 
     def check_dataset(self, split: str) -> DetectionDataset:
         """The same without distortions; boxes that break the rules are left out and told of."""
-        from apps.objects.layouts import read_split
         from datasets.detection.base import DetectionDataset
+        from datasets.detection.layouts import read_split
 
         return DetectionDataset(read_split(self.data, split, self.settings.seed, lenient=True))
 
@@ -268,7 +262,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         if isinstance(head, SSD):
             limits["topk_candidates"] = head.topk_candidates
         return HeadSpec.of(
-            "detections", config, ("boxes", "scores", "labels"), size=square.side,
+            self.head_kind, config, ("boxes", "scores", "labels"), size=square.side,
             resize="pad" if square.keep_aspect else "squash", threshold=THRESHOLD, **limits,
         )
 

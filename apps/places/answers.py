@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,13 @@ def confidence(probabilities: Floats, grid: CellPartition, within_km: float = SU
     best = probabilities.argmax(axis=1)
     out = np.empty(len(probabilities))
     for row, cell in enumerate(best.tolist()):
-        km = distance_km(grid.lat[cell], grid.lon[cell], grid.lat, grid.lon)
-        out[row] = probabilities[row, km <= within_km].sum()
-    return np.minimum(out, 1.0)
+        out[row] = near_share(probabilities[row], cell, grid.lat, grid.lon, within_km)
+    return out
+
+
+def near_share(row: Floats, cell: int, lat: Floats, lon: Floats, within_km: float = SURE_WITHIN_KM) -> float:
+    """Probability (K,) of all cells at (K,) positions that lie near one of them, 0 to 1."""
+    return min(float(row[distance_km(lat[cell], lon[cell], lat, lon) <= within_km].sum()), 1.0)
 
 
 def abstains(probabilities: Floats, grid: CellPartition, least: float) -> NDArray[np.bool_]:
@@ -130,14 +135,20 @@ def describe(
         for token, cell, place in zip(s2.tokens(shown), order.tolist(), places, strict=True)
     ]
     sure = float(confidence(probabilities[None], grid)[0])
-    areas = s2_shapes.areas_km2(grid.ids)
+    return summary(probabilities, cells, sure, s2_shapes.areas_km2(grid.ids), least)
+
+
+def summary(
+    probabilities: Floats, cells: Sequence[dict[str, Any]], sure: float, areas_km2: Floats, least: float = 0.0
+) -> dict[str, Any]:
+    """The answer from the likeliest cells, best first, and the confidence; see :func:`describe`."""
     best = cells[0] if sure >= least else dict.fromkeys(("lat", "lon", "country", "city"))
     return {
         **{key: best[key] for key in ("lat", "lon", "country", "city")}, "confidence": sure,
         "abstains": sure < least,
-        **{f"area_{share:.0%}_km2".replace("%", ""): credible_area_km2(probabilities, areas, share)
+        **{f"area_{share:.0%}_km2".replace("%", ""): credible_area_km2(probabilities, areas_km2, share)
            for share in SHARES},
-        "cells": cells,
+        "cells": list(cells),
     }
 
 

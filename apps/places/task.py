@@ -46,7 +46,7 @@ METRICS = MetricTable("places", (
 class PlacesSettings(Settings):
     """Options of ``finetune places``."""
 
-    fits_head: ClassVar[bool] = True
+    example: ClassVar[str] = "--photos positions.csv --weights mobilenetv1_1.0_224 --out runs/places"
     takes_folds: ClassVar[bool] = True
 
     data: Path | None = option(None, "photos with GPS in their EXIF, or a table with path, lat and lon")
@@ -91,7 +91,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
     name: ClassVar[str] = "places"
     Settings: ClassVar[type[Settings]] = PlacesSettings
     metrics: ClassVar[MetricTable] = METRICS
-    predict_options: ClassVar[frozenset[str]] = frozenset({"top"})
+    head_kind: ClassVar[str] = "cells"
     check_splits: ClassVar[tuple[str, ...]] = (ALL,)
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> GeoDataset:
@@ -201,7 +201,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         from apps.engine.core.spec import HeadSpec
 
         offset = () if head.offset is None else ("offset",)
-        return HeadSpec.of("cells", config, ("log_probabilities", *offset))
+        return HeadSpec.of(self.head_kind, config, ("log_probabilities", *offset))
 
     def graph_head(self, head: GeoCells) -> nn.Module:
         """One table of log-probabilities, over the finest cells."""

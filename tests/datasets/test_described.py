@@ -15,10 +15,10 @@ from PIL import Image
 from pyarrow import parquet
 from support import COLOURS, Cli, save_colour
 
-from apps.objects.layouts import read_split
 from datasets.base import ImageDataset
 from datasets.classification.folders import ImageFolders, has_split
 from datasets.detection.base import DetectionDataset
+from datasets.detection.layouts import read_split
 from datasets.image_io import BadImageError, image_size, read_bytes, read_pixels
 
 TRAINING = ("--resolution", 32, "--epochs", 2, "--batch-size", 4, "--width", 0.25, "--lr", 0.01)

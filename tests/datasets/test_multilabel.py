@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from datasets.faces.attribute_tables import photos_of_table, read_attribute_table
+from datasets.described.label_tables import photos_of_table, read_label_table
 from datasets.faces.celeba import celeba, is_celeba
 from datasets.multilabel import MultiLabelDataset
 
@@ -26,7 +26,7 @@ def _csv(path: Path, text: str) -> Path:
 
 
 def test_a_csv_knows_yes_no_and_unknown(tmp_path):
-    table = read_attribute_table(_csv(tmp_path / "t.csv", "image,A,B\na.jpg,1,0\nb.jpg,-1,\nc.jpg,,1\n"))
+    table = read_label_table(_csv(tmp_path / "t.csv", "image,A,B\na.jpg,1,0\nb.jpg,-1,\nc.jpg,,1\n"))
     assert table.images == ("a.jpg", "b.jpg", "c.jpg")
     assert table.names == ("A", "B")
     np.testing.assert_array_equal(table.values, [[1, 0], [0, np.nan], [np.nan, 1]])
@@ -35,13 +35,13 @@ def test_a_csv_knows_yes_no_and_unknown(tmp_path):
 def test_a_parquet_reads_as_the_csv_does(tmp_path):
     columns = {"image": ["a.jpg", "b.jpg"], "A": [1, None], "B": [0.0, 1.0]}
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
-    table = read_attribute_table(tmp_path / "t.parquet", names=["B", "A"])
+    table = read_label_table(tmp_path / "t.parquet", names=["B", "A"])
     np.testing.assert_array_equal(table.values, [[0, 1], [1, np.nan]])
 
 
 def test_lfw_scores_above_0_are_a_yes(tmp_path):
     text = "# lfw_attributes\n#\tperson\timagenum\tMale\tSmiling\nAaron Eckhart\t1\t1.5\t-0.2\n"
-    table = read_attribute_table(_csv(tmp_path / "lfw_attributes.txt", text))
+    table = read_label_table(_csv(tmp_path / "lfw_attributes.txt", text))
     assert table.images == ("Aaron_Eckhart/Aaron_Eckhart_0001.jpg",)
     assert table.people == ("Aaron_Eckhart",)
     np.testing.assert_array_equal(table.values, [[1, 0]])
@@ -49,7 +49,7 @@ def test_lfw_scores_above_0_are_a_yes(tmp_path):
 
 def test_a_class_column_holds_numbers(tmp_path):
     path = _csv(tmp_path / "t.csv", "image,A,age\na.jpg,1,33\nb.jpg,0,\n")
-    table = read_attribute_table(path, counts={"age": 100})
+    table = read_label_table(path, counts={"age": 100})
     np.testing.assert_array_equal(table.values[:, 1], [33, np.nan])
 
 
@@ -58,34 +58,34 @@ def test_a_class_column_holds_numbers(tmp_path):
     ("image,A\na.jpg,0.5\n", "expected 0, 1, -1, yes, no or blank, got '0.5'"),
     ("snap,A\na.jpg,1\n", "has no column 'image'; it has snap, A"),
     ("image,A\na.jpg,1\na.jpg,0\n", "names a.jpg more than once"),
-    ("image\na.jpg\n", "has no column of attributes"),
+    ("image\na.jpg\n", "has no column of labels"),
     ("image,A\n", "has no rows"),
     ("image,A\na.jpg,1,2\n", "row 1: 2 columns expected, got 3; mend the row"),
 ])
 def test_a_table_that_makes_no_sense_is_refused_in_one_line(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
-        read_attribute_table(_csv(tmp_path / "t.csv", text))
+        read_label_table(_csv(tmp_path / "t.csv", text))
     assert str(tmp_path) in str(caught.value)
 
 
 def test_other_columns_than_wanted_are_named(tmp_path):
     path = _csv(tmp_path / "t.csv", "image,A,B\na.jpg,1,0\n")
     with pytest.raises(ValueError, match="has no column Smiling; it has A, B"):
-        read_attribute_table(path, names=["A", "Smiling"])
+        read_label_table(path, names=["A", "Smiling"])
 
 
 @pytest.mark.parametrize("cell", ["nan", "", "1.2", "-1"])
 def test_probabilities_are_from_0_to_1_and_never_missing(tmp_path, cell):
     path = _csv(tmp_path / "t.csv", f"image,A\na.jpg,0.25\nb.jpg,{cell}\n")
     with pytest.raises(ValueError, match="row 2, column A: expected a probability from 0 to 1"):
-        read_attribute_table(path, soft=True)
+        read_label_table(path, soft=True)
 
 
 def test_photos_on_one_side_only_are_told_and_left_out(tmp_path):
     for name in ("p/1.jpg", "p/2.jpg", "q/3.jpg"):
         _photo(tmp_path / "images" / name, "L")
     path = _csv(tmp_path / "t.csv", "image,A\np/1.jpg,1\nq/3.jpg,0\nq/4.jpg,0\n")
-    found = photos_of_table(tmp_path, read_attribute_table(path), path)
+    found = photos_of_table(tmp_path, read_label_table(path), path)
     assert [photo.path.name for photo in found.photos] == ["1.jpg", "3.jpg"]
     assert found.people == ("p", "q")
     assert any("names 1 photos that are missing, such as q/4.jpg" in note for note in found.notes)
@@ -95,7 +95,7 @@ def test_photos_on_one_side_only_are_told_and_left_out(tmp_path):
 def test_a_table_of_missing_photos_only_is_an_error(tmp_path):
     path = _csv(tmp_path / "t.csv", "image,A\np/1.jpg,1\n")
     with pytest.raises(FileNotFoundError, match=r"none of the 1 photos of .* is there"):
-        photos_of_table(tmp_path, read_attribute_table(path), path)
+        photos_of_table(tmp_path, read_label_table(path), path)
 
 
 def test_nobody_is_in_both_splits():
@@ -163,7 +163,7 @@ def test_words_captions_index_columns_and_backslashes_of_a_table_are_read(tmp_pa
     ]
     text = "\r\n".join([";image; Smiling ;caption", *rows])
     (tmp_path / "t.csv").write_bytes(text.encode("utf-8-sig"))
-    table = read_attribute_table(tmp_path / "t.csv", names=["Smiling"])
+    table = read_label_table(tmp_path / "t.csv", names=["Smiling"])
     assert table.images == tuple(f"photos/{n}.jpg" for n in range(400))
     np.testing.assert_array_equal(table.values[:, 0], [values[n % 13] for n in range(400)])
 
@@ -172,7 +172,7 @@ def test_a_photo_of_a_table_is_found_under_another_suffix_and_a_missing_one_is_t
     for name in ("a.png", "b c.jpg"):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     text = "filename,A\nC:\\x\\a.jpg,1\nb c,0\nd.jpg,0\n"
-    table = read_attribute_table(_csv(tmp_path / "attributes.csv", text))
+    table = read_label_table(_csv(tmp_path / "attributes.csv", text))
     photos = photos_of_table(tmp_path, table, tmp_path / "attributes.csv")
     assert [photo.path.name for photo in photos.photos] == ["a.png", "b c.jpg"]
     assert photos.values[:, 0].tolist() == [1, 0]

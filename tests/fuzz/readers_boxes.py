@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from apps.objects.layouts import read_split
 from datasets.detection.base import DetectionDataset
+from datasets.detection.layouts import read_split
 from fuzz.mutators import of_json, of_text
 from fuzz.runner import Reader, below
 from fuzz.samples import SIDE, photos, text

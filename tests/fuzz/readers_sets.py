@@ -14,7 +14,7 @@ from scipy.io import savemat
 from datasets.classification.folders import ImageFolders
 from datasets.classification.imagenet import ImageNetVal
 from datasets.classification.stanford_dogs import StanfordDogs
-from datasets.faces.attribute_tables import read_attribute_table
+from datasets.described.label_tables import read_label_table
 from datasets.faces.celeba import celeba
 from datasets.faces.identities import Identities
 from datasets.faces.insightface_bin import VerificationBin
@@ -134,15 +134,15 @@ def _faces(root: Path) -> Iterator[Reader]:
     table = text("image,identity,Smiling,Male", "a.png,p1,1,0", "b.png,p2,-1,yes", "c.png,p3,,no")
     soft = parquet({"image": ["a.png", "b.png"], "Smiling": [0.25, 1.0]})
     scores = text("person\timagenum\tMale\tSmiling", "Ann A\t1\t1.5\t-0.5", "Bob B\t2\t-2.5\t0.5")
-    yield below("attribute table", root / "table/attributes.csv", [table], read_attribute_table, of_text)
+    yield below("attribute table", root / "table/attributes.csv", [table], read_label_table, of_text)
     yield below(
-        "LFW attributes", root / "lfw_attributes/lfw_attributes.txt", [scores], read_attribute_table, of_text
+        "LFW attributes", root / "lfw_attributes/lfw_attributes.txt", [scores], read_label_table, of_text
     )
     yield below(
         "attribute Parquet",
         root / "soft/a.parquet",
         [soft],
-        lambda path: read_attribute_table(path, soft=True),
+        lambda path: read_label_table(path, soft=True),
         of_parquet,
     )
     images = [encoded("PNG", n) for n in range(4)]

@@ -47,7 +47,6 @@ function attributes({ attributes: found, values }) {
 }
 
 const known = []; // vectors that later ones are compared with
-const FACE_APPS = ["faces", "attributes"];
 const MOST_KNOWN = 200, LIKEST = 3;
 const USUAL_RATE = "1e-3"; // of false accepts, as verify-faces takes it
 
@@ -81,7 +80,7 @@ function embedding({ embedding: vector }, { head, name, aligned }) {
 
 // What holds for all answers of a head, told once.
 export function note(head, aligned) {
-  const whole = FACE_APPS.includes(head.app) && !aligned ? `For ${head.name} the photo is taken for a face crop. ` : "";
+  const whole = head.of_faces && !aligned ? `For ${head.name} the photo is taken for a face crop. ` : "";
   return whole + meaning(head, aligned);
 }
 

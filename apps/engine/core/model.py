@@ -138,11 +138,6 @@ def inference_forward(
     return forward
 
 
-def tta_of(config: RunConfig, asked: str | None) -> str:
-    """The views whose answers are averaged: as asked, else as the run was calibrated with."""
-    return asked or str(config.settings.get("tta", "none"))
-
-
 def load_run(run: Path, *, app: str | None = None, **changes: Any) -> tuple[AnyTask, MultiHead, RunConfig]:
     """The application, the model in evaluation mode and the configuration of a finished run.
 

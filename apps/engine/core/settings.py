@@ -54,11 +54,14 @@ class Settings:
     """The options that the training of every task has; None is resolved before training starts.
 
     Attributes:
+        example: what follows ``finetune NAME`` in the example below its help; empty for none.
         finer_evaluation: networks trained on random crops evaluate at a larger side, where none is given.
         refused: options that must stay as they are, each with what a message says after the flag.
-        fits_head: whether ``fit_head`` is a training of its own, as ``--freeze`` without ``--epochs`` asks.
+        fits_head: whether ``--freeze`` without ``--epochs`` is a training; a task that brings ``fit_head``
+            sets it.
     """
 
+    example: ClassVar[str] = ""
     finer_evaluation: ClassVar[bool] = True
     refused: ClassVar[Mapping[str, str]] = REFUSED
     fits_head: ClassVar[bool] = False

@@ -62,7 +62,7 @@ class HeadSpec:
     Args:
         name: of the head, and the first part of its outputs' names.
         app: the application that it answers for.
-        kind: how its outputs are read: ``classes``, ``attributes``, ``cells``, ``embedding``, ``detections``.
+        kind: how its outputs are read, a name in ``apps/engine/inference/decode/kinds.py``.
         outputs: names of its outputs in the graph.
         classes: names, in the order of the outputs.
         calibration: temperature, thresholds, rule for the unknown.
@@ -91,6 +91,11 @@ class HeadSpec:
             config.app, config.app, kind, outputs, config.classes, config.calibration, config.metrics,
             config.data, extra,
         )
+
+    @property
+    def of_faces(self) -> bool:
+        """Whether its images are searched for faces."""
+        return self.app in FACE_APPS
 
     def named(self, name: str) -> HeadSpec:
         """The head under another name, which its outputs' names begin with."""
@@ -184,7 +189,7 @@ class ModelSpec:
     @property
     def of_faces(self) -> bool:
         """Whether all heads answer for faces, so that the page looks for some first."""
-        return all(head.app in FACE_APPS for head in self.heads)
+        return all(head.of_faces for head in self.heads)
 
     @property
     def outputs(self) -> tuple[str, ...]:

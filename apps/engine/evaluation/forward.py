@@ -11,21 +11,23 @@ from torch import Tensor
 
 from apps.engine.core.machine import usable_cores
 from apps.engine.core.spec import HeadSpec
+from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.inference.loading import load_engine
 from apps.engine.inference.tta import averaged
 
 
 def as_kept(spec: HeadSpec, outputs: Sequence[Any]) -> Any:
     """A head's outputs as ``postprocess`` keeps them: a tensor, a table of tensors, or an image's objects."""
-    if spec.kind == "detections":
+    kind = kind_of(spec.kind)
+    if kind.boxes:
         return [
             tuple(torch.from_numpy(np.array(part[scores > 0])) for part in (boxes, scores, labels))
             for boxes, scores, labels in zip(*outputs, strict=True)
         ]
     tensors = [torch.from_numpy(np.array(part)) for part in outputs]
-    if spec.kind != "cells" and len(tensors) == 1:
+    if not kind.kept_as and len(tensors) == 1:
         return tensors[0]
-    names = spec.outputs if len(tensors) > 1 else ("log_probabilities",)
+    names = spec.outputs if len(tensors) > 1 else (kind.kept_as,)
     return {name.split("/")[-1]: tensor for name, tensor in zip(names, tensors, strict=True)}
 
 

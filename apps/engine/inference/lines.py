@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.registry import load_task
 from apps.engine.core.run_values import run_values
+from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.inference.predictor import Predictor
 from datasets.image_io import list_photos
 from datasets.video import ONE_A_SECOND, Medium, Sampling, media, place_of
@@ -15,7 +16,6 @@ from datasets.video import ONE_A_SECOND, Medium, Sampling, media, place_of
 if TYPE_CHECKING:
     from apps.engine.core.task import AnyTask
 
-RANKED = ("classes", "cells", "detections")  # answers that are lists, the likeliest first
 WHY_NOT = {
     "top": "their answers are no list with the likeliest first",
     "tta": "they answer from one view of a photo",
@@ -83,7 +83,7 @@ def predict(
         )
         return
     predictor = _predictor(source, task, top, say, how)
-    know([name for head in predictor.heads if head.kind in RANKED for name in head.classes])
+    know([name for head in predictor.heads if kind_of(head.kind).ranked for name in head.classes])
     photos = list_photos(paths, videos=sampling.videos)
     yield from photo_lines(predictor, media(photos, sampling.every), top)
 
@@ -135,10 +135,10 @@ def _predictor(
 
 def _check_heads(predictor: Predictor, source: object, top: int | None, tta: str | None) -> None:
     """Refuse options that have no effect on the heads of a file or of weights."""
-    kinds = {head.kind for head in predictor.heads}
-    if top is not None and not kinds & set(RANKED):
+    kinds = [kind_of(head.kind) for head in predictor.heads]
+    if top is not None and not any(kind.ranked for kind in kinds):
         raise ValueError(f"--top is not for {source}: {WHY_NOT['top']}; leave it out")
-    if tta not in (None, "none") and kinds != {"classes"}:
+    if tta not in (None, "none") and not all(kind.views for kind in kinds):
         raise ValueError(f"--tta is not for {source}: {WHY_NOT['tta']}; leave it out")
 
 

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+__all__ = [
+    "AttributePrediction", "AttributeScore", "ClassPrediction", "ClassScore", "EmbeddingPrediction",
+    "FailedPrediction", "HeadsPrediction", "ObjectScore", "ObjectsPrediction", "PlacePrediction",
+    "Prediction",
+]
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Tables in Markdown, and in plain text."""
 
 from __future__ import annotations
 
@@ -29,3 +29,19 @@ def markdown_table(
 
 def _line(cells: Sequence[object]) -> str:
     return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+    """Rows of as many cells each as lines of text, a column below the other.
+
+    Args:
+        rows: the heading, too.
+        left: columns of words; the others are figures, which end below each other.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip() for row in rows
+    ]

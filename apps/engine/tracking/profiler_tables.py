@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from apps.engine.reporting.markdown import aligned
+
 NAME_WIDTH = 64
 
 
@@ -74,10 +76,4 @@ def _percent(results: dict[str, Any]) -> str:
 
 
 def _table(title: str, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, figures to the right."""
-    widths = [max(len(row[at]) for row in [heading, *rows]) for at in range(len(heading))]
-    lines = [title]
-    for first, *rest in [heading, *rows]:
-        cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join([title, *aligned([heading, *rows])])

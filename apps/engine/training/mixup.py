@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from timm.data import Mixup
 from torch import Tensor
 
-MODES = ("batch", "elem")
-
 
 class Mixer:
     """Mixes each image of a batch with another; class indices become shares of classes.
+
+    Every batch is mixed, by mixup or by cutmix as often where both are on.
 
     Label smoothing stays with the head's loss, which smooths indices and shares alike: so it happens once.
     Random choices come from numpy's global generator alone: seed it for each step, and a resumed
@@ -23,9 +21,6 @@ class Mixer:
         classes: K, 2 or more.
         mixup: alpha of mixup's Beta(alpha, alpha); 0 for none. The paper takes 0.1 to 0.4.
         cutmix: alpha of cutmix's; 0 for none. The paper takes 1.
-        prob: share of the batches (or images) that are mixed, [0, 1].
-        switch: where both are on, the share of cutmix, [0, 1].
-        mode: one choice a ``batch``, or one an image (``elem``).
 
     Raises:
         ValueError: neither is on, or a number is out of range.
@@ -34,22 +29,11 @@ class Mixer:
         Zhang et al. 2018, arXiv:1710.09412 (mixup); Yun et al. 2019, arXiv:1905.04899 (cutmix).
     """
 
-    def __init__(
-        self, classes: int, *, mixup: float = 0.0, cutmix: float = 0.0, prob: float = 1.0,
-        switch: float = 0.5, mode: Literal["batch", "elem"] = "batch",
-    ) -> None:
+    def __init__(self, classes: int, *, mixup: float = 0.0, cutmix: float = 0.0) -> None:
         if min(mixup, cutmix) < 0 or max(mixup, cutmix) == 0:
             raise ValueError(f"--mixup or --cutmix must be above 0 to mix, got {mixup} and {cutmix}")
-        for flag, share in (("--mix-prob", prob), ("--mix-switch", switch)):
-            if not 0 <= share <= 1:
-                raise ValueError(f"{flag} must be 0 to 1, got {share}")
-        if mode not in MODES:
-            raise ValueError(f"--mix-mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.classes = classes
-        self.mixup = Mixup(
-            mixup_alpha=mixup, cutmix_alpha=cutmix, prob=prob, switch_prob=switch, mode=mode,
-            label_smoothing=0.0, num_classes=classes,
-        )
+        self.mixup = Mixup(mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=0.0, num_classes=classes)
 
     def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mixed images and the shares of the classes; the images given stay as they are.

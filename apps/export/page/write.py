@@ -10,6 +10,7 @@ from typing import Any
 
 from apps.engine.core.files import LOCK, exclusive, json_line, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
+from apps.engine.inference.decode.kinds import KINDS, kind_of
 from apps.engine.inference.graph.onnx_file import write_onnx
 from apps.faces.detection.detector import LEAST_PX, MIN_FACE_PX, MIN_PROBABILITY, SEARCH_PX
 from apps.faces.detection.mtcnn import FACTOR, THRESHOLDS
@@ -27,7 +28,6 @@ FINDING = {  # how the page uses the networks that find faces: as embed-faces do
     "min_probability": MIN_PROBABILITY, "thresholds": THRESHOLDS, "factor": FACTOR,
     "template": TEMPLATE.tolist(),
 }
-SHOWN = ("classes", "attributes", "cells", "embedding", "detections")  # by web/page/render.js
 
 
 def engine() -> Path:
@@ -81,9 +81,10 @@ def check_shown(spec: ModelSpec) -> None:
         ValueError: a head is of a kind that the page does not know.
     """
     for head in spec.heads:
-        if head.kind not in SHOWN:
+        if head.kind not in KINDS or not KINDS[head.kind].page:
+            shown = ", ".join(kind.name for kind in KINDS.values() if kind.page)
             raise ValueError(
-                f"the page cannot show head {head.name!r} ({head.kind}) yet; it shows {', '.join(SHOWN)}: "
+                f"the page cannot show head {head.name!r} ({head.kind}) yet; it shows {shown}: "
                 "leave its run out, or export --to onnx"
             )
 
@@ -100,8 +101,10 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
         OSError: the engine cannot be fetched, or the folder not be written.
     """
     source, reported = engine(), json.loads(spec.to_json())
+    for head, values in zip(spec.heads, reported["heads"], strict=True):
+        values["of_faces"] = head.of_faces
     finders: dict[str, Path] = cascade_networks() if spec.of_faces else {}
-    land = _land() if any(head.kind == "cells" for head in spec.heads) else None
+    land = _land() if any(kind_of(head.kind).map for head in spec.heads) else None
     (out / "ort").mkdir(parents=True, exist_ok=True)
     files = [write_bytes(out / path.name, path.read_bytes()) for path in sorted(PAGE.iterdir())]
     files += [write_bytes(out / "ort" / name, (source / name).read_bytes()) for name in ENGINE_FILES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -207,6 +207,38 @@ def _pad(x: Tensor, kernel: int, stride: int, padding: Padding) -> Tensor:
         late_only = padding == "same" and stride == 2 and size % 2 == 0
         sides += [0, 1] if late_only else [1, 1]
     return F.pad(x, sides)
+
+
+def padding_of(pads: Any, where: str, *, same: bool, kernel: int, stride: int) -> Padding | None:
+    """How a convolution of TensorFlow is padded; None where both kinds pad alike.
+
+    Args:
+        pads: of a layer of its own before it, [[0, 0], [top, bottom], [left, right], [0, 0]]; or None.
+        where: file and layer, for the message.
+        same: whether its own padding is SAME.
+        kernel: side in pixels.
+        stride: of it.
+
+    Raises:
+        RefusedError: it is padded in neither way.
+    """
+    if kernel == 1 and pads is None:
+        return None
+    if same and pads is None:
+        return "same" if stride > 1 else None
+    if not same and pads == [[0, 0], [1, 1], [1, 1], [0, 0]]:
+        return "symmetric" if stride > 1 else None
+    if not same and pads == [[0, 0], [0, 1], [0, 1], [0, 0]] and stride == 2:
+        return "same"  # Keras pads so itself; at even sizes it is SAME
+    raise RefusedError(f"{where} is padded by {pads}, which no MobileNetV1 here is")
+
+
+def padding_of_all(layers: Iterable[Layer], path: object) -> Padding:
+    """The one padding of a network's layers; RefusedError where they have both."""
+    results = {layer.padding for layer in layers if layer.padding}
+    if len(results) > 1:
+        raise RefusedError(f"{path} pads some layers as TensorFlow and some as PyTorch do")
+    return results.pop() if results else "same"
 
 
 def as_tensor(values: Any) -> Tensor:

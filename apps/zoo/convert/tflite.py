@@ -6,7 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from apps.zoo.convert.source import Detector, Layer, Padding, RefusedError, Source, as_tensor
+from apps.zoo.convert.source import (
+    Detector,
+    Layer,
+    RefusedError,
+    Source,
+    as_tensor,
+    padding_of,
+    padding_of_all,
+)
 from apps.zoo.convert.tflite_file import Array, TFLiteFile
 from backbone.mobilenet import Activation
 from backbone.pretrained import HALF_INPUT
@@ -63,8 +71,9 @@ class ChainWalk(TFLiteFile):
         if detector is not None and activation == "relu":
             raise RefusedError(f"{self.path}: an SSD here has RELU6 behind its convolutions, not RELU")
         return Source(
-            self.path, f"tflite-{self.weight_type}", tuple(self.layers), classifier, self._padding(),
-            resolution=height, input=HALF_INPUT, detector=detector, activation=activation,
+            self.path, f"tflite-{self.weight_type}", tuple(self.layers), classifier,
+            padding_of_all(self.layers, self.path), resolution=height, input=HALF_INPUT,
+            detector=detector, activation=activation,
         )
 
     def _take(self, number: int) -> None:
@@ -145,7 +154,9 @@ class ChainWalk(TFLiteFile):
         if options.DilationWFactor() != 1 or options.StrideH() != options.StrideW():
             raise RefusedError(f"{self.path}: {name} is dilated or has two strides; MobileNetV1 has neither")
         stride, bias = options.StrideW(), self._bias(operator, weight)
-        padding = self._padding_of(options, weight.shape[-1], stride, name)
+        pads, self.pad = self.pad, None
+        same = options.Padding() != self.schema.Padding.VALID
+        padding = padding_of(pads, f"{self.path}: {name}", same=same, kernel=weight.shape[-1], stride=stride)
         layer = Layer(name, as_tensor(weight), as_tensor(bias), stride=stride, padding=padding)
         self.layers.append(layer)
         activation, self.unactivated = self.activations.get(options.FusedActivationFunction(), "?"), name
@@ -170,26 +181,6 @@ class ChainWalk(TFLiteFile):
             return False
         low, high = ((step - int(zero[0])) * float(scale[0]) for step in steps)
         return abs(low) < 0.05 and abs(high - 6) < 0.05
-
-    def _padding_of(self, options: Any, kernel: int, stride: int, name: str) -> Padding | None:
-        """None where both kinds pad alike."""
-        valid = options.Padding() == self.schema.Padding.VALID
-        pad, self.pad = self.pad, None
-        if kernel == 1 and pad is None:
-            return None
-        if not valid and pad is None:
-            return "same" if stride > 1 else None
-        if valid and pad == [[0, 0], [1, 1], [1, 1], [0, 0]]:
-            return "symmetric" if stride > 1 else None
-        if valid and pad == [[0, 0], [0, 1], [0, 1], [0, 0]] and stride == 2:
-            return "same"  # Keras pads so itself; at even sizes it is SAME
-        raise RefusedError(f"{self.path}: {name} is padded by {pad}, which no MobileNetV1 here is")
-
-    def _padding(self) -> Padding:
-        results = {layer.padding for layer in self.layers if layer.padding}
-        if len(results) > 1:
-            raise RefusedError(f"{self.path} pads some layers as TensorFlow and some as PyTorch do")
-        return results.pop() if results else "same"
 
     def _labels(self) -> Any:
         if self.classifier is None:

@@ -14,7 +14,7 @@ from apps.attributes.evaluator import AttributeEvaluation
 from apps.attributes.names import Layout, weights_of
 from apps.attributes.task import AttributesSettings
 from apps.attributes.teachers import load_oracle
-from datasets.faces.attribute_tables import photos_of_table, read_attribute_table
+from datasets.described.label_tables import photos_of_table, read_label_table
 from datasets.multilabel import MultiLabelDataset
 
 PEOPLE = 16
@@ -111,7 +111,7 @@ def test_a_blank_person_is_nobody_in_particular(folder, tmp_path):
         tmp_path / "t.csv", "image,Red,person",
         lambda n, image: f"{image},{_red(n)},{'Ann' if n < 8 else ''}",
     )
-    read = read_attribute_table(table)
+    read = read_label_table(table)
     photos: MultiLabelDataset = photos_of_table(folder, read, table)
     assert photos.people is not None
     assert len(set(photos.people)) == 1 + PEOPLE - 4
@@ -195,13 +195,13 @@ def test_an_onnx_teacher_of_one_photo_at_a_time_is_asked_so(tmp_path):
 @pytest.mark.parametrize(("text", "message"), [
     ("image,A\n,1\n", "row 1: its cell image is blank"),
     ("image,A,A\na.jpg,1,1\n", "has two columns 'A'; leave one"),
-    ("image,note\na.jpg,hello\n", "if it is no attribute, choose the others by --names"),
+    ("image,note\na.jpg,hello\n", "if it holds no label, name the columns that do"),
     ("snap;A\na.jpg;1\n", "has no column 'image'; it has snap, A; columns are parted by commas"),
 ])
 def test_a_table_that_does_not_fit_says_how_to_mend_it(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_attribute_table(tmp_path / "t.csv")
+        read_label_table(tmp_path / "t.csv")
 
 
 def test_tables_of_other_systems_are_read(tmp_path):
@@ -210,9 +210,9 @@ def test_tables_of_other_systems_are_read(tmp_path):
     import pyarrow.parquet as pq
 
     (tmp_path / "t.csv").write_text("image,A\np\\1.jpg,1\n")
-    assert read_attribute_table(tmp_path / "t.csv").images == ("p/1.jpg",)
+    assert read_label_table(tmp_path / "t.csv").images == ("p/1.jpg",)
     pq.write_table(pa.table({"image": ["a", "b"], "A": [True, False]}), tmp_path / "t.parquet")
-    assert read_attribute_table(tmp_path / "t.parquet").values.tolist() == [[1], [0]]
+    assert read_label_table(tmp_path / "t.parquet").values.tolist() == [[1], [0]]
 
 
 def test_a_photo_without_a_face_was_read(cli: Cli, folder, tmp_path, weights_025):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import venv
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,19 @@ from support import Cli
 
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode import decode
+from apps.engine.inference.decode.kinds import KINDS
 from apps.engine.inference.preprocess import read_square
-from apps.export import run_template as runner
+from apps.export.bundle import Bundle, script
 from apps.export.export import write_runner
 from apps.places.cells.graph import where_of
 from apps.places.cells.names import names_of
 from apps.places.cells.partition import Limits, build
 
 SIZE = (640, 480)
+runner: Any = ModuleType("runner")
+runner.__file__ = "run.py"
+sys.modules["runner"] = runner  # where dataclasses look for it
+exec(compile(script(), "run.py", "exec"), vars(runner))
 RULES = [
     {"score": "energy", "threshold": 2.0, "temperature": 1.5}, {"score": "max_logit", "threshold": 1.0},
     {"score": "max_softmax", "threshold": 0.4}, {"score": "known_share", "threshold": 0.7},
@@ -58,7 +65,7 @@ def test_classes_are_read_as_predict_reads_them(rule: dict[str, Any]) -> None:
     spec = head("classes", ("a", "b", "c", "d"), calibration={"temperature": 0.8, "unknown": rule})
     for seed in range(20):
         logits = np.random.default_rng(seed).normal(0, 2, (1, width)).astype(np.float32)
-        answer = runner.READERS["classes"](asdict(spec), [logits], 3, SIZE)
+        answer = runner.read(asdict(spec), [logits], 3, SIZE)
         assert close(answer, decode(spec, [logits], [SIZE], top=3)[0].to_dict())
 
 
@@ -67,7 +74,7 @@ def test_attributes_and_vectors_are_read_as_predict_reads_them(kind: str, shape:
     spec = head(kind, ("Male", "age:7"), calibration={"thresholds": {"Male": 0.31}})
     for seed in range(5):
         output = np.random.default_rng(seed).normal(0, 2, (1, shape)).astype(np.float32)
-        answer = runner.READERS[kind](asdict(spec), [output], 5, SIZE)
+        answer = runner.read(asdict(spec), [output], 5, SIZE)
         assert close(answer, decode(spec, [output], [SIZE], top=5)[0].to_dict())
 
 
@@ -76,7 +83,7 @@ def test_places_are_read_as_predict_reads_them() -> None:
     spec = head("cells", names, calibration={"temperature": 1.3}, extra=where_of(names))
     for seed in range(5):
         output = np.random.default_rng(seed).normal(0, 2, (1, len(names))).astype(np.float32)
-        answer = runner.READERS["cells"](asdict(spec), [output], 5, SIZE)
+        answer = runner.read(asdict(spec), [output], 5, SIZE)
         assert close(answer, decode(spec, [output], [SIZE], top=5)[0].to_dict())
 
 
@@ -89,8 +96,21 @@ def test_objects_are_read_as_predict_reads_them(resize: str) -> None:
         boxes = np.concatenate([corners, corners + sides], axis=2).astype(np.float32)
         scores = np.sort(drawn.uniform(0, 1, (1, 20)).astype(np.float32))[:, ::-1]
         outputs = [boxes, scores, drawn.integers(0, 2, (1, 20))]
-        answer = runner.READERS["detections"](asdict(spec), outputs, 8, SIZE)
+        answer = runner.read(asdict(spec), outputs, 8, SIZE)
         assert close(answer, decode(spec, outputs, [SIZE], top=8)[0].to_dict())
+
+
+def test_the_script_reads_every_kind_of_head_or_there_is_a_reason_and_needs_three_libraries() -> None:
+    assert runner.DECODERS.keys() == {kind.name for kind in KINDS.values() if kind.script}
+    assert not [line for line in script().split("\n") if re.match(r"\s*(from|import) (apps|datasets)", line)]
+    with pytest.raises(ValueError, match=r"fit_temperature needs scipy|calibration needs scipy"):
+        Bundle(frozenset()).take("apps.engine.evaluation.calibration", "fit_temperature")
+    with pytest.raises(ValueError, match=r"s2 is a whole module"):
+        Bundle(frozenset({"CellPartition"})).take("apps.places.cells.names", "names_of")
+    twice = Bundle(frozenset())
+    twice.take("apps.attributes.decode", "decode")
+    with pytest.raises(ValueError, match="two definitions of decode"):
+        twice.take("apps.engine.inference.decode.embedding", "decode")
 
 
 @pytest.mark.parametrize("resize", ["crop", "squash", "pad"])

@@ -212,7 +212,7 @@ def test_a_list_that_names_a_photo_twice_is_refused(cli: Cli, tmp_path: Path) ->
 def test_boxes_outside_their_photo_are_left_out_and_told(
     write: Callable[[Path, str], Path], content: str, tmp_path: Path
 ) -> None:
-    from apps.objects.layouts import read_boxes
+    from datasets.detection.layouts import read_boxes
 
     found = read_boxes(write(tmp_path / "data", content), "val")
     assert len(found.photos[0].objects) == 1 and "1 boxes lie outside their photo" in found.notes[0]

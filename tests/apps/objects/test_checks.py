@@ -13,9 +13,9 @@ from support import Cli
 
 from apps.objects.checks import doubts, learned_nothing
 from apps.objects.coco_metrics import doubts as result_doubts
-from apps.objects.layouts import read_split
 from apps.objects.task import ObjectsSettings
 from datasets.detection.base import BoxedPhoto, Marked
+from datasets.detection.layouts import read_split
 
 WIDE, HIGH = 120, 90
 

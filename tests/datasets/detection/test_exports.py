@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from support import Cli
 
-from apps.objects.layouts import read_boxes, read_split
 from datasets.detection.base import DetectionDataset
+from datasets.detection.layouts import read_boxes, read_split
 
 BOX = (8.0, 6.0, 24.0, 30.0)  # of every object here, on photos of 40 x 32
 YOLO_LINE = f"{16 / 40} {18 / 32} {16 / 40} {24 / 32}"

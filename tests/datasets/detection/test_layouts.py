@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.objects.layouts import read_boxes
 from datasets.detection.base import DetectionDataset
+from datasets.detection.layouts import read_boxes
 
 SIZE = (80, 60)
 BOXES = {"a": [("cat", 10, 10, 30, 40), ("dog", 40, 20, 70, 50)], "b": [("dog", 0, 0, 20, 20)], "c": []}

@@ -13,8 +13,8 @@ from support import Cli
 
 from apps.objects.coco_metrics import DetectionEvaluation
 from apps.objects.evaluate import numbered
-from apps.objects.layouts import read_boxes
 from datasets.detection.base import DetectionDataset
+from datasets.detection.layouts import read_boxes
 from datasets.image_io import read_pixels
 
 STORED, BOX = (120, 80), (10, 20, 40, 70)  # width and height; the red thing on the pixels as stored

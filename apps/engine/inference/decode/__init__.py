@@ -8,20 +8,12 @@ from importlib import import_module
 from typing import Any
 
 from apps.engine.core.spec import HeadSpec, ModelSpec
+from apps.engine.inference.decode.kinds import KINDS, kind_of
 from apps.engine.inference.predictions import HeadsPrediction, Prediction
 
 Outputs = Sequence[Any]  # images first: arrays, or lists of arrays where images have unlike numbers of rows
 Sizes = Sequence[tuple[int, int]]  # (width, height) of the images in pixels
-TOP, ALL = 5, 10**6  # classes or cells an image, and objects, which a threshold limits
 Decoder = Callable[[HeadSpec, Outputs, Sizes, int], list[Prediction]]
-
-DECODERS = {  # strings, as an application's own decoder is imported only where it is needed
-    "attributes": "apps.attributes.decode:decode",
-    "cells": "apps.places.decode:decode",
-    "classes": "apps.engine.inference.decode.classes:decode",
-    "detections": "apps.engine.inference.decode.boxes:decode",
-    "embedding": "apps.engine.inference.decode.embedding:decode",
-}
 
 
 def decode_model(
@@ -52,8 +44,7 @@ def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, *, top: int | None = 
     Raises:
         ValueError: its kind is not known here.
     """
-    usual = ALL if head.kind == "detections" else TOP
-    return decoder_of(head)(head, outputs, sizes, top or usual)
+    return decoder_of(head)(head, outputs, sizes, top or kind_of(head.kind).top)
 
 
 def decoder_of(head: HeadSpec) -> Decoder:
@@ -62,12 +53,12 @@ def decoder_of(head: HeadSpec) -> Decoder:
     Raises:
         ValueError: its kind is not known here.
     """
-    if head.kind not in DECODERS:
+    if not kind_of(head.kind).decoder:
         raise ValueError(
             f"head {head.name!r} gives {head.kind!r}, which this version cannot read; it reads "
-            f"{', '.join(sorted(DECODERS))}"
+            f"{', '.join(sorted(KINDS))}"
         )
-    return _imported(DECODERS[head.kind])
+    return _imported(kind_of(head.kind).decoder)
 
 
 @cache

@@ -12,8 +12,6 @@ from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode import Outputs, Sizes
 from apps.engine.inference.predictions import ObjectScore, ObjectsPrediction, Prediction
 
-Floats = NDArray[np.float32]
-
 
 def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[Prediction]:
     """Boxes (N, 4) on the square, scores (N,) and labels (N,) of each image, best first; score 0 is none."""
@@ -32,7 +30,9 @@ def decode(head: HeadSpec, outputs: Outputs, sizes: Sizes, top: int) -> list[Pre
     return predictions
 
 
-def on_image(boxes: Floats, extra: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.float64]:
+def on_image(
+    boxes: NDArray[np.float32], extra: Mapping[str, Any], size: tuple[int, int]
+) -> NDArray[np.float64]:
     """Boxes (N, 4) on the square in pixels of an image of (width, height), cut to it.
 
     Args:

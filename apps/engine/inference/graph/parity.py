@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Plan
 
@@ -29,7 +30,7 @@ def parity(plan: Plan, model: Engine) -> float:
         outputs = dict(zip(names, zip(model.run(images.numpy()), wanted, strict=True), strict=True))
         for head in plan.spec.heads:
             pairs = [(got, value.numpy()) for got, value in (outputs[name] for name in head.outputs)]
-            if head.kind == "detections":
+            if kind_of(head.kind).boxes:
                 made, expected = zip(*pairs, strict=True)
                 distance = detections_distance(made, expected, plan.spec.resolution)
             else:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # of the L2 term on standardised features
 HELD = 0.2  # share of the images on which the strength is chosen
 STEPS = 60
 
 
-def fit_logistic(head: Any, features: NDArray[np.float32], targets: Any, *, seed: int = 0) -> str:
-    """Fit the last layer of an :class:`heads.MultiLabelClassifier` by its own loss; tells how well it went.
+class LinearHead(Protocol):
+    """A head that is a linear layer on pooled features, as :class:`heads.MultiLabelClassifier` is."""
+
+    linear: nn.Linear
+
+    def loss(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Named losses of (N, columns) outputs, NaN targets left out."""
+
+
+def fit_logistic(
+    head: LinearHead, features: NDArray[np.float32], targets: NDArray[np.floating], *, seed: int = 0
+) -> str:
+    """Fit the linear layer of a head by its own loss; tells how well it went.
 
     Args:
         head: whose ``linear`` is written.
@@ -39,22 +51,22 @@ def fit_logistic(head: Any, features: NDArray[np.float32], targets: Any, *, seed
         plain = weight / torch.from_numpy(spread)
         head.linear.weight.copy_(plain)
         head.linear.bias.copy_(bias - plain @ torch.from_numpy(mean))
-    text = f"cross-entropy {losses[best]:.4f} on {len(held)} photos held out"
+    text = f"loss {losses[best]:.4f} on {len(held)} photos held out"
     return f"logistic regression: L2 of {best:g}, {text}"
 
 
-def _total(head: Any, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def _total(head: LinearHead, output: Tensor, target: Tensor) -> Tensor:
     return torch.stack(list(head.loss(output, target).values())).sum()
 
 
 def _fitted(
-    head: Any, features: torch.Tensor, targets: torch.Tensor, strength: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+    head: LinearHead, features: Tensor, targets: Tensor, strength: float
+) -> tuple[Tensor, Tensor]:
     weight = torch.zeros(targets.shape[1], features.shape[1], requires_grad=True)
     bias = torch.zeros(targets.shape[1], requires_grad=True)
     solver = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
 
-    def closure() -> torch.Tensor:
+    def closure() -> Tensor:
         solver.zero_grad()
         loss = _total(head, features @ weight.T + bias, targets) + strength * (weight**2).sum()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.zoo.convert.source import Layer, Norm, Padding, RefusedError, Source, as_tensor
+from apps.zoo.convert.source import Layer, Norm, RefusedError, Source, as_tensor, padding_of, padding_of_all
 from apps.zoo.convert.tfjs.heads import read_heads
 from apps.zoo.convert.tfjs.manifest import Graph, Node, integers, read_model, text, texts
 from apps.zoo.convert.tfjs.ssd import read_face_ssd
@@ -77,9 +77,10 @@ class _Walk:
             raise RefusedError(f"{self.path} is no MobileNetV1: it has {len(images)} inputs")
         pooled = self._trunk(images[0])
         heads = read_heads(self.graph, pooled)
+        layers = tuple(item.layer for item in self.done)
         return Source(
-            self.path, f"tfjs-{self.graph.model.stored}", tuple(item.layer for item in self.done),
-            heads.classifier, self._padding(), resolution=self._side(self.nodes[images[0]]), input=HALF_INPUT,
+            self.path, f"tfjs-{self.graph.model.stored}", layers, heads.classifier,
+            padding_of_all(layers, self.path), resolution=self._side(self.nodes[images[0]]), input=HALF_INPUT,
             declared=heads.declared, extras=heads.extras, input_note=_ASSUMED_INPUT,
         )
 
@@ -114,9 +115,13 @@ class _Walk:
         dilated = set(integers(node, "dilations")) - {1}
         if dilated or strides[1] != strides[2] or (depthwise and weight.shape[1] != 1):
             raise RefusedError(f"{self.path}: {name} has strides or a shape that MobileNetV1 does not have")
+        pads, self.pads = self.pads, None
         layer = Layer(
             name, as_tensor(weight), as_tensor(np.zeros(len(weight), np.float32)), stride=strides[1],
-            padding=self._padding_of(name, node, weight.shape[-1], strides[1]),
+            padding=padding_of(
+                pads, f"{self.path}: {name}", same=text(node["attr"]["padding"]) == "SAME",
+                kernel=weight.shape[-1], stride=strides[1],
+            ),
         )
         self.done.append(_Open(layer))
         fused = texts(node, "fused_ops")
@@ -124,20 +129,6 @@ class _Walk:
             self._add(name, node, 2)
         for activation in fused[("BiasAdd" in fused) :]:
             self._activate(name, activation)
-
-    def _padding_of(self, name: str, node: Node, kernel: int, stride: int) -> Padding | None:
-        """None where both kinds pad alike."""
-        pads, self.pads = self.pads, None
-        same = text(node["attr"]["padding"]) == "SAME"
-        if kernel == 1 and pads is None:
-            return None
-        if same and pads is None:
-            return "same" if stride > 1 else None
-        if not same and pads == [[0, 0], [1, 1], [1, 1], [0, 0]]:
-            return "symmetric" if stride > 1 else None
-        if not same and pads == [[0, 0], [0, 1], [0, 1], [0, 0]] and stride == 2:
-            return "same"
-        raise RefusedError(f"{self.path}: {name} is padded by {pads}, which no MobileNetV1 here is")
 
     def _take_pads(self, _: str, node: Node) -> None:
         self.pads = self.graph.weight(node, 1).astype(int).tolist()
@@ -196,12 +187,6 @@ class _Walk:
         """The convolution before is followed by a whole ReLU6."""
         if self.done and not (self.done[-1].low and self.done[-1].high):
             raise RefusedError(f"{self.path}: {self.done[-1].layer.name} has no ReLU6 before {before}")
-
-    def _padding(self) -> Padding:
-        results = {item.layer.padding for item in self.done if item.layer.padding}
-        if len(results) > 1:
-            raise RefusedError(f"{self.path} pads some layers as TensorFlow and some as PyTorch do")
-        return results.pop() if results else "same"
 
     def _side(self, image: Node) -> int | None:
         sizes = [int(dim.get("size", -1)) for dim in image["attr"]["shape"]["shape"].get("dim", [])]

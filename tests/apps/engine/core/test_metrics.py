@@ -28,7 +28,7 @@ def test_every_application_has_an_evaluation_here() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_every_metric_of_an_evaluation_is_in_the_table_and_inside_its_bounds(name: str) -> None:
     app, metrics = load_task(name), CASES[name].example()
-    assert len(metrics) >= 4
+    assert metrics
     for key, value in metrics.items():
         metric = app.metrics[key]
         if value is not None and isfinite(value):
@@ -43,7 +43,7 @@ def test_every_metric_of_an_evaluation_is_in_the_table_and_inside_its_bounds(nam
 def test_what_a_training_is_watched_by_has_a_better_side(name: str) -> None:
     app = load_task(name)
     assert app.primary_metric is app.metrics[app.metrics.primary]
-    assert len(app.metrics.monitors) >= 3
+    assert app.metrics.monitors
     for metric in app.metrics.monitors:
         assert isinstance(app.metrics.higher_is_better(metric), bool)
     assert app.primary_metric.name in CASES[name].example()

@@ -72,6 +72,20 @@ def test_predict_takes_an_option_or_refuses_it_in_one_line(
         assert len(line[KEYS[app]]) <= 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("app", TASKS)
+def test_an_exported_file_takes_top_where_its_run_does(
+    cli: Cli, runs: dict[str, Path], photo: Path, tmp_path: Path, app: str
+) -> None:
+    assert cli("export", runs[app], "--out", tmp_path / "a.onnx").code == 0
+    answer = cli("predict", photo, "--model", tmp_path / "a.onnx", "--top", 2)
+    if "top" in load_task(app).predict_options:
+        assert answer.code == 0, answer.err
+        assert len(answer.lines[0][KEYS[app]]) <= 2
+    else:
+        assert "--top is not for " in one_line(answer)
+
+
 @pytest.mark.parametrize(("app", "option"), PAIRS)
 def test_predict_heads_takes_an_option_or_refuses_it_in_one_line(
     cli: Cli, runs: dict[str, Path], photo: Path, app: str, option: str

@@ -23,12 +23,11 @@ def flat_photos(count: int, size: int = 16) -> Tensor:
 
 
 @pytest.mark.parametrize("count", [2, 5, 8])
-@pytest.mark.parametrize("mode", ["batch", "elem"])
 @pytest.mark.parametrize("kind", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
-def test_the_target_holds_each_photos_share_of_the_pixels(kind: Any, mode: Any, count: int) -> None:
+def test_the_target_holds_each_photos_share_of_the_pixels(kind: Any, count: int) -> None:
     """The mean value of a mix of photos worth 0, 1, 2, ... is that of its classes, odd batches too."""
     np.random.seed(0)
-    images, targets = Mixer(count, **kind, mode=mode)(flat_photos(count), torch.arange(count))
+    images, targets = Mixer(count, **kind)(flat_photos(count), torch.arange(count))
     assert images.shape == (count, 3, 16, 16)
     assert targets.shape == (count, count)
     assert targets.sum(1).tolist() == pytest.approx([1.0] * count)
@@ -45,9 +44,8 @@ def test_no_photo_meets_itself_where_there_is_another(count: int) -> None:
         assert (targets > 0).sum(1).tolist() == [2] * count
 
 
-@pytest.mark.parametrize("mode", ["batch", "elem"])
-def test_the_same_seed_mixes_the_same_and_another_does_not(mode: Any) -> None:
-    mixer = Mixer(6, mixup=0.4, cutmix=1.0, mode=mode)
+def test_the_same_seed_mixes_the_same_and_another_does_not() -> None:
+    mixer = Mixer(6, mixup=0.4, cutmix=1.0)
     mixes = []
     for seed in (3, 3, 4):
         np.random.seed(seed)
@@ -59,12 +57,9 @@ def test_the_same_seed_mixes_the_same_and_another_does_not(mode: Any) -> None:
     assert not torch.equal(mixes[0][1], mixes[2][1])
 
 
-def test_probability_zero_mixes_nothing_and_the_photos_given_stay_as_they_are() -> None:
+def test_the_photos_given_stay_as_they_are() -> None:
     photos = flat_photos(4).to(memory_format=torch.channels_last)
     kept = photos.clone()
-    images, targets = Mixer(4, mixup=1.0, prob=0.0)(photos, torch.arange(4))
-    assert torch.equal(images, kept)
-    assert torch.equal(targets, torch.eye(4))
     for count in (3, 4):
         mixed, _ = Mixer(4, mixup=1.0)(photos[:count], torch.arange(count))
         assert mixed.is_contiguous(memory_format=torch.channels_last)
@@ -113,9 +108,6 @@ def test_bytes_are_refused_because_their_mix_would_be_cut_to_whole_numbers() -> 
 @pytest.mark.parametrize(("options", "message"), [
     ({}, "--mixup or --cutmix must be above 0 to mix, got 0.0 and 0.0"),
     ({"mixup": -1.0, "cutmix": 1.0}, "got -1.0 and 1.0"),
-    ({"mixup": 1.0, "prob": 2.0}, "--mix-prob must be 0 to 1, got 2.0"),
-    ({"mixup": 1.0, "switch": -1.0}, "--mix-switch must be 0 to 1, got -1.0"),
-    ({"mixup": 1.0, "mode": "pair"}, "--mix-mode must be one of batch, elem, got 'pair'"),
 ])
 def test_a_mixer_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

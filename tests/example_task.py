@@ -1,4 +1,4 @@
-"""A task of another package on nothing but the contract's defaults: tags of whole images, several at once."""
+"""A task of another package on nothing but the contract's defaults: several tags an image; an example."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ class Averages:
 
 
 @dataclass(frozen=True)
-class TagsSettings(Settings):
+class ExampleSettings(Settings):
     """Those of every task."""
 
 
-class Tags(TaskDefaults[TagsSettings, MultiLabelClassifier]):
+class Example(TaskDefaults[ExampleSettings, MultiLabelClassifier]):
     """Images to tags."""
 
-    name: ClassVar[str] = "tags"
-    Settings: ClassVar[type[Settings]] = TagsSettings
+    name: ClassVar[str] = "example"
+    Settings: ClassVar[type[Settings]] = ExampleSettings
     metrics: ClassVar[MetricTable] = MetricTable(
-        "tags", (Metric("mean_ap", True), Metric("ap/*", True)), primary="mean_ap"
+        "example", (Metric("mean_ap", True), Metric("ap/*", True)), primary="mean_ap"
     )
 
     def dataset(self, split: str, *, classes: Sequence[str] | None = None) -> Tagged:

@@ -1,4 +1,4 @@
-"""Tables of attributes: CSV or Parquet with an ``image`` column, and LFW's table of scores."""
+"""Tables of labels, several an image: CSV or Parquet with an ``image`` column, and LFW's table of scores."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ WORDS = {"0": 0.0, "1": 1.0, "-1": 0.0, "0.0": 0.0, "1.0": 1.0, "-1.0": 0.0} | {
 
 
 @dataclass(frozen=True)
-class AttributeTable:
+class LabelTable:
     """What a table says.
 
     Args:
         images: names of images, as the table has them.
-        names: of the attributes.
+        names: of the labels.
         values: (images, names), NaN where a cell is blank.
         people: who is on each, where the table tells; blank is unknown.
         counts: name -> classes of each column that holds class numbers, not yes and no.
@@ -50,8 +50,8 @@ def find_table(root: Path) -> Path | None:
     return next((root / name for name in TABLES if (root / name).is_file()), None)
 
 
-def attribute_names(path: Path) -> tuple[str, ...]:
-    """The names of the columns of a table that hold attributes.
+def label_names(path: Path) -> tuple[str, ...]:
+    """The names of the columns of a table that hold labels.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -60,16 +60,16 @@ def attribute_names(path: Path) -> tuple[str, ...]:
     return tuple(name for name in _columns(path) if name != IMAGE and name not in PERSON)
 
 
-def read_attribute_table(
+def read_label_table(
     path: Path, *, names: Sequence[str] | None = None, soft: bool = False, blanks: bool = False,
     counts: dict[str, int] | None = None,
-) -> AttributeTable:
+) -> LabelTable:
     """The images and values of a table.
 
     Args:
-        path: ``.csv`` or ``.parquet`` with an ``image`` column and a column an attribute, or LFW's
+        path: ``.csv`` or ``.parquet`` with an ``image`` column and a column a label, or LFW's
             ``lfw_attributes.txt``, in which a score above 0 is a yes.
-        names: the attributes wanted, in this order; None takes all columns.
+        names: the labels wanted, in this order; None takes all columns.
         soft: cells are probabilities in [0, 1]; else 1, 0, -1 (no, too), yes, no, true, false, or blank or NA
             (unknown).
         blanks: probabilities may be blank, too: nothing is said of that photo.
@@ -77,7 +77,7 @@ def read_attribute_table(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it has no ``image`` column, lacks an attribute, names an image twice, or has a cell that
+        ValueError: it has no ``image`` column, lacks a label, names an image twice, or has a cell that
             is no such value; the message names the line.
     """
     columns, kinds = _columns(path), dict(counts or {})
@@ -98,7 +98,7 @@ def read_attribute_table(
     wanted = list(known if names is None else names)
     lacking = [name for name in wanted if name not in known]
     if lacking or not wanted:
-        absent = ", ".join(lacking) or "of attributes"
+        absent = ", ".join(lacking) or "of labels"
         raise ValueError(f"{path} has no column {absent}; it has {', '.join(known) or 'none'}")
     values = np.column_stack([
         _values(
@@ -107,7 +107,7 @@ def read_attribute_table(
     ])
     person = next((name for name in PERSON if name in columns), None)
     people = None if person is None else tuple(map(clean_name, columns[person]))
-    return AttributeTable(images, tuple(wanted), values.astype(np.float32), people, kinds)
+    return LabelTable(images, tuple(wanted), values.astype(np.float32), people, kinds)
 
 
 def _columns(path: Path) -> dict[str, list[str]]:
@@ -162,8 +162,8 @@ def _values(
                 else f"a whole number from 0 to {classes - 1}"
             )
             raise ValueError(
-                f"{path}, row {row + 1}, column {name}: expected {wanted}, got {cell!r}; if it is no "
-                "attribute, choose the others by --names (NAME:K is a class, 0 to K - 1)"
+                f"{path}, row {row + 1}, column {name}: expected {wanted}, got {cell!r}; if it holds "
+                "no label, name the columns that do (NAME:K holds a class, 0 to K - 1)"
             )
     return result
 
@@ -182,7 +182,7 @@ def _value(word: str, soft: bool, classes: int | None) -> float:
     return value if 0 <= value <= top and (not whole or value.is_integer()) else np.inf
 
 
-def photos_of_table(root: Path, table: AttributeTable, where: Path) -> MultiLabelDataset:
+def photos_of_table(root: Path, table: LabelTable, where: Path) -> MultiLabelDataset:
     """The images that a table names, with notes on what is on one side only.
 
     The person on an image is what the table says, else its folder, where there are several.
@@ -224,7 +224,7 @@ def photos_of_table(root: Path, table: AttributeTable, where: Path) -> MultiLabe
     return dataset
 
 
-def _people(table: AttributeTable) -> tuple[str, ...] | None:
+def _people(table: LabelTable) -> tuple[str, ...] | None:
     """Who is on each photo: as the table says, else its folder where there are several, else itself."""
     folders = [str(Path(image).parent) for image in table.images]
     several = len(set(folders)) > 1
