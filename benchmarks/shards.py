@@ -39,10 +39,10 @@ class Cluster:
     images: int = 100_000_000
     workers: int = 1000
     shard: int = 1000
-    image_mean: float = 0.0126
-    image_deviation: float = 0.0045
+    image_mean: float = 0.0171
+    image_deviation: float = 0.0024
     shard_fixed: float = 0.1
-    driver_fixed: float = 0.0045
+    driver_fixed: float = 0.0091
     start: float = 10.0
     hours_to_failure: float = 24.0
     speeds: float = 0.1
