@@ -1,8 +1,9 @@
-"""What a file is by its first bytes, and which suffixes photos have."""
+"""What a file is by its first bytes, which suffixes photos have, and how videos among them are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.packed import beginning
@@ -116,3 +117,19 @@ def first_bytes(path: Path) -> bytes:
 def is_image_name(name: str) -> bool:
     """Whether a name ends as a photo's does, in capitals or not."""
     return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the videos among photos are read.
+
+    Args:
+        every: seconds between two frames that are taken, 0 or more; 0 takes all.
+        videos: take the videos in folders, too, not only those that are named.
+    """
+
+    every: float = 1.0
+    videos: bool = False
+
+
+ONE_A_SECOND = Sampling()

@@ -12,7 +12,6 @@ from datasets.file_kinds import VIDEO_SUFFIXES, first_bytes, image_kind, is_imag
 from datasets.image_io import BadImageError, Pixels
 from datasets.video_file import open_video, upright
 
-EVERY = 1.0  # seconds between two frames that are answered for
 _NEAR = 0.002  # seconds within which two times are one
 
 
@@ -31,22 +30,6 @@ class Frame:
     time: float
     number: int
     pixels: Pixels
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the videos among photos are read.
-
-    Args:
-        every: seconds between two frames that are taken, 0 or more; 0 takes all.
-        videos: take the videos in folders, too, not only those that are named.
-    """
-
-    every: float = EVERY
-    videos: bool = False
-
-
-ONE_A_SECOND = Sampling()
 
 
 @dataclass
@@ -77,7 +60,7 @@ def is_video(path: Path) -> bool:
     return video_kind(head) or path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def frames(path: Path, every: float = EVERY) -> Iterator[Frame]:
+def frames(path: Path, every: float = 1.0) -> Iterator[Frame]:
     """The first frame of every so many seconds of a video, one at a time.
 
     Args:
@@ -95,7 +78,7 @@ def frames(path: Path, every: float = EVERY) -> Iterator[Frame]:
         video.refuse_rest()
 
 
-def frame_times(path: Path, every: float = EVERY) -> tuple[list[float], str]:
+def frame_times(path: Path, every: float = 1.0) -> tuple[list[float], str]:
     """The times of :func:`frames` in seconds, without decoding, and what is missing of the video.
 
     Raises:
@@ -143,7 +126,7 @@ def frames_at(path: Path, times: Iterable[float]) -> Iterator[tuple[float, Frame
 Medium = Path | Frame | BadImageError
 
 
-def media(paths: Iterable[Path], every: float = EVERY) -> Iterator[Medium]:
+def media(paths: Iterable[Path], every: float = 1.0) -> Iterator[Medium]:
     """Photos, and the frames of videos, one at a time, in the order of the paths.
 
     Args:

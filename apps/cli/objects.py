@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from apps.objects.video.live import Live
-    from datasets.video import Sampling
+    from datasets.file_kinds import Sampling
 
 
 @click.command("objects")

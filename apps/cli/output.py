@@ -21,7 +21,7 @@ from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
     from apps.engine.scale.answering import Answers as Answering
-    from datasets.video import Sampling
+    from datasets.file_kinds import Sampling
 
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
@@ -66,7 +66,7 @@ VIDEOS = click.option("--videos", is_flag=True, help="read videos in folders, to
 
 def sampling_of(every: float | None, videos: bool = False, default: float = 1.0) -> Sampling:
     """Which frames of videos are answered for, as --every and --videos say."""
-    from datasets.video import Sampling
+    from datasets.file_kinds import Sampling
 
     return Sampling(default if every is None else every, videos)
 

@@ -12,8 +12,9 @@ from apps.engine.core.run_values import run_values
 from apps.engine.core.task import Subject
 from apps.engine.inference.lines import WHY_NOT, check_options, photo_lines
 from apps.engine.inference.predictor import Predictor
+from datasets.file_kinds import ONE_A_SECOND, Sampling
 from datasets.image_io import list_photos
-from datasets.video import ONE_A_SECOND, Medium, Sampling, media
+from datasets.video import Medium, media
 
 IMAGES: Subject = "images"
 FACES: Subject = "faces"

@@ -19,8 +19,9 @@ from apps.engine.inference.predictor import Predictor
 from apps.objects.drawing import class_colours, cut_out, drawn, pixelated
 from apps.objects.video.film import Film, check_film, filming, is_film
 from apps.objects.video.live import Live
+from datasets.file_kinds import ONE_A_SECOND, Sampling
 from datasets.image_io import BadImageError, list_photos, read_image
-from datasets.video import ONE_A_SECOND, Frame, Medium, Sampling, is_video, media, place_of
+from datasets.video import Frame, Medium, is_video, media, place_of
 
 BLUR_THRESHOLD = 0.15  # of objects that are pixelated: rather a bush than a person left as they are
 FRAME_SECONDS = 0.04  # that a single picture of a drawn video stays

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 from apps.engine.core.metrics import Intervals, Metric, Metrics, MetricTable
 from apps.engine.core.settings import Settings
 from apps.engine.data.problems import Problems, Survey
-from datasets.video import ONE_A_SECOND, Sampling
+from datasets.file_kinds import ONE_A_SECOND, Sampling
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,9 @@ from apps.engine.core.registry import load_task
 from apps.engine.core.run_values import run_values
 from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.inference.predictor import Predictor
+from datasets.file_kinds import ONE_A_SECOND, Sampling
 from datasets.image_io import list_photos
-from datasets.video import ONE_A_SECOND, Medium, Sampling, media, place_of
+from datasets.video import Medium, media, place_of
 
 if TYPE_CHECKING:
     from apps.engine.core.task import AnyTask

@@ -17,7 +17,7 @@ from apps.faces import NO_FACE
 from apps.faces.extraction.embedder import Align
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, as_detector, in_order, make_detector
 from apps.faces.extraction.sources import Source, find_sources, with_frames
-from datasets.video import ONE_A_SECOND, Sampling
+from datasets.file_kinds import ONE_A_SECOND, Sampling
 
 PHOTOS = 16  # looked at before their faces are answered for
 

@@ -16,7 +16,7 @@ from apps.faces.extraction.manifest import last_inputs, read_ledger
 from apps.faces.extraction.resumable_job import POLL_SECONDS, Plan, ResumableJob
 from apps.faces.extraction.sources import Source, Stamp
 from apps.faces.extraction.table import About, ImageRecord, read_part
-from datasets.video import ONE_A_SECOND, Sampling
+from datasets.file_kinds import ONE_A_SECOND, Sampling
 
 
 @dataclass(frozen=True)

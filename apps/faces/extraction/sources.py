@@ -15,11 +15,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
+from datasets.file_kinds import ONE_A_SECOND, Sampling
 from datasets.folders import warn
 from datasets.image_io import IMAGE_SUFFIXES, BadImageError, find_images
 from datasets.outside import regular_file
 from datasets.packed import IN, tar_members
-from datasets.video import ONE_A_SECOND, Frame, Medium, Sampling, frame_times, frames_at, is_video, place_of
+from datasets.video import Frame, Medium, frame_times, frames_at, is_video, place_of
 
 STDIN = "-"
 IN_TAR = IN  # shard.tar::folder/photo.jpg
