@@ -163,8 +163,8 @@ def read_bytes(path: Path, *, only_jpeg: bool = False) -> bytes | None:
 
 
 def _pillow_pixels(path: Path, data: bytes | None, min_side: int | None, box: Box | None) -> Pixels:
-    source = path if data is None else io.BytesIO(data)
-    with _one_line_errors(path), _opened(path, source, first_bytes(path) if data is None else data) as image:
+    source, head = (path, first_bytes(path)) if data is None else (io.BytesIO(data), data)
+    with _one_line_errors(path, data), _opened(path, source, head) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise BadImageError(path, _too_large(f"{width} x {height} pixels"))
@@ -244,8 +244,8 @@ def _opened(path: Path, source: Path | io.BytesIO, head: bytes) -> Image.Image:
 
 
 @contextmanager
-def _one_line_errors(path: Path) -> Iterator[None]:
-    """Pillow's many exceptions as one of ours, and its warnings unheard."""
+def _one_line_errors(path: Path, data: bytes | None = None) -> Iterator[None]:
+    """Pillow's many exceptions as one of ours, and its warnings unheard; ``data`` where it is at hand."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -253,7 +253,8 @@ def _one_line_errors(path: Path) -> Iterator[None]:
     except BadImageError:
         raise
     except Exception as error:  # broken bytes surface as SyntaxError, struct.error, KeyError and others
-        kind = other_kind(first_bytes(path)) if isinstance(error, UnidentifiedImageError) else None
+        head = first_bytes(path) if data is None else data[:HEAD_BYTES]
+        kind = other_kind(head) if isinstance(error, UnidentifiedImageError) else None
         suffix = path.suffix if is_image_name(path.name) else ""
         named = f" named {suffix}" if suffix else ""
         reason = f"not a photo but {kind.replace(';', f'{named};', 1)}" if kind else _reason(error)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from apps.cli.options import FOLDER, application
-from apps.cli.output import check_suffix, emit
+from apps.cli.options import FOLDER, application, check_suffix
+from apps.cli.output import emit
 
 
 @click.command("check")

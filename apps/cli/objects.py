@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.cli.options import FOLDER, SHARE, Seconds
+from apps.cli.options import FOLDER, PARTS, SHARE, Seconds, check_model_file, check_suffix, parts_options
 from apps.cli.output import (
     ANSWERS,
     DEVICE,
@@ -21,15 +21,15 @@ from apps.cli.output import (
     VIDEOS,
     WORKERS,
     Answers,
-    check_model_file,
     check_paths,
-    check_suffix,
     check_weights,
     emit,
     emit_images,
+    emit_parts,
     note,
     refuse_vain,
     sampling_of,
+    wants_parts,
 )
 from apps.engine.core.device import Compute
 
@@ -83,6 +83,9 @@ def evaluate_objects(
         emit(evaluate_predictions(predictions, console=Console(), **how))
 
 
+LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "label_config")
+
+
 @click.command("detect")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune objects`")
@@ -105,6 +108,7 @@ def evaluate_objects(
 @PRECISION
 @ENGINE
 @DEVICE
+@parts_options
 @click.pass_context
 def detect(
     context: click.Context, /, paths: tuple[str, ...], checkpoint: Path | None, weights: str | None,
@@ -114,7 +118,8 @@ def detect(
     """Find objects on images, on all images in folders, or on the frames of videos: one JSON line each.
 
     PATHS are images, videos and folders; or one camera (camera:0, /dev/video0) or stream (rtsp://, http://,
-    udp://, ...), until Ctrl-C. A video that --draw writes has all frames unless --every is given.
+    udp://, ...), until Ctrl-C. A video that --draw writes has all frames unless --every is given. With --out,
+    PATHS may be packed or far away, as for `predict`.
     """
     from apps.engine.core.run_values import run_values
     from apps.objects.detect import FACES
@@ -130,7 +135,9 @@ def detect(
         raise click.UsageError("give either --checkpoint RUN, --weights W or --model FILE, or none of them")
     check_model_file(model)
     sampling = sampling_of(every, videos, 0.0 if is_film(rest["draw"]) else 1.0)
-    live = _live(paths, sampling, seconds)
+    scale = {name: rest.pop(name) for name in PARTS}
+    many = wants_parts(context, scale, LINES_ALONE)
+    live = None if many else _live(paths, sampling, seconds)
     if live is not None and form in DOCUMENTS:
         raise click.UsageError(f"--format {form} names files, and a stream leaves none; take csv or json")
     files = [] if live is not None else [Path(path) for path in paths]
@@ -138,7 +145,7 @@ def detect(
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
-        if files:
+        if files and not many:
             check_paths(files)
         weights = default_weights("objects", Console())
     if checkpoint is not None:
@@ -148,12 +155,22 @@ def detect(
     )
     hidden = [FACES if name.lower() == FACES else name for name in hidden]
     source = str(checkpoint or weights or model)
+    if many:
+        from apps.objects.at_scale import detections
+
+        workers = rest.pop("workers")
+        emit_parts(context, paths, detections(source, classes=shown, **_answering(rest)), scale, workers)
+        return
     known = Answers(form, Path(source).name, label_config, objects=True)
     faces = _face_boxes(Compute(rest["engine"], rest["device"])) if FACES in hidden else None
     emit_images(context, answers(
         files, source, classes=shown, blur=hidden, find_faces=faces, sampling=sampling, live=live, say=note,
         know=known.classes.extend, **rest,
     ), known)
+
+
+def _answering(rest: dict[str, Any]) -> dict[str, Any]:
+    return {name: rest[name] for name in ("threshold", "top", "engine", "device", "precision")}
 
 
 def _live(paths: tuple[str, ...], sampling: Sampling, seconds: float | None) -> Live | None:

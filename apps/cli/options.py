@@ -6,7 +6,7 @@ import math
 import re
 import tomllib
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
@@ -229,3 +229,52 @@ def _backslashes(text: str) -> str:
     if match is None:
         return ""
     return f"; in \"...\" a backslash begins a sign such as \\t: write {match[1]} = '{match[2]}'"
+
+
+class Place(click.Path):
+    """A path, or an address such as ``s3://bucket/photos``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Addresses stay texts."""
+        is_address = isinstance(value, str) and "://" in value
+        return value if is_address else super().convert(value, param, ctx)
+
+
+PLACE = Place(path_type=Path)
+PARTS = ("out", "runner", "shard_size", "image_seconds", "gpus")
+
+
+def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of :data:`PARTS`."""
+    for name, kind, default, words in (
+        ("out", PLACE, None, "folder of Parquet parts to write, not lines; started again, it goes on"),
+        ("runner", str, "local", "what works on --out: local, ray, or ray://HOST:PORT of a cluster"),
+        ("shard-size", click.IntRange(1, 1_000_000), 1000, "images a part of --out"),
+        ("image-seconds", float, 30.0, "that an image may take, to be named and left out then; 0: no limit"),
+        ("gpus", click.FloatRange(0, 64), 0.0, "of a worker of a cluster; 0.25 lets four share one"),
+    ):
+        option = click.option(
+            f"--{name}", type=kind, default=default, show_default=default is not None, help=words
+        )
+        command = option(command)
+    return command
+
+
+def check_model_file(model: Path | None) -> None:
+    """Refuse a file for ``--model`` that by its name was not made by ``export``.
+
+    Raises:
+        click.UsageError: see above.
+    """
+    if model is not None and model.suffix not in (".onnx", ".xml"):
+        raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
+
+
+def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
+    """Refuse a file to write that is called like another kind: what is there would be lost.
+
+    Raises:
+        click.UsageError: it has another suffix, or is a folder or a device.
+    """
+    if path is not None and (path.suffix.lower() != suffix or (path.exists() and not path.is_file())):
+        raise click.UsageError(f"{flag} {path} is to be a {suffix} file; give one of that name")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from apps.cli.options import FOLDER, Seconds
+from apps.cli.options import FOLDER, PARTS, Seconds, check_suffix
 from apps.engine.core.console import quantity, terminal_table
 from apps.engine.core.device import DEVICES, ENGINES
 from apps.engine.core.files import json_line
@@ -20,6 +20,7 @@ from apps.engine.core.settings import MOST_WORKERS
 from apps.faces import NO_FACE
 
 if TYPE_CHECKING:
+    from apps.engine.scale.answering import Answers as Answering
     from datasets.file_kinds import Sampling
 
 PRECISION = click.option(
@@ -98,16 +99,6 @@ def check_weights(weights: str | None, app: str | None = None) -> None:
         from apps.engine.inference.weights_check import check_weights as check
 
         check(weights, app)
-
-
-def check_model_file(model: Path | None) -> None:
-    """Refuse a file for ``--model`` that by its name was not made by ``export``.
-
-    Raises:
-        click.UsageError: see above.
-    """
-    if model is not None and model.suffix not in (".onnx", ".xml"):
-        raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
 
 
 def refuse_vain(context: click.Context, names: Iterable[str], why: str) -> None:
@@ -270,11 +261,32 @@ def emit_images(
     context.exit(0 if good or faceless else 1)
 
 
-def check_suffix(flag: str, path: Path | None, suffix: str) -> None:
-    """Refuse a file to write that is called like another kind: what is there would be lost.
+def wants_parts(context: click.Context, scale: dict[str, Any], vain: Sequence[str] = ()) -> bool:
+    """Whether answers go into a folder of parts; options that this, or its lack, makes vain are refused."""
+    if scale["out"] is None:
+        refuse_vain(context, PARTS[1:], "is for --out FOLDER")
+        return False
+    refuse_vain(context, vain, "is for lines on stdout; leave --out out")
+    return True
 
-    Raises:
-        click.UsageError: it has another suffix, or is a folder or a device.
-    """
-    if path is not None and (path.suffix.lower() != suffix or (path.exists() and not path.is_file())):
-        raise click.UsageError(f"{flag} {path} is to be a {suffix} file; give one of that name")
+
+def emit_parts(
+    context: click.Context, paths: Iterable[Path | str], answers: Answering, scale: dict[str, Any],
+    workers: int | None,
+) -> None:
+    """Answer for many images into a folder, and sum up, or by lines; exit code 1 if all are bad."""
+    from apps.engine.core.console import Console
+    from apps.engine.scale.job import run_job, stream
+    from apps.engine.scale.work import Order
+
+    places = list(map(str, paths))
+    if scale["out"] is None:
+        emit_images(context, stream(places, answers))
+        return
+    try:
+        order = Order(workers=workers or None, **scale | {"out": str(scale["out"])})
+    except ValueError as err:
+        raise click.UsageError(str(err)) from err
+    summary = run_job(places, answers, order, Console())
+    emit(summary)
+    context.exit(0 if summary["failed"] < summary["images"] else 1)

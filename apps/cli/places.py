@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from apps.cli.options import FOLDER
+from apps.cli.options import FOLDER, PARTS, PLACE, check_suffix, parts_options
 from apps.cli.output import (
     ANSWERS,
     DEVICE,
@@ -16,10 +16,11 @@ from apps.cli.output import (
     PRECISION,
     WORKERS,
     Answers,
-    check_suffix,
     emit,
     emit_images,
+    emit_parts,
     refuse_vain,
+    wants_parts,
 )
 
 _LEAST = click.option(
@@ -77,7 +78,7 @@ def evaluate_places(
 
 
 @click.command("locate")
-@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.argument("paths", nargs=-1, required=True, type=PLACE)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
 @click.option("--top", type=ANSWERS, default=5, show_default=True, help="cells an image")
 @click.option("--album", is_flag=True, help="the images of a folder are one trip: answer for it, too")
@@ -91,24 +92,35 @@ def evaluate_places(
 @ENGINE
 @DEVICE
 @FORMAT
+@parts_options
 @click.pass_context
 def locate(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, form: str, **rest: Any
+    context: click.Context, /, paths: tuple[Path | str, ...], checkpoint: Path | None, form: str, **rest: Any
 ) -> None:
     """Tell where images may have been taken: one JSON line each.
 
     PATHS are images, or folders that are searched for images. What the camera wrote about the place is not
-    read. Answers are coarse, as a city is, unless --precise.
+    read. Answers are coarse, as a city is, unless --precise. With --out, PATHS may be packed or far away, as
+    for `predict`.
     """
+    scale = {name: rest.pop(name) for name in PARTS}
+    many = wants_parts(context, scale, ("album", "map", "refine", "form"))
     if checkpoint is None:
         from apps.zoo.defaults import no_network
 
         raise click.UsageError(no_network("places"))
     from apps.engine.core.console import Console
-    from apps.places.locate import Asked
+    from apps.places.locate import Asked, Places
     from apps.places.locate import locate as answers
 
-    emit_images(context, answers(paths, checkpoint, Asked(**rest), Console()), Answers(form))
+    asked = Asked(**rest)
+    if many:
+        from apps.engine.core.run_values import run_values
+
+        run_values(checkpoint, app="places", weights=False)
+        emit_parts(context, paths, Places(checkpoint, asked), scale, asked.workers)
+        return
+    emit_images(context, answers(list(map(Path, paths)), checkpoint, asked, Console()), Answers(form))
 
 
 @click.group()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from apps.cli.faces import DETECTORS
-from apps.cli.options import APP, FOLDER
+from apps.cli.options import APP, FOLDER, PARTS, PLACE, check_model_file, parts_options
 from apps.cli.output import (
     ANSWERS,
     DEVICE,
@@ -20,19 +20,21 @@ from apps.cli.output import (
     VIDEOS,
     WORKERS,
     Answers,
-    check_model_file,
     check_paths,
     emit_images,
+    emit_parts,
     note,
     sampling_of,
+    wants_parts,
 )
+from apps.engine.scale.shards import has_packed
 
 TTA = ["none", "mirror", "ten", "scales"]
 TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=FOLDER)
+@click.argument("paths", nargs=-1, required=True, type=PLACE)
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by finetune")
 @click.option("--weights", help="pretrained weights with a head of their own, instead of a run")
 @APP
@@ -54,37 +56,33 @@ TTA_HELP = "views of a photo whose answers are averaged  [default: as the run wa
 @PRECISION
 @ENGINE
 @DEVICE
+@parts_options
 @click.pass_context
 def predict(
-    context: click.Context, /, paths: tuple[Path, ...], checkpoint: Path | None, weights: str | None,
+    context: click.Context, /, paths: tuple[Path | str, ...], checkpoint: Path | None, weights: str | None,
     heads: str | None, model: Path | None, app: str | None, allow_separate: bool, top: int | None,
     crops: bool, detector: str | None, workers: int | None, every: float | None, videos: bool,
     form: str, label_config: Path | None, **how: Any,
 ) -> None:
     """Name what is on photos, on all photos in folders, or on the frames of videos: one JSON line each.
 
+    PATHS may also be tar shards, Parquet files with images and addresses: s3://, gs://, http(s)://; with
+    --out lists of paths and addresses (.txt), too.
+
     Where no model is named, published weights answer: with ImageNet's classes and, for a dog, its breed, or
     what --app asks for.
     """
-    named = 4 - [checkpoint, weights, heads, model].count(None)
-    if named > 1:
-        raise click.UsageError(
-            "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE, or none of them"
-        )
-    if allow_separate and heads is None:
-        raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
-    if app is not None and (heads is not None or model is not None):
-        raise click.UsageError("--app goes with --weights W or --checkpoint RUN; leave it out")
-    if crops and checkpoint is None and app != "attributes":
-        raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces, --app attributes")
-    if detector is not None and (model is not None or crops):
-        raise click.UsageError("--detector goes with a run or weights that answer for faces; leave it out")
-    check_model_file(model)
-    if not named:
+    _check(context.params)
+    scale = {name: how.pop(name) for name in PARTS}
+    many = wants_parts(context, scale, ("heads", "every", "videos", "form", "label_config"))
+    many = many or has_packed(list(map(str, paths)))
+    files = list(map(Path, paths))
+    if (checkpoint, weights, heads, model) == (None,) * 4:
         from apps.engine.core.console import Console
         from apps.zoo.defaults import default_weights
 
-        check_paths(paths)
+        if not many:
+            check_paths(files)
         weights = default_weights(app or "imagenet", Console())
     how |= {"threads": workers or None, "app": app, "top": top, "detector": detector, "say": note}
     known = Answers(form, Path(str(heads or checkpoint or weights or model)).name, label_config)
@@ -97,10 +95,42 @@ def predict(
         runs = [Path(part) for part in heads.split(",") if part]
         if not runs:
             raise click.UsageError("--heads names no run; give --heads RUN,RUN")
-        lines = predict_heads(paths, runs, separate=allow_separate, **how)
+        lines = predict_heads(files, runs, separate=allow_separate, **how)
     else:
-        from apps.engine.inference.lines import predict as answers
+        from apps.engine.inference import lines as engine
 
         source = str(checkpoint or weights or model)
-        lines = answers(paths, source, is_run=checkpoint is not None, crops=crops, **how)
+        how |= {"is_run": checkpoint is not None, "crops": crops}
+        if many:
+            from apps.engine.scale.answering import Predictions
+
+            del how["know"], how["sampling"]
+            predictor = engine.predictor_of(source, **how | {"threads": 1})
+            emit_parts(context, paths, Predictions(predictor, top), scale, workers)
+            return
+        lines = engine.predict(files, source, **how)
     emit_images(context, lines, known)
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        click.UsageError: see above.
+    """
+    of_model = [given[name] for name in ("checkpoint", "weights", "heads", "model")]
+    checkpoint, _, heads, model = of_model
+    app, crops = given["app"], given["crops"]
+    if of_model.count(None) < 3:
+        raise click.UsageError(
+            "give one of --checkpoint RUN, --weights W, --heads RUN,RUN and --model FILE, or none of them"
+        )
+    if given["allow_separate"] and heads is None:
+        raise click.UsageError("--allow-separate goes with --heads RUN,RUN")
+    if app is not None and (heads is not None or model is not None):
+        raise click.UsageError("--app goes with --weights W or --checkpoint RUN; leave it out")
+    if crops and checkpoint is None and app != "attributes":
+        raise click.UsageError("--crops goes with --checkpoint RUN of attributes or faces, --app attributes")
+    if given["detector"] is not None and (model is not None or crops):
+        raise click.UsageError("--detector goes with a run or weights that answer for faces; leave it out")
+    check_model_file(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def detect(
         ValueError: the folders hold no photo, the source is no detector, or does not know one of the classes;
             or classes to pixelate, but no folder to write pictures into.
     """
-    predictor, plain = _detector(source, classes, blur, workers=workers, **how)
+    predictor, plain = open_detector(source, classes, blur, workers=workers, **how)
     know(plain.classes)
     photos = [] if live is not None else list_photos(paths, videos=sampling.videos)
     film, folder = (draw, None) if is_film(draw) else (None, draw)
@@ -178,10 +179,7 @@ def detect(
         say(predictor.loaded.note)
     least = min(threshold, BLUR_THRESHOLD) if blur else threshold
     head = replace(plain, extra={**plain.extra, "threshold": least})
-
-    def chosen(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        wanted = [item for item in objects if item["score"] >= threshold]
-        return [item for item in wanted if not classes or item["name"] in classes][:top]
+    chosen = partial(choose, threshold=threshold, classes=classes, top=top)
 
     with filming(film, sampling.every or FRAME_SECONDS) as film_of:
         outputs = _outputs(predictor, photos, sampling, live)
@@ -190,7 +188,15 @@ def detect(
             yield place | _answer(head, raw, size, medium, index, chosen, pictures, film_of)
 
 
-def _detector(
+def choose(
+    objects: Sequence[dict[str, Any]], *, threshold: float, classes: Sequence[str], top: int | None
+) -> list[dict[str, Any]]:
+    """The objects that are told: of enough score, of the classes asked for, the best ones."""
+    wanted = [item for item in objects if item["score"] >= threshold]
+    return [item for item in wanted if not classes or item["name"] in classes][:top]
+
+
+def open_detector(
     source: str, classes: Sequence[str], blur: Sequence[str], *, workers: int | None, **how: Any
 ) -> tuple[Predictor, HeadSpec]:
     """What answers, and its head.

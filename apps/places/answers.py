@@ -156,3 +156,21 @@ def _position(grid: CellPartition, cell: int, precise: bool) -> dict[str, float]
     lat, lon = float(grid.lat[cell]), float(grid.lon[cell])
     lat, lon = (lat, lon) if precise else coarse(lat, lon)
     return {"lat": lat, "lon": lon}
+
+
+def moved(grid: CellPartition, probabilities: Floats, offset: Floats, *, precise: bool) -> dict[str, Any]:
+    """Position, country and city that an offset (2,) leads to from the likeliest cell."""
+    from apps.places.targets import move
+
+    best = np.array([int(probabilities.argmax())])
+    lat, lon = (float(item[0]) for item in move(grid, best, offset[None]))
+    return named(lat, lon, precise=precise)
+
+
+def named(lat: float, lon: float, *, precise: bool) -> dict[str, Any]:
+    """A position with its country and city, to a tenth of a degree unless ``precise``."""
+    from apps.places.maps.gazetteer import gazetteer
+
+    (place,) = gazetteer().places([lat], [lon])
+    lat, lon = (lat, lon) if precise else coarse(lat, lon)
+    return {"lat": lat, "lon": lon, "country": place.country_code, "city": place.city}

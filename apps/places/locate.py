@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,15 @@ from apps.engine.core.files import writable_folder
 from apps.engine.core.run_values import run_values
 from apps.engine.evaluation.classification import log_softmax
 from apps.engine.inference.predictions import FailedPrediction
-from apps.engine.inference.predictor import Predictor
+from apps.engine.inference.predictor import ImageLike, Predictor
 from apps.engine.inference.preprocess import read_square
+from apps.engine.scale.answering import about_model, decoded
+from apps.engine.scale.rows import columns_of
 from apps.places import SEQUENCE
-from apps.places.answers import album_log_probabilities, coarse, describe
+from apps.places.answers import album_log_probabilities, describe, moved, named
 from apps.places.cells.names import grids_of
 from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats
-from apps.places.maps.gazetteer import gazetteer
-from apps.places.targets import move
 from datasets.geo.geotags import taken_at
 from datasets.image_io import list_photos
 
@@ -72,6 +72,11 @@ class Asked:
 
             check_map(self.map)
 
+    def predictor(self, run: Path, threads: int | None) -> Predictor:
+        """What computes the answers of a run."""
+        views = "ten" if self.ten_crop else None
+        return Predictor(str(run), self.engine, self.device, threads, self.precision, views)
+
 
 def locate(
     paths: Iterable[Path], run: Path, asked: Asked, console: Console
@@ -92,10 +97,7 @@ def locate(
     if asked.album:
         images.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
     grid = grids_of(classes)[-1]
-    predictor = Predictor(
-        str(run), asked.engine, asked.device, asked.workers or None, asked.precision,
-        "ten" if asked.ten_crop else None,
-    )
+    predictor = asked.predictor(run, asked.workers or None)
     if predictor.loaded.note:
         console.say(predictor.loaded.note)
     refiner = _Refiner(run, grid, asked, console) if asked.refine else None
@@ -113,9 +115,8 @@ def locate(
         probabilities = np.exp(log_probabilities)
         sums, good = sums + probabilities, good + 1
         albums.setdefault(path.parent, []).append((log_probabilities, features))
-        line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
+        line = _line_of(grid, asked, probabilities, offset)
         if not line["abstains"]:
-            line |= {} if offset is None else moved(grid, probabilities, offset, precise=asked.precise)
             line |= {} if refiner is None else refiner(features, probabilities)
         if asked.map is not None and not line["abstains"]:
             spots.append(_spot(path, line))
@@ -133,20 +134,6 @@ def locate(
             mean, grid, top=asked.top, least=asked.least, precise=asked.precise
         )
         _draw(asked, grid, mean, shown, good, spots)
-
-
-def moved(grid: CellPartition, probabilities: Floats, offset: Floats, *, precise: bool) -> dict[str, Any]:
-    """Position, country and city that an offset (2,) leads to from the likeliest cell."""
-    best = np.array([int(probabilities.argmax())])
-    lat, lon = (float(item[0]) for item in move(grid, best, offset[None]))
-    return named(lat, lon, precise=precise)
-
-
-def named(lat: float, lon: float, *, precise: bool) -> dict[str, Any]:
-    """A position with its country and city, to a tenth of a degree unless ``precise``."""
-    (place,) = gazetteer().places([lat], [lon])
-    lat, lon = (lat, lon) if precise else coarse(lat, lon)
-    return {"lat": lat, "lon": lon, "country": place.country_code, "city": place.city}
 
 
 def _together(photos: Sequence[tuple[Floats, Any]], in_album: InAlbum | None) -> Floats:
@@ -187,15 +174,74 @@ def _answers(
 
     The mean of several offsets may lie far from all of them: ten crops are answered by their cell.
     """
-    (head,) = predictor.heads
-    temperature = float(head.calibration.get("temperature", 1.0))
     for path, outputs, _ in predictor.outputs(paths):
         if isinstance(outputs, FailedPrediction):
             yield Path(str(path)), outputs
-            continue
-        logs, *offset = (part[0].astype(np.float64) for part in outputs)
-        away = offset[0] if offset and predictor.tta != "ten" else None
-        yield Path(str(path)), (log_softmax(logs, temperature), away)
+        else:
+            yield Path(str(path)), _read(predictor, outputs)
+
+
+def _read(predictor: Predictor, outputs: Any) -> tuple[Floats, Floats | None]:
+    """Log-probabilities (K,) and offset (2,) of one image's outputs."""
+    (head,) = predictor.heads
+    temperature = float(head.calibration.get("temperature", 1.0))
+    logs, *offset = (part[0].astype(np.float64) for part in outputs)
+    return log_softmax(logs, temperature), offset[0] if offset and predictor.tta != "ten" else None
+
+
+def _line_of(
+    grid: CellPartition, asked: Asked, probabilities: Floats, offset: Floats | None
+) -> dict[str, Any]:
+    """What is told of an image."""
+    line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
+    if not line["abstains"] and offset is not None:
+        line |= moved(grid, probabilities, offset, precise=asked.precise)
+    return line
+
+
+@dataclass(frozen=True)
+class Places:
+    """The answers of ``locate`` for many images; see :class:`apps.engine.scale.answering.Answers`.
+
+    Args:
+        run: made by ``finetune places``.
+        asked: how to answer; no album, map or refining, which look at several images together.
+    """
+
+    run: Path
+    asked: Asked
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """What computes."""
+        return self.asked.predictor(self.run, 1)
+
+    @property
+    def batch(self) -> int:
+        """As the model's."""
+        return self.predictor.loaded.batch
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """The model, and how it answers."""
+        asked = {name: getattr(self.asked, name) for name in ("top", "precise", "ten_crop", "least")}
+        return about_model(self.predictor) | asked
+
+    @property
+    def columns(self) -> Any:
+        """JSON of the line."""
+        return columns_of(["cells"])
+
+    def lines(self, images: Sequence[ImageLike]) -> list[dict[str, Any]]:
+        """As the lines of ``locate``, without the path."""
+        return decoded(self.predictor, images, self._line)
+
+    def _line(self, raw: Any, _: tuple[int, int]) -> dict[str, Any]:
+        logs, offset = _read(self.predictor, raw)
+        return _line_of(grids_of(self.predictor.heads[0].classes)[-1], self.asked, np.exp(logs), offset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"run": self.run, "asked": self.asked}
 
 
 def _pooling(run: Path, predictor: Predictor) -> Callable[[Path], Floats]:

@@ -75,30 +75,63 @@ def predict(
         FileNotFoundError: a path or the source is missing.
         ValueError: the source is damaged, an option has no effect on it, or the folders hold no photo.
     """
-    asked = how.get("app")
-    if detector is not None and not is_run and asked is None:
-        raise ValueError(f"--detector is not for {source}: {WHY_NOT['detector']}; leave it out")
-    if is_run or asked is not None:
-        name = run_values(Path(source), app=asked, weights=False)["app"] if is_run else asked
-        task = load_task(str(name))
-        check_options([task], top=top, tta=how.get("tta"), crops=crops, detector=detector)
-        if task.file_predictor is not None:
-            more = {name: how[name] for name in ("engine", "device", "precision") if name in how}
-            yield from task.file_predictor(
-                paths, checkpoint=Path(source), top=top, workers=how.get("threads"), say=say, crops=crops,
-                detector=detector, sampling=sampling, **{"precision": "auto"} | more,
-            )
-            return
-    predictor = Predictor(source, **how)
-    if predictor.loaded.note:
-        say(predictor.loaded.note)
-    if not is_run and asked is None:
-        _check_heads(predictor, source, top, how.get("tta"))
-    if predictor.loaded.spec.of_faces:
-        say(f"{source} answers for faces: each image is taken as one face, cut out already")
+    task = _asked_task(source, is_run=is_run, top=top, crops=crops, detector=detector, how=how)
+    if task is not None and task.file_predictor is not None:
+        more = {name: how[name] for name in ("engine", "device", "precision") if name in how}
+        yield from task.file_predictor(
+            paths, checkpoint=Path(source), top=top, workers=how.get("threads"), say=say, crops=crops,
+            detector=detector, sampling=sampling, **{"precision": "auto"} | more,
+        )
+        return
+    predictor = _predictor(source, task, top, say, how)
     know([name for head in predictor.heads if kind_of(head.kind).ranked for name in head.classes])
     photos = list_photos(paths, videos=sampling.videos)
     yield from photo_lines(predictor, media(photos, sampling.every), top)
+
+
+def predictor_of(
+    source: str, *, is_run: bool, top: int | None = None, crops: bool = False, detector: str | None = None,
+    say: Callable[[str], None] = lambda _: None, **how: Any,
+) -> Predictor:
+    """What answers for images alone, wherever they come from; arguments as of :func:`predict`.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`predict`; or the application looks for something on an image
+            first, such as faces, and answers for files alone.
+    """
+    task = _asked_task(source, is_run=is_run, top=top, crops=crops, detector=detector, how=how)
+    if task is not None and task.file_predictor is not None:
+        instead = {"objects": "`detect`", "faces": "`embed-faces`"}.get(task.name, "without --out")
+        raise ValueError(f"models of {task.name} answer for single files here; ask them by {instead}")
+    return _predictor(source, task, top, say, how)
+
+
+def _asked_task(
+    source: str, *, is_run: bool, top: int | None, crops: bool, detector: str | None, how: dict[str, Any]
+) -> type[AnyTask] | None:
+    """The application of a run, or that weights are asked for; None for neither."""
+    asked = how.get("app")
+    if detector is not None and not is_run and asked is None:
+        raise ValueError(f"--detector is not for {source}: {WHY_NOT['detector']}; leave it out")
+    if not is_run and asked is None:
+        return None
+    name = run_values(Path(source), app=asked, weights=False)["app"] if is_run else asked
+    task = load_task(str(name))
+    check_options([task], top=top, tta=how.get("tta"), crops=crops, detector=detector)
+    return task
+
+
+def _predictor(
+    source: str, task: type[AnyTask] | None, top: int | None, say: Callable[[str], None], how: dict[str, Any]
+) -> Predictor:
+    predictor = Predictor(source, **how)
+    if predictor.loaded.note:
+        say(predictor.loaded.note)
+    if task is None:
+        _check_heads(predictor, source, top, how.get("tta"))
+    if predictor.loaded.spec.of_faces:
+        say(f"{source} answers for faces: each image is taken as one face, cut out already")
+    return predictor
 
 
 def _check_heads(predictor: Predictor, source: object, top: int | None, tta: str | None) -> None:

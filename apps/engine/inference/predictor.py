@@ -28,7 +28,7 @@ from datasets.image_io import BadImageError, find_images
 from datasets.outside import one_line
 from datasets.video import Frame
 
-ImageLike = str | Path | Image.Image | NDArray[np.uint8] | Frame | BadImageError
+ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8] | Frame | BadImageError
 AHEAD = 4  # calls that wait for each thread
 Raw = list[Any]  # the outputs of all heads for one image, each (1, ...)
 
@@ -115,7 +115,7 @@ class Predictor:
             if isinstance(raw, FailedPrediction):
                 yield image, raw
             else:
-                yield image, self._decoded(raw, size, top)
+                yield image, self.decoded(raw, size, top)
 
     def outputs(
         self, images: ImageLike | Iterable[ImageLike]
@@ -134,7 +134,7 @@ class Predictor:
         with ThreadPoolExecutor(self._threads) as pool:
             waiting: deque[tuple[list[ImageLike], Future[list[Any]]]] = deque()
             while batch := list(islice(rest, many)):
-                waiting.append((batch, pool.submit(self._computed, batch)))
+                waiting.append((batch, pool.submit(self.computed, batch)))
                 if len(waiting) > AHEAD * self._threads:
                     yield from _with_results(*waiting.popleft())
             while waiting:
@@ -157,7 +157,7 @@ class Predictor:
         spec, (height, width) = self.loaded.spec, pixels.shape[1:3]
         return decode_model(spec, self.compute(pixels), [(width, height)] * len(pixels), top=top)
 
-    def _computed(self, images: Sequence[ImageLike]) -> list[Any]:
+    def computed(self, images: Sequence[ImageLike]) -> list[Any]:
         """(outputs, size) of each image of a call, or the failure to read it."""
         good: list[NDArray[np.uint8]] = []
         results: list[Any] = []
@@ -176,7 +176,7 @@ class Predictor:
     def _in_words(self) -> AbstractContextManager[None]:
         return one_line(self.source, "export or train it again", "does not give what it says of itself")
 
-    def _decoded(self, raw: Raw, size: tuple[int, int], top: int | None) -> Prediction:
+    def decoded(self, raw: Raw, size: tuple[int, int], top: int | None) -> Prediction:
         """The answer for an image.
 
         Raises:
@@ -195,6 +195,8 @@ class Predictor:
             raise image
         spec = self.loaded.spec
         how = spec.resolution, spec.crop, spec.resize
+        if isinstance(image, bytes):  # of an image file
+            return read_square(Path("image"), *how, data=image)
         if isinstance(image, str | Path):
             return read_square(Path(image), *how)
         whole = image.pixels if isinstance(image, Frame) else _pixels(image)
@@ -259,7 +261,7 @@ def _seen_as(head: HeadSpec, tta: str | None) -> HeadSpec:
 
 
 def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    alone = isinstance(images, str | Path | Image.Image | np.ndarray | Frame | BadImageError)
+    alone = isinstance(images, str | Path | bytes | Image.Image | np.ndarray | Frame | BadImageError)
     if not alone and not isinstance(images, Iterable):
         raise TypeError(f"expected a path, an array, a Pillow image or several of them, got {images!r}")
     given: list[ImageLike] = [images] if alone else list(images)  # type: ignore[list-item,arg-type]

@@ -15,7 +15,7 @@ MAX_ASPECT = 8  # longer photos keep their middle; as in transforms.tame
 
 
 def read_square(
-    path: Path, resolution: int, crop: float, resize: str = "crop"
+    path: Path, resolution: int, crop: float, resize: str = "crop", *, data: bytes | None = None
 ) -> tuple[Pixels, tuple[int, int]]:
     """The middle of a photo, or all of it, and its size as read.
 
@@ -25,6 +25,7 @@ def read_square(
         crop: share of the resized short side that is kept, (0, 1].
         resize: ``crop``, ``squash`` or ``pad``; the last two read an image at its full size,
             which boxes are given in.
+        data: the bytes of the file, where they are at hand; it is not opened then.
 
     Shape:
         returns: (resolution, resolution, 3) uint8 RGB, and (width, height).
@@ -33,7 +34,7 @@ def read_square(
         BadImageError: it cannot be read.
     """
     whole = resize != "crop"
-    pixels = read_pixels(path, min_side=None if whole else 2 * math.ceil(resolution / crop))
+    pixels = read_pixels(path, min_side=None if whole else 2 * math.ceil(resolution / crop), data=data)
     return square(pixels, resolution, crop, resize), (pixels.shape[1], pixels.shape[0])
 
 

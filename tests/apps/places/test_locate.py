@@ -16,10 +16,10 @@ from support import Cli, save_colour
 
 from apps.engine.core.console import Console
 from apps.places import locate as module
+from apps.places.answers import moved
 from apps.places.cells import s2, s2_shapes
 from apps.places.cells.partition import CellPartition, Limits, build
 from apps.places.cells.sphere import distance_km
-from apps.places.locate import moved
 from apps.places.targets import offset_targets
 from apps.places.task import fit_offset
 

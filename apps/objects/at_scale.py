@@ -1,0 +1,69 @@
+"""``detect`` for many images: what :mod:`apps.engine.scale` takes to its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from apps.engine.inference.decode import decode
+from apps.engine.inference.predictor import ImageLike, Predictor
+from apps.engine.scale.answering import about_model, decoded
+from apps.engine.scale.rows import columns_of
+from apps.objects.detect import choose, open_detector
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The answers of ``detect``; see :class:`apps.engine.scale.answering.Answers`.
+
+    Args:
+        predictor: of a detector, with one thread.
+        threshold: least score, 0 to 1.
+        classes: the only ones told; none for all.
+        top: most objects an image; None for all.
+    """
+
+    predictor: Predictor
+    threshold: float
+    classes: tuple[str, ...] = ()
+    top: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """As the model's."""
+        return self.predictor.loaded.batch
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """The model, and which of its objects are told."""
+        asked = {"threshold": self.threshold, "classes": list(self.classes), "top": self.top}
+        return about_model(self.predictor) | asked
+
+    @property
+    def columns(self) -> Any:
+        """Those of objects."""
+        return columns_of(["detections"])
+
+    def lines(self, images: Sequence[ImageLike]) -> list[dict[str, Any]]:
+        """As the lines of ``detect``, without the path."""
+        return decoded(self.predictor, images, self._line)
+
+    def _line(self, raw: Any, size: tuple[int, int]) -> dict[str, Any]:
+        (plain,) = self.predictor.heads
+        head = replace(plain, extra={**plain.extra, "threshold": self.threshold})
+        (answer,) = decode(head, raw, [size])
+        objects = answer.to_dict()["objects"]
+        return {"objects": choose(objects, threshold=self.threshold, classes=self.classes, top=self.top)}
+
+
+def detections(
+    source: str, *, threshold: float, classes: Sequence[str] = (), top: int | None = None, **how: Any
+) -> Detections:
+    """The answers of a detector; arguments as of :func:`apps.objects.detect.detect`.
+
+    Raises:
+        FileNotFoundError, ValueError: as there.
+    """
+    predictor, _ = open_detector(source, classes, (), workers=1, **how)
+    return Detections(predictor, threshold, tuple(classes), top)
