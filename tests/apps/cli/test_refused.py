@@ -167,8 +167,8 @@ def outputs(
     out = root / "out"
     out.mkdir()
     (out / "junk.csv").write_text("nothing,of,use\n1,2,3\n")
-    for name in ("report.html", "index.html", "clusters.jsonl", "map.html", "junk.parquet", "lr.json", "model.onnx",
-                 "model.md", "0000-a.jpg"):
+    for name in ("report.html", "index.html", "clusters.jsonl", "map.html", "lr.json", "model.onnx",
+                 "junk.parquet", "model.md", "0000-a.jpg"):
         (out / name).write_text(f"an older {name}")
     (out / "cells.csv").write_text("token\n47a1\n4791\n")
     shutil.copytree(colour_run, root / "run")
