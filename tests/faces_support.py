@@ -83,6 +83,7 @@ def write_table(
         "sharpness": [1.0] * count,
         "pose": [0.0] * count,
         "date": [None] * count,
+        "time": [None] * count,
         "vector": list(vectors.astype(np.float32)),
         "model": [fingerprint] * count,
     }

@@ -23,12 +23,12 @@ from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import FOLDER, TrainingCommand, config_option, given_settings, settings_options
 from apps.cli.output import AT_WORK, DEVICE, ENGINE, PRECISION, check_weights, emit
 from apps.cli.people import COMMANDS as PEOPLE_COMMANDS
-from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
+from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, ended
 from apps.cli.places import cells, evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
-from apps.engine.core.files import numbered_folder
+from apps.engine.core.files import forget_made_folders, numbered_folder
 from apps.engine.core.registry import load_task, targets
 from apps.engine.training.signals import Stopped
 from datasets.outside import shortened
@@ -250,11 +250,9 @@ def _hear_libraries() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 (the run failed), 2 (usage) or 141 (closed pipe)."""
     _hear_libraries()
-    try:
-        with closed_pipes():
-            return _run(arguments)
-    except ClosedPipeError:
-        return discard_output()
+    code = ended(lambda: _run(arguments))
+    forget_made_folders(remove=bool(code))
+    return code
 
 
 def _run(arguments: list[str] | None) -> int:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import writable_folder, write_text
+from apps.engine.core.files import whole_set, writable_folder, write_text
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Plan, plan
 from apps.engine.inference.graph.onnx_file import OPSET, check_opset, described, onnx_model, write_onnx
@@ -27,6 +27,7 @@ FEW = 50  # photos that are too few to take ranges from
 MAX_DROP = 0.03  # of the figure that the best epoch is told by
 
 
+@whole_set()
 def export(
     runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None, app: str | None = None,
     precision: str = "fp32", layout: str = "nhwc", calibrate: Path | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from apps.engine.core.files import writable_folder
+from apps.engine.core.files import writable_folder, write_whole
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode import decode
 from apps.engine.inference.predictions import FailedPrediction
@@ -83,11 +83,15 @@ class Pictures:
         if film is not None and isinstance(medium, Frame):
             film.add(drawn(image, shown, self.colours), medium.time)
         if self.draw is not None:
-            drawn(image, shown, self.colours).save(self.draw / f"{name}.jpg")
+            _save(drawn(image, shown, self.colours), self.draw / f"{name}.jpg")
         for number, item in enumerate(shown if self.crops is not None else ()):
             part = cut_out(image, item["box"])
             if part is not None and self.crops is not None:
-                part.save(self.crops / f"{name}-{number:03d}-{_plain(item['name'])}.jpg", quality=95)
+                _save(part, self.crops / f"{name}-{number:03d}-{_plain(item['name'])}.jpg", quality=95)
+
+
+def _save(image: Image.Image, path: Path, **how: int) -> None:
+    write_whole(path, lambda temporary: image.save(temporary, **how))
 
 
 def _picture(medium: Medium, index: int) -> tuple[Image.Image, str]:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import LOCK, exclusive, json_line, write_bytes, write_text
+from apps.engine.core.files import LOCK, exclusive, json_line, writable_folder, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
 from apps.engine.inference.graph.onnx_file import write_onnx
 from apps.faces.detection.detector import LEAST_PX, MIN_FACE_PX, MIN_PROBABILITY, SEARCH_PX
@@ -102,7 +102,7 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
     source, reported = engine(), json.loads(spec.to_json())
     finders: dict[str, Path] = cascade_networks() if spec.of_faces else {}
     land = _land() if any(head.kind == "cells" for head in spec.heads) else None
-    (out / "ort").mkdir(parents=True, exist_ok=True)
+    writable_folder(out / "ort")
     files = [write_bytes(out / path.name, path.read_bytes()) for path in sorted(PAGE.iterdir())]
     files += [write_bytes(out / "ort" / name, (source / name).read_bytes()) for name in ENGINE_FILES]
     if spec.of_faces:
