@@ -15,6 +15,13 @@ _LONGEST_LINE, _LINE_END = 1500, 400  # letters of a message, and of its end, wh
 _ALWAYS, _TIMES = 1 << 30, 30
 _NUMBER = re.compile(r"(?:os error|errno) (\d+)", re.IGNORECASE)  # of the system, in words of Rust and C++
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_MEND = {
+    errno.ENAMETOOLONG: "give a shorter name", errno.ENOENT: "check the name",
+    errno.ELOOP: "give the file itself",
+    errno.EACCES: "check who may read and write it", errno.EPERM: "check who may read and write it",
+    errno.EISDIR: "give a file", errno.ENOTDIR: "a part of it is a file, not a folder",
+    errno.EROFS: "write elsewhere",
+}
 _PASSED = (ValueError, OSError, IsADirectoryError, NotADirectoryError)  # as this project raises them itself
 
 
@@ -132,6 +139,17 @@ def _refused_by_disk(err: Exception, path: object) -> int | None:
     if isinstance(path, Path) and path.parent.is_dir() and hasattr(os, "statvfs"):
         return None if os.statvfs(path.parent).f_bavail else errno.ENOSPC
     return None
+
+
+def system_line(err: Exception) -> str | None:
+    """What the system refuses, as a line that names the file and how to mend it; None for other errors."""
+    if isinstance(err, ValueError) and str(err).startswith("embedded null"):
+        return "the name of a file holds a null byte, which no file has; give another name"
+    plain = isinstance(err, OSError) and not isinstance(err, DiskError) and err.strerror and err.filename
+    if not plain or not isinstance(err, OSError):
+        return None
+    mend = _MEND.get(err.errno or 0)
+    return f"{os.fsdecode(err.filename)}: {err.strerror}{f'; {mend}' if mend else ''}"
 
 
 def shortened(text: str) -> str:

@@ -31,7 +31,7 @@ from apps.cli.weights import weights as weights_group
 from apps.engine.core.files import forget_made_folders, numbered_folder
 from apps.engine.core.registry import load_task, targets
 from apps.engine.training.signals import Stopped
-from datasets.outside import shortened
+from datasets.outside import shortened, system_line
 
 COMMAND = "mobilenet"  # as setup.py installs it
 LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
@@ -291,7 +291,8 @@ def _speaks() -> bool:
 
 def _one_line(err: Exception) -> str:
     """What went wrong, as one line; a kind of error that nobody foresaw says so."""
-    text = shortened(str(err.args[0] if isinstance(err, KeyError) and err.args else err))
+    bare = str(err.args[0] if isinstance(err, KeyError) and err.args else err)
+    text = shortened(system_line(err) or bare)
     ours = type(err) is ImportError and err.name is None  # with what to install
     if ours or isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
         return text or type(err).__name__

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import whole_set, writable_folder, write_text
+from apps.engine.core.files import whole_set, writable_file, writable_folder, write_text
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Plan, plan
 from apps.engine.inference.graph.onnx_file import OPSET, check_opset, described, onnx_model, write_onnx
@@ -63,7 +63,7 @@ def export(
     photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
     if precision == "int8" and len(photos) < FEW:
         say(f"only {len(photos)} photos to calibrate by: int8 wants some hundred of yours, of every kind")
-    writable_folder(out if to == "web" else out.parent)
+    (writable_folder if to == "web" else writable_file)(out)
     made = plan(runs, weights, layout=layout, precision=precision, app=app)
     if to == "web":
         check_shown(made.spec)

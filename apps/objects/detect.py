@@ -19,6 +19,7 @@ from apps.objects.drawing import class_colours, cut_out, drawn, pixelated
 from apps.objects.video.film import Film, check_film, filming, is_film
 from apps.objects.video.live import Live
 from datasets.image_io import BadImageError, list_photos, read_image
+from datasets.outside import DiskError
 from datasets.video import ONE_A_SECOND, Frame, Medium, Sampling, is_video, media, place_of
 
 BLUR_THRESHOLD = 0.15  # of objects that are pixelated: rather a bush than a person left as they are
@@ -90,7 +91,7 @@ class Pictures:
                 _save(part, self.crops / f"{name}-{number:03d}-{_plain(item['name'])}.jpg", quality=95)
 
 
-def _save(image: Image.Image, path: Path, **how: int) -> None:
+def _save(image: Image.Image, path: Path, **how: Any) -> None:
     write_whole(path, lambda temporary: image.save(temporary, **how))
 
 
@@ -224,6 +225,8 @@ def _answer(
     shown = chosen(objects)
     try:
         pictures.write(medium, index, objects, shown, film)
+    except DiskError:
+        raise
     except (OSError, ValueError) as err:
         return {"error": f"no picture was written: {err}"}
     return {"objects": shown}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -147,15 +148,22 @@ def test_an_answer_that_does_not_fit(disk: Path, closed: bool) -> None:
 
 @pytest.mark.slow
 def test_reports_and_exports(cli: Cli, colours: Path, tiny_run: Path, disk: Path) -> None:
-    for words, where in (
-        (("evaluate", "dogs", "--checkpoint", tiny_run, "--report", disk / "new"), "new"),
-        (("check", "dogs", colours, "--report", disk / "new"), "new/report.html"),
-        (("export", tiny_run, "--to", "onnx", "--out", disk / "in/new.onnx"), "in/new.onnx"),
-    ):
-        assert_full(cli(*words), disk / where)
-        assert files(disk) == []
-    resized(disk, 900)  # the network fits, the script and the card beside it do not
-    assert_full(cli("export", tiny_run, "--to", "onnx", "--out", disk / "in/new.onnx"), disk / "in")
+    answer = cli("evaluate", "dogs", "--checkpoint", tiny_run, "--report", disk / "new")
+    assert answer.code == 0 and answer.lines[0]["metrics"], answer.err  # the answer stands
+    assert "report could not be written" in answer.last_error and "the disk is full" in answer.last_error
+    assert files(disk) == ["new"]
+    (disk / "new").rmdir()
+    assert_full(cli("check", "dogs", colours, "--report", disk / "new"), disk / "new/report.html")
+    assert files(disk) == []
+    export = ("export", tiny_run, "--to", "onnx", "--out", disk / "in/new.onnx")
+    assert_full(cli(*export), disk / "in/new.onnx")
+    assert files(disk) == []
+    resized(disk, 4096)
+    answer = cli(*export)
+    assert answer.code == 0 and len(files(disk)) == 4, answer.err
+    shutil.rmtree(disk / "in")
+    resized(disk, -(-answer.lines[0]["bytes"] // 4096) * 4)  # the network fits, what is beside it does not
+    assert_full(cli(*export), disk / "in")
     assert files(disk) == []
 
 
@@ -175,8 +183,19 @@ def test_pictures_of_objects_are_whole_or_absent(cli: Cli, disk: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_where_the_disk_was_full(cli: Cli, colours: Path, disk: Path) -> None:
+def test_a_training_goes_on_where_the_disk_was_full(
+    cli: Cli, colours: Path, tiny_run: Path, disk: Path
+) -> None:
     out = disk / "run"
     words = ("finetune", "dogs", "--data", colours, *TINY, "--out", out)
     assert_full(cli(*words), out)
     assert files(disk) == []
+    resized(disk, 1400)  # enough for the state of the training, not for the model beside it
+    answer = cli(*words)
+    assert_full(answer, out)
+    assert f"then --resume --out {out} writes it" in answer.last_error
+    assert {"run/model.safetensors", "run/config.json"}.isdisjoint(files(disk))
+    resized(disk, 4096)
+    answer = cli(*words, "--resume")
+    assert answer.code == 0, answer.err
+    assert (out / "model.safetensors").read_bytes() == (tiny_run / "model.safetensors").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -74,6 +75,10 @@ def whole_set() -> Iterator[None]:
 
 def _temporary(path: Path) -> Path:
     """An empty file beside ``path``; what the system says is of ``path``, not of a name that is ours."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a pipe or a device, in whose place no file is put; give the name of a file")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     except OSError as err:
@@ -154,6 +159,17 @@ def writable_folder(path: Path, flag: str = "--out") -> Path:
             return path
     except OSError as err:
         raise OSError(f"cannot write to {path} ({err.strerror}); give another folder with {flag}") from err
+
+
+def writable_file(path: Path, flag: str = "--out") -> Path:
+    """Prove, before long work, that a file of this name can be written; its folder is made.
+
+    Raises:
+        OSError: it cannot.
+    """
+    writable_folder(path.parent, flag)
+    _temporary(path).unlink()
+    return path
 
 
 def forget_made_folders(*, remove: bool) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from apps.engine.core.console import Console, quantity
-from apps.engine.core.files import writable_folder
+from apps.engine.core.files import writable_file
 from apps.faces.extraction.embedder import FaceModel, Vectors
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order, make_detector
 from apps.faces.extraction.manifest import problems_path
@@ -69,7 +69,7 @@ def embed_faces(
     sources = {source.name: source for source in find_sources(paths, stdin or sys.stdin, order.sampling)}
     if not sources:
         raise ValueError(f"no photo in {', '.join(paths)}; give photos or folders that hold some")
-    writable_folder(order.out.parent)
+    writable_file(order.out)
     refuse_other_model(order.out, about)
     digest = digest_of(sources.values(), about, order)
     workshop = ResumableJob(order.out)
