@@ -232,8 +232,11 @@ def test_names_that_no_file_has_are_one_line_that_says_how_to_mend_it(
         assert len(answer.err.splitlines()) == 1, answer.err
 
 
-def test_a_command_that_fails_leaves_no_folder_that_it_made(cli: Cli, tmp_path: Path) -> None:
+def test_a_command_that_fails_leaves_no_folder_that_it_made(
+    cli: Cli, weights: Path, tmp_path: Path
+) -> None:
     (tmp_path / "x.png").write_bytes(b"x")
-    answer = cli("embed-faces", tmp_path / "x.png", "--out", tmp_path / "a/b/c.parquet", "--weights", tmp_path)
-    assert answer.code == 1, answer.err
+    out = tmp_path / "a/b/c.parquet"
+    answer = cli("embed-faces", tmp_path / "x.png", "--out", out, "--weights", weights, "--align", "none")
+    assert answer.code == 1 and "nothing was written" in answer.err
     assert not (tmp_path / "a").exists()
