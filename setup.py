@@ -9,7 +9,7 @@ from pathlib import Path
 from setuptools import setup
 
 HERE = Path(__file__).parent
-# Bounds with three parts, and Pillow's, keep out versions with weaknesses that were mended: SECURITY.md.
+# Bounds of three parts are versions that were tested, Pillow's was asked for; see SECURITY.md.
 LIBRARY = [
     "torch>=2.6", "torchvision>=0.21", "timm>=1.0.15,<2", "safetensors>=0.5", "numpy>=1.26",
     "platformdirs>=4",

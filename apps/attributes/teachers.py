@@ -15,6 +15,7 @@ from torch import Tensor
 
 from apps.attributes.names import Layout
 from apps.engine.core.console import Console
+from apps.engine.core.files import write_whole
 from apps.engine.data.loader import eval_loader
 from apps.engine.data.samplers import as_floats
 from backbone import Preprocessing
@@ -223,9 +224,7 @@ def teacher_columns(
         with console.track("teacher", -(-len(paths) // BATCH)) as update:
             result = asked(oracle, paths, workers=workers, on_step=lambda n: update(n, "batches"))
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_suffix(".tmp.npy")
-        np.save(temporary, result)
-        temporary.rename(kept)
+        write_whole(kept, lambda temporary: np.save(temporary, result))
     return layout.taken(result, oracle.layout, f"--teacher {spec}")
 
 

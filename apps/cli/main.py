@@ -23,15 +23,15 @@ from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import FOLDER, TrainingCommand, config_option, given_settings, settings_options
 from apps.cli.output import AT_WORK, DEVICE, ENGINE, PRECISION, check_weights, emit
 from apps.cli.people import COMMANDS as PEOPLE_COMMANDS
-from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, closed_pipes, discard_output
+from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, ended
 from apps.cli.places import cells, evaluate_places, locate
 from apps.cli.predict import TTA, TTA_HELP, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
-from apps.engine.core.files import numbered_folder
+from apps.engine.core.files import forget_made_folders, numbered_folder
 from apps.engine.core.registry import load_task, targets
 from apps.engine.training.signals import Stopped
-from datasets.outside import shortened
+from datasets.outside import shortened, system_line
 
 COMMAND = "mobilenet"  # as setup.py installs it
 LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
@@ -241,11 +241,9 @@ def _hear_libraries() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 (the run failed), 2 (usage) or 141 (closed pipe)."""
     _hear_libraries()
-    try:
-        with closed_pipes():
-            return _run(arguments)
-    except ClosedPipeError:
-        return discard_output()
+    code = ended(lambda: _run(arguments))
+    forget_made_folders(remove=bool(code))
+    return code
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -284,7 +282,8 @@ def _speaks() -> bool:
 
 def _one_line(err: Exception) -> str:
     """What went wrong, as one line; a kind of error that nobody foresaw says so."""
-    text = shortened(str(err.args[0] if isinstance(err, KeyError) and err.args else err))
+    bare = str(err.args[0] if isinstance(err, KeyError) and err.args else err)
+    text = shortened(system_line(err) or bare)
     ours = type(err) is ImportError and err.name is None  # with what to install
     if ours or isinstance(err, OSError | ValueError | FloatingPointError | KeyError | MemoryError):
         return text or type(err).__name__

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from datasets.outside import FULL, DiskError
+
 CLOSED_PIPE = 141  # the exit code: 128 and the number of SIGPIPE, as a shell reports it
 
 
@@ -66,6 +68,12 @@ def closed_pipes() -> Iterator[None]:
         raise ConnectionError(
             "a process that this one worked with ended early and closed its pipe; start the command again"
         ) from err
+    except DiskError:
+        raise
+    except OSError as err:
+        if err.errno in FULL and err.filename is None:
+            raise DiskError(err.errno, os.strerror(err.errno), "the output (stdout or stderr)") from err
+        raise
     except SystemExit as err:
         if isinstance(err.__context__, BrokenPipeError):  # rich makes an exit with 1 of it
             raise ClosedPipeError from err
@@ -87,9 +95,41 @@ def reader_is_gone(stream: Any) -> bool:
 
 def discard_output() -> int:
     """Send what is left to write nowhere, so that the interpreter's end is silent; the exit code."""
-    sink = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         if reader_is_gone(stream):
-            os.dup2(sink, stream.fileno())
-    os.close(sink)
+            _to_nowhere(stream)
     return CLOSED_PIPE
+
+
+def ended(run: Callable[[], int]) -> int:
+    """The exit code of a command line, after all that it wrote is out."""
+    try:
+        with closed_pipes():
+            return _flushed(run())
+    except ClosedPipeError:
+        return discard_output()
+    except DiskError:  # not even the line that says so could be written
+        return _flushed(1)
+
+
+def _flushed(code: int) -> int:
+    """The exit code after all is written; 1 where a full disk did not take it, and the rest goes nowhere.
+
+    Raises:
+        BrokenPipeError: the reader is gone.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            _to_nowhere(stream)
+            code = code or 1
+    return code
+
+
+def _to_nowhere(stream: Any) -> None:
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, stream.fileno())
+    os.close(sink)

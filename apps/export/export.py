@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import writable_folder, write_text
+from apps.engine.core.files import whole_set, writable_file, writable_folder, write_text
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Plan, plan
 from apps.engine.inference.graph.onnx_file import OPSET, check_opset, described, onnx_model, write_onnx
@@ -28,6 +28,7 @@ FEW = 50  # photos that are too few to take ranges from
 MAX_DROP = 0.03  # of the figure that the best epoch is told by
 
 
+@whole_set()
 def export(
     runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None, app: str | None = None,
     precision: str = "fp32", layout: str = "nhwc", calibrate: Path | None = None,
@@ -63,7 +64,7 @@ def export(
     photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
     if precision == "int8" and len(photos) < FEW:
         say(f"only {len(photos)} photos to calibrate by: int8 wants some hundred of yours, of every kind")
-    writable_folder(out if to == "web" else out.parent)
+    (writable_folder if to == "web" else writable_file)(out)
     made = plan(runs, weights, layout=layout, precision=precision, app=app)
     if to == "web":
         check_shown(made.spec)

@@ -15,6 +15,7 @@ from apps.engine.inference.graph.model import Plan
 from apps.engine.inference.graph.onnx_file import free_batch, quiet
 from apps.engine.inference.seal import SUM
 from apps.export.tail import tail
+from datasets.outside import full_disk_named
 
 
 def half(proto: Any) -> Any:
@@ -42,7 +43,8 @@ def write_openvino(proto: Any, spec: ModelSpec, out: Path) -> Path:
         import openvino
     except ImportError as err:
         raise ImportError("--to openvino needs OpenVINO; install it: pip install openvino") from err
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+    temporary = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+    with full_disk_named(out), temporary as folder:
         source, made = Path(folder) / "model.onnx", Path(folder) / out.name
         source.write_bytes(proto.SerializeToString())
         model = openvino.convert_model(source)

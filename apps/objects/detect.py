@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from apps.engine.core.files import writable_folder
+from apps.engine.core.files import writable_folder, write_whole
 from apps.engine.core.spec import HeadSpec
 from apps.engine.inference.decode import decode
 from apps.engine.inference.predictions import FailedPrediction
@@ -21,6 +21,7 @@ from apps.objects.video.film import Film, check_film, filming, is_film
 from apps.objects.video.live import Live
 from datasets.file_kinds import ONE_A_SECOND, Sampling
 from datasets.image_io import BadImageError, list_photos, read_image
+from datasets.outside import DiskError
 from datasets.video import Frame, Medium, is_video, media, place_of
 
 BLUR_THRESHOLD = 0.15  # of objects that are pixelated: rather a bush than a person left as they are
@@ -85,11 +86,15 @@ class Pictures:
         if film is not None and isinstance(medium, Frame):
             film.add(drawn(image, shown, self.colours), medium.time)
         if self.draw is not None:
-            drawn(image, shown, self.colours).save(self.draw / f"{name}.jpg")
+            _save(drawn(image, shown, self.colours), self.draw / f"{name}.jpg")
         for number, item in enumerate(shown if self.crops is not None else ()):
             part = cut_out(image, item["box"])
             if part is not None and self.crops is not None:
-                part.save(self.crops / f"{name}-{number:03d}-{_plain(item['name'])}.jpg", quality=95)
+                _save(part, self.crops / f"{name}-{number:03d}-{_plain(item['name'])}.jpg", quality=95)
+
+
+def _save(image: Image.Image, path: Path, **how: Any) -> None:
+    write_whole(path, lambda temporary: image.save(temporary, **how))
 
 
 def _picture(medium: Medium, index: int) -> tuple[Image.Image, str]:
@@ -227,6 +232,8 @@ def _answer(
     shown = chosen(objects)
     try:
         pictures.write(medium, index, objects, shown, film)
+    except DiskError:
+        raise
     except (OSError, ValueError) as err:
         return {"error": f"no picture was written: {err}"}
     return {"objects": shown}

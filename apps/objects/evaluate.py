@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from apps.engine.core.console import Console
-from apps.engine.core.files import writable_folder, write_bytes
+from apps.engine.core.files import writable_file, writable_folder, write_bytes
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask
 from apps.engine.evaluation.evaluate import evaluate
@@ -37,7 +37,7 @@ def evaluate_detector(*, results: Path | None = None, **how: Any) -> dict[str, A
     """
     if results is None:
         return evaluate("objects", **how)
-    writable_folder(results.parent, "--write-predictions")
+    writable_file(results, "--write-predictions")
 
     def keep(task: AnyTask, config: RunConfig, evaluation: DetectionEvaluation) -> None:
         photos = task.dataset(how["split"], classes=config.classes)

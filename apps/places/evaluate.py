@@ -10,7 +10,7 @@ import numpy as np
 
 from apps.engine.core import run_dir as runs
 from apps.engine.core.console import Console
-from apps.engine.core.files import defined, writable_folder
+from apps.engine.core.files import defined, writable_file, writable_folder
 from apps.engine.core.model import load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.settings import portable
@@ -99,7 +99,7 @@ def _check_outputs(report: Path | None, predictions_to: Path | None) -> None:
     if report is not None:
         writable_folder(report, "--report")
     if predictions_to is not None:
-        writable_folder(predictions_to.parent, "--write-predictions")
+        writable_file(predictions_to, "--write-predictions")
 
 
 def evaluate_predictions(

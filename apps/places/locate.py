@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from apps.engine.core.console import Console
-from apps.engine.core.files import writable_folder
+from apps.engine.core.files import writable_file
 from apps.engine.core.run_values import run_values
 from apps.engine.evaluation.classification import log_softmax
 from apps.engine.inference.predictions import FailedPrediction
@@ -93,7 +93,7 @@ def locate(
     classes = tuple(run_values(run, app="places", weights=False)["classes"])
     images = list_photos(paths)
     if asked.map is not None:
-        writable_folder(asked.map.parent, "--map")
+        writable_file(asked.map, "--map")
     if asked.album:
         images.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
     grid = grids_of(classes)[-1]

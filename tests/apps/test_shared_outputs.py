@@ -26,7 +26,8 @@ FAST = ("--width", 0.25, "--resolution", 32, "--epochs", 1, "--batch-size", 8, "
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 LISTS = {  # they exist to say which photo is which; docs/responsible-use.md names them
     "faces.parquet", "faces.photos.parquet", "faces.arrow", "clusters.jsonl", "faces.problems.jsonl",
-    "faces.people.json",
+    "faces.people.json", "objects.json", "objects.coco.json", "objects.tasks.json", "places.json",
+    "trip.geojson",
 }
 
 
@@ -63,9 +64,11 @@ def outputs(cli: Cli, home: Path) -> Path:
     out = home / "shared"
     out.mkdir()
 
-    def run(*words: object) -> None:
+    def run(*words: object, to: str = "") -> None:
         answer = cli(*words)
         assert answer.code == 0, (words, answer.err)
+        if to:
+            (out / to).write_text(answer.out)
 
     data = {}
     for name, case in CASES.items():
@@ -83,13 +86,24 @@ def outputs(cli: Cli, home: Path) -> Path:
     run("evaluate", "objects", "--checkpoint", out / "objects", "--report", out / "objects-report")
     for form, name in (("onnx", "dogs.onnx"), ("openvino", "dogs.xml")):  # a torch program takes minutes
         run("export", out / "dogs", "--to", form, "--out", out / "export" / name)
-    photos = home / "albums/objects"
-    run("detect", photos, "--checkpoint", out / "objects", "--draw", out / "drawn", "--threshold", 0)
-    run("locate", home / "albums/places", "--checkpoint", out / "places", "--map", out / "map.html")
+    run("export", out / "dogs", "--to", "web", "--out", out / "page")
+    run("finetune", "dogs", "--data", data["dogs"], *FAST, "--folds", 2, "--out", out / "folds")
+    for name in ("dogs", "objects"):
+        run("check", name, data[name], "--report", out / f"check-{name}")
+    detect = ("detect", home / "albums/objects", "--checkpoint", out / "objects", "--threshold", 0)
+    run(*detect, "--draw", out / "drawn", "--crops", out / "crops", to="objects.json")
+    run(*detect, "--format", "coco", to="objects.coco.json")
+    run(*detect, "--format", "label-studio", "--label-config", out / "label.xml", to="objects.tasks.json")
+    for name in ("map.html", "map.png", "trip.kml", "trip.geojson"):
+        locate = ("locate", home / "albums/places", "--checkpoint", out / "places", "--map", out / name)
+        run(*locate, to="places.json")
     weights = write_face_weights(home / "faces.safetensors")
     table = out / "faces.parquet"
     run("embed-faces", home / "albums/faces", "--out", table, "--weights", weights, "--align", "none")
-    run("cluster-faces", table, "--out", out / "people", "--threshold", 0.5)
+    run("cluster-faces", table, "--out", out / "people", "--threshold", 0.1)
+    run("people", "name", table, min((home / "albums/faces").rglob("*.png")), "Ann")
+    run("people", "folders", table, "--out", out / "links")
+    run("people", "write-xmp", table, "--out", out / "sidecars")
     run("cells", "build", data["places"], "--t-max", 10, "--t-min", 1, "--out", out / "cells.geojson")
     return out
 
@@ -124,7 +138,10 @@ def has_exif(data: bytes) -> bool:
 
 def test_no_output_names_the_user_the_host_or_a_place(outputs: Path, home: Path) -> None:
     """Lists of photos by name hold their paths; nothing holds more."""
-    every = sorted(path for path in outputs.rglob("*") if path.is_file())
+    every = sorted(path for path in outputs.rglob("*") if path.is_file() and not path.is_symlink())
+    assert {"trip.kml", "label.xml", "objects.coco.json"} <= {path.name for path in every}
+    assert {path.suffix for path in every} >= {".xmp", ".jpg", ".html", ".wasm"}
+    assert any(path.is_symlink() for path in (outputs / "links").rglob("*"))  # they hold paths, as documented
     assert len(every) > 60
     bad = []
     for path in every:

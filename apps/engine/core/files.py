@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import logging
 import math
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from backbone.schema import parse_json, short
-from backbone.storage import CACHE_VARIABLE, weights_cache
-from datasets.outside import regular_file, whole_file
+from datasets.outside import full_disk_named, regular_file, whole_file
 
 LOCK = ".lock"
-_log = logging.getLogger(__name__)
-WAIT_SECONDS = 300.0  # for another process that makes the same file
+_NEW: ContextVar[list[Path]] = ContextVar("new files of a set")
+_made: list[Path] = []  # folders, the outer ones first
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -40,34 +39,52 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: as :func:`write_whole`.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with full_disk_named(path):
+        temporary = _temporary(path)
     try:
-        with _disk_errors(path):
+        with full_disk_named(path):
             yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            new = not path.exists()
+            temporary.replace(path)
+            if new:
+                _NEW.get([]).append(path)
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """The system's error in the words of a library that has a kind of its own for it, as a line of ours."""
+def whole_set() -> Iterator[None]:
+    """Files that belong together: where something is raised, those that are new are taken away again.
+
+    A file that took the place of another stays, whole.
+    """
+    token = _NEW.set([])
     try:
         yield
-    except OSError:
+    except BaseException:
+        for path in _NEW.get():
+            path.unlink(missing_ok=True)
         raise
-    except Exception as err:
-        number = re.search(r"\(os error (\d+)\)", str(err))
-        if number is None:
-            raise
-        why = os.strerror(int(number[1]))
-        raise OSError(int(number[1]), f"cannot write {path} ({why}); make room, or write elsewhere") from err
+    finally:
+        _NEW.reset(token)
+
+
+def _temporary(path: Path) -> Path:
+    """An empty file beside ``path``; what the system says is of ``path``, not of a name that is ours."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a pipe or a device, in whose place no file is put; give the name of a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    except OSError as err:
+        raise type(err)(err.errno, os.strerror(err.errno or 0), str(path)) from err
+    os.close(handle)
+    return Path(name)
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -135,11 +152,33 @@ def writable_folder(path: Path, flag: str = "--out") -> Path:
         OSError: it cannot, with a line that says so.
     """
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        _made.extend(reversed(missing))
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError as err:
         raise OSError(f"cannot write to {path} ({err.strerror}); give another folder with {flag}") from err
+
+
+def writable_file(path: Path, flag: str = "--out") -> Path:
+    """Prove, before long work, that a file of this name can be written; its folder is made.
+
+    Raises:
+        OSError: it cannot.
+    """
+    writable_folder(path.parent, flag)
+    _temporary(path).unlink()
+    return path
+
+
+def forget_made_folders(*, remove: bool) -> None:
+    """A command is at its end: where it failed, the empty ones of the folders that it made are removed."""
+    while _made:
+        folder = _made.pop()
+        if remove:
+            with suppress(OSError):  # it holds something, or is gone
+                folder.rmdir()
 
 
 @contextmanager
@@ -255,43 +294,3 @@ def remove_unused(folder: Path) -> None:
     if {entry.name for entry in folder.iterdir()} <= {LOCK}:
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
-
-
-def cached(name: str, make: Callable[[], bytes]) -> Path:
-    """A file of the user's cache; made where it is not there yet, by one process alone.
-
-    Args:
-        name: of the file; says all that the content depends on.
-        make: gives the content.
-
-    Raises:
-        OSError: the cache cannot be written, or another process has been making the file for long.
-    """
-    path = weights_cache().with_name("models") / name
-    if _is_whole(path):
-        return path
-    writable_folder(path.parent, f"the variable {CACHE_VARIABLE}")
-    busy = f"another process has been writing {path} for long; wait for it, or stop it"
-    with exclusive(path.with_name(f".{name}.lock"), busy, seconds=WAIT_SECONDS):
-        if not _is_whole(path):
-            content = make()
-            write_bytes(path, content)
-            write_text(_sum_of(path), hashlib.sha256(content).hexdigest())
-        return path
-
-
-def say_once(weights: object) -> None:
-    """Tell why a first answer takes long; after the checks of what :func:`cached` makes."""
-    _log.warning("%s: a file to answer from is made, once: this takes a while", weights)
-
-
-def _sum_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file of the cache is there, with the content that was written."""
-    try:
-        return _sum_of(path).read_text(encoding="utf-8") == sha256_of(path)
-    except OSError:
-        return False

@@ -17,7 +17,7 @@ from apps.engine.core.files import json_line, read_object, sha256_of, write_byte
 from backbone import WeightsInfo
 from backbone.schema import TEXT, TEXTS, checked_some, number, parse_json
 from backbone.weights_files import read_safetensors
-from datasets.outside import regular_file, words_of
+from datasets.outside import full_disk_named, regular_file, words_of
 
 MODEL, CONFIG = about.MODEL, about.CONFIG
 TRAINING, METRICS = "training.pt", "metrics.jsonl"
@@ -185,7 +185,7 @@ def load_best(run: Path, model: nn.Module) -> None:
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
     """Add a line to ``metrics.jsonl``."""
-    with (run / METRICS).open("a", encoding="utf-8") as file:
+    with full_disk_named(run / METRICS), (run / METRICS).open("a", encoding="utf-8") as file:
         file.write(json_line(row) + "\n")
 
 

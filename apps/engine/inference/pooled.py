@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.engine.core.files import cached, say_once, sha256_of, write_whole
+from apps.engine.core.files import sha256_of, write_whole
 from apps.engine.core.machine import usable_cores
 from apps.engine.inference.engines import Engine
+from apps.engine.inference.made_once import cached, say_once
 from apps.engine.inference.model_file import load_onnx
 from apps.engine.inference.weights_model import weights_file
 from backbone.storage import weights_cache

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from apps.engine.core.files import cached, sha256_of
+from apps.engine.core.files import sha256_of
+from apps.engine.inference.made_once import cached
 from backbone.storage import SUFFIX, on_disk
 
 FORMAT = 1  # raised when the same weights are to be written otherwise

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from apps.engine.core.files import write_bytes
+from apps.engine.core.files import whole_set, write_bytes
 from apps.engine.core.metrics import Metrics, MetricTable, written
 from apps.engine.core.task import Evaluation, ReportInputs
 from apps.engine.reporting import plots
@@ -41,7 +41,8 @@ def write_page(folder: Path, template: Path, drawings: Drawings, **values: Any) 
     page = render(template, plots=addresses, **values)
     files = {"report.html": page.encode("utf-8", "replace")}
     files |= {f"{name}.png": light for name, (light, _) in drawn.items()}
-    return [write_bytes(folder / name, content) for name, content in files.items()]
+    with whole_set():
+        return [write_bytes(folder / name, content) for name, content in files.items()]
 
 
 def write_metrics_page(

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import LOCK, exclusive, json_line, write_bytes, write_text
+from apps.engine.core.files import LOCK, exclusive, json_line, writable_folder, write_bytes, write_text
 from apps.engine.core.spec import ModelSpec
 from apps.engine.inference.decode.kinds import KINDS, kind_of
 from apps.engine.inference.graph.onnx_file import write_onnx
@@ -105,7 +105,7 @@ def write_page(proto: Any, spec: ModelSpec, out: Path) -> list[Path]:
         values["of_faces"] = head.of_faces
     finders: dict[str, Path] = cascade_networks() if spec.of_faces else {}
     land = _land() if any(kind_of(head.kind).map for head in spec.heads) else None
-    (out / "ort").mkdir(parents=True, exist_ok=True)
+    writable_folder(out / "ort")
     files = [write_bytes(out / path.name, path.read_bytes()) for path in sorted(PAGE.iterdir())]
     files += [write_bytes(out / "ort" / name, (source / name).read_bytes()) for name in ENGINE_FILES]
     if spec.of_faces:

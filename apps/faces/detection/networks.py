@@ -11,7 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from apps.engine.core.device import AS_USUAL, Compute
-from apps.engine.core.files import cached, sha256_of
+from apps.engine.core.files import sha256_of
+from apps.engine.inference.made_once import cached
 from apps.engine.inference.model_file import Network, load_network
 from apps.faces.detection.mtcnn import INPUT, OUTPUTS, SIDES, Cascade
 

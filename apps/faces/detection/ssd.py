@@ -13,7 +13,8 @@ from PIL import Image
 
 from apps.engine.core.console import Console
 from apps.engine.core.device import AS_USUAL, Compute
-from apps.engine.core.files import cached, say_once, sha256_of
+from apps.engine.core.files import sha256_of
+from apps.engine.inference.made_once import cached, say_once
 from apps.engine.inference.model_file import Network, load_network
 from apps.faces.detection.mtcnn import Cascade, Faces, Floats, nms
 from apps.faces.detection.networks import SSD_OUTPUT, load_cascade, torch_network

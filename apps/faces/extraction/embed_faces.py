@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,12 +15,12 @@ import numpy as np
 from PIL import Image
 
 from apps.engine.core.console import Console, quantity
-from apps.engine.core.files import writable_folder
+from apps.engine.core.files import writable_file
 from apps.faces.extraction.embedder import FaceModel, Vectors
 from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order, make_detector
 from apps.faces.extraction.manifest import problems_path
 from apps.faces.extraction.planning import Order, digest_of, make_plan, others_plan
-from apps.faces.extraction.resumable_job import Plan, Ranks, ResumableJob
+from apps.faces.extraction.resumable_job import CHUNK, Plan, Ranks, ResumableJob
 from apps.faces.extraction.sources import Source, find_sources, with_frames
 from apps.faces.extraction.table import About, ImageRecord, count_faces, face_rows, read_about, seen_rows
 from apps.faces.extraction.upkeep import (
@@ -32,6 +33,7 @@ from apps.faces.extraction.upkeep import (
     without_forgotten,
 )
 from apps.faces.people.corrections import read_corrections
+from datasets.outside import DiskError
 
 FACES_AT_ONCE = 64  # crops in memory before they are embedded
 REFUSED = 20  # photos named in the answer; all are in the side file
@@ -67,7 +69,7 @@ def embed_faces(
     sources = {source.name: source for source in find_sources(paths, stdin or sys.stdin, order.sampling)}
     if not sources:
         raise ValueError(f"no photo in {', '.join(paths)}; give photos or folders that hold some")
-    writable_folder(order.out.parent)
+    writable_file(order.out)
     refuse_other_model(order.out, about)
     digest = digest_of(sources.values(), about, order)
     workshop = ResumableJob(order.out)
@@ -75,7 +77,7 @@ def embed_faces(
         plan = others_plan(workshop, digest)
         _work(workshop, plan, sources, order, model, ranks, Console(quiet=True))
         return None
-    with workshop.locked():
+    with workshop.locked(), _kept(workshop, ranks, console):
         finish_forgetting(order.out)
         plan = make_plan(workshop, sources, about, order, digest)
         _work(workshop, plan, sources, order, model, ranks, console)
@@ -89,6 +91,23 @@ def embed_faces(
             remove_photos(order.out, gone)
         keep_changed_names(order.out, names)
     return _answer(seen, plan, order, start, console) | {"gone": counted(gone, order, console)}
+
+
+@contextmanager
+def _kept(workshop: ResumableJob, ranks: Ranks, console: Console) -> Iterator[None]:
+    """Where the disk is full, say what stays for a rerun to go on from; if that is nothing, clear up."""
+    try:
+        yield
+    except DiskError:
+        if count := len(workshop.parts()):
+            console.say(
+                f"{quantity(count, 'part')} of at most {CHUNK} photos stay in {workshop.folder}; the same "
+                "command, with room, goes on from there"
+            )
+        elif ranks.world == 1:
+            workshop.clear()
+            workshop.take_back()
+        raise
 
 
 def refuse_other_model(table: Path, about: About) -> None:

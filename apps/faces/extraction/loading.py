@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from apps.engine.core.device import AS_USUAL, Choice, Compute
-from apps.engine.core.files import cached, sha256_of
+from apps.engine.core.files import sha256_of
 from apps.engine.core.run_values import EXPORTED, MODEL, run_values
 from apps.engine.inference.engines import Engine
+from apps.engine.inference.made_once import cached
 from apps.engine.inference.model_file import load_model
 from apps.engine.inference.weights_check import check_weights
 from apps.engine.inference.weights_model import weights_file

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from apps.engine.core.files import say_once
 from apps.engine.core.spec import HeadSpec, ModelSpec
+from apps.engine.inference.made_once import say_once
 from apps.faces.extraction.embedder import BATCH, ModelInfo, Vectors, lasting
 from backbone import Backbone, build, inference_model, load_state, load_weights
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from apps.engine.core.console import Console
-from apps.engine.core.files import json_line, writable_folder, write_text
+from apps.engine.core.files import json_line, whole_set, writable_folder, write_text
 from apps.engine.reporting.html import render, thumbnail_or_grey
 from apps.faces.extraction.opening import open_by_name
 from apps.faces.people.album import Album, Person, open_album
@@ -84,8 +84,9 @@ def write_sheet(album: Album, out: Path, console: Console) -> None:
         for person in album.people[: album.clusters]
     ]
     page = _page(album, console)
-    write_text(out / LISTING, "".join(f"{json_line(line)}\n" for line in lines))
-    write_text(out / SHEET, page)
+    with whole_set():
+        write_text(out / LISTING, "".join(f"{json_line(line)}\n" for line in lines))
+        write_text(out / SHEET, page)
 
 
 def _doubts_of(album: Album, person: Person) -> list[tuple[Person, float]]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from apps.engine.core.files import write_whole
 from apps.faces.extraction.table import conform, read_about, read_batches
+from datasets.outside import DiskError
 
 SOURCE = b"mobilenet_apps_source"
 COLUMNS = ("path", "sha256", "face", "name", "box", "date", "vector")
@@ -45,7 +46,7 @@ def laid_out(table: Path, source: str) -> Any:
 
     try:
         write_whole(table.with_suffix(".arrow"), write)
-    except PermissionError:
+    except (PermissionError, DiskError):
         write(Path(tempfile.mkdtemp(prefix="gallery-")) / table.with_suffix(".arrow").name)
     return made[-1]
 

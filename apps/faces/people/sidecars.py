@@ -17,6 +17,7 @@ from apps.faces.people.identity import known_of, ref_of
 from apps.faces.people.xmp import Frame, Region, Sidecar
 from datasets.geo.sidecars import sidecar_of
 from datasets.image_io import BadImageError, stored_size
+from datasets.outside import DiskError
 
 NEAR = 0.2  # of the boxes of another program's region and of a face, from which they are of one face
 SHOWN = 20  # refused sidecars in the answer
@@ -80,6 +81,8 @@ def write_sidecars(table: Path, out: Path | None) -> dict[str, Any]:
             sidecar.put([Region(frame.to_stored(_box_of(face)), name) for face, name in faces], frame)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, sidecar.to_bytes())
+        except DiskError:
+            raise
         except (BadImageError, OSError, ValueError) as err:
             report.refuse(target, err)
             continue

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from apps.engine.core.files import write_text, write_whole
+from apps.engine.core.files import writable_folder, write_text, write_whole
 from apps.places.cells import s2, s2_shapes
 from apps.places.cells.partition import CellPartition, Limits, find
 from datasets.outside import one_line, regular_file
@@ -80,7 +80,7 @@ def check_suffix(path: Path) -> str:
 def write_cells(path: Path, grids: Sequence[CellPartition]) -> None:
     """Write grids, coarsest first, into one file; its suffix tells the format."""
     kind = check_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    writable_folder(path.parent)
     rows = [row for number in range(len(grids)) for row in rows_of(grids, number)]
     if kind == "parquet":
         import pyarrow as pa

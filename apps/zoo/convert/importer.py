@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from apps.engine.core.console import Console
-from apps.engine.core.files import sha256_of, writable_folder, write_whole
+from apps.engine.core.files import sha256_of, writable_file, write_whole
 from apps.engine.data.loader import eval_loader
 from apps.zoo.convert import detector, parity
 from apps.zoo.convert.detector import Columns, find_columns, head_arguments, to_head_state
@@ -182,7 +182,7 @@ def _check_out(path: Path, out: Path) -> None:
         raise ValueError(f"--out {out} must end in .safetensors")
     if out.exists() and out.samefile(path):
         raise ValueError(f"--out {out} is the file itself; give another name with --out")
-    writable_folder(out.parent)
+    writable_file(out)
 
 
 def _photos(options: ImportOptions, resolution: int, console: Console) -> Tensor:

@@ -194,3 +194,49 @@ def test_a_list_from_a_closed_stdin_is_one_line(tmp_path: Path) -> None:
 def test_limits_of_cells_are_finite(cli: Cli, tmp_path: Path) -> None:
     answer = cli("cells", "build", tmp_path, "--t-max", "inf", "--t-min", 0, "--out", tmp_path / "c.csv")
     assert answer.code == 2 and "expected a finite t_max, got inf" in answer.err
+
+
+@pytest.mark.parametrize("name", ["pipe.csv", "folder.csv", "device.csv"])
+def test_no_output_takes_the_place_of_a_pipe_a_device_or_a_folder(
+    cli: Cli, tmp_path: Path, name: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "device.csv").symlink_to("/dev/null")
+    (tmp_path / "points.csv").write_text("lat,lon\n1,2\n3,4\n")
+    words = ("cells", "build", tmp_path / "points.csv", "--t-max", 5, "--t-min", 0)
+    before = (tmp_path / name).lstat().st_ino
+    answer = cli(*words, "--out", tmp_path / name)
+    assert answer.code == 1 and len(answer.err.splitlines()) == 1
+    assert f"{tmp_path / name}" in answer.err
+    assert "give the name of a file" in answer.err or "give a file" in answer.err
+    assert (tmp_path / name).lstat().st_ino == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "device.csv", "folder.csv", "pipe.csv", "points.csv"
+    ]
+
+
+@pytest.mark.parametrize(("name", "why"), [
+    ("n" * 10_000, "File name too long; give a shorter name"), ("a\0b", "holds a null byte"),
+])
+def test_names_that_no_file_has_are_one_line_that_says_how_to_mend_it(
+    cli: Cli, run: Path, colours: Path, tmp_path: Path, name: str, why: str
+) -> None:
+    photo = photo_of(colours)
+    for words in (
+        ("predict", photo, "--checkpoint", name), ("predict", photo, "--model", f"{name}.onnx"),
+        ("runs", name), ("export", run, "--out", tmp_path / f"{name}.onnx"), ("weights", "import", name),
+    ):
+        answer = cli(*words)
+        assert answer.code == 1 and why in answer.err and "Errno" not in answer.err, (words, answer.err)
+        assert len(answer.err.splitlines()) == 1, answer.err
+
+
+def test_a_command_that_fails_leaves_no_folder_that_it_made(
+    cli: Cli, weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.png").write_bytes(b"x")
+    out = tmp_path / "a/b/c.parquet"
+    answer = cli("embed-faces", tmp_path / "x.png", "--out", out, "--weights", weights, "--align", "none")
+    assert answer.code == 1 and "nothing was written" in answer.err
+    assert not (tmp_path / "a").exists()

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 from apps.engine.core.console import Console
-from apps.engine.core.files import say_once
 from apps.engine.core.run_values import EXPORTED
 from apps.engine.inference.graph.model import plan
 from apps.engine.inference.graph.onnx_file import onnx_model, write_onnx
 from apps.engine.inference.graph.parity import parity
+from apps.engine.inference.made_once import say_once
 from apps.engine.inference.model_file import load_onnx
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from apps.engine.core.files import cached, only_process
+from apps.engine.core.files import only_process
+from apps.engine.inference.made_once import cached
 
 HOLDER = """
 import os, sys, time

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from support import run_without_torch
 
-from apps.engine.core.files import cached
+from apps.engine.inference.made_once import cached
 from apps.faces.detection.mtcnn import FACTOR, THRESHOLDS, Cascade, nms
 from apps.faces.detection.networks import load_cascade
 from apps.faces.extraction.torch_embedder import load_torch_face_model

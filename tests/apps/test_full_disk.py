@@ -1,0 +1,201 @@
+"""A disk that is really full: one line, exit code 1, the output whole or absent, and nothing else there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from faces_support import draw_crops, write_face_weights
+from importing_support import trained
+from pyarrow.parquet import read_table
+from support import ROOT, Answer, Cli
+from task_table import CASES
+
+Words = tuple[object, ...]
+Mount = Callable[[str], None]
+TINY = ("--width", 0.25, "--resolution", 32, "--epochs", 1, "--batch-size", 8, "--workers", 0)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 KiB of its own; where none can be mounted, the test is left out and says so."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        mount(folder, "size=16k")
+    except (OSError, subprocess.CalledProcessError) as err:
+        pytest.skip(f"no small file system can be mounted here: {getattr(err, 'stderr', '') or err}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def mount(folder: Path, options: str) -> None:
+    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    subprocess.run(words, capture_output=True, text=True, check=True)
+
+
+def resized(folder: Path, kilobytes: int) -> None:
+    """More room for what is there."""
+    mount(folder, f"remount,size={kilobytes}k")
+
+
+@pytest.fixture(scope="module")
+def given(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the commands of no network read, on another disk."""
+    root = tmp_path_factory.mktemp("given")
+    draw_crops(root / "crops", people=5, each=2)
+    weights = write_face_weights(root / "faces.safetensors")
+    answer = cli(*embed(root), "--out", root / "faces.parquet")
+    assert answer.code == 0 and weights.is_file(), answer.err
+    (root / "points.csv").write_text("lat,lon\n" + "".join(f"{n / 50},{n / 40}\n" for n in range(1, 1500)))
+    torch.save(trained(0.25), root / "mobilenetv1_0.25_64.pt")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_run(cli: Cli, colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the smallest network, without a file to answer from."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    answer = cli("finetune", "dogs", "--data", colours, *TINY, "--out", run)
+    assert answer.code == 0, answer.err
+    return run
+
+
+def embed(root: Path) -> Words:
+    weights = root / "faces.safetensors"
+    return "embed-faces", root / "crops", "--weights", weights, "--align", "none", "--workers", 1
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def assert_full(answer: Answer, *where: object) -> None:
+    """The last line is the only error, says that the disk is full, and which file it did not take."""
+    assert answer.code == 1, answer.err
+    assert "Traceback" not in answer.err and "unforeseen" not in answer.err
+    errors = [line for line in answer.err.splitlines() if line.startswith("error")]
+    assert errors == [answer.last_error], answer.err
+    assert "No space left on device" in errors[0] and "make room" in errors[0]
+    assert any(f"{path}" in errors[0] for path in where), errors
+
+
+@pytest.mark.parametrize("name", ["new.csv", "new.parquet", "new.geojson"])
+def test_cells(cli: Cli, given: Path, disk: Path, name: str) -> None:
+    words = ("cells", "build", given / "points.csv", "--t-max", 2, "--t-min", 0, "--out", disk / "in" / name)
+    assert_full(cli(*words), disk / "in" / name)
+    assert files(disk) == []
+
+
+def test_weights(cli: Cli, given: Path, disk: Path) -> None:
+    out = disk / "in" / "new.safetensors"
+    assert_full(cli("weights", "import", given / "mobilenetv1_0.25_64.pt", "--out", out), out)
+    assert files(disk) == []
+
+
+def test_clusters_are_both_files_or_none(cli: Cli, given: Path, disk: Path) -> None:
+    resized(disk, 8)  # the list fits, the sheet does not
+    words = ("cluster-faces", given / "faces.parquet", "--threshold", 0.5, "--out", disk / "new")
+    assert_full(cli(*words), disk / "new/index.html")
+    assert files(disk) == []
+
+
+def test_what_was_there_stays(cli: Cli, given: Path, disk: Path) -> None:
+    (disk / "new.csv").write_text("mine")
+    words = ("cells", "build", given / "points.csv", "--t-max", 2, "--t-min", 0, "--out", disk / "new.csv")
+    assert_full(cli(*words), disk / "new.csv")
+    assert files(disk) == ["new.csv"] and (disk / "new.csv").read_text() == "mine"
+
+
+def test_a_table_of_faces_leaves_nothing_or_what_a_rerun_goes_on_from(
+    cli: Cli, given: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*embed(given), "--out", disk / "new.parquet")
+    assert_full(cli(*words), disk / ".new.parquet.parts")
+    assert files(disk) == []
+    monkeypatch.setattr("apps.faces.extraction.resumable_job.CHUNK", 2)
+    resized(disk, 36)
+    answer = cli(*words)
+    assert_full(answer, disk / ".new.parquet.parts")
+    assert "of at most 32 photos stay in" in answer.err and "goes on from there" in answer.err
+    kept = [name for name in files(disk) if "parts/0" in name]
+    assert kept and all(name.startswith(".new.parquet.parts") for name in files(disk))
+    resized(disk, 1024)
+    assert cli(*words).code == 0
+    assert files(disk) == ["new.parquet", "new.photos.parquet", "new.problems.jsonl"]
+    tables = [read_table(folder / name) for folder, name in ((disk, "new.parquet"), (given, "faces.parquet"))]
+    assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_an_answer_that_does_not_fit(disk: Path, closed: bool) -> None:
+    """Also where the error goes onto the same disk: no traceback, and no code of the interpreter's."""
+    (disk / "filler").write_bytes(bytes(16 << 10))
+    with (disk / "answers").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "cli.py"), "weights", "list"], stdout=full,
+            stderr=subprocess.STDOUT if closed else subprocess.PIPE, check=False, timeout=500,
+        )
+    assert done.returncode == 1
+    if not closed:
+        assert_full(Answer(done.returncode, "", done.stderr.decode()), "stdout")
+
+
+@pytest.mark.slow
+def test_reports_and_exports(cli: Cli, colours: Path, tiny_run: Path, disk: Path) -> None:
+    answer = cli("evaluate", "dogs", "--checkpoint", tiny_run, "--report", disk / "new")
+    assert answer.code == 0 and answer.lines[0]["metrics"], answer.err  # the answer stands
+    assert "report could not be written" in answer.last_error and "the disk is full" in answer.last_error
+    assert files(disk) == ["new"]
+    (disk / "new").rmdir()
+    assert_full(cli("check", "dogs", colours, "--report", disk / "new"), disk / "new/report.html")
+    assert files(disk) == []
+    export = ("export", tiny_run, "--to", "onnx", "--out", disk / "in/new.onnx")
+    assert_full(cli(*export), disk / "in/new.onnx")
+    assert files(disk) == []
+    resized(disk, 4096)
+    answer = cli(*export)
+    assert answer.code == 0 and len(files(disk)) == 4, answer.err
+    shutil.rmtree(disk / "in")
+    resized(disk, -(-answer.lines[0]["bytes"] // 4096) * 4)  # the network fits, what is beside it does not
+    assert_full(cli(*export), disk / "in")
+    assert files(disk) == []
+
+
+@pytest.mark.slow
+def test_pictures_of_objects_are_whole_or_absent(cli: Cli, disk: Path, tmp_path: Path) -> None:
+    data = CASES["objects"].data(tmp_path / "boxes")
+    run = tmp_path / "run"
+    more = CASES["objects"].options
+    assert cli("finetune", "objects", "--data", data, *TINY, *more, "--out", run).code == 0
+    for flag in ("--draw", "--crops"):
+        answer = cli("detect", data, "--checkpoint", run, "--threshold", 0, "--top", 3, flag, disk / "new")
+        assert_full(answer, disk / "new")
+        assert all(path.stat().st_size for path in (disk / "new").glob("*"))
+        assert not [name for name in files(disk) if name.startswith("new/.")]
+        for path in (disk / "new").glob("*"):
+            path.unlink()
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_where_the_disk_was_full(
+    cli: Cli, colours: Path, tiny_run: Path, disk: Path
+) -> None:
+    out = disk / "run"
+    words = ("finetune", "dogs", "--data", colours, *TINY, "--out", out)
+    assert_full(cli(*words), out)
+    assert files(disk) == []
+    resized(disk, 1400)  # enough for the state of the training, not for the model beside it
+    answer = cli(*words)
+    assert_full(answer, out)
+    assert f"then --resume --out {out} writes it" in answer.last_error
+    assert {"run/model.safetensors", "run/config.json"}.isdisjoint(files(disk))
+    resized(disk, 4096)
+    answer = cli(*words, "--resume")
+    assert answer.code == 0, answer.err
+    assert (out / "model.safetensors").read_bytes() == (tiny_run / "model.safetensors").read_bytes()
