@@ -69,11 +69,13 @@ def plain_numbers(item: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
         item: the object; it stays as it is.
         keys: of the numbers; other values are not looked at.
     """
-    return item | {
-        key: int(plain) for key in keys
-        if isinstance(value := item.get(key), str | float) and (plain := str(value).strip().removesuffix(".0"))
-        and plain.isascii() and plain.isdecimal() and len(plain) < MOST_DIGITS
-    }
+    results = dict(item)
+    for key in keys:
+        value = item.get(key)
+        plain = str(value).strip().removesuffix(".0") if isinstance(value, str | float) else ""
+        if plain.isascii() and plain.isdecimal() and len(plain) < MOST_DIGITS:
+            results[key] = int(plain)
+    return results
 
 
 def finite(value: Any, what: str, low: float = -math.inf, high: float = math.inf) -> float:

@@ -267,7 +267,7 @@ def _around(mask: dict[str, Any], where: str) -> list[float]:
         for run in counts:
             whole(run, f"{where}: counts", 0, height * width)
         if sum(counts) != height * width:
-            raise ValueError(f"{where}: counts make {sum(counts)} pixels of {height} x {width}; mend the file")
+            raise ValueError(f"{where}: counts make {sum(counts)} pixels of {height} x {width}; mend it")
         mask = masks.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     else:
         mask = {"size": [height, width], "counts": text(counts, f"{where}: counts")}

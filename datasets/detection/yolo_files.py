@@ -153,8 +153,8 @@ def _described(path: Path) -> YoloFiles:
     points = int(shape[0]) if isinstance(shape, list) and shape and isinstance(shape[0], int) else 0
     names, count = _names_in(data, path), data.get("nc")
     odd = count is not None and str(count).strip() != str(len(names))
-    notes = (f"{path} says nc: {short(count)} and names {len(names)} classes: the names count",) if odd else ()
-    return YoloFiles(path.parent, names, path, splits, points, notes)
+    note = f"{path} says nc: {short(count)} and names {len(names)} classes: the names count"
+    return YoloFiles(path.parent, names, path, splits, points, (note,) if odd else ())
 
 
 def _names_in(data: dict[str, Any], path: Path) -> list[str]:
