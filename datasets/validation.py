@@ -13,6 +13,7 @@ from datasets.tables import decoded
 
 LARGEST_PX = 1e7  # of any coordinate: far above any photo, far below what sums and products can hold
 LARGEST_ID = 2**53
+MOST_DIGITS = 16
 
 
 def read_json(path: Path) -> Any:
@@ -59,6 +60,22 @@ def whole(value: Any, what: str, low: int = -LARGEST_ID, high: int = LARGEST_ID)
         bounds = f" of {low:,} to {high:,}" if low > -LARGEST_ID else ""
         raise ValueError(f"{what} must be a whole number{bounds}, got {short(value)}")
     return value
+
+
+def plain_numbers(item: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """An object of a JSON file with whole numbers where texts, or 1.0, stand for them.
+
+    Args:
+        item: the object; it stays as it is.
+        keys: of the numbers; other values are not looked at.
+    """
+    results = dict(item)
+    for key in keys:
+        value = item.get(key)
+        plain = str(value).strip().removesuffix(".0") if isinstance(value, str | float) else ""
+        if plain.isascii() and plain.isdecimal() and len(plain) < MOST_DIGITS:
+            results[key] = int(plain)
+    return results
 
 
 def finite(value: Any, what: str, low: float = -math.inf, high: float = math.inf) -> float:

@@ -58,7 +58,7 @@ GROUPS = {
     ),
     "Teacher": "teacher teacher_weight teacher_temperature cosine relational",
     "Augmentation": "augment min_crop jitter randaugment erase mixup cutmix crop eval_crop centre tta",
-    "Output": "out resume export save_every tensorboard log profile config",
+    "Output": "out resume export save_every log profile config",
 }
 
 

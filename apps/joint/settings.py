@@ -14,7 +14,7 @@ from apps.engine.core.settings import Settings, flag_name, local, option, sharea
 SEPARATE = "separate"  # folder of the runs that --compare trains
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 # Never a single task's.
-OF_ALL = ("monitor", "keep", "patience", "accumulate", "tensorboard", "log", "profile")
+OF_ALL = ("monitor", "keep", "patience", "accumulate", "log", "profile")
 OF_ONE = ("data", "teacher")  # never all tasks'
 
 

@@ -166,13 +166,14 @@ def inside(
     tally, known = tally_now(), all(map(math.isfinite, box))
     if known and (x2 < x1 or y2 < y1) and tally.lenient:
         tally.add_swapped((x1, y1, x2, y2), where)
-        return None
+        x1, x2, y1, y2 = *sorted((x1, x2)), *sorted((y1, y2))
+    elif known and x2 >= x1 and y2 >= y1:
+        tally.add((x1, y1, x2, y2), width, height, where)
     if not known or x2 < x1 or y2 < y1:
         raise ValueError(
             f"{where}: a box has a width and a height of 0 or more, got {x2 - x1:g} x {y2 - y1:g}; "
             f"mend the file"
         )
-    tally.add((x1, y1, x2, y2), width, height, where)
     x1, x2 = max(x1, 0.0), min(x2, float(width))
     y1, y2 = max(y1, 0.0), min(y2, float(height))
     return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
@@ -224,6 +225,14 @@ def left_out(path: Path, outside: int) -> list[str]:
     if not outside:
         return []
     return [f"{path}: {outside} boxes lie outside their photo or have no area, and are left out"]
+
+
+def same_names(names: Sequence[str], where: Path) -> list[str]:
+    """A sentence on classes that a list has several times, which are one, if there are any."""
+    twice = list(dict.fromkeys(name for n, name in enumerate(names) if name in names[:n]))
+    if not twice:
+        return []
+    return [f"{where}: classes of one name are one class: {', '.join(map(repr, twice[:5]))}"]
 
 
 def as_shown(photo: BoxedPhoto) -> BoxedPhoto:

@@ -17,15 +17,20 @@ from datasets.detection.base import (
     inside,
     left_out,
     names_of,
+    same_names,
     size_in_file,
 )
 from datasets.names import NamedPhotos, missing_photos
 from datasets.tables import clean_name
-from datasets.validation import entries, finite, four, read_json, short, text, whole
+from datasets.validation import entries, finite, four, plain_numbers, read_json, short, text, whole
 
 NAMES = (
     "instances_{}2017.json", "instances_{}2014.json", "instances_{}.json", "{}.json", "{}_annotations.json",
 )
+NUMBERS = {
+    "images": ("id", "width", "height"), "categories": ("id",),
+    "annotations": ("id", "image_id", "category_id", "iscrowd"),
+}
 ROBOFLOW = "_annotations.coco.json"
 WHOLE = ("annotations/instances_default.json", "result.json", "labels.json", "annotations.json")
 
@@ -53,9 +58,20 @@ def read_coco(root: Path, split: str) -> Found:
     wanted = root / "annotations" / NAMES[0].format(split)
     path = path or existing(wanted, "COCO's annotations of this split")
     others = {_listing(root, name) for name in ("train", "val")} - {path, None}
-    data, notes = _without_roots(read_json(path), [other for other in others if other is not None])
+    data, notes = _without_roots(_read(path), [other for other in others if other is not None])
     result = from_coco(data, path, *_folders(root, path, split))
     return replace(result, notes=[*result.notes, *notes])
+
+
+def _read(path: Path) -> Any:
+    """What a COCO file holds, with numbers where some tools write texts."""
+    data = read_json(path)
+    if not isinstance(data, dict):
+        return data
+    return data | {
+        key: [plain_numbers(item, names) if isinstance(item, dict) else item for item in data[key]]
+        for key, names in NUMBERS.items() if isinstance(data.get(key), list)
+    }
 
 
 def _listing(root: Path, split: str) -> Path | None:
@@ -100,8 +116,13 @@ def from_coco(data: Any, path: Path, *folders: Path) -> Found:
     """
     if not isinstance(data, dict) or not {"images", "annotations", "categories"} <= data.keys():
         raise ValueError(f"{path} is no COCO file: it needs images, annotations and categories")
-    categories = _categories(data, path)
-    labels = {category.number: label for label, category in enumerate(categories)}
+    every = _categories(data, path)
+    firsts: dict[str, Category] = {}
+    for item in every:
+        firsts.setdefault(item.name, item)
+    categories = list(firsts.values())
+    places = {category.name: label for label, category in enumerate(categories)}
+    labels = {category.number: places[category.name] for category in every}
     images = _images(data, path)
     files = _files(images, NamedPhotos(*folders))
     objects: dict[int, list[Marked]] = {item: [] for item in images}
@@ -118,7 +139,8 @@ def from_coco(data: Any, path: Path, *folders: Path) -> Found:
     photos = [_photo(images[number], file, objects[number]) for number, file in files.items()]
     missing = [number for number in images if number not in files]
     notes = missing_photos(path, [images[number]["file_name"] for number in missing], len(images))
-    return Found(photos, categories, [*left_out(path, outside), *notes], frozenset(missing))
+    notes = [*same_names([item.name for item in every], path), *left_out(path, outside), *notes]
+    return Found(photos, categories, notes, frozenset(missing))
 
 
 def _roots(data: Any) -> set[Any]:
@@ -143,7 +165,7 @@ def _without_roots(data: Any, others: list[Path]) -> tuple[Any, list[str]]:
     roots = _roots(data)
     for other in others:
         if roots:
-            marks = read_json(other).get("annotations", ())
+            marks = _read(other).get("annotations", ())
             roots -= {entry.get("category_id") for entry in marks if isinstance(entry, dict)}
     if not roots or len(roots) == len(data["categories"]):
         return data, []
@@ -222,13 +244,34 @@ def _marked(
 
 
 def _bbox(results: dict[str, Any], where: str) -> list[float]:
-    """Left, top, width and height; of an annotation with polygons alone, those of the box around them."""
+    """Left, top, width and height; of an annotation with a mask alone, those of the box around it."""
     polygons = results.get("segmentation")
+    if results.get("bbox") in (None, []) and isinstance(polygons, dict):
+        return _around(polygons, f"{where}: segmentation")
     if results.get("bbox") in (None, []) and isinstance(polygons, list) and polygons and all(polygons):
         flat = [finite(value, f"{where}: segmentation") for polygon in polygons for value in polygon]
         left, top = min(flat[::2]), min(flat[1::2])
         return [left, top, max(flat[::2]) - left, max(flat[1::2]) - top]
     return four(results.get("bbox"), f"{where}: bbox")
+
+
+def _around(mask: dict[str, Any], where: str) -> list[float]:
+    """The box around a mask in runs of pixels, counted down the columns."""
+    from faster_coco_eval.core import mask as masks
+
+    size, counts = mask.get("size"), mask.get("counts")
+    if not isinstance(size, list) or len(size) != 2:
+        raise ValueError(f"{where}: size must be a height and a width, got {short(size)}")
+    height, width = (whole(side, f"{where}: size", 1, LARGEST_SIDE) for side in size)
+    if isinstance(counts, list):
+        for run in counts:
+            whole(run, f"{where}: counts", 0, height * width)
+        if sum(counts) != height * width:
+            raise ValueError(f"{where}: counts make {sum(counts)} pixels of {height} x {width}; mend it")
+        mask = masks.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    else:
+        mask = {"size": [height, width], "counts": text(counts, f"{where}: counts")}
+    return [float(side) for side in masks.toBbox(mask)]
 
 
 def _photo(image: Any, path: Path, objects: list[Marked]) -> BoxedPhoto:

@@ -16,6 +16,7 @@ from datasets.detection.base import (
     inside,
     left_out,
     numbered,
+    same_names,
     size_in_file,
 )
 from datasets.detection.faults import tally_now
@@ -53,7 +54,8 @@ def read_yolo(root: Path, split: str) -> Found:
         raise FileNotFoundError(
             f"{root} has no split {split}; it has {', '.join(files.splits if files else ())}"
         )
-    photos, notes = [], []
+    photos, outside = [], dict[Path, int]()
+    names = list(dict.fromkeys(files.names))
     paths, missing = _photos(files, split)
     used = set()
     for number, path in enumerate(paths, start=1):
@@ -64,24 +66,34 @@ def read_yolo(root: Path, split: str) -> Found:
             tally_now().unlabelled.append(path)
         lines = read_text(labels).splitlines() if labels.is_file() else []
         results = [
-            _marked(line, (width, height), f"{labels}:{n}", files)
+            _marked(line, (width, height), f"{labels}:{n}", files, names)
             for n, line in enumerate(lines, start=1)
             if width and line.strip()
         ]
         objects = tuple(item for item in results if item is not None)
-        notes += left_out(labels, len(results) - len(objects))
+        outside |= {labels: cut} if (cut := len(results) - len(objects)) else {}
         photos.append(BoxedPhoto(path, 0, objects=objects, width=width, height=height, image_id=number))
     _tell_unused(files, split, used)
-    return Found(photos, numbered(files.names), [*missing, *notes])
+    notes = [*files.notes, *same_names(files.names, files.listing), *missing, *_left_out(outside)]
+    return Found(photos, numbered(names), notes)
+
+
+def _left_out(outside: dict[Path, int]) -> list[str]:
+    """A sentence on boxes that nothing is left of, by their file."""
+    if len(outside) < 2:
+        return [note for path, count in outside.items() for note in left_out(path, count)]
+    note = " in several files lie outside their photos or have no area, and are left out: "
+    some = ", ".join(map(str, list(outside)[:3])) + (", ..." if len(outside) > 3 else "")
+    return [f"{sum(outside.values())} boxes{note}{some}"]
 
 
 def _tell_unused(files: YoloFiles, split: str, used: set[Path]) -> None:
     """Note the files of labels, in the folders of those of a split, that no photo belongs to."""
     lists = {files.listing, *(place for places in files.splits.values() for place in places)}
-    every = {path for folder in {path.parent for path in used} for path in folder.glob("*.txt")}
+    every = {path for folder in {path.parent for path in used} for path in folder.glob("*.[tT][xX][tT]")}
     unused = sorted(path for path in every - used - lists if path.name not in LISTS)
     rest = [name for name in files.splits if name != split] if unused else []
-    others = {path.stem for name in rest for path in _photos(files, name)[0]}
+    others = {name for part in rest for path in _photos(files, part)[0] for name in (path.stem, path.name)}
     tally_now().labels_only += [path for path in unused if path.stem not in others]
 
 
@@ -102,7 +114,9 @@ def _photos(files: YoloFiles, split: str) -> tuple[list[Path], list[str]]:
     return list(results), notes
 
 
-def _marked(line: str, size: tuple[int, int], where: str, files: YoloFiles) -> Marked | None:
+def _marked(
+    line: str, size: tuple[int, int], where: str, files: YoloFiles, names: Sequence[str]
+) -> Marked | None:
     label, numbers = _numbers(line, where, files.points)
     if not 0 <= label < len(files.names):
         raise ValueError(
@@ -111,7 +125,7 @@ def _marked(line: str, size: tuple[int, int], where: str, files: YoloFiles) -> M
     if max(map(abs, numbers)) > MOST:
         raise ValueError(f"{where}: x, y, width and height are shares of the photo, not pixels, got {line!r}")
     box = inside(_sides(numbers, size, files.points), *size, where)
-    return None if box is None else Marked(box, int(label))
+    return None if box is None else Marked(box, names.index(files.names[int(label)]))
 
 
 def _numbers(line: str, where: str, points: int) -> tuple[float, list[float]]:

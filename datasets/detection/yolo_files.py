@@ -31,6 +31,7 @@ class YoloFiles:
         listing: the file that the names come from.
         splits: train and val, where they are there -> folders and lists of photos.
         points: keypoints that a line has after its box.
+        notes: sentences on what a user should know.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class YoloFiles:
     listing: Path
     splits: dict[str, list[Path]]
     points: int = 0
+    notes: tuple[str, ...] = ()
 
     def labels_of(self, photo: Path) -> Path:
         """The text with a photo's boxes: in ``labels`` where the photo is in ``images``, else beside it."""
@@ -46,9 +48,16 @@ class YoloFiles:
             if parts[at].lower() == "images":
                 for name in ("labels", "Labels"):
                     path = Path(*parts[:at], name, *parts[at + 1 :])
-                    if path.is_file():
-                        return path
-        return photo.with_suffix(".txt")
+                    if there := _written(path, photo):
+                        return there
+        beside = photo.with_suffix(".txt")
+        return _written(beside, photo) or beside
+
+
+def _written(path: Path, photo: Path) -> Path | None:
+    """The text with labels, which some tools call ``a.TXT`` or ``a.jpg.txt``."""
+    forms = (path, path.with_suffix(".TXT"), path.with_name(f"{photo.name}.txt"))
+    return next((form for form in forms if form.is_file()), None)
 
 
 def yolo_files(root: Path) -> YoloFiles | None:
@@ -142,7 +151,10 @@ def _described(path: Path) -> YoloFiles:
         )
     shape = data.get("kpt_shape")
     points = int(shape[0]) if isinstance(shape, list) and shape and isinstance(shape[0], int) else 0
-    return YoloFiles(path.parent, _names_in(data, path), path, splits, points)
+    names, count = _names_in(data, path), data.get("nc")
+    odd = count is not None and str(count).strip() != str(len(names))
+    note = f"{path} says nc: {short(count)} and names {len(names)} classes: the names count"
+    return YoloFiles(path.parent, names, path, splits, points, (note,) if odd else ())
 
 
 def _names_in(data: dict[str, Any], path: Path) -> list[str]:

@@ -127,7 +127,8 @@ def test_parquet_files_give_their_photos_by_row(hub: Path) -> None:
         read_pixels(path.with_name("train-00000-of-00002.parquet::99"))
 
 
-@pytest.mark.parametrize("layout", ["shards", pytest.param("hub", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["shards", "hub"])
 def test_packed_photos_train_resume_and_are_evaluated_and_checked(
     layout: str, request: pytest.FixtureRequest, cli: Cli, tmp_path: Path
 ) -> None:
@@ -182,7 +183,9 @@ def box_set(root: Path, kind: str) -> None:
         write_parquet(root / f"{split}.parquet", rows, objects=feature)
 
 
-@pytest.mark.parametrize("kind", ["shards", "lists", "list"])
+@pytest.mark.parametrize(
+    "kind", ["list", *(pytest.param(name, marks=pytest.mark.slow) for name in ("shards", "lists"))]
+)
 def test_boxes_in_packed_photos(kind: str, cli: Cli, tmp_path: Path) -> None:
     box_set(tmp_path / "set", kind)
     found = DetectionDataset(read_split(tmp_path / "set", "train"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,8 @@ def test_a_sweep_keeps_its_trials_and_goes_on(colours: Path, tmp_path: Path) -> 
     again = sweep(colours, tmp_path / "out", 1, *SMALL)
     assert again.returncode == 0 and "best of 3: top1" in again.stdout, again.stderr
     assert len(list((tmp_path / "out").glob("trial-*/model.onnx"))) == 3
+    configs = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("trial-*/config.json")]
+    assert len({config["settings"]["lr"] for config in configs}) == 3, "it proposes what it tried before"
+    wrong = sweep(colours, tmp_path / "out", 1, "widht=0.25")
+    assert wrong.returncode == 1 and "Traceback" not in wrong.stderr
+    assert wrong.stderr.strip().splitlines()[-1].startswith("error: ") and "widht" in wrong.stderr

@@ -52,9 +52,10 @@ def copy_problems(
     for places, score, prefix in groups:
         paths = tuple(splits[split].photos[index].path for split, index in places)
         names = [_class_of(splits[split], index) for split, index in places]
-        captions = tuple(" ".join(filter(None, words)) for words in zip(
-            (split for split, _ in places), names, strict=True
-        ))
+        captions = tuple(
+            f"{split} {name or path.name}"
+            for (split, _), name, path in zip(places, names, paths, strict=True)
+        )
         across, conflicting = len({split for split, _ in places}) > 1, len(set(names)) > 1
         kind = prefix + ("leaks" if across else "duplicates")
         how = "the same file" if not prefix else "nearly the same picture"

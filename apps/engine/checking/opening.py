@@ -27,10 +27,10 @@ def opened(task: AnyTask, console: Console) -> tuple[ImageDataset, ImageDataset]
         images: ImageDataset = task.dataset(split)
         parts.append((task.fixed(images), {resolved(photo.path) for photo in images.photos}))
     (train, first), (val, second) = parts
-    for note in (
+    for note in dict.fromkeys((
         *train.notes, *val.notes, *without_photos(val, "val"), *similar_names(train.classes),
         *leaks_before_training(train, val), *_unmatched(task, first | second),
-    ):
+    )):
         console.warn(note)
     return train, val
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from apps.engine.checking.kinds import title_of, words_of
 from apps.engine.checking.moves import folder_of
@@ -91,7 +91,7 @@ def _tiles(problem: Problem) -> Iterator[tuple[Image.Image, str, str]]:
 
 
 def _thumbnail(path: Path, boxes: tuple[tuple[float, float, float, float], ...]) -> Image.Image:
-    """A small copy, with boxes drawn; grey where the image cannot be read."""
+    """A small copy, whole and square where boxes are drawn on it; grey where the image cannot be read."""
     try:
         image = read_image(path, min_side=None if boxes else SIDE)
     except BadImageError:
@@ -100,6 +100,8 @@ def _thumbnail(path: Path, boxes: tuple[tuple[float, float, float, float], ...])
         draw, width = ImageDraw.Draw(image), max(2, max(image.size) // 120)
         for number, (x1, y1, x2, y2) in enumerate(boxes):
             if x2 > x1 and y2 > y1:
-                draw.rectangle((x1, y1, x2, y2), outline=YELLOW if number else RED, width=width)
+                around = (x1 - width, y1 - width, x2 + width, y2 + width)  # also of a tiny one
+                draw.rectangle(around, outline=YELLOW if number else RED, width=width)
+        return ImageOps.pad(image, (SIDE, SIDE), color="white")
     image.thumbnail((SIDE, SIDE))
     return image

@@ -161,7 +161,6 @@ class Settings:
     cache: Path | None = option(None, "folder for decoded images, so that each is decoded once")
     cache_gb: float = option(20.0, "bound on the size of --cache, in 10^9 bytes", above=0)
     save_every: float = option(300.0, "seconds between checkpoints; 0: one every step", low=0)
-    tensorboard: bool = option(False, "write TensorBoard's event files beside the run")
     log: str | None = option(None, "who else takes the figures: tensorboard, mlflow, wandb; with commas")
     profile: bool = option(False, "measure some steps and write where the time went")
     device: str = option(

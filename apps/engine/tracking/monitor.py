@@ -70,7 +70,7 @@ def watching(setup: TrainSetup, state: TrainState, task: Trainable) -> Iterator[
     start = state.epoch * state.steps + state.step
     evaluating_again = state.step == state.steps  # its point of the epoch may stand there already
     s = setup.settings
-    writers = writer_names(s.log, tensorboard=s.tensorboard)
+    writers = writer_names(s.log)
     watch = Watch(setup.run, writers=writers) if setup.world.is_main else None
     for complaint in watch.resume(start - evaluating_again, state.epoch) if watch else ():
         setup.console.warn(complaint)

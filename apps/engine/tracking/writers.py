@@ -184,12 +184,11 @@ WRITERS: dict[str, Callable[[Path, int], Writer]] = {
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow-skinny", "wandb": "wandb"}
 
 
-def writer_names(log: str | None, *, tensorboard: bool = False) -> tuple[str, ...]:
+def writer_names(log: str | None) -> tuple[str, ...]:
     """The writers that the settings name, each once.
 
     Args:
         log: names with commas between them.
-        tensorboard: TensorBoard too.
 
     Raises:
         ValueError: one is not known.
@@ -198,7 +197,7 @@ def writer_names(log: str | None, *, tensorboard: bool = False) -> tuple[str, ..
     strange = [name for name in asked if name not in WRITERS]
     if strange:
         raise ValueError(f"--log {strange[0]}: there are {', '.join(WRITERS)}; several with commas between")
-    return tuple(dict.fromkeys([*(["tensorboard"] if tensorboard else []), *asked]))
+    return tuple(dict.fromkeys(asked))
 
 
 def require_writers(names: tuple[str, ...]) -> None:

@@ -23,8 +23,8 @@ from backbone.schema import parse_json, short
 from datasets.base import ImageDataset
 
 # What a resumed run may be given anew; of these only epochs changes the weights, and says so.
-CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "tensorboard", "log", "profile",
-              "export", "device"}
+CHANGEABLE = {"epochs", "workers", "cache", "cache_gb", "save_every", "log", "profile", "export",
+              "device"}
 
 
 def finetune(

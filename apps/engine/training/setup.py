@@ -175,7 +175,7 @@ def check_early(task_class: type[AnyTask], settings: Settings) -> None:
         FileNotFoundError: the teacher is missing.
         ValueError: the optimiser or the figure to watch does not exist, or what --log names is not installed.
     """
-    require_writers(writer_names(settings.log, tensorboard=settings.tensorboard))
+    require_writers(writer_names(settings.log))
     check_optimizer(settings.optimizer)
     if settings.data is None and settings.teacher is not None:
         read_config(Path(settings.teacher))  # before a sample is drawn

@@ -15,6 +15,7 @@ from support import Cli
 from apps.engine.checking.classes import similar_names
 from apps.engine.checking.copies import leaks_before_training
 from apps.engine.checking.labels import label_doubts, out_of_fold
+from apps.engine.checking.page import RED, _thumbnail
 from datasets.base import ImageDataset, Photo
 
 SIDE = 96
@@ -167,3 +168,11 @@ def test_flipped_labels_come_first() -> None:
     hits = [n for n in doubts.order[:8] if n in set(flipped)]
     assert (doubts.instead[hits] == true[hits]).all() and doubts.doubtful[hits].all()
     assert doubts.doubtful.sum() < 30
+
+
+def test_a_box_at_the_edge_of_a_long_photo_is_on_its_tile(tmp_path: Path) -> None:
+    """Tiles are square, and cut what is not."""
+    Image.new("RGB", (400, 100), "blue").save(tmp_path / "a.png")
+    tile = _thumbnail(tmp_path / "a.png", ((6.0, 40.0, 7.0, 60.0),))
+    red = np.argwhere(np.abs(np.asarray(tile).astype(int) - RED).max(axis=2) < 60)
+    assert tile.width == tile.height and len(red) > 20 and red[:, 1].max() < 20

@@ -196,7 +196,7 @@ def test_event_files_and_a_profile_are_written_and_change_no_bit(
     cli: Cli, colours: Path, tmp_path: Path, plain: dict[str, Any]
 ) -> None:
     run = tmp_path / "run"
-    more = ("--epochs", 2, "--tensorboard", "--profile", "--save-every", 0)
+    more = ("--epochs", 2, "--log", "tensorboard", "--profile", "--save-every", 0)
     assert equal(run_of(cli, colours, run, *more), plain)
     assert list((run / "tensorboard").glob("events.*"))
     assert (run / "profile.json").is_file()

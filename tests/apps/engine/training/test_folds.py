@@ -76,6 +76,7 @@ def test_neighbours_are_in_one_fold_of_places(tmp_path: Path) -> None:
         assert (len(train), len(val)) == (18, 6)
 
 
+@pytest.mark.slow
 def test_folds_are_trained_kept_and_summed_up(cli: Cli, colours: Path, tmp_path: Path) -> None:
     out = tmp_path / "folds"
     usual = ("finetune", "dogs", "--data", colours, *SMALL, "--folds", 2)
