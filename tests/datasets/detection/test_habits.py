@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from support import Cli
 
-from apps.objects.layouts import read_split
 from datasets.detection.base import DetectionDataset, Found
+from datasets.detection.layouts import read_split
 
 BOX = (8.0, 6.0, 24.0, 30.0)  # on photos of 40 x 32
 LINE = "{} 0.4 0.5625 0.4 0.75\n"
