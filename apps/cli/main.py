@@ -20,7 +20,14 @@ from apps.cli.faces import COMMANDS as FACE_COMMANDS
 from apps.cli.faces import evaluate_attributes, evaluate_faces
 from apps.cli.joint import joint
 from apps.cli.objects import detect, evaluate_objects
-from apps.cli.options import FOLDER, TrainingCommand, config_option, given_settings, settings_options
+from apps.cli.options import (
+    ALIASES,
+    FOLDER,
+    TrainingCommand,
+    config_option,
+    given_settings,
+    settings_options,
+)
 from apps.cli.output import AT_WORK, DEVICE, ENGINE, PRECISION, check_weights, emit
 from apps.cli.people import COMMANDS as PEOPLE_COMMANDS
 from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, ended
@@ -36,7 +43,6 @@ from datasets.outside import shortened, system_line
 COMMAND = "mobilenet"  # as setup.py installs it
 LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
 OWN = {"dogs": ", or any classes of your own in a folder each (also: `finetune classes`),"}
-ALIASES = {"classes": "dogs"}  # which need not be dogs
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 
 

@@ -26,8 +26,12 @@ FOLDER = click.Path(path_type=Path)
 HELP_ALL = "apps.cli.help_all"  # in a context's meta: all options are shown
 
 
-def application(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+ALIASES = {"classes": "dogs"}  # which need not be dogs
+
+
+def application(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
     """The name of an application; those of other packages are looked for only where one is named."""
+    name = ALIASES.get(given or "", given)
     if name is not None and name not in targets():
         raise click.BadParameter(f"{name!r} is not one of {', '.join(map(repr, targets()))}.")
     return name

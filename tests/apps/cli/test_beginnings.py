@@ -51,3 +51,8 @@ def test_help_says_that_classes_need_not_be_dogs(cli: Cli) -> None:
     group = commands.commands["finetune"]
     assert "classes" in group.list_commands(None)  # type: ignore[arg-type]
     assert "or any classes of your own" in " ".join(cli("finetune", "dogs", "--help").out.split())
+
+
+def test_check_knows_the_second_name(cli: Cli, colours: Path) -> None:
+    answer, first = (cli("check", name, colours, "--no-network") for name in ("classes", "dogs"))
+    assert answer.code == first.code == 0 and answer.lines == first.lines, answer.err
