@@ -65,7 +65,7 @@ class Pictures:
 
     def write(
         self, medium: Medium, index: int, objects: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]],
-        film: Film | None,
+        film: Film | None = None,
     ) -> None:
         """Write the pictures of one photo or frame.
 

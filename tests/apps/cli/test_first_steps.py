@@ -65,7 +65,7 @@ def test_photos_of_faces_are_shown_as_they_were_given(
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
     (source,) = find_sources(["a.png"], None)
-    assert (source.shown, source.name) == ("a.png", os.path.join(tmp_path, "a.png"))  # noqa: PTH118
+    assert (source.place(), source.name) == ({"path": "a.png"}, os.path.join(tmp_path, "a.png"))  # noqa: PTH118
 
 
 def test_one_is_no_plural() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from support import Cli
 
 from apps.cli.objects import _face_boxes
+from apps.engine.core.device import AS_USUAL
 from apps.objects.detect import FACES, Pictures, check_folders
 from apps.objects.drawing import CONTRAST, MARGIN, TILES, class_colours, cut_out, drawn, luminance, pixelated
 
@@ -127,7 +128,7 @@ def test_blur_without_a_folder_is_a_usage_error(cli: Cli, tmp_path: Path) -> Non
 
 
 def test_no_face_is_left_on_what_is_written_of_real_portraits(shared: Path, tmp_path: Path) -> None:
-    find = _face_boxes()
+    find = _face_boxes(AS_USUAL)
     photos = sorted((shared / "data" / "portraits").rglob("*.jpg"))[:4]
     pictures = written(tmp_path, [FACES], find_faces=find)
     for index, path in enumerate(photos):

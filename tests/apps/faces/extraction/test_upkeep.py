@@ -48,7 +48,7 @@ def test_a_moved_photo_keeps_the_name_and_the_old_row_is_counted_and_pruned(
     assert (answer["faces"], answer["new_faces"], answer["gone"]) == (13, 12, {"photos": 1, "faces": 1})
     assert (names_in(out)["moved.png"], names_in(out)["PERSON_0_0001.png"]) == ("Ada", "Ada")
     pruned = cli("embed-faces", crops, "--out", out, "--weights", weights, *READY, "--prune")
-    assert "1 photos of" in pruned.err
+    assert "1 photo of" in pruned.err
     assert "their rows were removed" in pruned.err
     assert names_in(out).keys() == {path.name for path in crops.rglob("*.png")}
     assert embed(cli, weights, out, crops)["gone"] == {"photos": 0, "faces": 0}
