@@ -73,6 +73,7 @@ def test_predict_takes_an_option_or_refuses_it_in_one_line(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("app", TASKS)
 def test_an_exported_file_takes_top_where_its_run_does(
     cli: Cli, runs: dict[str, Path], photo: Path, tmp_path: Path, app: str
