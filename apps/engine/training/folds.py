@@ -14,6 +14,7 @@ from apps.engine.core.console import Console
 from apps.engine.core.files import write_json
 from apps.engine.core.metrics import MetricTable, written
 from apps.engine.core.registry import load_task
+from apps.engine.core.settings import portable
 from apps.engine.reporting.html import SHARED
 from apps.engine.reporting.page import write_page
 from apps.engine.training.finetune import check_same, finetune
@@ -73,7 +74,7 @@ def finetune_folds(
         "app": name, "run": str(out), "folds": folds, "metrics": metrics, "intervals": intervals,
         "by_fold": [dict(result) for result in results],
     }
-    write_json(out / SUMMARY, answer)
+    write_json(out / SUMMARY, answer | {"run": portable(str(out))})
     _write_report(out, answer, table)
     return answer | {"seconds": round(time.perf_counter() - start, 1)}
 
