@@ -21,6 +21,7 @@ def test_pretrained_weights_reach_their_known_accuracy_without_training(
     assert answer.lines[0]["metrics"]["top1"] == pytest.approx(0.733, abs=0.01)
 
 
+@pytest.mark.long
 def test_a_linear_probe_beats_the_plain_one(
     cli_process: Cli, shared: Path, imagewoof: Path, tmp_path: Path
 ) -> None:

@@ -65,6 +65,8 @@ def test_weights_that_nothing_calibrated_call_nothing_known(
     assert "`unknown` is null" in model.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_training_goes_on_with_the_1000_classes_from_a_few_of_them(cli: Cli, tmp_path: Path) -> None:
     for wnid, colour in zip((SAMOYED, BEAGLE), COLOURS.values(), strict=False):
         for split, number in [("train", n) for n in range(4)] + [("val", n) for n in range(4)]:

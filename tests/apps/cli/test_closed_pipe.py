@@ -88,6 +88,8 @@ def test_a_training_without_a_reader_of_its_answer_leaves_a_whole_run(
     assert not [path for path in run.iterdir() if path.name.startswith(".model")]
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_whose_words_nobody_reads_can_be_started_again(colours: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ["--data", str(colours), "--resolution", "32", "--epochs", "1", "--batch-size", "8"]

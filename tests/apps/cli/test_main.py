@@ -293,6 +293,8 @@ def test_a_class_without_photos_to_judge_by_is_named(cli: Cli, colour_run: Path,
     assert "val has no photo of 2 of 3 classes: 'blue', 'green'" in answer.err
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_the_number_of_reading_processes_does_not_change_the_weights(
     cli_process: Cli, colours: Path, tmp_path: Path
 ) -> None:

@@ -195,6 +195,7 @@ def test_options_that_would_do_nothing_to_boxes_are_refused(
     assert answer.code == 2 and said in answer.last_error and not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("head", [HEADS[0], pytest.param(HEADS[1], marks=pytest.mark.long)])
 def test_two_processes_train_one_detector(head: str, data: Path, tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_two_processes_learn_what_one_learns_with_the_same_global_batch(
     assert [result["metrics"]["top1"] for result in results] == [answer.lines[0]["metrics"]["top1"]]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_batch_norm_that_learns_takes_the_statistics_of_the_whole_batch(
     cli: Cli, colours: Path, tmp_path: Path

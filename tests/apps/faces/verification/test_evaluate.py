@@ -79,6 +79,7 @@ def test_evaluate_reads_insightface_files_and_wants_a_model(cli: Cli, tmp_path: 
     assert "--folds are those of a pairs.txt" in refused.last_error
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_trunk_as_it_is_has_the_figures_known_for_it(cli: Cli, shared: Path, trunk: Path) -> None:
     """Folds 7 and 8, resized to 224 px and not aligned: accuracy 96.6 %, TAR at FAR 1e-4 60.3 %."""
