@@ -12,7 +12,7 @@ FIRST, LATER = "ours, first epoch", "ours, later epochs"
 FIRST_BF16, LATER_BF16 = "ours, bf16, first epoch", "ours, bf16, later epochs"
 CACHED, PLAIN = "ours, cached features", "ours, no cached features"
 OURS, OURS_BF16 = "ours", "ours, bf16"
-ONE, TWO = "one process", "two processes"
+ONE_PROCESS, TWO_PROCESSES = "one process", "two processes"
 
 # name of a side -> (runner, options)
 SIDES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -112,7 +112,10 @@ TARGETS = (
     Target("frozen", CACHED, PLAIN, 8.0, "frozen backbone, 10 epochs, with cached features over without"),
     Target("inference", OURS, TIMM, 1.6, "inference, batch 32, 1.0 at 224 px, fp32"),
     Target("inference", OURS_BF16, TIMM, 2.6, "inference, batch 32, 1.0 at 224 px, bf16"),
-    Target("processes", TWO, ONE, 1.6, "two processes of one thread over one process of one thread"),
+    Target(
+        "processes", TWO_PROCESSES, ONE_PROCESS, 1.6,
+        "two processes of one thread over one process of one thread",
+    ),
 )
 MET, MISSED, UNKNOWN = "met", "missed", "cannot be measured here"
 

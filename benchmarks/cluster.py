@@ -32,7 +32,7 @@ WORKER = "apps.engine.scale.worker"
 
 def usage() -> dict[int, tuple[str, float, int]]:
     """Processes of this machine: command line, CPU seconds so far, bytes in memory."""
-    found = {}
+    by_process = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -41,8 +41,8 @@ def usage() -> dict[int, tuple[str, float, int]]:
                 pages = int((folder / "statm").read_text().split()[1])
             except OSError:
                 continue
-            found[int(folder.name)] = words, (int(fields[11]) + int(fields[12])) / TICKS, pages * PAGE
-    return found
+            by_process[int(folder.name)] = words, (int(fields[11]) + int(fields[12])) / TICKS, pages * PAGE
+    return by_process
 
 
 class Watch:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import ONE, TWO, Case
+from benchmarks.cases import ONE_PROCESS, TWO_PROCESSES, Case
 from benchmarks.pictures import photo_count
 from benchmarks.rounds import ROOT, THREADS, Record, Slice
 
@@ -24,9 +24,9 @@ def compare(root: Path, case: Case, *, rounds: int, seed: int) -> dict[str, Reco
     Raises:
         ChildProcessError: a training failed, or two processes did not share one run.
     """
-    results = {ONE: Record(), TWO: Record()}
+    results = {ONE_PROCESS: Record(), TWO_PROCESSES: Record()}
     for _ in range(rounds):
-        for name, count in ((ONE, 1), (TWO, 2)):
+        for name, count in ((ONE_PROCESS, 1), (TWO_PROCESSES, 2)):
             seconds = _epoch_seconds(root, case, count, seed)
             results[name].slices.append(Slice(photo_count(root), seconds, seconds))
             results[name].facts = {"processes": count, "threads": 1}

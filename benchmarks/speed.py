@@ -196,6 +196,6 @@ def _compare_processes(result: Result, root: Path, case: Case) -> None:
             root, case, rounds=result.asked["rounds"], seed=result.asked["seed"]
         )
     except ChildProcessError as err:
-        result.absent = {cases.TWO: str(err)}
+        result.absent = {cases.TWO_PROCESSES: str(err)}
         return
     result.sides = {name: record.to_dict() for name, record in records.items()}

@@ -14,6 +14,8 @@ from importing_support import State, folded, trained
 from tflite_writer import OPS, Graph
 from torch import Tensor, nn
 
+from apps.engine.core.console import Console
+from apps.zoo.convert.importer import ImportOptions, import_weights
 from backbone import MobileNetV1
 from heads import SSD
 
@@ -149,3 +151,11 @@ def centred(head: SSD) -> Any:
     boxes = head.default_boxes() / head.size
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     return torch.cat([centres.flip(1), sides.flip(1)], 1).numpy()
+
+
+def import_small_ssd(folder: Path) -> Path:
+    """Weights of a small SSD of cat, dog and owl, imported from its file."""
+    (folder / "labelmap.txt").write_text("\n".join(LABELS))
+    file = write_ssd(folder / "ssd.tflite", network())
+    import_weights(file, folder / "small.safetensors", ImportOptions(), Console(quiet=True))
+    return folder / "small.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -28,6 +29,7 @@ LAYERS = (  # a package imports only from layers below its own, or from its own 
     ("benchmarks", "cli"),
 )
 LIBRARY = LAYERS[0]
+DIALECT = re.compile(r"_*((one|found|told|said|own)$|judged|taught)", re.IGNORECASE)
 
 
 def sources(room: str) -> list[Path]:
@@ -137,6 +139,26 @@ def test_files_and_functions_stay_short() -> None:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno + 1 <= 60, f"{path}: {node.name}"
+
+
+def names_bound(path: Path) -> Iterator[tuple[str, int]]:
+    """The names that a file gives to something, each with its line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.id if isinstance(node, ast.Name) else node.attr, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.lineno
+
+
+def test_names_are_the_fields_words() -> None:
+    paths = [ROOT / "cli.py", *(path for room in (*ROOMS, "examples") for path in sources(room))]
+    dialect = [
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path in paths for name, line in names_bound(path) if DIALECT.match(name)
+    ]
+    assert dialect == []
 
 
 def test_an_application_of_another_package_joins_and_a_second_of_one_name_raises() -> None:

@@ -16,7 +16,7 @@ from apps.engine.core.registry import load_task
 if TYPE_CHECKING:
     from apps.joint.settings import TaskSpec
 
-OWN = ("data", "teacher")  # of one task each: --data NAME=DIR, --set NAME.teacher=RUN
+OF_ONE_TASK = ("data", "teacher")  # of one task each: --data NAME=DIR, --set NAME.teacher=RUN
 
 
 def _pairs(words: Sequence[str], flag: str) -> dict[str, str]:
@@ -79,7 +79,8 @@ def _run(
 ) -> None:
     from apps.joint.settings import JointSettings
 
-    given = {key: value for key, value in given_settings(context, JointSettings).items() if key not in OWN}
+    every = given_settings(context, JointSettings)
+    given = {key: value for key, value in every.items() if key not in OF_ONE_TASK}
     tasks = _tasks(apps, rest) if apps or not resume else []
     try:
         JointSettings(**given)
@@ -122,7 +123,7 @@ def _joint_command() -> click.Command:
             ["--set", "set_"], multiple=True, metavar="NAME.OPTION=VALUE", help="an option of one task alone"
         ),
     ]
-    shared = [option for option in settings_options(JointSettings) if option.name not in OWN]
+    shared = [option for option in settings_options(JointSettings) if option.name not in OF_ONE_TASK]
     config = config_option(shared)
     return TrainingCommand(
         "joint", params=[click.Argument(["apps"], nargs=-1), *parameters, *shared, config],

@@ -42,7 +42,7 @@ from datasets.outside import shortened, system_line
 
 COMMAND = "mobilenet"  # as setup.py installs it
 LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "pillow")
-OWN = {"dogs": ", or any classes of your own in a folder each (also: `finetune classes`),"}
+ALSO = {"dogs": ", or any classes of your own in a folder each (also: `finetune classes`),"}
 DEBUG_VARIABLE = "MOBILENET_APPS_DEBUG"
 
 
@@ -150,7 +150,7 @@ def _finetune_command(name: str) -> click.Command:
     config = config_option([*options, *results])
     return TrainingCommand(
         name, params=[*options, *results, config], callback=run, epilog=_example(name, kind.example),
-        help=f"Train {name}{OWN.get(name, '')} and write a run's folder: model, figures, report.html.",
+        help=f"Train {name}{ALSO.get(name, '')} and write a run's folder: model, figures, report.html.",
     )
 
 

@@ -118,7 +118,7 @@ def locate(
         from apps.engine.core.run_values import run_values
 
         run_values(checkpoint, app="places", weights=False)
-        emit_parts(context, paths, Places(checkpoint, asked), scale, asked.workers)
+        emit_parts(context, paths, Places(asked.predictor(checkpoint, 1), asked), scale, asked.workers)
         return
     emit_images(context, answers(list(map(Path, paths)), checkpoint, asked, Console()), Answers(form))
 

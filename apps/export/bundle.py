@@ -37,8 +37,8 @@ class Source:
 @cache
 def source_of(module: str) -> Source:
     """The source of a module of this project."""
-    found = find_spec(module)
-    text = Path(str(found and found.origin)).read_text(encoding="utf-8")
+    spec = find_spec(module)
+    text = Path(str(spec and spec.origin)).read_text(encoding="utf-8")
     definitions: dict[str, ast.stmt] = {}
     imports: dict[str, tuple[str, str | None]] = {}
     for node in ast.parse(text).body:

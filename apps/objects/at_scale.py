@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from apps.engine.inference.decode import decode
-from apps.engine.inference.predictor import ImageLike, Predictor
-from apps.engine.scale.answering import about_model, decoded
+from apps.engine.inference.predictor import Predictor
+from apps.engine.scale.answering import Line, ModelAnswers, about_model
 from apps.engine.scale.rows import columns_of
 from apps.objects.detect import choose, open_detector
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(ModelAnswers):
     """The answers of ``detect``; see :class:`apps.engine.scale.answering.Answers`.
 
     Args:
@@ -30,11 +30,6 @@ class Detections:
     top: int | None = None
 
     @property
-    def batch(self) -> int:
-        """As the model's."""
-        return self.predictor.loaded.batch
-
-    @property
     def about(self) -> Mapping[str, Any]:
         """The model, and which of its objects are told."""
         asked = {"threshold": self.threshold, "classes": list(self.classes), "top": self.top}
@@ -45,11 +40,8 @@ class Detections:
         """Those of objects."""
         return columns_of(["detections"])
 
-    def lines(self, images: Sequence[ImageLike]) -> list[dict[str, Any]]:
-        """As the lines of ``detect``, without the path."""
-        return decoded(self.predictor, images, self._line)
-
-    def _line(self, raw: Any, size: tuple[int, int]) -> dict[str, Any]:
+    def line(self, raw: Any, size: tuple[int, int]) -> Line:
+        """As the line of ``detect``."""
         (plain,) = self.predictor.heads
         head = replace(plain, extra={**plain.extra, "threshold": self.threshold})
         (answer,) = decode(head, raw, [size])

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from apps.engine.reporting.labels import label
 
 Colour = tuple[int, int, int]
-FOUND, TRUE = (214, 48, 32), (24, 128, 56)
+DETECTED, TRUE = (214, 48, 32), (24, 128, 56)
 GOLDEN = 0.618034  # of a turn between the hues of two classes: neighbours differ, and no two are equal
 CONTRAST = 4.5  # of white words on a plate, at least: WCAG 2.2, level AA
 TILES = 4  # pixels of a pixelated object along its longer side
@@ -77,7 +77,7 @@ def _pixels(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int,
 
 def drawn(
     image: Image.Image, objects: Sequence[dict[str, Any]],
-    colour: Colour | Mapping[str, Colour] = FOUND, *, below: bool = False,
+    colour: Colour | Mapping[str, Colour] = DETECTED, *, below: bool = False,
 ) -> Image.Image:
     """The picture with a frame and a name for each object, the best object on top.
 

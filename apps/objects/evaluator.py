@@ -10,11 +10,11 @@ from torch import Tensor
 from apps.objects.coco_metrics import DetectionEvaluation
 from apps.objects.transforms import ToSquare
 
-Found = tuple[Tensor, Tensor, Tensor]  # boxes on the square, scores, labels
+Output = tuple[Tensor, Tensor, Tensor]  # boxes on the square, scores, labels
 
 
 def as_evaluation(
-    outputs: Sequence[Found], targets: Sequence[Any], paths: tuple[str, ...], classes: Sequence[str],
+    outputs: Sequence[Output], targets: Sequence[Any], paths: tuple[str, ...], classes: Sequence[str],
     square: ToSquare,
 ) -> DetectionEvaluation:
     """Detections beside the truth; images and categories are numbered from 1 in their order."""

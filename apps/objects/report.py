@@ -11,7 +11,7 @@ from apps.engine.reporting.html import thumbnail_or_grey
 from apps.engine.reporting.page import Drawings, write_page
 from apps.engine.reporting.plots import Row
 from apps.objects.coco_metrics import FIGURES, DetectionEvaluation
-from apps.objects.drawing import FOUND, TRUE, drawn
+from apps.objects.drawing import DETECTED, TRUE, drawn
 from apps.objects.errors import SEEN, Matched, grouped
 from apps.objects.evaluator import cornered
 from apps.objects.plots import history_figure, recall_figure
@@ -101,7 +101,7 @@ def _tiles(evaluation: DetectionEvaluation, places: Sequence[int]) -> list[dict[
         photo.thumbnail((TILE_PX, TILE_PX))
         x, y = photo.width / max(image["width"], 1), photo.height / max(image["height"], 1)
         photo = drawn(photo, _scaled(marks.get(image["id"], ()), names, x, y), TRUE, below=True)
-        photo = drawn(photo, _scaled(detections.get(image["id"], ()), names, x, y), FOUND)
+        photo = drawn(photo, _scaled(detections.get(image["id"], ()), names, x, y), DETECTED)
         counts = evaluation.matched[place].counts
         wrong = sum(counts.values()) - counts["right"] - counts["missed"]
         words = f"{counts['right']} right, {wrong} wrong, {counts['missed']} missed"

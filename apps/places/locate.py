@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from apps.engine.core.files import writable_file
 from apps.engine.core.run_values import run_values
 from apps.engine.evaluation.classification import log_softmax
 from apps.engine.inference.predictions import FailedPrediction
-from apps.engine.inference.predictor import ImageLike, Predictor
+from apps.engine.inference.predictor import Predictor
 from apps.engine.inference.preprocess import read_square
-from apps.engine.scale.answering import about_model, decoded
+from apps.engine.scale.answering import Line, ModelAnswers, about_model
 from apps.engine.scale.rows import columns_of
 from apps.places import SEQUENCE
 from apps.places.answers import album_log_probabilities, describe, moved, named
@@ -200,26 +200,16 @@ def _line_of(
 
 
 @dataclass(frozen=True)
-class Places:
+class Places(ModelAnswers):
     """The answers of ``locate`` for many images; see :class:`apps.engine.scale.answering.Answers`.
 
     Args:
-        run: made by ``finetune places``.
+        predictor: of a run of ``finetune places``, with one thread.
         asked: how to answer; no album, map or refining, which look at several images together.
     """
 
-    run: Path
+    predictor: Predictor
     asked: Asked
-
-    @cached_property
-    def predictor(self) -> Predictor:
-        """What computes."""
-        return self.asked.predictor(self.run, 1)
-
-    @property
-    def batch(self) -> int:
-        """As the model's."""
-        return self.predictor.loaded.batch
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -232,16 +222,10 @@ class Places:
         """JSON of the line."""
         return columns_of(["cells"])
 
-    def lines(self, images: Sequence[ImageLike]) -> list[dict[str, Any]]:
-        """As the lines of ``locate``, without the path."""
-        return decoded(self.predictor, images, self._line)
-
-    def _line(self, raw: Any, _: tuple[int, int]) -> dict[str, Any]:
+    def line(self, raw: Any, size: tuple[int, int]) -> Line:
+        """As the line of ``locate``."""
         logs, offset = _read(self.predictor, raw)
         return _line_of(grids_of(self.predictor.heads[0].classes)[-1], self.asked, np.exp(logs), offset)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"run": self.run, "asked": self.asked}
 
 
 def _pooling(run: Path, predictor: Predictor) -> Callable[[Path], Floats]:

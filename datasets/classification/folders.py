@@ -74,21 +74,21 @@ class ImageFolders(ImageDataset):
         self.notes += [*_merged(folders), *_notes(folders[0].parent, self.classes, self.counts())]
 
     def _read_described(
-        self, root: Path, found: Described, classes: Sequence[str] | None, min_side: int | None
+        self, root: Path, part: Described, classes: Sequence[str] | None, min_side: int | None
     ) -> None:
         """Photos whose classes are in descriptions of them."""
-        rows, notes = _labelled(found)
+        rows, notes = _labelled(part)
         train = _described(root, "train")
         every = rows if train is None else _labelled(train)[0]
         self.class_ids = tuple(sorted({label for _, label in every}, key=by_number))
         names = list(dict.fromkeys(label for _, label in rows))
         wanted = self.class_ids if classes is None else classes
-        labels = match_classes(names, wanted, "the checkpoint" if classes else f"{(train or found).where}")
+        labels = match_classes(names, wanted, "the checkpoint" if classes else f"{(train or part).where}")
         if classes is not None:
             self.class_ids = folder_ids(names, labels, classes)
         number = dict(zip(names, labels, strict=True))
         super().__init__([Photo(path, number[label]) for path, label in rows], wanted, min_side=min_side)
-        self.notes += [*found.notes, *notes, *_notes(found.where, self.classes, self.counts(), loose=0)]
+        self.notes += [*part.notes, *notes, *_notes(part.where, self.classes, self.counts(), loose=0)]
 
 
 def _described(root: Path, split: str) -> Described | None:
@@ -97,22 +97,22 @@ def _described(root: Path, split: str) -> Described | None:
     return None if folder is not None and subfolders(folder) else described(root, split)
 
 
-def _labelled(found: Described) -> tuple[list[tuple[Path, str]], list[str]]:
+def _labelled(part: Described) -> tuple[list[tuple[Path, str]], list[str]]:
     """(photo, class) of those that have one, and a sentence on the others.
 
     Raises:
         ValueError: none has one.
     """
-    named = [(path, label_of(row)) for path, row in found.rows]
+    named = [(path, label_of(row)) for path, row in part.rows]
     rows = [(path, label) for path, label in named if label is not None]
-    without = [row for (_, row), (_, label) in zip(found.rows, named, strict=True) if label is None]
+    without = [row for (_, row), (_, label) in zip(part.rows, named, strict=True) if label is None]
     if not without:
         return rows, []
     first = without[0][FILE_NAME]
     if not rows:
-        raise ValueError(f"{found.where}: {first} has no label; it has {', '.join(without[0])}")
+        raise ValueError(f"{part.where}: {first} has no label; it has {', '.join(without[0])}")
     words = f"{len(without)} of {len(named)} photos have no label and are left out, such as {first}"
-    return rows, [f"{found.where}: {words}"]
+    return rows, [f"{part.where}: {words}"]
 
 
 def _split_folder(root: Path, split: str) -> Path | None:

@@ -86,8 +86,8 @@ def near_miss(root: Path) -> str:
     if not root.is_dir():
         return ""
     names = [entry.name for place in _folders(root) for entry in sorted(place.iterdir()) if entry.is_file()]
-    told = (f"{name} {words}" for name in names for end, words in NEAR if re.search(end, name.lower()))
-    return next(told, "")
+    sentences = (f"{name} {words}" for name in names for end, words in NEAR if re.search(end, name.lower()))
+    return next(sentences, "")
 
 
 def _sources(root: Path) -> tuple[dict[str, list[Path]], list[Path]]:
@@ -145,9 +145,9 @@ def _expanded(pattern: Path) -> list[Path]:
     results: list[Path] = []
     missing: list[str] = []
     for name in _braces(text):
-        found = sorted(glob.glob(name)) if glob.has_magic(name) else [name] * Path(name).is_file()  # noqa: PTH207
-        results += map(Path, found)
-        missing += [] if found else [name]
+        files = sorted(glob.glob(name)) if glob.has_magic(name) else [name] * Path(name).is_file()  # noqa: PTH207
+        results += map(Path, files)
+        missing += [] if files else [name]
     if missing:
         raise FileNotFoundError(
             f"{pattern} means {len(missing)} files that are not there, such as {missing[0]}; check it"

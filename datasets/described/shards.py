@@ -89,9 +89,9 @@ def _described(path: Path, parts: dict[str, Member]) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError(f"{where} must be an object, got {short(value)}")
         row = {**value, **_class_in(value)}
-    said = next((parts[name] for name in ("cls", "class", "label") if name in parts), None)
-    if said is not None:
-        row = {"label": _text(path, said).strip(), **row}
+    label = next((parts[name] for name in ("cls", "class", "label") if name in parts), None)
+    if label is not None:
+        row = {"label": _text(path, label).strip(), **row}
     elif "txt" in parts and label_of({FILE_NAME: "", **row}) is None and "objects" not in row:
         row["text"] = row["label"] = _text(path, parts["txt"]).strip()
     return {**row, FILE_NAME: parts[next(iter(parts))].name}

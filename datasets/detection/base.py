@@ -67,7 +67,7 @@ class Category:
 
 
 @dataclass
-class Found:
+class Annotations:
     """What a reader found in a layout.
 
     Args:
@@ -104,7 +104,7 @@ class DetectionDataset(ImageDataset):
     single_label: ClassVar[bool] = False
     evaluated_together: ClassVar[int | None] = 8  # photos: 300 regions of each are in memory at once
 
-    def __init__(self, result: Found, classes: Sequence[str] | None = None) -> None:
+    def __init__(self, result: Annotations, classes: Sequence[str] | None = None) -> None:
         names = [category.name for category in result.categories]
         order = list(classes) if classes is not None else names
         photos = (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.detection.base import (
+    Annotations,
     BoxedPhoto,
-    Found,
     Marked,
     existing,
     inside,
@@ -41,7 +41,7 @@ def csv_splits(root: Path) -> set[str]:
     return splits or ({"train"} if _whole(root) else set())
 
 
-def read_boxes_csv(root: Path, split: str) -> Found:
+def read_boxes_csv(root: Path, split: str) -> Annotations:
     """The photos of ``SPLIT.csv``; paths are relative to its folder. Classes are those of both tables.
 
     Columns may be called as TensorFlow's and Roboflow's are: filename, xmin, ymin, xmax, ymax, class. A
@@ -78,7 +78,7 @@ def read_boxes_csv(root: Path, split: str) -> Found:
         outside += len(results) - len(objects)
         photos.append(BoxedPhoto(photo, 0, objects=objects, width=width, height=height, image_id=image_id))
     notes = missing_photos(path, missing, len(of_photo))
-    return Found(photos, numbered(names), [*left_out(path, outside), *notes])
+    return Annotations(photos, numbered(names), [*left_out(path, outside), *notes])
 
 
 def _listing(root: Path, split: str) -> Path | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from datasets.detection.base import (
     LARGEST_SIDE,
+    Annotations,
     BoxedPhoto,
     Category,
-    Found,
     Marked,
     as_shown,
     existing,
@@ -41,7 +41,7 @@ def coco_splits(root: Path) -> set[str]:
     return splits or ({"train"} if _whole(root) else set())
 
 
-def read_coco(root: Path, split: str) -> Found:
+def read_coco(root: Path, split: str) -> Annotations:
     """The images of ``train`` or ``val``.
 
     Args:
@@ -102,7 +102,7 @@ def _folders(root: Path, path: Path, split: str) -> list[Path]:
     return [folder for folder in dict.fromkeys(every) if folder.is_dir()]
 
 
-def from_coco(data: Any, path: Path, *folders: Path) -> Found:
+def from_coco(data: Any, path: Path, *folders: Path) -> Annotations:
     """Photos and boxes of a loaded COCO file.
 
     Args:
@@ -140,7 +140,7 @@ def from_coco(data: Any, path: Path, *folders: Path) -> Found:
     missing = [number for number in images if number not in files]
     notes = missing_photos(path, [images[number]["file_name"] for number in missing], len(images))
     notes = [*same_names([item.name for item in every], path), *left_out(path, outside), *notes]
-    return Found(photos, categories, notes, frozenset(missing))
+    return Annotations(photos, categories, notes, frozenset(missing))
 
 
 def _roots(data: Any) -> set[Any]:

@@ -12,7 +12,7 @@ OUT_PX = 1.0  # that a box may reach out of its photo without a word
 UNIT = 1.5  # px: no photo has all its boxes within so much of its corner
 OFTEN = 0.2  # share of boxes that reach out from which on another meaning of the numbers is looked for
 LEAST = 3  # boxes that tell of all
-TOLD = 3  # places that a sentence names
+NAMED = 3  # places that a sentence names
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Tally:
 
 
 def _some(items: list[str] | list[Path]) -> str:
-    return "; ".join(map(str, items[:TOLD])) + ("; ..." if len(items) > TOLD else "")
+    return "; ".join(map(str, items[:NAMED])) + ("; ..." if len(items) > NAMED else "")
 
 
 _now: ContextVar[Tally | None] = ContextVar("tally", default=None)

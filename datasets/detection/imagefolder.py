@@ -8,8 +8,8 @@ from typing import Any
 from datasets.described.layouts import described, described_splits
 from datasets.described.metadata import BOXES, CLASSES, FILE_NAME, by_number
 from datasets.detection.base import (
+    Annotations,
     BoxedPhoto,
-    Found,
     Marked,
     existing,
     inside,
@@ -30,27 +30,27 @@ def imagefolder_splits(root: Path) -> set[str]:
 
 
 def _has_boxes(root: Path, split: str) -> bool:
-    found = described(root, split)
-    return found is not None and any(_holder(row) is not None for _, row in found.rows)
+    part = described(root, split)
+    return part is not None and any(_holder(row) is not None for _, row in part.rows)
 
 
-def read_imagefolder(root: Path, split: str) -> Found:
+def read_imagefolder(root: Path, split: str) -> Annotations:
     """The described photos of a split; a box is x, y, width and height in pixels.
 
     Raises:
         FileNotFoundError: the description, or all photos, are missing.
         ValueError: a line, a box or a class is none.
     """
-    found = described(root, split)
-    if found is None:
+    part = described(root, split)
+    if part is None:
         existing(root / split / "metadata.jsonl", "a line a photo with file_name and objects")
         raise FileNotFoundError(f"{root} describes no photos of {split}")
     other = described(root, "val" if split == "train" else "train")
-    tables = [[_objects(row, part.where) for _, row in part.rows] for part in (found, other) if part]
+    tables = [[_objects(row, split.where) for _, row in split.rows] for split in (part, other) if split]
     every = {name for table in tables for objects in table for name, _ in objects}
     names = sorted(every, key=by_number)
     photos, outside = [], 0
-    for image_id, ((file, _), objects) in enumerate(zip(found.rows, tables[0], strict=True), start=1):
+    for image_id, ((file, _), objects) in enumerate(zip(part.rows, tables[0], strict=True), start=1):
         width, height = size_in_file(file)
         results = [
             (inside((x, y, x + w, y + h), width, height, str(file)), names.index(label))
@@ -59,7 +59,7 @@ def read_imagefolder(root: Path, split: str) -> Found:
         marks = tuple(Marked(box, label) for box, label in results if box is not None)
         outside += len(results) - len(marks)
         photos.append(BoxedPhoto(file, 0, objects=marks, width=width, height=height, image_id=image_id))
-    return Found(photos, numbered(names), [*left_out(found.where, outside), *found.notes])
+    return Annotations(photos, numbered(names), [*left_out(part.where, outside), *part.notes])
 
 
 def _holder(row: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets.described.layouts import near_miss
-from datasets.detection.base import Found
+from datasets.detection.base import Annotations
 from datasets.detection.boxes_csv import csv_splits, read_boxes_csv
 from datasets.detection.coco import coco_splits, read_coco
 from datasets.detection.faults import tallied
@@ -17,14 +17,14 @@ from datasets.detection.voc import read_voc, voc_splits
 from datasets.detection.yolo import read_yolo, yolo_splits
 
 Splits = Callable[[Path], set[str]]
-Read = Callable[[Path, str], Found]
+Read = Callable[[Path, str], Annotations]
 LAYOUTS: tuple[tuple[Splits, Read], ...] = (
     (coco_splits, read_coco), (voc_splits, read_voc), (yolo_splits, read_yolo), (csv_splits, read_boxes_csv),
     (imagefolder_splits, read_imagefolder),
 )
 
 
-def read_boxes(root: Path, split: str) -> Found:
+def read_boxes(root: Path, split: str) -> Annotations:
     """The images of a split with their boxes.
 
     Raises:
@@ -33,7 +33,7 @@ def read_boxes(root: Path, split: str) -> Found:
     return _layout(root)[1](root, split)
 
 
-def read_split(root: Path, split: str, seed: int = 0, *, lenient: bool = False) -> Found:
+def read_split(root: Path, split: str, seed: int = 0, *, lenient: bool = False) -> Annotations:
     """The photos of ``train`` or ``val``; where a folder has no val, a part of train is drawn for it.
 
     Args:

@@ -6,12 +6,12 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-from datasets.detection.base import Found
+from datasets.detection.base import Annotations
 
 VAL_SHARE = 0.2  # of the photos
 
 
-def draw_val(every: Found, split: str, seed: int, where: str) -> Found:
+def draw_val(every: Annotations, split: str, seed: int, where: str) -> Annotations:
     """The part of some photos for ``train`` or for ``val``, the same at every call with the same photos.
 
     A photo stays in train where it is the only one with a box of its class.

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 from datasets.detection.base import (
     LARGEST_SIDE,
+    Annotations,
     BoxedPhoto,
-    Found,
     Marked,
     as_shown,
     existing,
@@ -42,7 +42,7 @@ def voc_splits(root: Path) -> set[str]:
     return splits or ({"train"} if every else set())
 
 
-def read_voc(root: Path, split: str) -> Found:
+def read_voc(root: Path, split: str) -> Annotations:
     """The images that ``ImageSets/Main/SPLIT.txt`` lists; difficult objects are ignored ones.
 
     Without a list these are the photos of ``SPLIT/*.xml``, or all. Classes are those of all XML files, by
@@ -70,7 +70,7 @@ def read_voc(root: Path, split: str) -> Found:
         photo = BoxedPhoto(file, 0, objects=objects, width=width, height=height, image_id=place)
         photos.append(as_shown(photo))
     notes = missing_photos(listing, missing, len(wanted), f" or its annotation in {ANNOTATIONS[0]}/")
-    return Found(photos, numbered(names), [*left_out(listing, outside), *notes])
+    return Annotations(photos, numbered(names), [*left_out(listing, outside), *notes])
 
 
 def _annotations(root: Path) -> list[Path]:

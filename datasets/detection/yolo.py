@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.detection.base import (
+    Annotations,
     BoxedPhoto,
-    Found,
     Marked,
     existing,
     inside,
@@ -37,7 +37,7 @@ def yolo_splits(root: Path) -> set[str]:
     return set() if files is None else set(files.splits)
 
 
-def read_yolo(root: Path, split: str) -> Found:
+def read_yolo(root: Path, split: str) -> Annotations:
     """The photos of a split; one without a text file has no boxes, nor has a damaged photo.
 
     A line is ``class x y width height`` in shares of the photo; a confidence and the number of a track, which
@@ -75,7 +75,7 @@ def read_yolo(root: Path, split: str) -> Found:
         photos.append(BoxedPhoto(path, 0, objects=objects, width=width, height=height, image_id=number))
     _tell_unused(files, split, used)
     notes = [*files.notes, *same_names(files.names, files.listing), *missing, *_left_out(outside)]
-    return Found(photos, numbered(names), notes)
+    return Annotations(photos, numbered(names), notes)
 
 
 def _left_out(outside: dict[Path, int]) -> list[str]:

@@ -188,10 +188,10 @@ def box_set(root: Path, kind: str) -> None:
 )
 def test_boxes_in_packed_photos(kind: str, cli: Cli, tmp_path: Path) -> None:
     box_set(tmp_path / "set", kind)
-    found = DetectionDataset(read_split(tmp_path / "set", "train"))
-    assert (len(found), found.classes, found.notes) == (6, ("fork",), [])
-    for index in range(len(found)):
-        boxes, labels, *_ = found.target(index)
+    photos = DetectionDataset(read_split(tmp_path / "set", "train"))
+    assert (len(photos), photos.classes, photos.notes) == (6, ("fork",), [])
+    for index in range(len(photos)):
+        boxes, labels, *_ = photos.target(index)
         assert boxes.tolist() == [[16, 20, 48, 44]] and labels.tolist() == [0]
     if kind == "list":
         return

@@ -85,11 +85,11 @@ def test_photos_on_one_side_only_are_told_and_left_out(tmp_path):
     for name in ("p/1.jpg", "p/2.jpg", "q/3.jpg"):
         _photo(tmp_path / "images" / name, "L")
     path = _csv(tmp_path / "t.csv", "image,A\np/1.jpg,1\nq/3.jpg,0\nq/4.jpg,0\n")
-    found = photos_of_table(tmp_path, read_label_table(path), path)
-    assert [photo.path.name for photo in found.photos] == ["1.jpg", "3.jpg"]
-    assert found.people == ("p", "q")
-    assert any("names 1 photos that are missing, such as q/4.jpg" in note for note in found.notes)
-    assert any("1 photos are not in" in note and "2.jpg" in note for note in found.notes)
+    images = photos_of_table(tmp_path, read_label_table(path), path)
+    assert [photo.path.name for photo in images.photos] == ["1.jpg", "3.jpg"]
+    assert images.people == ("p", "q")
+    assert any("names 1 photos that are missing, such as q/4.jpg" in note for note in images.notes)
+    assert any("1 photos are not in" in note and "2.jpg" in note for note in images.notes)
 
 
 def test_a_table_of_missing_photos_only_is_an_error(tmp_path):

@@ -135,14 +135,14 @@ def _sidecars(root: Path) -> Iterator[Reader]:
 
     def read(path: Path) -> object:
         try:
-            found = Sidecar.read(path)
-            regions = found.regions(frame)
-            found.put([Region((0.1, 0.1, 0.5, 0.5), "Bob")], frame)
+            read_back = Sidecar.read(path)
+            regions = read_back.regions(frame)
+            read_back.put([Region((0.1, 0.1, 0.5, 0.5), "Bob")], frame)
         except ValueError as err:  # the list of refused sidecars names the file beside the reason
             if str(err).startswith("it ") and "\n" not in str(err):
                 return err
             raise
-        return regions, found.to_bytes()
+        return regions, read_back.to_bytes()
 
     yield below("XMP sidecar", root / "photo.jpg.xmp", [sidecar.to_bytes()], read, of_text)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +11,6 @@ from apps.engine.inference.predictions import FailedPrediction
 from apps.engine.inference.predictor import ImageLike, Predictor
 
 Line = dict[str, Any]
-Decode = Callable[[Any, tuple[int, int]], Line]
 
 
 class Answers(Protocol):
@@ -32,8 +32,30 @@ class Answers(Protocol):
         """A line an image, in their order; ``{"error"}`` for one that cannot be read."""
 
 
+class ModelAnswers(ABC):
+    """What the answers of a model share: its batch, and a line from its outputs of each image."""
+
+    predictor: Predictor
+
+    @property
+    def batch(self) -> int:
+        """As the model's."""
+        return self.predictor.loaded.batch
+
+    def lines(self, images: Sequence[ImageLike]) -> list[Line]:
+        """As the command prints them, without the path."""
+        return [
+            raw.to_dict() if isinstance(raw, FailedPrediction) else self.line(raw, size)
+            for raw, size in self.predictor.computed(images)
+        ]
+
+    @abstractmethod
+    def line(self, raw: Any, size: tuple[int, int]) -> Line:
+        """The line of one image, of a width and height in pixels, from the model's outputs."""
+
+
 @dataclass(frozen=True)
-class Predictions:
+class Predictions(ModelAnswers):
     """The answers of ``predict``.
 
     Args:
@@ -43,11 +65,6 @@ class Predictions:
 
     predictor: Predictor
     top: int | None = None
-
-    @property
-    def batch(self) -> int:
-        """As the model's."""
-        return self.predictor.loaded.batch
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -61,11 +78,8 @@ class Predictions:
 
         return columns_of([head.kind for head in self.predictor.heads])
 
-    def lines(self, images: Sequence[ImageLike]) -> list[Line]:
-        """As the lines of ``predict``, without the path."""
-        return decoded(self.predictor, images, self._line)
-
-    def _line(self, raw: Any, size: tuple[int, int]) -> Line:
+    def line(self, raw: Any, size: tuple[int, int]) -> Line:
+        """As the line of ``predict``."""
         return self.predictor.decoded(raw, size, self.top).to_dict()
 
 
@@ -82,11 +96,3 @@ def about_model(predictor: Predictor) -> dict[str, Any]:
         ],
         "tta": predictor.tta, "precision": predictor.precision,
     }
-
-
-def decoded(predictor: Predictor, images: Sequence[ImageLike], line: Decode) -> list[Line]:
-    """The lines of some images, each read from a model's outputs by ``line``."""
-    return [
-        raw.to_dict() if isinstance(raw, FailedPrediction) else line(raw, size)
-        for raw, size in predictor.computed(images)
-    ]

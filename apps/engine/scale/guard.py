@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -54,7 +53,7 @@ class Guard:
     """
 
     def __init__(self, answers: Answers, seconds: float) -> None:
-        self.message, self.seconds = pickle.dumps(answers), seconds
+        self.answers, self.seconds = answers, seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
 
@@ -147,7 +146,7 @@ class Guard:
             )
             theirs.close()
             self._pipe = ours
-            ours.send_bytes(self.message)
+            ours.send(self.answers)
         return self._pipe
 
     def close(self) -> int:

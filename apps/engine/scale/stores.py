@@ -66,8 +66,8 @@ def _listed(place: str) -> list[Entry]:
         raise FileNotFoundError(f"{place} does not exist")
     whole = fs.FileSelector(path, recursive=True)
     infos = [info] if info.is_file else system.get_file_info(whole)
-    found = [_entry(item, prefix) for item in infos if item.is_file]
-    return sorted(found, key=lambda entry: entry.place)
+    entries = [_entry(item, prefix) for item in infos if item.is_file]
+    return sorted(entries, key=lambda entry: entry.place)
 
 
 def _entry(info: Any, prefix: str) -> Entry:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -56,7 +55,7 @@ def _lines(answers: Answers, items: list[Item]) -> list[Line]:
 
 def serve(pipe: Connection[Any, Any]) -> None:
     """Answer for the shards that come through a pipe, until it is closed."""
-    answers: Answers = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from the process that started this one
+    answers: Answers = pipe.recv()
     while True:
         try:
             shard, start, alone = pipe.recv()

@@ -60,13 +60,13 @@ def _check_names(run: Run) -> None:
 
 
 def _differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    results = [{name: getattr(run, name) for name in NOT_A_SETTING} | _told(run) for run in runs]
+    results = [{name: getattr(run, name) for name in NOT_A_SETTING} | _compared(run) for run in runs]
     names = dict.fromkeys(name for item in results for name in item)
     rows = {name: [item.get(name) for item in results] for name in names}
     return {name: row for name, row in rows.items() if any(value != row[0] for value in row[1:])}
 
 
-def _told(run: Run) -> dict[str, Any]:
+def _compared(run: Run) -> dict[str, Any]:
     """The settings, with that of the name ``backbone`` left to what was really built."""
     return {name: value for name, value in run.settings.items() if name not in NOT_A_SETTING}
 

@@ -99,8 +99,8 @@ class MlflowWriter:
         try:
             self.client.get_run(self.id)
         except MlflowException:  # a new one, or one whose store was moved
-            found = self.client.get_experiment_by_name(name)
-            place_id = found.experiment_id if found else self.client.create_experiment(name)
+            experiment = self.client.get_experiment_by_name(name)
+            place_id = experiment.experiment_id if experiment else self.client.create_experiment(name)
             self.id = self.client.create_run(place_id, run_name=run.name).info.run_id
             _keep_id(run, "mlflow", self.id)
 

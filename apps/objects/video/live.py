@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,11 +138,9 @@ class Live:
                     self._replace()
 
     def _replace(self) -> None:
-        try:
+        with suppress(queue.Empty):  # it was taken meanwhile
             self._frames.get_nowait()
             self.passed_over += 1
-        except queue.Empty:
-            pass
 
 
 def _device(number: str | None, path: str | None) -> tuple[str, str]:

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 MAX_LEVEL = 30
 FACES = 6
 _SIDE = 1 << MAX_LEVEL  # leaves along the edge of a face
-_ONE, _TWO = np.uint64(1), np.uint64(2)
+_U1, _U2 = np.uint64(1), np.uint64(2)
 _POSITION_BITS = np.uint64(2 * MAX_LEVEL + 1)
 _STEP = 6  # levels of the curve in one look-up: five look-ups walk all thirty
 _STEP_MASK = (1 << _STEP) - 1
@@ -126,7 +126,7 @@ def parents(ids: Ids, level: int | Ints) -> Ids:
     if np.any(levels(ids) < level):
         raise ValueError(f"a cell of level {levels(ids).min()} has no parent at level {np.max(level)}")
     bit = _bit_of_level(level)
-    return (ids & (~bit + _ONE)) | bit
+    return (ids & (~bit + _U1)) | bit
 
 
 def children(ids: Ids) -> Ids:
@@ -136,14 +136,14 @@ def children(ids: Ids) -> Ids:
         ids: (N,); returns: (N, 4).
     """
     lowest = _lowest_bit(ids)
-    quarter = lowest >> _TWO
+    quarter = lowest >> _U2
     first = ids - lowest + quarter
-    return first[:, None] + np.outer(quarter * _TWO, np.arange(4, dtype=np.uint64))
+    return first[:, None] + np.outer(quarter * _U2, np.arange(4, dtype=np.uint64))
 
 
 def ranges(ids: Ids) -> tuple[Ids, Ids]:
     """The first and the last leaf of each cell: what lies between lies in the cell."""
-    reach = _lowest_bit(ids) - _ONE
+    reach = _lowest_bit(ids) - _U1
     return ids - reach, ids + reach
 
 
@@ -179,12 +179,12 @@ def from_tokens(names: list[str]) -> Ids:
 
 
 def _lowest_bit(ids: Ids) -> Ids:
-    return ids & (~ids + _ONE)
+    return ids & (~ids + _U1)
 
 
 def _bit_of_level(level: int | Ints) -> Ids:
     shift: Ids = np.asarray(2 * (MAX_LEVEL - np.asarray(level, np.int64)), np.uint64)
-    return _ONE << shift
+    return _U1 << shift
 
 
 def _vectors(lat: Floats, lon: Floats) -> tuple[Floats, Floats, Floats]:
@@ -238,7 +238,7 @@ def _from_face_ij(face: Ints, i: Ints, j: Ints) -> Ids:
         result = forth[at]
         position = position << 2 * _STEP | result >> 2
         turned = result & 3
-    return position.astype(np.uint64) << _ONE | _ONE
+    return position.astype(np.uint64) << _U1 | _U1
 
 
 def face_ij(ids: Ids) -> tuple[Ints, Ints, Ints]:
@@ -248,7 +248,7 @@ def face_ij(ids: Ids) -> tuple[Ints, Ints, Ints]:
         face 0 to 5; i and j from 0 to 2**30 - 1.
     """
     _, back = _curve_tables()
-    position = (ids >> _ONE).astype(np.int64)
+    position = (ids >> _U1).astype(np.int64)
     face = position >> 2 * MAX_LEVEL
     turned = face & 1
     i, j = np.zeros_like(face), np.zeros_like(face)

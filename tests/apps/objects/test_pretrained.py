@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from ssd_file_support import LABELS, SIZE, network, write_ssd
+from ssd_file_support import SIZE, import_small_ssd
 from support import Cli
 from torchvision.ops import box_iou
 
@@ -34,11 +34,7 @@ NMS_THRESH = 0.6  # of the file
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small SSD of cat, dog and owl."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "labelmap.txt").write_text("\n".join(LABELS))
-    file = write_ssd(folder / "ssd.tflite", network())
-    import_weights(file, folder / "small.safetensors", ImportOptions(), Console(quiet=True))
-    return folder / "small.safetensors"
+    return import_small_ssd(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="module")

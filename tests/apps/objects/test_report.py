@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from apps.objects.coco_metrics import DetectionEvaluation
-from apps.objects.drawing import FOUND, drawn
+from apps.objects.drawing import DETECTED, drawn
 from apps.objects.errors import KINDS, confusion, matched
 from apps.objects.report import write_objects_report
 
@@ -143,5 +143,5 @@ def test_names_stay_within_the_picture(box: list[float], below: bool) -> None:
     """However a box lies, its plate is drawn in full: its area does not hang on the place."""
     plain = Image.new("RGB", (120, 90))
     with_name = drawn(plain, [{"name": "dog", "box": box, "score": 0.5}], below=below)
-    plate = (np.asarray(with_name) == FOUND).all(2).sum() + (np.asarray(with_name).min(2) > 60).sum()
+    plate = (np.asarray(with_name) == DETECTED).all(2).sum() + (np.asarray(with_name).min(2) > 60).sum()
     assert plate >= 60 * 15

@@ -8,16 +8,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from ssd_file_support import LABELS, network, write_ssd
+from ssd_file_support import import_small_ssd
 from support import Cli
 from video_support import write_sound, write_video
 
-from apps.engine.core.console import Console
 from apps.objects.video.live import Live, is_stream, shown
-from apps.zoo.convert.importer import ImportOptions, import_weights
 from datasets.video import Frame, frames
 
 LEVELS = [20 + 4 * n for n in range(30)]
@@ -26,11 +25,7 @@ LEVELS = [20 + 4 * n for n in range(30)]
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small SSD of cat, dog and owl."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "labelmap.txt").write_text("\n".join(LABELS))
-    file = write_ssd(folder / "ssd.tflite", network())
-    import_weights(file, folder / "small.safetensors", ImportOptions(), Console(quiet=True))
-    return folder / "small.safetensors"
+    return import_small_ssd(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture
@@ -47,12 +42,10 @@ def address(tmp_path: Path) -> Iterator[str]:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            try:
+            with suppress(OSError):  # until nobody listens
                 while True:
                     self.wfile.write(data)
                     time.sleep(0.2)
-            except OSError:
-                pass
 
         def log_message(self, *_: object) -> None:
             pass

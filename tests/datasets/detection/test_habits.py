@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support import Cli
 
-from datasets.detection.base import DetectionDataset, Found
+from datasets.detection.base import Annotations, DetectionDataset
 from datasets.detection.layouts import read_split
 
 BOX = (8.0, 6.0, 24.0, 30.0)  # on photos of 40 x 32
@@ -55,7 +55,7 @@ def coco(root: Path, *, categories: Any = None, **changes: Any) -> None:
             photo(root / f"images/{split}/{split}{n}.jpg", 20 * n)
 
 
-def read(root: Path, classes: tuple[str, ...] = ("cup", "fork")) -> Found:
+def read(root: Path, classes: tuple[str, ...] = ("cup", "fork")) -> Annotations:
     result = read_split(root, "train")
     images = DetectionDataset(result)
     assert images.classes == classes and len(images) == 4
@@ -92,7 +92,8 @@ def test_a_mask_alone_gives_the_box_around_it(counts: Any, tmp_path: Path) -> No
 
         counts = mask.frPyObjects({"size": [32, 40], "counts": COUNTS}, 32, 40)["counts"].decode()
     coco(tmp_path, bbox=None, segmentation={"size": [32, 40], "counts": counts})
-    read(tmp_path)
+    boxes = [mark.box for image in read(tmp_path).photos for mark in image.objects]
+    assert np.allclose(boxes, [BOX] * 4, atol=1e-3)
 
 
 @pytest.mark.parametrize(("mask", "words"), [

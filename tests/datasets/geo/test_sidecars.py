@@ -119,10 +119,10 @@ def test_places_learn_from_an_album_of_takeout(cli: Cli, tmp_path: Path) -> None
     takeout(album / "nowhere.jpg.json", NONE)
     takeout(album / "gone.jpg.json")
     (album / "metadata.json").write_text('{"title": "Trip"}')
-    found = read_folder(tmp_path)
-    assert len(found) == 24 and found.skipped == 1
-    assert any("of 24 positions 24 from Takeout's JSON" in note for note in found.notes)
-    assert any("1 JSON files of Takeout have no photo here, such as gone.jpg.json" in n for n in found.notes)
+    photos = read_folder(tmp_path)
+    assert len(photos) == 24 and photos.skipped == 1
+    assert any("of 24 positions 24 from Takeout's JSON" in note for note in photos.notes)
+    assert any("1 JSON files of Takeout have no photo here, such as gone.jpg.json" in n for n in photos.notes)
     run = tmp_path / "run"
     small = ("--resolution", 32, "--width", 0.25, "--epochs", 1, "--batch-size", 4, "--workers", 0)
     trained = cli(

@@ -185,8 +185,8 @@ def test_a_store_that_stays_away_costs_its_shard_alone(
         "\n".join([*map(str, images), f"{web.url}/broken/a.png"]), encoding="utf-8"
     )
     order = Order(str(tmp_path / "out"), shard_size=1, image_seconds=0)
-    said = re.escape(f"1 of 4 parts are not written: {web.url}/broken/a.png cannot be had after 6 attempts")
-    with pytest.raises(OSError, match=said):
+    missing = f"1 of 4 parts are not written: {web.url}/broken/a.png cannot be had after 6 attempts"
+    with pytest.raises(OSError, match=re.escape(missing)):
         run_job([str(tmp_path / "list.txt")], Colours(), order, Console(quiet=True))
     assert len(parts_of(tmp_path / "out")) == 3
     (tmp_path / "list.txt").write_text("\n".join(map(str, images)), encoding="utf-8")
