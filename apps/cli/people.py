@@ -127,7 +127,7 @@ def enroll(
 def cluster_faces(table: Path, out: Path, min_size: int, far: float | None, threshold: float | None) -> None:
     """Sort a table of faces by person, with a contact sheet to look through.
 
-    What `people` was told binds; what it is told later is about these clusters.
+    Earlier corrections of `people` bind; later ones are about these clusters.
     """
     from apps.engine.core.console import Console
     from apps.faces.people.contact_sheet import cluster_faces as sort

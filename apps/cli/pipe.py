@@ -1,4 +1,4 @@
-"""A reader of the output that is gone, as ``head`` after its last line: told from all other faults."""
+"""A reader of the output that is gone, as ``head`` after its last line: kept apart from all other faults."""
 
 from __future__ import annotations
 

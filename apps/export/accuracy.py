@@ -94,6 +94,6 @@ def _figure(
     result = evaluator.compute().metrics()[name]
     if result is None:
         raise ValueError(
-            f"{name} cannot be told of the {len(kept)} photos of --validate; give more, of every kind"
+            f"{name} cannot be measured on the {len(kept)} photos of --validate; give more, of every kind"
         )
     return float(result)

@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it was taught, how good it is, and what it is not for."""
+"""The model card: what a model is, what it was trained on, how good it is, and what it is not for."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def _head(head: HeadSpec, answer: Mapping[str, Any]) -> list[str]:
             ]
     if head.extra.get("tta", "none") != "none":
         lines += [
-            f"The run was judged with `--tta {head.extra['tta']}`; this file sees one view of a photo, so it "
-            "is a little worse, and its probabilities are a little off.", "",
+            f"The run was evaluated with `--tta {head.extra['tta']}`; this file sees one view of a photo, so "
+            "it is a little worse, and its probabilities are a little off.", "",
         ]
     kind = kind_of(head.kind)
     catches = UNKNOWN["unknown" in head.calibration] if kind.unknown else ""

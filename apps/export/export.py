@@ -25,7 +25,7 @@ from apps.export.quantise import calibration_photos, quantised
 TARGETS = ("onnx", "openvino", "torch", "web")
 RUNNER = "run.py"
 FEW = 50  # photos that are too few to take ranges from
-MAX_DROP = 0.03  # of the figure that the best epoch is told by
+MAX_DROP = 0.03  # of the figure that chooses the best epoch
 
 
 @whole_set()

@@ -20,7 +20,7 @@ class Detections(ModelAnswers):
     Args:
         predictor: of a detector, with one thread.
         threshold: least score, 0 to 1.
-        classes: the only ones told; none for all.
+        classes: the only ones reported; none for all.
         top: most objects an image; None for all.
     """
 
@@ -31,7 +31,7 @@ class Detections(ModelAnswers):
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """The model, and which of its objects are told."""
+        """The model, and which of its objects are reported."""
         asked = {"threshold": self.threshold, "classes": list(self.classes), "top": self.top}
         return about_model(self.predictor) | asked
 

@@ -153,7 +153,7 @@ def detect(
             ``top`` leave them out, from a score of 0.15 on; :data:`FACES` for faces.
         find_faces: gives the boxes of the faces of a photo; for :data:`FACES`.
         threshold: least score, 0 to 1; the detector gives none below its own ``score_thresh``.
-        classes: the only ones told; none for all.
+        classes: the only ones reported; none for all.
         top: most objects a photo; None for all.
         workers: threads that read photos and compute; None or 0 takes one for each core.
         sampling: which frames of videos.
@@ -196,7 +196,7 @@ def detect(
 def choose(
     objects: Sequence[dict[str, Any]], *, threshold: float, classes: Sequence[str], top: int | None
 ) -> list[dict[str, Any]]:
-    """The objects that are told: of enough score, of the classes asked for, the best ones."""
+    """The objects that are reported: of enough score, of the classes asked for, the best ones."""
     wanted = [item for item in objects if item["score"] >= threshold]
     return [item for item in wanted if not classes or item["name"] in classes][:top]
 

@@ -149,7 +149,7 @@ class Objects(TaskDefaults[ObjectsSettings, "Head"]):
         return photos
 
     def check_dataset(self, split: str) -> DetectionDataset:
-        """The same without distortions; boxes that break the rules are left out and told of."""
+        """The same without distortions; boxes that break the rules are left out and reported."""
         from datasets.detection.base import DetectionDataset
         from datasets.detection.layouts import read_split
 

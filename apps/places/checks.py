@@ -15,7 +15,7 @@ from apps.places.geo_metrics import GeoPredictions
 from datasets.geo.geotagged import GeoDataset
 from datasets.geo.positions import Positions
 
-CROWD = 10  # photos on exactly one point, from which on they are told of
+CROWD = 10  # photos on exactly one point, from which on they are reported
 CROWD_SHARE = 0.02  # of all photos, the same
 SHOWN = 4  # photos of a crowd
 LEAST, MANY = 2, 5  # images from which on distances tell that columns are swapped, and without being so clear

@@ -87,7 +87,7 @@ def locate(
 
     Raises:
         FileNotFoundError: a path or the run is missing.
-        OSError: the folder of the map cannot be written; told before any photo is read.
+        OSError: the folder of the map cannot be written; raised before any photo is read.
         ValueError: the run is damaged, or the folders hold no photo.
     """
     classes = tuple(run_values(run, app="places", weights=False)["classes"])
@@ -192,7 +192,7 @@ def _read(predictor: Predictor, outputs: Any) -> tuple[Floats, Floats | None]:
 def _line_of(
     grid: CellPartition, asked: Asked, probabilities: Floats, offset: Floats | None
 ) -> dict[str, Any]:
-    """What is told of an image."""
+    """The line of an image."""
     line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
     if not line["abstains"] and offset is not None:
         line |= moved(grid, probabilities, offset, precise=asked.precise)

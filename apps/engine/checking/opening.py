@@ -15,7 +15,7 @@ SPLITS = ("train", "val")
 
 
 def opened(task: AnyTask, console: Console) -> tuple[ImageDataset, ImageDataset]:
-    """The images to train on and to evaluate on, corrected as ``--fix`` says; what is odd is told.
+    """The images to train on and to evaluate on, corrected as ``--fix`` says; what is odd is reported.
 
     Raises:
         OSError: images, or what they need, are missing.

@@ -29,7 +29,7 @@ def keep_memory() -> bool:
     until it ends. Call it before the first large allocation; a second call changes nothing.
 
     Returns:
-        True where it was told; False where the allocator is not glibc's, or the variable
+        True where it was set; False where the allocator is not glibc's, or the variable
         ``MOBILENET_APPS_KEEP_MEMORY`` is ``0``.
 
     Source: mallopt(3), M_MMAP_MAX and M_TRIM_THRESHOLD.

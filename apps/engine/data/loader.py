@@ -96,7 +96,7 @@ def workers_with_room(workers: int, batch_bytes: int, free_bytes: int | None = N
     """Reading processes whose batches fit into shared memory, which containers often have 64 MB of.
 
     Args:
-        workers: as wanted; fewer are told of.
+        workers: as wanted; fewer are reported.
         batch_bytes: of a batch, of which each process holds :data:`BATCHES_AHEAD` and one.
         free_bytes: of shared memory; None looks.
     """

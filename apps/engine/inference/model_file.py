@@ -70,7 +70,7 @@ def onnx_session(
     try:
         source = content if isinstance(content, bytes) else str(content)
         return onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
-    except Exception as err:  # its kinds of errors are its own and hang on the version
+    except Exception as err:  # its kinds of errors are its own and depend on the version
         raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {mend}") from err
 
 
@@ -85,7 +85,7 @@ def run_session(
     """
     try:
         arrays: list[NDArray[Any]] = session.run(names, images)
-    except Exception as err:  # its kinds of errors are its own and hang on the version
+    except Exception as err:  # its kinds of errors are its own and depend on the version
         raise ValueError(f"{path} cannot compute its answers ({words_of(err)}); {mend}") from err
     return arrays
 

@@ -104,18 +104,18 @@ def run_here(shards: Sequence[Shard], answers: Answers, order: Order) -> Iterato
         worker = ShardWorker(answers, order.out, 0, answers.columns)
         yield from map(worker, shards)
         return
-    todo: Queue[Shard] = Queue()
+    todo: Queue[Shard | None] = Queue()
     done: Queue[Result | BaseException] = Queue()
-    for shard in shards:
-        todo.put(shard)
     count = min(order.workers or usable_cores(), len(shards))
+    for shard in (*shards, *[None] * count):  # an end for each worker
+        todo.put(shard)
     columns = answers.columns
     workers = [ShardWorker(answers, order.out, order.image_seconds, columns) for _ in range(count)]
 
     def work(worker: ShardWorker) -> None:
         try:
-            while not todo.empty():
-                done.put(worker(todo.get_nowait()))
+            for shard in iter(todo.get, None):
+                done.put(worker(shard))
         except BaseException as err:
             done.put(err)
 

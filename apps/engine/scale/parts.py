@@ -11,7 +11,7 @@ from typing import Any
 from apps.engine.core.files import json_line
 from apps.engine.scale.rows import line_of, schema_of, table_of
 from apps.engine.scale.shards import Shard
-from apps.engine.scale.stores import files_of, is_url, joined, make_folder, opened, read, remove, write
+from apps.engine.scale.stores import files_of, joined, make_folder, opened, read, remove, write
 
 JOB = "job.json"
 PREFIX, SUFFIX = "part-", ".parquet"
@@ -46,7 +46,7 @@ class PartsFolder:
         wanted = json.loads(json_line(job))
         place = joined(self.place, JOB)
         try:
-            there = json.loads(read(place)) if is_url(place) else json.loads(_local(place))
+            there = json.loads(read(place))
         except FileNotFoundError:
             if self.names():
                 raise ValueError(
@@ -115,11 +115,3 @@ class PartsFolder:
         """Remove parts."""
         for name in names:
             remove(joined(self.place, name))
-
-
-def _local(place: str) -> bytes:
-    from pathlib import Path
-
-    from datasets.outside import whole_file
-
-    return whole_file(Path(place))

@@ -105,7 +105,7 @@ def _unlisted(places: Sequence[str]) -> Iterator[str]:
         if not place.endswith(".txt"):
             yield place
             continue
-        text = (read(place) if is_url(place) else Path(place).read_bytes()).decode("utf-8", "surrogateescape")
+        text = read(place).decode("utf-8", "surrogateescape")
         around = place.rpartition("/")[0] if is_url(place) else str(Path(place).parent)
         for line in filter(None, map(str.strip, text.splitlines())):
             yield line if is_url(line) or line.startswith("/") else joined(around, line)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from apps.engine.core.files import write_bytes
-from datasets.outside import regular_file
+from datasets.outside import regular_file, whole_file
 
 ATTEMPTS = 6  # at a request that fails for the store's sake
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
@@ -75,12 +75,15 @@ def _entry(info: Any, prefix: str) -> Entry:
 
 
 def read(place: str) -> bytes:
-    """The bytes of a file at an address.
+    """The bytes of a file.
 
     Raises:
         FileNotFoundError, PermissionError: it is not there, or may not be read.
         StoreError: the store does not answer, also after some attempts.
     """
+    if not is_url(place):
+        return whole_file(Path(place))
+
     def once() -> bytes:
         if _is_http(place):
             with _response(place) as response:

@@ -70,7 +70,7 @@ class ShardWorker:
         self.columns = columns
 
     def __call__(self, shard: Shard) -> Result:
-        """Write the part of a shard; a store that fails is told, and leaves none."""
+        """Write the part of a shard; a store that fails is reported, and leaves none."""
         try:
             if self.guard is not None:
                 lines = self.guard.lines(shard)

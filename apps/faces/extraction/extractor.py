@@ -85,7 +85,7 @@ class FaceExtractor:
     detector: Detector = field(default_factory=Detector)
 
     def __call__(self, source: Source) -> Extraction:
-        """Look at one photo; whatever is wrong with it is told, not raised."""
+        """Look at one photo; whatever is wrong with it is reported, not raised."""
         stamp = source.stamp()
         try:
             opened = open_source(source)

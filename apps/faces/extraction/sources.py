@@ -214,7 +214,7 @@ def _tar_members(path: Path) -> Iterator[Source]:
 def hash_file(path: Path) -> str:
     """The sha256 of a regular file, in hex; of what cannot be read, the empty text.
 
-    Why it cannot be read is told by whoever decodes it.
+    Why it cannot be read is said by whoever decodes it.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):

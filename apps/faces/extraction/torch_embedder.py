@@ -143,7 +143,7 @@ def _from_run(run: Path, device: str) -> TorchFaceModel:
 
     task, model, config = load_run(run, app="faces")
     head: Any = model.heads[task.name]
-    head.margin_loss = None  # it only taught: a row a person, which no answer needs
+    head.margin_loss = None  # of the training alone: a row a person, which no answer needs
     network, seen = RunNetwork(model, task.name), config.backbone.preprocessing
     with torch.inference_mode():
         dim = network(torch.zeros(1, 3, seen.resolution, seen.resolution)).shape[1]

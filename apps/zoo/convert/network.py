@@ -1,4 +1,4 @@
-"""Which MobileNetV1 a file holds, told by the shapes and strides of its layers."""
+"""Which MobileNetV1 a file holds, known by the shapes and strides of its layers."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class ChainWalk(TFLiteFile):
         }
 
     def source(self) -> Source:
-        """Walk over all operators and put together what they told.
+        """Walk over all operators and put together what they say.
 
         Raises:
             RefusedError: it holds an operator that MobileNetV1 does not have.

@@ -17,7 +17,7 @@ from apps.engine.inference.model_file import load_onnx
 def write_run_model(run: Path, console: Console) -> bool:
     """Write ``model.onnx`` into a finished run, checked against the trained network.
 
-    The run is whole without it: whatever goes wrong is told in one line, and PyTorch answers then.
+    The run is whole without it: whatever goes wrong is one line, and PyTorch answers then.
 
     Args:
         run: a folder with weights and configuration.

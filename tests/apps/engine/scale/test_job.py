@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -12,9 +14,11 @@ from scale_support import DIES, HANGS, Colours, draw, draw_many, parts_of, write
 from support import ROOT
 
 from apps.engine.core.console import Console
-from apps.engine.scale.job import run_job, stream
+from apps.engine.scale import job
+from apps.engine.scale.job import run_here, run_job, stream
 from apps.engine.scale.parts import PartsFolder
-from apps.engine.scale.work import Order
+from apps.engine.scale.shards import Shard
+from apps.engine.scale.work import Order, Result
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +105,29 @@ def test_an_image_that_hangs_or_ends_the_process_is_named_once(tmp_path: Path, b
     lines = list(PartsFolder(str(tmp_path / "out")).lines())
     assert [line["path"].rpartition("::")[2] for line in lines] == [f"{at:04d}.png" for at in range(6)]
     assert sum("error" in line for line in lines) == 2
+
+
+def test_workers_that_end_together_all_end_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The last shard goes to one of them, and the others find none without a fault."""
+    class Worker:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def __call__(self, shard: Shard) -> Result:
+            time.sleep(0.01)
+            return Result(shard)
+
+        def close(self) -> None:
+            pass
+
+    class Slow(Queue[Any]):
+        def get_nowait(self) -> Any:
+            time.sleep(0.001)  # others may take what was there a moment ago
+            return super().get_nowait()
+
+    monkeypatch.setattr(job, "ShardWorker", Worker)
+    monkeypatch.setattr(job, "Queue", Slow)
+    shards = [Shard(number, "files", (), (0, 0), "") for number in range(41)]
+    results = list(run_here(shards, Colours(), Order(str(tmp_path), workers=8)))
+    assert sorted(result.shard.number for result in results) == list(range(41))
+    assert list(run_here(shards[:1], Colours(), Order(str(tmp_path), workers=8))) == [Result(shards[0])]

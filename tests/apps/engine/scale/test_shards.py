@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,9 @@ def test_archives_tables_and_addresses_are_told_from_images() -> None:
     for place in ("s3://bucket/a", "http://host/a.jpg", "x/a.tar", "a.TAR.GZ", "b.parquet"):
         assert has_packed([place]), place
     assert not has_packed(["photos", "a.jpg", "b"])
+
+
+def test_a_list_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.txt")
+    with pytest.raises(OSError, match=r"list\.txt"):
+        make_shards([str(tmp_path / "list.txt")], 3)
