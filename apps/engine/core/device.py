@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib import import_module
+from threading import Lock
 from typing import Any, NamedTuple
 
 ENGINES = ("auto", "onnxruntime", "openvino", "torch")
@@ -13,6 +15,7 @@ PROVIDERS = {  # of ONNX Runtime, by device
     "cuda": "CUDAExecutionProvider",
 }
 OPENVINO_DEVICES = {"cpu": "CPU", "xpu": "GPU"}
+_ONE_AT_A_TIME = Lock()
 
 
 class Choice(NamedTuple):
@@ -144,7 +147,7 @@ def file_devices(engine: str) -> list[str]:
     if engine == "onnxruntime":
         there = runtime(engine).get_available_providers()
         return [device for device, provider in PROVIDERS.items() if provider in there]
-    units = [unit.split(".")[0] for unit in runtime(engine).Core().available_devices]
+    units = [unit.split(".")[0] for unit in openvino_core().available_devices]
     return [device for device, unit in OPENVINO_DEVICES.items() if unit in units]
 
 
@@ -159,3 +162,25 @@ def runtime(engine: str) -> Any:
         return import_module(engine)
     except ImportError as err:
         raise ImportError(f"{engine} is not installed; install it: pip install {engine}") from err
+
+
+def openvino_core() -> Any:
+    """OpenVINO's core, one for the whole process.
+
+    On a processor with AMX each core leaves a stack for signals that it takes with it when it goes: after
+    several, the next Ctrl+C has no stack and ends in a crash.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    with _ONE_AT_A_TIME:
+        return _core_of(runtime("openvino"))
+
+
+@cache
+def _core_of(openvino: Any) -> Any:
+    """The core; numpy is made known first, since two threads that do so at once wait for ever."""
+    import numpy as np
+
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
+    return openvino.Core()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, Choice, runtime
+from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, Choice, openvino_core, runtime
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.seal import SUM, check_seal, check_sum
@@ -105,7 +105,7 @@ def load_network(path: Path, outputs: Sequence[str], choice: Choice) -> Network:
     if choice.engine == "openvino":
         check_seal(path)
         settings = openvino_settings("fp32", 1, 1)
-        compiled = runtime("openvino").Core().compile_model(path, OPENVINO_DEVICES[choice.device], settings)
+        compiled = openvino_core().compile_model(path, OPENVINO_DEVICES[choice.device], settings)
         places = [compiled.output(name) for name in outputs]
 
         def infer(images: NDArray[Any]) -> list[Any]:
@@ -161,7 +161,7 @@ def openvino_settings(precision: str, threads: int, calls: int) -> dict[str, Any
 
 def _load_openvino(path: Path, threads: int, calls: int, device: str) -> Engine:
     check_seal(path)
-    core = runtime("openvino").Core()
+    core = openvino_core()
     try:
         model = core.read_model(path)
         reported = _onnx_note(path) if path.suffix == ".onnx" else model.get_rt_info(KEY).astype(str)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from support import COLOURS, ROOT, Cli
 
+from apps.engine.core.device import openvino_core
 from apps.engine.core.machine import usable_cores
 from apps.engine.inference.graph.model import Deployed
 from apps.engine.inference.lines import predict
@@ -122,7 +123,7 @@ def test_an_openvino_model_serves_as_many_workers_at_once_as_there_are(model: Pa
     """With one stream, as its settings for latency have it, all workers would wait for one core."""
     openvino = pytest.importorskip("openvino")
     made = openvino.convert_model(model)
-    compiled = openvino.Core().compile_model(made, "CPU", openvino_settings("fp32", 1, calls))
+    compiled = openvino_core().compile_model(made, "CPU", openvino_settings("fp32", 1, calls))
     assert compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") == calls
     assert compiled.get_property("INFERENCE_NUM_THREADS") == calls
 

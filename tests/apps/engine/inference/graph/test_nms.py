@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 import torch
 from torch import Tensor, nn
 
+from apps.engine.core.device import openvino_core
 from apps.engine.inference.graph.nms import Detected, detections, translations
 from apps.engine.inference.graph.onnx_file import free_batch, quiet
 from heads.detections import nms
@@ -102,7 +102,7 @@ def test_a_runtime_suppresses_as_torchvision_does(file: Path, runtime: str, batc
     if runtime == "onnxruntime":
         made = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, given)
     else:
-        results = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)
+        results = openvino_core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)
         made = [results[place] for place in range(3)]
     counts = same(made, boxes, scores)
     assert len(counts) == batch and max(counts) > 0
