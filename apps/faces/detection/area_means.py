@@ -77,5 +77,5 @@ def corners_of(rows: tuple[Ints, Ints], columns: tuple[Ints, Ints], width: int) 
     if most > MOST_PX:
         raise ValueError(f"faces are looked for on smaller images: {most} px came into one")
     top, low = top * width, low * width
-    share = np.float32(1) / high.astype(np.float32) * (np.float32(1) / wide.astype(np.float32))
+    share = np.float32(1) / (high.astype(np.float32) * wide.astype(np.float32))
     return Corners(top + left, top + right, low + left, low + right, share)

@@ -32,7 +32,7 @@ STRIDE = 2  # of the proposal network
 NMS_OF_A_COPY, NMS = 0.5, 0.7
 LANDMARKS = 5
 BATCH = 128  # crops that a network sees at once
-BLOCK = 64  # boxes that are held against each other at once
+BLOCK = 64  # boxes that are held against all others at once: as many as a number has bits
 
 
 class Faces(NamedTuple):
@@ -176,17 +176,22 @@ def nms(
             covered &= groups[order[:BLOCK], None] == groups[order]
         winners = _winners(covered[:, :BLOCK])
         kept.append(order[winners])
-        order = order[BLOCK:][~covered[winners, BLOCK:].any(axis=0)]
+        order = order[BLOCK:]
+        if len(order):
+            order = order[~covered[winners, BLOCK:].any(axis=0)]
     return np.concatenate(kept) if kept else order
 
 
 def _winners(covered: NDArray[np.bool_]) -> list[int]:
     """Of N boxes, best first, those that no winner before them covers: (N, N), by row what it covers."""
+    bits = np.zeros((len(covered), BLOCK), bool)
+    bits[:, : len(covered)] = covered
+    rows: list[int] = np.packbits(bits, axis=1, bitorder="little").view(np.uint64)[:, 0].tolist()
     winners, lost = [], 0  # a bit a box
-    for place, row in enumerate(np.packbits(covered, axis=1, bitorder="little")):
+    for place, row in enumerate(rows):
         if not lost >> place & 1:
             winners.append(place)
-            lost |= int.from_bytes(row.tobytes(), "little")
+            lost |= row
     return winners
 
 
