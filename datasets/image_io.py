@@ -207,13 +207,13 @@ def stored_size(path: Path) -> tuple[int, int, int]:
 
 
 @contextmanager
-def open_header(path: Path) -> Iterator[Image.Image]:
-    """A photo whose pixels are not decoded yet, for its size and EXIF.
+def open_header(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
+    """A photo whose pixels are not decoded yet, for its size and EXIF; ``data`` where its bytes are at hand.
 
     Raises:
         BadImageError: the file is missing or no photo; also what goes wrong while it is open.
     """
-    data = _packed(path)
+    data = _packed(path) if data is None else data
     source, head = (path, first_bytes(path)) if data is None else (io.BytesIO(data), data)
     with _one_line_errors(path), _opened(_there(path, data), source, head) as image:
         yield image

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from faces_support import write_face_weights
-from PIL import Image
+from support import Cli
 
-from benchmarks import faces_search
+from benchmarks import faces, faces_search
 from benchmarks.__main__ import main
-from benchmarks.faces import exported_network
 
 
 def test_the_search_beside_faiss_finds_the_same_rows(
@@ -31,44 +29,27 @@ def test_the_search_beside_faiss_finds_the_same_rows(
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_two_routes_are_timed_on_the_same_photos(
-    capsys: pytest.CaptureFixture[str], shared: Path, tmp_path: Path
+def test_the_routes_are_timed_on_the_same_photos(
+    cli: Cli, student: Path, capsys: pytest.CaptureFixture[str], shared: Path, tmp_path: Path
 ) -> None:
-    weights = write_face_weights(tmp_path / "tiny.safetensors")
-    photos = shared / "data/faces_colour/images/Tony_Blair"
-    given = ("--photos", str(photos), "--weights", str(weights), "--count", "4", "--rounds", "1")
-    assert main(["faces", *given]) == 0
+    """Each detector, with the network and with its exported file."""
+    photos, file = shared / "data/faces_colour/images/Tony_Blair", tmp_path / "int8.onnx"
+    how = ("--to", "onnx", "--precision", "int8", "--calibrate", photos)
+    assert cli("export", student, *how, "--out", file).code == 0
+    given = ("--photos", str(photos), "--checkpoint", str(student), "--onnx", str(file), "--rounds", "1")
+    assert main(["faces", *given, "--count", "4"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["photos"] == 4
-    for route in ("facenet", "ours"):
+    names = {"mtcnn", "mtcnn, exported", "ssd", "ssd, exported"}
+    assert (found["photos"], set(found["times_as_fast"])) == (4, names)
+    for route in ("facenet", *names):
         assert 0 < found[route]["embedding_seconds"] < found[route]["whole_seconds"]
+        assert found[route]["peak_memory_mb"] > 50
+    for route in names:
+        assert found[route]["finding_seconds"] > 0
 
 
-def write_mean_of_colours(path: Path, *, batch: int | str, kind: str) -> Path:
-    """A network that gives the mean of each colour, as an ONNX file."""
-    onnx = pytest.importorskip("onnx")
-    types = {"bytes": onnx.TensorProto.UINT8, "floats": onnx.TensorProto.FLOAT}
-    nodes = [
-        onnx.helper.make_node("Cast", ["images"], ["floats"], to=onnx.TensorProto.FLOAT),
-        onnx.helper.make_node("GlobalAveragePool", ["floats"], ["mean"]),
-        onnx.helper.make_node("Flatten", ["mean"], ["vector"]),
-    ]
-    graph = onnx.helper.make_graph(
-        nodes, "mean",
-        [onnx.helper.make_tensor_value_info("images", types[kind], [batch, 3, 8, 8])],
-        [onnx.helper.make_tensor_value_info("vector", onnx.TensorProto.FLOAT, [batch, 3])],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
-    return path
-
-
-@pytest.mark.parametrize(("kind", "scale"), [("bytes", 255), ("floats", 1)])
-@pytest.mark.parametrize("batch", ["any", 1])
-def test_an_exported_network_gets_the_crops_as_its_input_wants_them(
-    tmp_path: Path, kind: str, scale: float, batch: int | str
-) -> None:
-    answer = exported_network(write_mean_of_colours(tmp_path / "a.onnx", batch=batch, kind=kind), threads=1)
-    crops = [Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 51, 102))]
-    expected = np.array([(1, 0, 0), (0, 0.2, 0.4)]) * scale
-    np.testing.assert_allclose(answer(crops), expected, atol=1e-5)
+def test_one_detector_without_an_exported_file_is_one_route(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    faces.add_options(parser)
+    options = parser.parse_args(["--photos", str(tmp_path), "--detector", "ssd"])
+    assert list(faces.routes_of(options)) == ["facenet", "ssd"]

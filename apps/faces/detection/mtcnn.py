@@ -5,26 +5,34 @@ The sums are those of facenet-pytorch, whose networks these are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine.inference.model_file import Network
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-Sums = NDArray[np.int32]
+from apps.faces.detection.area_means import (
+    Corners,
+    Floats,
+    Ints,
+    Sums,
+    bins_of,
+    corners_of,
+    means_of,
+    sums_of,
+)
 
 SIDES = {"pnet": 12, "rnet": 24, "onet": 48}  # of the networks' inputs, in pixels
-INPUT = "x"  # (N, 3, H, W) in -1 to 1, RGB
-OUTPUTS = {name: ["moves", *(["points"] if name == "onet" else []), "chances"] for name in SIDES}
+INPUT, OUTPUT = "x", "answers"
 THRESHOLDS, FACTOR = (0.6, 0.7, 0.7), 0.709  # facenet-pytorch's own
 STRIDE = 2  # of the proposal network
 NMS_OF_A_COPY, NMS = 0.5, 0.7
 LANDMARKS = 5
 BATCH = 128  # crops that a network sees at once
+BLOCK = 64  # boxes that are held against all others at once: as many as a number has bits
 
 
 class Faces(NamedTuple):
@@ -41,11 +49,27 @@ class Faces(NamedTuple):
     landmarks: Floats
 
 
+class Pyramid(NamedTuple):
+    """The copies of an image, and the places of the proposal network on them, one copy after another.
+
+    Args:
+        sizes: (height, width) of each copy.
+        corners: of the pixels of all copies, (1, P).
+        boxes: (A, 4) of the places, in pixels of the image.
+        copies: (A,) which copy each is on.
+    """
+
+    sizes: list[tuple[int, int]]
+    corners: Corners
+    boxes: Floats
+    copies: Ints
+
+
 class Cascade:
     """The three networks; safe to call from several threads.
 
     Args:
-        networks: ``pnet``, ``rnet`` and ``onet``, each (N, 3, H, W) to its outputs as in :data:`OUTPUTS`.
+        networks: ``pnet``, ``rnet`` and ``onet``, as :class:`apps.faces.detection.cascade_graph.Blocked`.
 
     Source: Zhang et al. 2016, "Joint face detection and alignment using multitask cascaded networks".
     """
@@ -54,9 +78,13 @@ class Cascade:
         self._networks = networks
 
     def __call__(self, pixels: NDArray[np.uint8], least_px: int) -> Faces:
-        """The faces of an image (H, W, 3) whose shorter side is ``least_px`` or more."""
-        sums = _sums(pixels)
-        boxes, _ = self._proposed(sums, least_px)
+        """The faces of an image (H, W, 3) whose shorter side is ``least_px`` or more.
+
+        Raises:
+            ValueError: the image is too large: both sides have more than 1024 px.
+        """
+        sums = sums_of(pixels)
+        boxes = self._proposed(sums, least_px)
         boxes, scores, moves, _ = self._refined("rnet", sums, boxes, THRESHOLDS[1])
         kept = nms(boxes, scores, NMS)
         return self._output(sums, _moved(boxes[kept], moves[kept], 1))
@@ -64,12 +92,12 @@ class Cascade:
     def finish(self, pixels: NDArray[np.uint8], boxes: Floats) -> Faces:
         """Those of another detector's boxes (N, 4) that the last network takes for faces, with landmarks."""
         if not len(boxes):
-            return self._output(_sums(pixels[:1, :1]), boxes)
+            return self._output(sums_of(pixels[:1, :1]), boxes)
         squares = _squared(boxes)  # what is around them is not summed
         left, top = np.maximum(np.floor(squares[:, :2].min(axis=0)) - 1, 0).astype(int)
         right, low = np.ceil(squares[:, 2:].max(axis=0)).astype(int)
         corner = np.array([left, top, left, top], np.float32)
-        faces = self._output(_sums(pixels[top:low, left:right]), boxes - corner)
+        faces = self._output(sums_of(pixels[top:low, left:right]), boxes - corner)
         return Faces(faces.boxes + corner, faces.scores, faces.landmarks + corner[:2])
 
     def _output(self, sums: Sums, boxes: Floats) -> Faces:
@@ -79,24 +107,23 @@ class Cascade:
         kept = nms(boxes, scores, NMS, of_smaller=True)
         return Faces(boxes[kept], scores[kept], landmarks[kept])
 
-    def _proposed(self, sums: Sums, least_px: int) -> tuple[Floats, Floats]:
+    def _proposed(self, sums: Sums, least_px: int) -> Floats:
         """Squares that may show a face, by the first network on each copy."""
-        height, width = sums.shape[0] - 1, sums.shape[1] - 1
-        parts: list[tuple[Floats, Floats, Floats]] = []
-        scale = SIDES["pnet"] / least_px
-        short = min(height, width) * scale
-        while short >= SIDES["pnet"]:
-            rows, columns = _bins(0, height, int(height * scale + 1)), _bins(0, width, int(width * scale + 1))
-            moves, chances = self._networks["pnet"](_planes(_means(sums, rows, columns)))
-            some = _cells(moves[0], chances[0, 1], scale)
-            kept = nms(some[0], some[1], NMS_OF_A_COPY)
-            parts.append((some[0][kept], some[1][kept], some[2][kept]))
-            scale, short = scale * FACTOR, short * FACTOR
-        if not parts:
-            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-        boxes, scores, moves = (np.concatenate(column) for column in zip(*parts, strict=True))
-        kept = nms(boxes, scores, NMS)
-        return _squared(_moved(boxes[kept], moves[kept], 0)), scores[kept]
+        pyramid = _pyramid(sums.shape[0] - 1, sums.shape[1] - 1, SIDES["pnet"] / least_px)
+        if pyramid is None:
+            return np.zeros((0, 4), np.float32)
+        pixels, start, made = means_of(sums, pyramid.corners)[0], 0, []
+        for height, width in pyramid.sizes:
+            copy = pixels[:, start : start + height * width].reshape(1, 3, height, width)
+            made.append(self._networks["pnet"](np.ascontiguousarray(copy))[0].reshape(5, -1))
+            start += height * width
+        answers = np.concatenate(made, axis=1)
+        some = np.flatnonzero(answers[4] >= _logit(THRESHOLDS[0]))
+        boxes, scores, copies = pyramid.boxes[some], _chances(answers[4, some]), pyramid.copies[some]
+        kept = nms(boxes, scores, NMS_OF_A_COPY, groups=copies)
+        kept = kept[np.argsort(copies[kept], kind="stable")]
+        kept = kept[nms(boxes[kept], scores[kept], NMS)]
+        return _squared(_moved(boxes[kept], answers[:4, some[kept]].T, 0))
 
     def _refined(
         self, name: str, sums: Sums, boxes: Floats, least: float
@@ -108,22 +135,22 @@ class Cascade:
         low = np.minimum(corners[:, 3], sums.shape[0] - 1)
         real = (right > left) & (low > top)
         boxes, left, top, right, low = (part[real] for part in (boxes, left, top, right, low))
-        made: list[list[Any]] = []
+        made = [np.zeros((0, 5 if name == "rnet" else 15), np.float32)]
         for start in range(0, len(boxes), BATCH):
             some = slice(start, start + BATCH)
-            rows = _bins(top[some, None], (low - top)[some, None], SIDES[name])
-            columns = _bins(left[some, None], (right - left)[some, None], SIDES[name])
-            made.append(list(self._networks[name](_planes(_means(sums, rows, columns)))))
-        if not made:
-            none = np.zeros((0, 10), np.float32)
-            return boxes, none[:, 0], none[:, :4], none
-        moves, *more, chances = (np.concatenate(column) for column in zip(*made, strict=True))
-        kept = chances[:, 1] > least
-        points = more[0][kept] if more else np.zeros((int(kept.sum()), 10), np.float32)
-        return boxes[kept], chances[kept, 1], moves[kept], points
+            rows = bins_of(top[some, None], (low - top)[some, None], SIDES[name])
+            columns = bins_of(left[some, None], (right - left)[some, None], SIDES[name])
+            crops = means_of(sums, corners_of(rows, columns, sums.shape[1]))
+            made.append(self._networks[name](crops)[0])
+        answers = np.concatenate(made)
+        kept = answers[:, -1] > _logit(least)
+        answers = answers[kept]
+        return boxes[kept], _chances(answers[:, -1]), answers[:, :4], answers[:, 4:-1]
 
 
-def nms(boxes: Floats, scores: Floats, threshold: float, *, of_smaller: bool = False) -> Ints:
+def nms(
+    boxes: Floats, scores: Floats, threshold: float, *, of_smaller: bool = False, groups: Ints | None = None
+) -> Ints:
     """Places of the boxes that no better one covers, best first.
 
     Args:
@@ -131,60 +158,78 @@ def nms(boxes: Floats, scores: Floats, threshold: float, *, of_smaller: bool = F
         scores: (N,).
         threshold: share of the union, or of the smaller box, from which the weaker one is dropped.
         of_smaller: hold the shared part against the smaller box; pixels at both ends count then.
+        groups: (N,) boxes of two groups never drop each other; None takes all for one.
     """
     order = np.argsort(-scores, kind="stable")
-    boxes, more = boxes[order], float(of_smaller)
-    areas = (boxes[:, 2:] - boxes[:, :2] + more).prod(axis=1)
-    kept, rest = [], np.arange(len(boxes))
-    while len(rest):
-        best, rest = rest[0], rest[1:]
-        kept.append(best)
-        low, high = np.maximum(boxes[best, :2], boxes[rest, :2]), np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        shared = (high - low + more).clip(min=0).prod(axis=1)
-        both = areas[best], areas[rest]
-        whole = np.minimum(*both) if of_smaller else sum(both) - shared
-        rest = rest[shared <= threshold * whole]
-    return order[np.array(kept, np.int64)]
+    more = np.float32(of_smaller)
+    kept: list[Ints] = []
+    while len(order):
+        some = boxes[order]
+        areas = (some[:, 2] - some[:, 0] + more) * (some[:, 3] - some[:, 1] + more)
+        best = some[:BLOCK, None]
+        across = np.minimum(best[..., 2], some[:, 2]) - np.maximum(best[..., 0], some[:, 0]) + more
+        down = np.minimum(best[..., 3], some[:, 3]) - np.maximum(best[..., 1], some[:, 1]) + more
+        shared = across.clip(min=0) * down.clip(min=0)
+        first = areas[:BLOCK, None]
+        covered = shared > threshold * (np.minimum(first, areas) if of_smaller else first + areas - shared)
+        if groups is not None:
+            covered &= groups[order[:BLOCK], None] == groups[order]
+        winners = _winners(covered[:, :BLOCK])
+        kept.append(order[winners])
+        order = order[BLOCK:]
+        if len(order):
+            order = order[~covered[winners, BLOCK:].any(axis=0)]
+    return np.concatenate(kept) if kept else order
 
 
-def _sums(pixels: NDArray[np.uint8]) -> Sums:
-    """(H + 1, W + 1, 3): of all pixels above and to the left, from which every mean follows."""
-    sums = np.zeros((pixels.shape[0] + 1, pixels.shape[1] + 1, 3), np.int32)  # 255 of 8 million pixels fit in
-    np.cumsum(pixels, axis=0, dtype=np.int32, out=sums[1:, 1:])
-    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
-    return sums
+def _winners(covered: NDArray[np.bool_]) -> list[int]:
+    """Of N boxes, best first, those that no winner before them covers: (N, N), by row what it covers."""
+    bits = np.zeros((len(covered), BLOCK), bool)
+    bits[:, : len(covered)] = covered
+    rows: list[int] = np.packbits(bits, axis=1, bitorder="little").view(np.uint64)[:, 0].tolist()
+    winners, lost = [], 0  # a bit a box
+    for place, row in enumerate(rows):
+        if not lost >> place & 1:
+            winners.append(place)
+            lost |= row
+    return winners
 
 
-def _bins(start: Any, length: Any, count: int) -> tuple[Ints, Ints]:
-    """Where each of ``count`` bins over ``length`` places begins and ends; neighbours may share a place."""
-    places = np.arange(count)
-    return start + places * length // count, start - (-(places + 1) * length // count)
+def _logit(chance: float) -> float:
+    return math.log(chance / (1 - chance))
 
 
-def _means(sums: Sums, rows: tuple[Ints, Ints], columns: tuple[Ints, Ints]) -> Floats:
-    """(..., rows, columns, 3) means over the bins."""
-    top, low = (part[..., :, None] for part in rows)
-    left, right = (part[..., None, :] for part in columns)
-    whole = sums[low, right] - sums[top, right] - sums[low, left] + sums[top, left]
-    means: Floats = (whole / ((low - top) * (right - left))[..., None]).astype(np.float32)
-    return means
+def _chances(logits: Floats) -> Floats:
+    return (1 / (1 + np.exp(-logits))).astype(np.float32, copy=False)
 
 
-def _planes(means: Floats) -> Floats:
-    """(..., H, W, 3) in 0 to 255 to (N, 3, H, W) in -1 to 1."""
-    batch = means if means.ndim == 4 else means[None]
-    return np.ascontiguousarray(((batch - 127.5) * np.float32(1 / 128)).transpose(0, 3, 1, 2))
+@lru_cache(maxsize=2)  # photos of one camera, upright and on their side
+def _pyramid(height: int, width: int, scale: float) -> Pyramid | None:
+    """Of an image, from its largest copy to the last that the network fits on; None where it fits on none."""
+    sizes, corners, boxes = [], [], []
+    short = min(height, width) * scale
+    while short >= SIDES["pnet"]:
+        size = int(height * scale + 1), int(width * scale + 1)
+        sizes.append(size)
+        corners.append(corners_of(bins_of(0, height, size[0]), bins_of(0, width, size[1]), width + 1))
+        boxes.append(_places(size, scale))
+        scale, short = scale * FACTOR, short * FACTOR
+    if not sizes:
+        return None
+    flat = (np.concatenate([part.ravel() for part in parts])[None] for parts in zip(*corners, strict=True))
+    copies = np.repeat(np.arange(len(sizes)), [len(part) for part in boxes])
+    return Pyramid(sizes, Corners(*flat), np.concatenate(boxes), copies)
 
 
-def _cells(moves: Floats, chances: Floats, scale: float) -> tuple[Floats, Floats, Floats]:
-    """Boxes, scores and moves of the proposal network's places that may show a face."""
-    rows, columns = np.nonzero(chances >= THRESHOLDS[0])
-    corner = STRIDE * np.stack([columns, rows], axis=1).astype(np.float32)
-    step = np.float32(scale)
-    boxes = np.concatenate(
+def _places(size: tuple[int, int], scale: float) -> Floats:
+    """(A, 4) the boxes of the proposal network's places on a copy, in pixels of the image."""
+    # a convolution, a pool of 2 x 2 that takes what is left over, and two convolutions more
+    rows, columns = (-(-(side - 2) // STRIDE) - 4 for side in size)
+    grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2)
+    corner, step = STRIDE * grid.astype(np.float32), np.float32(scale)
+    return np.concatenate(
         [np.floor((corner + 1) / step), np.floor((corner + SIDES["pnet"]) / step)], axis=1
     )
-    return boxes, chances[rows, columns], moves[:, rows, columns].T
 
 
 def _moved(boxes: Floats, moves: Floats, more: int) -> Floats:

@@ -46,7 +46,8 @@ def similarity_transform(source: Array, target: Array) -> Array:
     Raises:
         ValueError: the source points are all one point, or not finite.
 
-    Source: Umeyama 1991, "Least-squares estimation of transformation parameters", eq. 40 to 43.
+    Source: Umeyama 1991, "Least-squares estimation of transformation parameters", in the plane, where his
+    decomposition into singular values has a closed form.
     """
     if not np.isfinite(source).all():
         raise ValueError("landmarks must be finite numbers")
@@ -55,12 +56,12 @@ def similarity_transform(source: Array, target: Array) -> Array:
     variance = (centred**2).sum() / len(source)
     if variance < 1e-6:
         raise ValueError("all landmarks are in one point, so nothing says how the face is turned")
-    covariance = (target - to_mean).T @ centred / len(source)
-    left, strengths, right = np.linalg.svd(covariance)
-    signs = np.array([1.0, np.sign(np.linalg.det(left) * np.linalg.det(right)) or 1.0])
-    turn = left @ np.diag(signs) @ right
-    scale = (strengths * signs).sum() / variance
-    return np.column_stack([scale * turn, to_mean - scale * turn @ from_mean])
+    (x, y), (to_x, to_y) = centred.T, (target - to_mean).T
+    total = variance * len(source)  # points as complex numbers: the slope of a regression
+    cosine, sine = float((x * to_x + y * to_y).sum() / total), float((x * to_y - y * to_x).sum() / total)
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    shift = to_mean - turn @ from_mean
+    return np.array([[cosine, -sine, shift[0]], [sine, cosine, shift[1]]])
 
 
 def align_face(image: Image.Image, landmarks: Array, size: int) -> Image.Image:
@@ -79,9 +80,12 @@ def align_face(image: Image.Image, landmarks: Array, size: int) -> Image.Image:
     if 1 < factor <= min(image.size):  # a plain warp would skip pixels: shrink by area first
         image = image.reduce(factor)
         forward = similarity_transform(landmarks / factor, TEMPLATE * size)
-    back = np.linalg.inv(np.vstack([forward, [0.0, 0.0, 1.0]]))[:2]
+    turn, shift = forward[:, :2], forward[:, 2]
+    back = turn.T / (turn[0] ** 2).sum()  # the inverse of a turn and a scale
+    start = -back @ shift
     return image.transform(
-        (size, size), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BICUBIC
+        (size, size), Image.Transform.AFFINE, (*back[0], start[0], *back[1], start[1]),
+        Image.Resampling.BICUBIC,
     )
 
 
@@ -96,10 +100,12 @@ def square_crop(image: Image.Image, size: int) -> Image.Image:
 def sharpness(crop: Image.Image) -> float:
     """Standard deviation of the Laplacian of a crop in grey, at a fixed size."""
     grey = crop.convert("L").resize((SHARPNESS_PX, SHARPNESS_PX), Image.Resampling.BILINEAR)
-    values = np.asarray(grey, dtype=np.float64)
+    values = np.asarray(grey, dtype=np.int16)  # four neighbours less four times 255 fit in
     inner = values[1:-1, 1:-1]
     around = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
-    return float((around - 4 * inner).std())
+    laplacian = (around - 4 * inner).ravel().astype(np.float64)
+    mean = laplacian.sum() / laplacian.size
+    return float(np.sqrt(max((laplacian * laplacian).sum() / laplacian.size - mean**2, 0.0)))
 
 
 def pose(landmarks: Array) -> float:

@@ -28,6 +28,8 @@ def date_taken(image: Image.Image) -> str | None:
 
 
 def _parsed(text: object) -> str | None:
+    if text is None:
+        return None
     try:
         return datetime.strptime(str(text).strip("\0 ")[:19], "%Y:%m:%d %H:%M:%S").isoformat()
     except ValueError:

@@ -94,34 +94,36 @@ class FaceExtractor:
         if source.frame is not None and source.time is not None:
             source = replace(source, frame=None)  # its pixels are let go
         try:
-            result = self.cut(opened)
+            faces = self._faces(opened.image)
         except DetectionError as err:
             return Extraction(source, opened.sha256, stamp, problem=str(err), readable=False)
-        if not result:
+        if not faces:
             return Extraction(source, opened.sha256, stamp, problem=NO_FACE)
-        if self.which == "one" and len(result) > 1:
-            problem = f"{len(result)} faces found, and exactly one was asked for"
+        if self.which == "one" and len(faces) > 1:
+            problem = f"{len(faces)} faces found, and exactly one was asked for"
             return Extraction(source, opened.sha256, stamp, problem=problem)
-        chosen = result if self.which == "all" else result[:1]
+        chosen = [self._cut(opened, face) for face in (faces if self.which == "all" else faces[:1])]
         return Extraction(
             source, opened.sha256, stamp, [item for item, _ in chosen], [item for _, item in chosen],
             date=opened.date,
         )
 
-    def cut(self, opened: Opened) -> list[tuple[Crop, Image.Image]]:
-        """The faces of a photo, largest first, rated and cut out.
+    def _faces(self, image: Image.Image) -> list[Face]:
+        """Of a photo, largest first; the whole of a ready crop.
 
         Raises:
             DetectionError: the detector failed on it.
         """
-        image = opened.image
         if self.align == "none":
-            whole = Face((0.0, 0.0, float(image.width), float(image.height)), None, None)
-            return [_rated(opened, whole, square_crop(image, self.resolution), 0.0)]
-        return [
-            _rated(opened, face, align_face(image, face.landmarks, self.resolution), pose(face.landmarks))
-            for face in self.detector.detect(image) if face.landmarks is not None
-        ]
+            return [Face((0.0, 0.0, float(image.width), float(image.height)), None, None)]
+        return [face for face in self.detector.detect(image) if face.landmarks is not None]
+
+    def _cut(self, opened: Opened, face: Face) -> tuple[Crop, Image.Image]:
+        """A face cut out and rated."""
+        image, points = opened.image, face.landmarks
+        if points is None:
+            return _rated(opened, face, square_crop(image, self.resolution), 0.0)
+        return _rated(opened, face, align_face(image, points, self.resolution), pose(points))
 
 
 def _rated(opened: Opened, face: Face, crop: Image.Image, turned: float) -> tuple[Crop, Image.Image]:

@@ -25,7 +25,7 @@ from apps.faces.detection.networks import FORMAT
 from apps.faces.extraction.embedder import FaceModel, ModelInfo, Vectors, lasting
 
 _log = logging.getLogger(__name__)
-AT_ONCE = 4  # crops that a file sees: more would only take memory
+PIXELS_AT_ONCE = 4 * 128**2  # of the crops that a file sees: more leave the processor's cache
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ class FaceModelFile:
     def vectors(self, crops: Sequence[Image.Image]) -> Vectors:
         """(N, D) unit vectors of RGB crops that have the side ``info.resolution``."""
         parts = [np.zeros((0, self.info.dim), np.float32)]
-        for start in range(0, len(crops), AT_ONCE):
-            pixels = np.stack([np.asarray(crop) for crop in crops[start : start + AT_ONCE]])
+        at_once = max(1, PIXELS_AT_ONCE // self.info.resolution**2)
+        for start in range(0, len(crops), at_once):
+            pixels = np.stack([np.asarray(crop) for crop in crops[start : start + at_once]])
             (made,) = self.file.run(pixels)
             parts.append(made / np.linalg.norm(made, axis=1, keepdims=True).clip(min=1e-12))
         return np.concatenate(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from apps.faces.extraction.dates import date_taken
 from apps.faces.extraction.sources import IN_TAR, Source, hash_file, holder_of, shard_index, time_in
-from datasets.image_io import BadImageError, open_header, read_image
+from datasets.image_io import BadImageError, open_header, read_bytes, read_pixels
 from datasets.video import Frame, frames_at
 
 DECODED_PX = 1024  # a JPEG may be decoded smaller as long as its short side keeps this many pixels
@@ -43,9 +44,10 @@ def open_source(source: Source) -> Opened:
         return _open_frame(source)
     with source.file() as path:
         try:
-            digest = hash_file(path)
-            longer, date = _header(path)
-            image = read_image(path, min_side=DECODED_PX)
+            data = read_bytes(path, only_jpeg=True)
+            digest = hash_file(path) if data is None else hashlib.sha256(data).hexdigest()
+            longer, date = _header(path, data)
+            image = Image.fromarray(read_pixels(path, min_side=DECODED_PX, data=data))
         except BadImageError as err:
             raise BadImageError(source.name, err.reason) from err
     return _opened(image, longer, digest, date)
@@ -73,13 +75,13 @@ def _open_frame(source: Source) -> Opened:
     return _opened(image, max(image.size), source.sha256(), None)
 
 
-def _header(path: Path) -> tuple[int, str | None]:
+def _header(path: Path, data: bytes | None) -> tuple[int, str | None]:
     """The longer side of the photo as stored, in pixels, and when it was taken.
 
     The side is 0 where the header cannot be read, which decoding will explain.
     """
     try:
-        with open_header(path) as image:
+        with open_header(path, data) as image:
             return max(image.size), date_taken(image)
     except BadImageError:
         return 0, None

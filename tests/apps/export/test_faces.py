@@ -15,8 +15,7 @@ from support import Cli
 
 from apps.engine.core.spec import HeadSpec, ModelSpec
 from apps.export.page.write import FINDING
-from apps.faces.detection.mtcnn import OUTPUTS
-from apps.faces.detection.networks import cascade_networks
+from apps.faces.detection.networks import OUTPUTS, cascade_networks
 from apps.faces.extraction.extractor import Extraction, FaceExtractor
 from apps.faces.extraction.loading import load_face_model
 from apps.faces.extraction.sources import find_sources

@@ -12,7 +12,10 @@ from PIL import Image
 from support import run_without_torch
 
 from apps.engine.inference.made_once import cached
-from apps.faces.detection.mtcnn import FACTOR, THRESHOLDS, Cascade, nms
+from apps.faces.detection.area_means import bins_of, corners_of, means_of, sums_of
+from apps.faces.detection.cascade_graph import Blocked
+from apps.faces.detection.detector import SEARCH_PX
+from apps.faces.detection.mtcnn import FACTOR, SIDES, THRESHOLDS, Cascade, nms
 from apps.faces.detection.networks import load_cascade
 from apps.faces.extraction.torch_embedder import load_torch_face_model
 
@@ -43,7 +46,9 @@ def test_faces_boxes_and_landmarks_are_those_of_facenet_pytorch(
     photos = [*sorted((folder / "images").rglob("*.jpg"))[::25], *sorted((folder / "group").glob("*.jpg"))]
     counts = []
     for path in photos:
-        pixels = np.array(Image.open(path).convert("RGB"))
+        photo = Image.open(path).convert("RGB")
+        photo.thumbnail((SEARCH_PX, SEARCH_PX))
+        pixels = np.array(photo)
         answer = theirs.detect(pixels, landmarks=True)
         boxes, scores, points = (np.array(part if part is not None else [], np.float32) for part in answer)
         found = cascade(pixels, LEAST_PX)
@@ -81,6 +86,34 @@ def whole(cascade: Cascade, pixels: np.ndarray, boxes: np.ndarray) -> Any:
     return cascade.finish(pixels, np.concatenate([boxes, np.array(corners)]).astype(np.float32))
 
 
+@pytest.mark.parametrize("name", SIDES)
+def test_the_networks_without_prelu_answer_as_those_with_it(theirs: Any, name: str) -> None:
+    side = SIDES[name]
+    shape = (1, 3, 37, 52) if name == "pnet" else (5, 3, side, side)
+    network, images = getattr(theirs, name), torch.rand(shape) * 255
+    with torch.inference_mode():
+        *wanted, chances = network((images - 127.5) / 128)
+        (made,) = Blocked(network)(images)
+        made[:, -1].sigmoid_()
+    torch.testing.assert_close(made, torch.cat([*wanted, chances[:, 1:]], 1), atol=2e-6, rtol=1e-5)
+
+
+def test_means_over_bins_are_those_of_the_pixels_however_large_the_image() -> None:
+    """White ones, so that the sums over all of it overflow."""
+    pixels = np.random.default_rng(0).integers(250, 256, (900, 1000, 3), np.uint8)
+    rows, columns = bins_of(np.array([[0], [3]]), np.array([[900], [50]]), 12), bins_of(0, 1000, 17)
+    means = means_of(sums_of(pixels), corners_of(rows, (columns[0][None], columns[1][None]), 1001))
+    assert means.shape == (2, 3, 12, 17)
+    for crop, row, column in np.ndindex(2, 12, 17):
+        some = pixels[rows[0][crop, row] : rows[1][crop, row], columns[0][column] : columns[1][column]]
+        np.testing.assert_allclose(means[crop, :, row, column], some.mean(axis=(0, 1)), rtol=1e-6)
+
+
+def test_an_image_whose_sums_do_not_fit_is_refused(cascade: Cascade) -> None:
+    with pytest.raises(ValueError, match="faces are looked for on smaller images"):
+        cascade(np.zeros((2000, 2000, 3), np.uint8), LEAST_PX)
+
+
 def test_an_image_without_faces_gives_none(cascade: Cascade) -> None:
     for side in (40, 300):
         found = cascade(np.full((side, side, 3), 128, np.uint8), LEAST_PX)
@@ -96,6 +129,13 @@ def test_suppression_is_that_of_torchvision_and_of_the_smaller_box_by_hand() -> 
     scores = rng.uniform(0, 1, 200).astype(np.float32)
     expected = wanted(torch.from_numpy(boxes), torch.from_numpy(scores), 0.5)
     np.testing.assert_array_equal(nms(boxes, scores, 0.5), expected)
+    copies = rng.integers(0, 3, 200)
+    kept = nms(boxes, scores, 0.5, groups=copies)
+    each = [np.flatnonzero(copies == copy) for copy in range(3)]
+    alone = [int(place) for some in each for place in some[nms(boxes[some], scores[some], 0.5)]]
+    assert sorted(kept.tolist()) == sorted(alone)
+    assert (np.diff(scores[kept]) <= 0).all()
+    assert nms(boxes[:0], scores[:0], 0.5).tolist() == []
     inside = np.array([[0, 0, 99, 99], [10, 10, 29, 29]], np.float32)  # a fifth of a side, and wholly within
     assert nms(inside, np.array([0.9, 0.8], np.float32), 0.7).tolist() == [0, 1]
     assert nms(inside, np.array([0.9, 0.8], np.float32), 0.7, of_smaller=True).tolist() == [0]

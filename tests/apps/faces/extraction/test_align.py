@@ -97,6 +97,10 @@ def test_sharpness_falls_when_a_picture_is_blurred() -> None:
     sharp = Image.fromarray(noise)
     assert sharpness(sharp) > 3 * sharpness(sharp.filter(ImageFilter.GaussianBlur(3)))
     assert sharpness(Image.new("RGB", (50, 50), "grey")) == 0.0
+    crop = Image.fromarray(np.random.default_rng(1).integers(0, 255, (112, 112, 3)).astype(np.uint8))
+    grey = np.asarray(crop.convert("L"), float)
+    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    assert sharpness(crop) == pytest.approx((around - 4 * grey[1:-1, 1:-1]).std(), rel=1e-12)
 
 
 def test_pose_is_0_from_the_front_and_has_the_sign_of_the_turn() -> None:
