@@ -143,7 +143,7 @@ def _option(name: str, hint: Any, default: Any, limits: Any) -> click.Option:
     flag = flag_name(name)
     if plain is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=default, help=limits["help"])
-    kind: Any = {Path: FOLDER}.get(plain, plain)
+    kind: Any = PLACE if name == "data" else {Path: FOLDER}.get(plain, plain)
     if limits["choices"]:
         kind = click.Choice(limits["choices"])
     shown = default is not None

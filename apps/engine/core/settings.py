@@ -67,7 +67,7 @@ class Settings:
     fits_head: ClassVar[bool] = False
     takes_folds: ClassVar[bool] = False
 
-    data: Path | None = option(None, "folder of images; without it the drawn sample is used")
+    data: Path | None = option(None, "folder of images, or an address; without it the drawn sample is used")
     weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")
     backbone: str = option("mobilenetv1", "mobilenetv1, or the name of any network of timm")
     freeze: bool = option(False, "train the head alone, on cached features of the frozen backbone")
