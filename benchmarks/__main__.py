@@ -13,6 +13,7 @@ BENCHMARKS = {
     "places": "benchmarks.places", "attributes": "benchmarks.attributes",
     "objects": "benchmarks.objects", "detectors": "benchmarks.detectors",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
+    "search-size": "benchmarks.search_size",
     "face-detectors": "benchmarks.face_detectors", "face-clusters": "benchmarks.face_clusters",
     "heads": "benchmarks.heads", "no-dog": "benchmarks.no_dog", "sex-and-age": "benchmarks.sex_and_age",
     "export": "benchmarks.export", "cache": "benchmarks.cache", "check": "benchmarks.check",
