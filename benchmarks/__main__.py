@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.machine import NoDeviceError
+
 # name -> module with add_options(parser) and run(options); strings, so that help imports no torch.
 BENCHMARKS = {
     "family": "benchmarks.family", "speed": "benchmarks.speed", "precision": "benchmarks.precision",
@@ -18,6 +20,7 @@ BENCHMARKS = {
     "heads": "benchmarks.heads", "no-dog": "benchmarks.no_dog", "sex-and-age": "benchmarks.sex_and_age",
     "export": "benchmarks.export", "cache": "benchmarks.cache", "check": "benchmarks.check",
     "cluster": "benchmarks.cluster", "shards": "benchmarks.shards",
+    "gpu": "benchmarks.gpu",
 }
 
 INPUTS = ("data", "photos", "weights_folder", "checkpoint", "onnx")  # options that name what must be there
@@ -56,13 +59,16 @@ def check_inputs(options: argparse.Namespace) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Run what the command line names; returns the exit code: 0, 1 (a run failed) or 2 (usage)."""
+    """Run what the command line names; returns the exit code: 0, 1 (a run failed), 2 (usage, no device)."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=list(BENCHMARKS), help="which benchmark; without it, all")
     options = parser.parse_args(words[:1])
     try:
         for name in [options.name] if options.name else BENCHMARKS:
             run_one(name, words[1:])
+    except NoDeviceError as err:  # of the last one
+        sys.stderr.write(f"error: {err}\n")
+        return 2
     except (OSError, ValueError) as err:
         sys.stderr.write(f"error: {' '.join(str(err).split())}\n")
         return 1

@@ -58,7 +58,7 @@ GROUPS = {
         "epochs batch_size lr freeze seed backbone_lr optimizer momentum weight_decay schedule warmup_epochs "
         "step_epochs step_rate plateau_epochs min_lr layer_decay unfreeze_every clip_norm accumulate ema "
         "smoothing margin_loss margin margin_scale smooth_km samples monitor keep patience preset precision "
-        "device cached_features views find_lr stop_after any_world"
+        "device compile cached_features views find_lr stop_after any_world"
     ),
     "Teacher": "teacher teacher_weight teacher_temperature cosine relational",
     "Augmentation": "augment min_crop jitter randaugment erase mixup cutmix crop eval_crop centre tta",

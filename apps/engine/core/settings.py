@@ -166,6 +166,7 @@ class Settings:
     device: str = option(
         "auto", "where it is trained; auto: a GPU where there is one, else the processor", choices=DEVICES
     )
+    compile: bool = option(False, "compile the backbone by torch.compile, for a GPU; takes minutes at first")
     export: bool = option(True, "end with model.onnx, from which the run is answered without PyTorch")
     workers: int | None = option(
         None, "processes that read images; default: by the number of cores", low=0, high=MOST_WORKERS,
