@@ -70,9 +70,9 @@ def compare(gallery: Gallery, options: argparse.Namespace) -> None:
     queries = asked(options.faces, options.queries)
     lean = [batch.drop_columns(["codes", "scale"]) for batch in gallery.batches]
     plain = Gallery(gallery.about, lean, gallery.path)
-    one, many = queries[:1], queries
+    first, many = queries[:1], queries
     ways = {
-        "codes_one": lambda: gallery.search(one, TOP), "float32_one": lambda: plain.search(one, TOP),
+        "codes_one": lambda: gallery.search(first, TOP), "float32_one": lambda: plain.search(first, TOP),
         "codes_many": lambda: gallery.search(many, TOP), "float32_many": lambda: plain.search(many, TOP),
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

@@ -1,4 +1,4 @@
-"""What runs on a GPU, with another device in its place: batches by memory, halves where that is too little."""
+"""What runs on a GPU, with another device in its place: batches by memory, by halves where it is short."""
 
 from __future__ import annotations
 
