@@ -19,6 +19,7 @@ from apps.engine.data.loader import eval_loader
 from apps.engine.evaluation.forward import evaluated_by
 from apps.engine.inference.lines import check_options
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
+from apps.engine.scale.local_data import present
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
 
@@ -62,6 +63,7 @@ def evaluate(
         task, model, config = load_pretrained(weights or "", app=name, **changes)
     if task.settings.data is None:
         raise ValueError("no photos to evaluate; give --data DIR")
+    present(task.settings.data, console)
     check_options([type(task)], top=None, tta=tta)
     if report is not None:
         writable_folder(report, "--report")

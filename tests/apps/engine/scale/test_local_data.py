@@ -78,6 +78,9 @@ def test_a_training_on_s3_and_http_is_that_on_local_files_also_resumed(
     words = ("--checkpoint", tmp_path / "local", "--data", "s3://photos/learn", "--workers", 0)
     answer = cli("evaluate", "dogs", *words)
     assert answer.lines[0]["n"] == 3
+    shutil.rmtree(cache / "s3")
+    answer = cli("evaluate", "dogs", "--checkpoint", tmp_path / "s3", "--workers", 0)
+    assert answer.lines[0]["n"] == 3
 
 
 def test_only_what_changed_is_fetched_again_and_what_went_is_removed(in_s3: str, tmp_path: Path) -> None:
@@ -136,6 +139,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_fetched(
     monkeypatch.setattr(module, "KEPT_FREE", 1 << 60)
     with pytest.raises(OSError, match=r"GB free for it; remove copies there, or set MOBILENET_APPS_CACHE"):
         local_data("s3://photos/large", QUIET)
+
+
+def test_check_and_joint_take_addresses(web: Web, tmp_path: Path, cli: Cli) -> None:
+    write_shards(tmp_path / "shards")
+    address = f"{web.url}/shards/{{train-0,train-1,val-0}}.tar"
+    looked = cli("check", "dogs", address, "--no-network")
+    assert looked.lines[0]["images"] == 9
+    answer = cli("joint", "dogs", "--data", f"dogs={address}.zip", "--out", tmp_path / "run")
+    assert f"{web.url}/shards/train-0.tar.zip does not exist" in answer.last_error
+    asked = [request for request in web.requests if request.endswith(".tar")]
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize(
