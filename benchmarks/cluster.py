@@ -28,6 +28,7 @@ from datasets.image_io import list_photos
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 WORKER = "apps.engine.scale.worker"
+OF_RAY = ("raylet", "gcs_server", "ray/dashboard", "ray::", "ray/_private", "log_monitor")
 
 
 def usage() -> dict[int, tuple[str, float, int]]:
@@ -51,7 +52,9 @@ class Watch:
     def __init__(self) -> None:
         self.before = set(usage())
         self.seconds: dict[int, float] = {}
+        self.others: dict[int, float] = {}
         self.bytes: dict[str, int] = {}
+        self.samples: list[tuple[float, float, float]] = []
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._look, daemon=True)
 
@@ -70,6 +73,15 @@ class Watch:
                 if part and pid not in self.before:
                     self.seconds[pid] = seconds
                     self.bytes[part] = max(self.bytes.get(part, 0), size)
+                elif pid == os.getpid() or any(word in words for word in OF_RAY):
+                    self.others[pid] = seconds
+            self.samples.append((time.time(), sum(self.seconds.values()), sum(self.others.values())))
+
+    def between(self, first: float, last: float) -> tuple[float, float]:
+        """CPU seconds of the workers, and of the driver and Ray's own processes, between two moments."""
+        times, *sums = map(list, zip(*self.samples, strict=True))
+        workers, others = (float(np.diff(np.interp([first, last], times, values))[0]) for values in sums)
+        return workers, others
 
 
 def image_seconds(answers: Predictions, photos: Sequence[str], limit: int) -> list[float]:
@@ -95,10 +107,14 @@ def measured(
     times = sorted((out / name).stat().st_mtime for name in PartsFolder(str(out)).names())
     span, parts = times[-1] - times[0], summary["parts"]
     steady = (parts - 1) * shard / span if span > 0 else float("nan")
+    of_images = (parts - 1) * shard
+    per_image = [round(1000 * cpu / of_images, 3) for cpu in watch.between(times[0], times[-1])]
     return {
         "runner": runner, "workers": workers, "images": summary["images"], "wall_s": round(wall, 2),
         "images_per_s": round(steady, 2), "worker_cpu_s": round(sum(watch.seconds.values()), 2),
         "driver_cpu_s": round(mine, 2),
+        "cpu_ms_an_image": per_image[0], "cpu_ms_an_image_of_driver_and_ray": per_image[1],
+        "load": round(os.getloadavg()[0], 1),
         "memory_mb": {name: round(size / 1e6) for name, size in sorted(watch.bytes.items())},
     }
 
