@@ -16,7 +16,7 @@ from apps.engine.inference.preprocess import read_square
 
 IMAGE_BYTES = 24e6  # of a width of 1.0 at 224 px: its two largest maps in float32, and room for a library
 SIDE = 224
-MOST, LEAST = 256, 8
+MOST, LEAST = 64, 8  # more are not decoded faster: a thread reads the images of its batch
 SHARE = 0.5  # of the free memory: other processes may share the card
 UNKNOWN_BYTES = 2e9
 NO_ROOM = ("out of memory", "failed to allocate", "bfc_arena", "cuda failure 2")

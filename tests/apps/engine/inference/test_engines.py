@@ -24,7 +24,7 @@ def file(cli: Cli, colour_run: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.parametrize(
     ("free", "resolution", "batch"),
-    [(140e9, 224, 256), (2e9, 224, 32), (2e9, 448, 8), (1e6, 224, 8), (2e9, 128, 64)],
+    [(140e9, 224, 64), (2e9, 224, 32), (2e9, 448, 8), (1e6, 224, 8), (2e9, 128, 64)],
 )
 def test_the_batch_follows_the_memory(free: float, resolution: int, batch: int) -> None:
     assert batch_for("cuda", resolution, free_bytes=free) == batch
