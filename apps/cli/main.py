@@ -168,10 +168,8 @@ def _evaluate_command(name: str) -> click.Command:
         check_weights(weights, name)
         from apps.engine.core.console import Console
         from apps.engine.evaluation.evaluate import evaluate
-        from apps.engine.scale.local_data import with_local_data
 
-        how = with_local_data(rest, Console())
-        emit(evaluate(name, checkpoint=checkpoint, weights=weights, console=Console(), **how))
+        emit(evaluate(name, checkpoint=checkpoint, weights=weights, console=Console(), **rest))
 
     params: list[click.Parameter] = [
         click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
