@@ -28,12 +28,11 @@ from datasets.image_io import list_photos
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 WORKER = "apps.engine.scale.worker"
-OF_RAY = ("raylet", "gcs_server", "ray/dashboard", "ray::", "ray/_private", "log_monitor")
 
 
 def usage() -> dict[int, tuple[str, float, int]]:
-    """Processes of this machine: command line, CPU seconds so far, bytes in memory."""
-    by_process = {}
+    """This process and those below it: command line, CPU seconds so far, bytes in memory."""
+    by_process, parents = {}, {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -42,15 +41,19 @@ def usage() -> dict[int, tuple[str, float, int]]:
                 pages = int((folder / "statm").read_text().split()[1])
             except OSError:
                 continue
+            parents[int(folder.name)] = int(fields[1])
             by_process[int(folder.name)] = words, (int(fields[11]) + int(fields[12])) / TICKS, pages * PAGE
-    return by_process
+    below, grown = {os.getpid()}, True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in below} - below
+        below, grown = below | more, bool(more)
+    return {pid: by_process[pid] for pid in below}
 
 
 class Watch:
     """CPU seconds of a job's workers, and what one takes of memory at most, looked at twice a second."""
 
     def __init__(self) -> None:
-        self.before = set(usage())
         self.seconds: dict[int, float] = {}
         self.others: dict[int, float] = {}
         self.bytes: dict[str, int] = {}
@@ -70,10 +73,10 @@ class Watch:
         while not self.stop.wait(0.5):
             for pid, (words, seconds, size) in usage().items():
                 part = "answering" if WORKER in words else "actor" if "ray::MapWorker" in words else ""
-                if part and pid not in self.before:
+                if part:
                     self.seconds[pid] = seconds
                     self.bytes[part] = max(self.bytes.get(part, 0), size)
-                elif pid == os.getpid() or any(word in words for word in OF_RAY):
+                else:
                     self.others[pid] = seconds
             self.samples.append((time.time(), sum(self.seconds.values()), sum(self.others.values())))
 
