@@ -65,10 +65,12 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words[:1])
     try:
         for name in [options.name] if options.name else BENCHMARKS:
-            run_one(name, words[1:])
-    except NoDeviceError as err:  # of the last one
-        sys.stderr.write(f"error: {err}\n")
-        return 2
+            try:
+                run_one(name, words[1:])
+            except NoDeviceError as err:
+                sys.stderr.write(f"error: {err}\n")
+                if options.name:
+                    return 2
     except (OSError, ValueError) as err:
         sys.stderr.write(f"error: {' '.join(str(err).split())}\n")
         return 1
