@@ -7,16 +7,20 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.machine import NoDeviceError
+
 # name -> module with add_options(parser) and run(options); strings, so that help imports no torch.
 BENCHMARKS = {
     "family": "benchmarks.family", "speed": "benchmarks.speed", "precision": "benchmarks.precision",
     "places": "benchmarks.places", "attributes": "benchmarks.attributes",
     "objects": "benchmarks.objects", "detectors": "benchmarks.detectors",
     "faces": "benchmarks.faces", "faces-search": "benchmarks.faces_search",
+    "search-size": "benchmarks.search_size",
     "face-detectors": "benchmarks.face_detectors", "face-clusters": "benchmarks.face_clusters",
     "heads": "benchmarks.heads", "no-dog": "benchmarks.no_dog", "sex-and-age": "benchmarks.sex_and_age",
     "export": "benchmarks.export", "cache": "benchmarks.cache", "check": "benchmarks.check",
     "cluster": "benchmarks.cluster", "shards": "benchmarks.shards",
+    "exchange": "benchmarks.exchange", "gpu": "benchmarks.gpu",
 }
 
 INPUTS = ("data", "photos", "weights_folder", "checkpoint", "onnx")  # options that name what must be there
@@ -55,13 +59,18 @@ def check_inputs(options: argparse.Namespace) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Run what the command line names; returns the exit code: 0, 1 (a run failed) or 2 (usage)."""
+    """Run what the command line names; returns the exit code: 0, 1 (a run failed), 2 (usage, no device)."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=list(BENCHMARKS), help="which benchmark; without it, all")
     options = parser.parse_args(words[:1])
     try:
         for name in [options.name] if options.name else BENCHMARKS:
-            run_one(name, words[1:])
+            try:
+                run_one(name, words[1:])
+            except NoDeviceError as err:
+                sys.stderr.write(f"error: {err}\n")
+                if options.name:
+                    return 2
     except (OSError, ValueError) as err:
         sys.stderr.write(f"error: {' '.join(str(err).split())}\n")
         return 1

@@ -31,8 +31,8 @@ WORKER = "apps.engine.scale.worker"
 
 
 def usage() -> dict[int, tuple[str, float, int]]:
-    """Processes of this machine: command line, CPU seconds so far, bytes in memory."""
-    by_process = {}
+    """This process and those below it: command line, CPU seconds so far, bytes in memory."""
+    by_process, parents = {}, {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -41,17 +41,23 @@ def usage() -> dict[int, tuple[str, float, int]]:
                 pages = int((folder / "statm").read_text().split()[1])
             except OSError:
                 continue
+            parents[int(folder.name)] = int(fields[1])
             by_process[int(folder.name)] = words, (int(fields[11]) + int(fields[12])) / TICKS, pages * PAGE
-    return by_process
+    below, grown = {os.getpid()}, True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in below} - below
+        below, grown = below | more, bool(more)
+    return {pid: by_process[pid] for pid in below}
 
 
 class Watch:
     """CPU seconds of a job's workers, and what one takes of memory at most, looked at twice a second."""
 
     def __init__(self) -> None:
-        self.before = set(usage())
         self.seconds: dict[int, float] = {}
+        self.others: dict[int, float] = {}
         self.bytes: dict[str, int] = {}
+        self.samples: list[tuple[float, float, float]] = []
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._look, daemon=True)
 
@@ -67,9 +73,18 @@ class Watch:
         while not self.stop.wait(0.5):
             for pid, (words, seconds, size) in usage().items():
                 part = "answering" if WORKER in words else "actor" if "ray::MapWorker" in words else ""
-                if part and pid not in self.before:
+                if part:
                     self.seconds[pid] = seconds
                     self.bytes[part] = max(self.bytes.get(part, 0), size)
+                else:
+                    self.others[pid] = seconds
+            self.samples.append((time.time(), sum(self.seconds.values()), sum(self.others.values())))
+
+    def between(self, first: float, last: float) -> tuple[float, float]:
+        """CPU seconds of the workers, and of the driver and Ray's own processes, between two moments."""
+        times, *sums = map(list, zip(*self.samples, strict=True))
+        workers, others = (float(np.diff(np.interp([first, last], times, values))[0]) for values in sums)
+        return workers, others
 
 
 def image_seconds(answers: Predictions, photos: Sequence[str], limit: int) -> list[float]:
@@ -95,10 +110,14 @@ def measured(
     times = sorted((out / name).stat().st_mtime for name in PartsFolder(str(out)).names())
     span, parts = times[-1] - times[0], summary["parts"]
     steady = (parts - 1) * shard / span if span > 0 else float("nan")
+    of_images = (parts - 1) * shard
+    per_image = [round(1000 * cpu / of_images, 3) for cpu in watch.between(times[0], times[-1])]
     return {
         "runner": runner, "workers": workers, "images": summary["images"], "wall_s": round(wall, 2),
         "images_per_s": round(steady, 2), "worker_cpu_s": round(sum(watch.seconds.values()), 2),
         "driver_cpu_s": round(mine, 2),
+        "cpu_ms_an_image": per_image[0], "cpu_ms_an_image_of_driver_and_ray": per_image[1],
+        "load": round(os.getloadavg()[0], 1),
         "memory_mb": {name: round(size / 1e6) for name, size in sorted(watch.bytes.items())},
     }
 

@@ -15,6 +15,10 @@ FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
+class NoDeviceError(Exception):
+    """What is to be measured is not in this machine."""
+
+
 def processor() -> tuple[str, frozenset[str]]:
     """Name of the processor and its feature flags; without ``/proc/cpuinfo`` there are no flags."""
     info, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()

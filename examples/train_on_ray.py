@@ -1,4 +1,7 @@
-"""Trains by several processes of a Ray cluster: python examples/train_on_ray.py WORKERS PHOTOS RUN"""
+"""Trains by several processes of a Ray cluster: python examples/train_on_ray.py WORKERS PHOTOS RUN
+
+PHOTOS is a folder that all nodes see, or an address such as s3://bucket/shards, which each node copies once.
+"""
 
 import sys
 from pathlib import Path
@@ -27,11 +30,12 @@ if __name__ == "__main__":
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    workers, photos, run = int(sys.argv[1]), Path(sys.argv[2]).resolve(), Path(sys.argv[3]).resolve()
-    if not photos.is_dir():
+    workers, photos, run = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]).resolve()
+    if "://" not in photos and not Path(photos).is_dir():
         sys.exit(f"error: {photos} is no folder of photos")
+    photos = photos if "://" in photos else str(Path(photos).resolve())
     ray.init(runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, log_to_driver=False)
-    settings = {"data": photos, "width": 0.25, "resolution": 64, "epochs": 2, "workers": 0}
+    settings = {"data": photos, "width": 0.25, "resolution": 64, "epochs": 2, "workers": 0, "export": False}
     TorchTrainer(
         work, train_loop_config={"settings": settings, "out": str(run)},
         scaling_config=ScalingConfig(num_workers=workers),

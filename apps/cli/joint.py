@@ -58,10 +58,13 @@ def _set(words: Sequence[str], apps: dict[str, str]) -> dict[str, dict[str, Any]
 
 
 def _tasks(words: Sequence[str], rest: dict[str, Any]) -> list[TaskSpec]:
+    from apps.engine.core.console import Console
+    from apps.engine.scale.local_data import with_local_data
     from apps.joint.settings import make_tasks
 
     apps = {left: right or left for left, _, right in (word.partition("=") for word in words)}
-    data = {name: Path(value) for name, value in _pairs(rest["data"], "--data").items()}
+    given = _pairs(rest["data"], "--data").items()
+    data = {name: Path(with_local_data({"data": value}, Console())["data"]) for name, value in given}
     try:
         for app in apps.values():
             load_task(app)

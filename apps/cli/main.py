@@ -23,6 +23,7 @@ from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import (
     ALIASES,
     FOLDER,
+    PLACE,
     TrainingCommand,
     config_option,
     given_settings,
@@ -98,9 +99,7 @@ def _finetune_command(name: str) -> click.Command:
     kind = load_task(name).Settings
 
     @click.pass_context
-    def run(
-        context: click.Context, /, out: Path | None, resume: bool, find_lr: bool, **rest: Any
-    ) -> None:
+    def run(context: click.Context, /, out: Path | None, resume: bool, find_lr: bool, **rest: Any) -> None:
         if out is None and resume:
             raise click.UsageError("--resume goes on with the run in --out; give --out RUN")
         if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -112,7 +111,9 @@ def _finetune_command(name: str) -> click.Command:
             raise click.UsageError(str(err)) from err
         check_weights(given.get("weights"))
         from apps.engine.core.console import Console
+        from apps.engine.scale.local_data import with_local_data
 
+        given = with_local_data(given, Console())
         with nullcontext(out) if out is not None else numbered_folder(Path("runs"), name) as folder:
             if find_lr:
                 from apps.engine.training.lr_finder import run_lr_finder
@@ -173,7 +174,7 @@ def _evaluate_command(name: str) -> click.Command:
     params: list[click.Parameter] = [
         click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
         click.Option(["--weights"], help="pretrained weights with a classifier: a path or a name"),
-        click.Option(["--data"], type=FOLDER, help="folder of images  [default: the run's]"),
+        click.Option(["--data"], type=PLACE, help="folder of images  [default: the run's]"),
         click.Option(
             ["--split"], type=click.Choice(["val", "train"]), default="val", show_default=True,
             help="which photos",

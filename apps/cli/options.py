@@ -58,7 +58,7 @@ GROUPS = {
         "epochs batch_size lr freeze seed backbone_lr optimizer momentum weight_decay schedule warmup_epochs "
         "step_epochs step_rate plateau_epochs min_lr layer_decay unfreeze_every clip_norm accumulate ema "
         "smoothing margin_loss margin margin_scale smooth_km samples monitor keep patience preset precision "
-        "device cached_features views find_lr stop_after any_world"
+        "device compile cached_features views find_lr stop_after any_world"
     ),
     "Teacher": "teacher teacher_weight teacher_temperature cosine relational",
     "Augmentation": "augment min_crop jitter randaugment erase mixup cutmix crop eval_crop centre tta",
@@ -143,7 +143,7 @@ def _option(name: str, hint: Any, default: Any, limits: Any) -> click.Option:
     flag = flag_name(name)
     if plain is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=default, help=limits["help"])
-    kind: Any = {Path: FOLDER}.get(plain, plain)
+    kind: Any = PLACE if name == "data" else {Path: FOLDER}.get(plain, plain)
     if limits["choices"]:
         kind = click.Choice(limits["choices"])
     shown = default is not None

@@ -144,7 +144,7 @@ def _expanded(pattern: Path) -> list[Path]:
         return []
     results: list[Path] = []
     missing: list[str] = []
-    for name in _braces(text):
+    for name in expand_braces(text):
         files = sorted(glob.glob(name)) if glob.has_magic(name) else [name] * Path(name).is_file()  # noqa: PTH207
         results += map(Path, files)
         missing += [] if files else [name]
@@ -155,7 +155,7 @@ def _expanded(pattern: Path) -> list[Path]:
     return [path for path in dict.fromkeys(results) if path.suffix.lower() in (PARQUET, TAR)]
 
 
-def _braces(text: str) -> list[str]:
+def expand_braces(text: str) -> list[str]:
     """``{000..002}`` and ``{a,b}`` written out, as a shell does.
 
     Raises:
@@ -166,7 +166,7 @@ def _braces(text: str) -> list[str]:
         return [text]
     first, last, names = match.groups()
     words = names.split(",") if names is not None else _numbers(first, last)
-    rests = _braces(text[match.end():])
+    rests = expand_braces(text[match.end():])
     if len(words) * len(rests) > _MOST_SHARDS:
         raise ValueError(f"{text} means more than {_MOST_SHARDS:,} files; give a narrower pattern")
     return [text[:match.start()] + word + rest for word in words for rest in rests]

@@ -27,6 +27,20 @@ def test_the_search_beside_faiss_finds_the_same_rows(
     assert found["ours_cpu_seconds"] > 0
 
 
+def test_the_search_at_size_finds_what_float32_finds(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = ("--faces", "5000", "--queries", "5", "--rounds", "1", "--folder", str(tmp_path))
+    assert main(["search-size", *given]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["way"] for row in rows if "way" in row} == {
+        "codes_one", "codes_many", "float32_one", "float32_many"
+    }
+    assert rows[-1]["recall_of_search"] == 1
+    assert rows[-1]["largest_difference"] == 0
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_the_routes_are_timed_on_the_same_photos(

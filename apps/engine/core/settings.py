@@ -67,7 +67,7 @@ class Settings:
     fits_head: ClassVar[bool] = False
     takes_folds: ClassVar[bool] = False
 
-    data: Path | None = option(None, "folder of images; without it the drawn sample is used")
+    data: Path | None = option(None, "folder of images, or an address; without it the drawn sample is used")
     weights: str | None = option(None, "start from weights: a path, a run's folder or a registered name")
     backbone: str = option("mobilenetv1", "mobilenetv1, or the name of any network of timm")
     freeze: bool = option(False, "train the head alone, on cached features of the frozen backbone")
@@ -166,6 +166,7 @@ class Settings:
     device: str = option(
         "auto", "where it is trained; auto: a GPU where there is one, else the processor", choices=DEVICES
     )
+    compile: bool = option(False, "compile the backbone by torch.compile, for a GPU; takes minutes at first")
     export: bool = option(True, "end with model.onnx, from which the run is answered without PyTorch")
     workers: int | None = option(
         None, "processes that read images; default: by the number of cores", low=0, high=MOST_WORKERS,

@@ -134,15 +134,16 @@ class Loader:
             replacement, each class as often as the others.
         side: of the images that the transform makes, px: what reading processes need of shared memory
             follows from it; None does not look.
+        pinned: whether batches lie in memory that a GPU copies from while it computes.
     """
 
     def __init__(
         self, photos: ImageDataset, transform: PairTransform, *, batch_size: int, seed: int = 0,
         shuffle: bool = False, workers: int | None = None, min_side: int | None = None,
         cache: ImageCache | None = None, rank: int = 0, world: int = 1, sampling: Sampling = "all",
-        side: int | None = None,
+        side: int | None = None, pinned: bool = False,
     ) -> None:
-        self.photos = photos
+        self.photos, self.pinned = photos, pinned
         reduced = copy.copy(photos)
         reduced.min_side = min_side
         labels = [photo.label for photo in photos.photos] if sampling == "balanced" else None
@@ -192,6 +193,7 @@ class Loader:
             self.seeded, batch_sampler=self.batches, num_workers=self.workers, collate_fn=_as_it_is,
             persistent_workers=self.workers > 0, worker_init_fn=_start_worker,
             prefetch_factor=BATCHES_AHEAD if self.workers else None,
+            pin_memory=self.pinned,
             generator=torch.Generator(),  # its own, or each epoch would move the global one
         )
 
@@ -235,7 +237,7 @@ def _start_worker(_: int) -> None:
 
 def eval_loader(
     photos: ImageDataset, preprocessing: Preprocessing, *, batch_size: int, workers: int | None,
-    cache: ImageCache | None = None, rank: int = 0, world: int = 1,
+    cache: ImageCache | None = None, rank: int = 0, world: int = 1, pinned: bool = False,
 ) -> Loader:
     """Photos in order as the weights want to see them: for evaluation and for answering."""
     size, crop = preprocessing.resolution, preprocessing.crop
@@ -244,6 +246,7 @@ def eval_loader(
         photos, photos.transforms[1] if photos.transforms else usual,
         batch_size=min(batch_size, photos.evaluated_together or batch_size), workers=workers,
         min_side=decode_size(size, crop), cache=cache, rank=rank, world=world, side=size,
+        pinned=pinned,
     )
 
 
@@ -261,6 +264,11 @@ class Reading:
     world: World
     cache: ImageCache | None
 
+    @property
+    def pinned(self) -> bool:
+        """Whether a GPU takes the batches."""
+        return self.world.device.type == "cuda"
+
     def augmented(self, photos: ImageDataset, *, shuffle: bool = True) -> Loader:
         """Photos as training shows them; in their own order without ``shuffle``."""
         s = self.settings
@@ -272,7 +280,7 @@ class Reading:
             batch_size=s.batch_size, seed=s.seed, shuffle=shuffle, workers=s.workers,
             min_side=side_for_training(s.train_resolution, s.min_crop), cache=self.cache,
             rank=self.world.rank, world=self.world.size, sampling=s.sampling if shuffle else "all",
-            side=s.train_resolution,
+            side=s.train_resolution, pinned=self.pinned,
         )
 
     def plain(
@@ -282,4 +290,5 @@ class Reading:
         return eval_loader(
             photos, preprocessing, batch_size=EVAL_BATCH, workers=self.settings.workers,
             cache=self.cache if kept else None, rank=self.world.rank, world=self.world.size,
+            pinned=self.pinned,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from apps.engine.data.collate import stacked
+from apps.engine.data.collate import mapped, stacked
 
 Sampling = Literal["all", "balanced"]
 Key = tuple[int, int, int]  # epoch, index, how often this image came before in this epoch
@@ -45,6 +46,17 @@ class Batch:
     def floats(self) -> Tensor:
         """(B, 3, H, W) in [0, 1], channels-last in memory."""
         return as_floats(self.images)
+
+    def pin_memory(self) -> Batch:
+        """The same in memory from which a GPU copies while it computes; called by torch's loader."""
+        return replace(
+            self, images=self.images.pin_memory(), targets=mapped(Tensor.pin_memory, self.targets)
+        )
+
+    def on(self, device: torch.device) -> tuple[Tensor, Any]:
+        """Images and targets on a device; from pinned memory they come while it computes on."""
+        move = partial(Tensor.to, device=device, non_blocking=True)
+        return move(self.images), mapped(move, self.targets)
 
     def errors(self, paths: Sequence[Path | str]) -> dict[int, dict[str, Any]]:
         """What a command says of each image that could not be read: position -> ``{"path", "error"}``."""

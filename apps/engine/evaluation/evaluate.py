@@ -19,6 +19,7 @@ from apps.engine.data.loader import eval_loader
 from apps.engine.evaluation.forward import evaluated_by
 from apps.engine.inference.lines import check_options
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
+from apps.engine.scale.local_data import present, with_local_data
 from apps.engine.training.finalize import facts
 from apps.engine.training.loop import rate, run_model
 
@@ -27,7 +28,7 @@ Keep = Callable[[AnyTask, RunConfig, Any], None]
 
 
 def evaluate(
-    name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | None = None,
+    name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | str | None = None,
     split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
     precision: str = "auto", engine: str = "auto", device: str = "auto", keep: Keep | None = None,
     console: Console,
@@ -37,7 +38,7 @@ def evaluate(
     Args:
         name: of the application.
         checkpoint: a run of it; or ``weights`` that bring a classifier.
-        data: folder of images; the run's own by default.
+        data: folder of images, or an address; the run's own by default.
         split: ``val`` or ``train``.
         report: folder to write ``report.html`` into.
         workers: reading processes; None decides by the cores.
@@ -55,13 +56,14 @@ def evaluate(
         OSError: data or model are missing, or the report cannot be written.
         ValueError: the model is damaged or of another application, or the classes do not fit.
     """
-    changes = {} if data is None else {"data": data}
+    changes = {} if data is None else with_local_data({"data": data}, console)
     if checkpoint is not None:
         task, model, config = load_run(checkpoint, app=name, **changes)
     else:
         task, model, config = load_pretrained(weights or "", app=name, **changes)
     if task.settings.data is None:
         raise ValueError("no photos to evaluate; give --data DIR")
+    present(task.settings.data, console)
     check_options([type(task)], top=None, tta=tta)
     if report is not None:
         writable_folder(report, "--report")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from apps.engine.core.device import OPENVINO_DEVICES, PROVIDERS, Choice, openvino_core, runtime
 from apps.engine.core.spec import INPUT, KEY, ModelSpec
-from apps.engine.inference.engines import Engine
+from apps.engine.inference.engines import Engine, batch_for, in_halves
 from apps.engine.inference.seal import SUM, check_seal, check_sum
 from datasets.outside import regular_file, words_of
 
@@ -69,9 +69,15 @@ def onnx_session(
     options.log_severity_level = 3
     try:
         source = content if isinstance(content, bytes) else str(content)
-        return onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
+        session = onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
     except Exception as err:  # its kinds of errors are its own and depend on the version
         raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {mend}") from err
+    if session.get_providers()[0] != PROVIDERS[device]:  # it would answer by the processor, unasked
+        raise ValueError(
+            f"{path}: onnxruntime cannot start its {PROVIDERS[device]} on this machine; see that the driver "
+            "and the libraries that it needs are installed, or give --device cpu"
+        )
+    return session
 
 
 def run_session(
@@ -142,7 +148,12 @@ def load_onnx(
     def run(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         return run_session(session, names, {INPUT: images}, path)
 
-    return Engine(spec, run)
+    if device == "cpu":
+        return Engine(spec, run)
+    fixed = session.get_inputs()[0].shape[0]
+    return Engine(
+        spec, in_halves(run), fixed if isinstance(fixed, int) else batch_for(device, spec.resolution)
+    )
 
 
 def openvino_settings(precision: str, threads: int, calls: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from apps.engine.core.machine import choose_precision
 from apps.engine.core.model import load_source
 from apps.engine.core.spec import HeadSpec, ModelSpec
 from apps.engine.inference.decode import Outputs
-from apps.engine.inference.engines import Engine, Pixels
+from apps.engine.inference.engines import Engine, Pixels, batch_for, in_halves
 from apps.engine.inference.graph.model import about_backbone, resize_of
 from backbone import inference_model
 from heads import MultiHead
@@ -53,7 +53,10 @@ def load_torch_engine(
 
     @torch.inference_mode()
     def run(images: Pixels) -> Outputs:
-        pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).to(device)
+        given = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+        if device == "cuda":  # whose copy this thread need not wait for
+            given = given.pin_memory()
+        pixels = given.to(device, non_blocking=True)
         with lock:
             outputs = forward(pixels)
         kept: list[Any] = []
@@ -66,7 +69,9 @@ def load_torch_engine(
         config.fingerprint, seen.resolution, seen.crop, "nhwc", "fp32", about_backbone(config), tuple(specs),
         resize=resize_of(specs),
     )
-    return Engine(spec, run, BATCH, sizes_vary=True, note=note)
+    if device == "cpu":
+        return Engine(spec, run, BATCH, sizes_vary=True, note=note)
+    return Engine(spec, in_halves(run), batch_for(device, seen.resolution), sizes_vary=True, note=note)
 
 
 def one_pass(

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from apps.engine.core.files import write_bytes
-from datasets.outside import regular_file, whole_file
+from datasets.outside import FULL, DiskError, regular_file, whole_file
 
 ATTEMPTS = 6  # at a request that fails for the store's sake
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 CONNECT_S, REQUEST_S = 10.0, 60.0
+BLOCK = 1 << 20  # bytes fetched at once
 IN_MEMORY = 64 << 20  # bytes of a file from HTTP before it goes to the disk
 ENDPOINT = "AWS_ENDPOINT_URL"  # a store that speaks S3 and is not Amazon's
 REFUSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET")
@@ -116,12 +117,47 @@ def opened(place: str) -> Iterator[Any]:
         yield file
 
 
-def _fetched(place: str, copy: Any) -> None:
+def fetch(place: str, to: Path, size: int = 0) -> None:
+    """Copy a file onto this disk, whole or not at all.
+
+    Args:
+        place: of the file.
+        to: where; of two processes only one may fetch to the same place.
+        size: bytes that it has; 0 where that is not known.
+
+    Raises:
+        FileNotFoundError, PermissionError, StoreError: as of :func:`read`.
+        DiskError: the disk is full.
+    """
+    temporary = to.with_name(f".{to.name}.part")
+    try:
+        with temporary.open("wb") as copy:
+            _patient(place, lambda: _fetched(place, copy, size))
+            copy.flush()
+            os.fsync(copy.fileno())
+        temporary.replace(to)
+    except OSError as err:
+        if err.errno in FULL:
+            raise DiskError(err.errno, os.strerror(err.errno), str(to)) from err
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fetched(place: str, copy: Any, size: int = 0) -> None:
     copy.seek(0)
     copy.truncate()
-    with _response(place) as response:
-        for block in response.iter_content(1 << 20):
-            copy.write(block)
+    if _is_http(place):
+        with _response(place) as response:
+            for block in response.iter_content(BLOCK):
+                copy.write(block)
+    else:
+        system, path, _ = _filesystem(place)
+        with system.open_input_stream(path) as stream:
+            while block := stream.read(BLOCK):
+                copy.write(block)
+    if size and copy.tell() != size:
+        raise OSError(f"{copy.tell():,} of {size:,} bytes came")
     copy.seek(0)
 
 
@@ -239,6 +275,8 @@ def _patient(place: str, action: Callable[[], T]) -> T:
         except (FileNotFoundError, PermissionError):
             raise
         except OSError as err:
+            if err.errno in FULL:  # of this disk, which no patience mends
+                raise
             text = " ".join(str(err).split())
             if any(word in text for word in REFUSED):
                 raise PermissionError(f"{place} may not be had, or is not there ({text[:160]})") from err

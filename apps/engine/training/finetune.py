@@ -15,6 +15,7 @@ from apps.engine.core.files import LOCK, only_process, remove_unused, writable_f
 from apps.engine.core.registry import load_task
 from apps.engine.core.settings import Settings, flag_name
 from apps.engine.core.task import AnyTask, Evaluation
+from apps.engine.scale.local_data import present, with_local_data
 from apps.engine.training.finalize import finalize
 from apps.engine.training.fit import begin, fit, predict_val
 from apps.engine.training.frozen.cached_features import fit_head
@@ -35,7 +36,7 @@ def finetune(
 
     Args:
         name: of the application.
-        given: the settings that the user gave; the others are chosen here.
+        given: the settings that the user gave; the others are chosen here. ``data`` may be an address.
         out: the run's folder; made where it is missing.
         resume: go on with the run in ``out``; begin it where nothing is there yet and settings are given.
         stop_after: end after that many of the planned epochs, to be resumed.
@@ -56,7 +57,10 @@ def finetune(
     with joined() as processes:
         console = console if processes.is_main else Console(quiet=True)
         resume = resume or (processes.restarts > 0 and bool(run_dir.read_progress(out)))
+        given = with_local_data(given, console)
         saved, settings = _beginning(load_task(name).Settings, given, out, resume=resume, console=console)
+        if settings.data is not None:
+            present(settings.data, console)
         world = processes.on(settings.device)
         claim = only_process(claim_run(out, resume=resume)) if world.is_main else nullcontext()
         with claim:

@@ -216,8 +216,7 @@ def _gradients(train_step: TrainStep, batch: Batch, attempt: Attempt) -> None:
         return
     batch = batch if count or train_step.empty is None else train_step.empty
     with train_step.timer("forward"):
-        images = batch.images.to(world.device)
-        targets = mapped(lambda item: item.to(world.device), batch.targets)
+        images, targets = batch.on(world.device)
         terms = train_step.terms(images, train_step.model, targets)
         if not count:  # a mean over nothing is not a number, and its gradient is zero
             terms = {name: torch.nan_to_num(term) for name, term in terms.items()}
@@ -274,7 +273,7 @@ def run_model(
     for number, batch in enumerate(batches, start=1):
         totals.bad.extend(batch.bad)
         if batch.indices:
-            outputs = mapped(_kept, model(batch.images.to(world.device)))
+            outputs = mapped(_kept, model(batch.images.to(world.device, non_blocking=True)))
             evaluator.update(outputs, batch.targets, batch.indices)
             totals.add(len(batch.indices), {})
         totals.seconds = time.perf_counter() - start

@@ -31,6 +31,7 @@ from datasets.base import ImageDataset
 from heads import MultiHead
 
 DECOUPLED_DECAY, L2_DECAY = 0.05, 4e-5  # an L2 term is divided by nothing, so usual values are smaller
+COMPILER = "inductor"
 NAMED = 4  # images of a batch that a message names
 
 
@@ -155,6 +156,8 @@ def prepare(
     )
     if model.backbone_dtype == torch.bfloat16:
         guard_small_maps(backbone)
+    if chosen.compile:
+        backbone.compile(backend=COMPILER)
     losses = task.losses(model.heads[name], train)
     cache = None if chosen.cache is None else ImageCache(chosen.cache, chosen.cache_gb)
     reading = Reading(chosen, world, cache)

@@ -9,19 +9,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from apps.faces.extraction.embedder import ModelInfo, Vectors
 from apps.faces.extraction.table import About, read_about
+from apps.faces.nearest import Block, nearest
 from apps.faces.people.layout import laid_out, mapped, source_of
 
-Rows = NDArray[np.int64]
-
+MATCHED = ["path", "face", "name", "box", "sha256", "date"]
 OPENINGS = 5  # of a table that other processes replace meanwhile
-PRODUCTS = 262_144  # computed at once: they stay in the processor's cache
-GROUP = 32  # rows of which only the best is looked at first
 QUERIES_AT_ONCE = 512
-GATHERED = 64_000_000  # numbers copied out at once, 256 MB, when groups are opened
 
 
 def _batches(file: Any | None) -> list[Any] | None:
@@ -38,8 +34,9 @@ def _batches(file: Any | None) -> list[Any] | None:
 
 def _filled(batch: Any) -> list[Any]:
     """The columns of a laid-out table that have no gaps."""
-    columns = [batch.column(name) for name in ("path", "sha256", "face", "box", "vector")]
-    return [*columns, *(column.flatten() for column in columns[-2:])]
+    names = ("path", "sha256", "face", "scale", "box", "vector", "codes")
+    columns = [batch.column(name) for name in names]
+    return [*columns, *(column.flatten() for column in columns[-3:])]
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,6 @@ class Gallery:
         self.about, self.path = about, path
         self.batches = [batch for batch in batches if batch.num_rows]
         self.starts = np.cumsum([0, *(batch.num_rows for batch in self.batches)])
-        groups = [-(-batch.num_rows // GROUP) for batch in self.batches]
-        self.first_groups = [sum(groups[:number]) for number in range(len(groups))]
 
     @classmethod
     def open(cls, table: Path) -> Gallery:
@@ -141,40 +136,12 @@ class Gallery:
             raise ValueError("a query holds numbers that are not finite; embed its photo again")
         top = min(top, len(self))
         asked = np.ascontiguousarray(queries, dtype=np.float32)
-        at_once = max(1, min(QUERIES_AT_ONCE, GATHERED // (top * GROUP * dim)))
-        parts = [self._search_some(asked[n : n + at_once], top) for n in range(0, len(asked), at_once)]
+        blocks = [_block(batch) for batch in self.batches]
+        starts = range(0, len(asked), QUERIES_AT_ONCE)
+        parts = [nearest(asked[n : n + QUERIES_AT_ONCE], blocks, top) for n in starts]
         if not parts:
             return np.zeros((0, top), np.float32), np.zeros((0, top), np.int64)
         return np.concatenate([values for values, _ in parts]), np.concatenate([rows for _, rows in parts])
-
-    def _search_some(self, queries: Vectors, top: int) -> tuple[Vectors, Rows]:
-        """The best groups by their maxima, then the best rows in these groups."""
-        turned = np.ascontiguousarray(queries.T)
-        best, groups = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-        for first, batch in zip(self.first_groups, self.batches, strict=True):
-            maxima = group_maxima(_vectors(batch), turned).T
-            numbers = np.broadcast_to(np.arange(maxima.shape[1]) + first, maxima.shape)
-            best, groups = np.concatenate([best, maxima], axis=1), np.concatenate([groups, numbers], axis=1)
-            best, kept = _topk(best, min(top, best.shape[1]))
-            groups = np.take_along_axis(groups, kept, axis=1)
-        values, rows = self._open_groups(queries, groups)
-        values, kept = _topk(values, top)
-        return values, np.take_along_axis(rows, kept, axis=1)
-
-    def _open_groups(self, queries: Vectors, groups: Rows) -> tuple[Vectors, Rows]:
-        """Similarities and rows of all members of each query's groups: both (Q, groups x GROUP)."""
-        asked, flat = np.arange(len(queries)).repeat(groups.shape[1]), groups.ravel()
-        values = np.full((len(flat), GROUP), -np.inf, np.float32)
-        rows = np.zeros((len(flat), GROUP), np.int64)
-        for first, start, batch in zip(self.first_groups, self.starts[:-1], self.batches, strict=True):
-            vectors = _vectors(batch)
-            here = np.flatnonzero((flat >= first) & (flat < first + -(-len(vectors) // GROUP)))
-            inside = (flat[here] - first)[:, None] * GROUP + np.arange(GROUP)
-            members = vectors[inside.clip(max=len(vectors) - 1)]
-            products = (members @ queries[asked[here], :, None])[:, :, 0]
-            values[here] = np.where(inside < len(vectors), products, -np.inf)
-            rows[here] = inside + int(start)
-        return values.reshape(len(queries), -1), rows.reshape(len(queries), -1)
 
     def vectors(self, rows: Any) -> Vectors:
         """The vectors of some rows, copied: (len(rows), D)."""
@@ -205,7 +172,7 @@ class Gallery:
 
     def _match(self, row: int, similarity: float) -> Match:
         number = int(np.searchsorted(self.starts, row, side="right")) - 1
-        values = self.batches[number].slice(row - int(self.starts[number]), 1).drop_columns(["vector"])
+        values = self.batches[number].slice(row - int(self.starts[number]), 1).select(MATCHED)
         (item,) = values.to_pylist()
         return Match(
             item["path"], item["face"], item["name"], tuple(item["box"]), similarity, item["sha256"],
@@ -213,38 +180,13 @@ class Gallery:
         )
 
 
-def group_maxima(vectors: Vectors, turned: Vectors) -> Vectors:
-    """The largest product of each query in each group of rows.
-
-    The k best rows lie in at most k groups, and these are among the k groups with the best maxima: so all
-    other rows can be let go unsorted, and the search stays exact.
-
-    Shape:
-        vectors: (N, D)
-        turned: (D, Q)
-        returns: (ceil(N / GROUP), Q)
-    """
-    queries = turned.shape[1]
-    step = max(PRODUCTS // max(queries, 1) // GROUP, 32) * GROUP
-    maxima = np.empty((-(-len(vectors) // GROUP), queries), np.float32)
-    room = np.empty((min(step, len(vectors)), queries), np.float32)
-    for first in range(0, len(vectors), step):
-        some = vectors[first : first + step]
-        products = np.matmul(some, turned, out=room[: len(some)])
-        whole, group = len(products) // GROUP, first // GROUP
-        grouped = products[: whole * GROUP].reshape(whole, GROUP, queries)
-        np.max(grouped, axis=1, out=maxima[group : group + whole])
-        if whole * GROUP < len(products):
-            maxima[group + whole] = products[whole * GROUP :].max(axis=0)
-    return maxima
-
-
-def _topk(values: Vectors, top: int) -> tuple[Vectors, Rows]:
-    """The largest values of each row, largest first, and their places; of equal ones the first is first."""
-    kept = np.sort(np.argpartition(values, -top, axis=1)[:, -top:], axis=1)
-    order = np.argsort(-np.take_along_axis(values, kept, axis=1), axis=1, kind="stable")
-    kept = np.take_along_axis(kept, order, axis=1)
-    return np.take_along_axis(values, kept, axis=1), kept
+def _block(batch: Any) -> Block:
+    """The vectors of a record batch with their codes, where it has them; nothing is copied."""
+    vectors = _vectors(batch)
+    if "codes" not in batch.schema.names:
+        return Block(vectors)
+    codes = batch.column("codes").flatten().to_numpy(zero_copy_only=True).reshape(vectors.shape)
+    return Block(vectors, codes, batch.column("scale").to_numpy(zero_copy_only=True))
 
 
 def _vectors(batch: Any) -> Vectors:

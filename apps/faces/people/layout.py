@@ -11,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from apps.engine.core.files import write_whole
+from apps.faces.extraction.embedder import Vectors
 from apps.faces.extraction.table import conform, read_about, read_batches
+from apps.faces.nearest import quantised
 from datasets.outside import DiskError
 
 SOURCE = b"mobilenet_apps_source"
 COLUMNS = ("path", "sha256", "face", "name", "box", "date", "vector")
-LAYOUT = 2  # of the mapped file: another is made again
+LAYOUT = 3  # of the mapped file: another is made again
 BATCH_ROWS = 65_536  # rows of the mapped file that lie together
 LENGTH_TOLERANCE = 1e-3
 
@@ -51,14 +53,18 @@ def laid_out(table: Path, source: str) -> Any:
     return made[-1]
 
 
+def laid_out_schema(dim: int, source: str) -> Any:
+    """The columns of a laid-out table of vectors of ``dim`` numbers."""
+    return pa.schema([
+        ("path", pa.string()), ("sha256", pa.string()), ("face", pa.int32()), ("name", pa.string()),
+        ("box", pa.list_(pa.float32(), 4)), ("date", pa.string()), ("vector", pa.list_(pa.float32(), dim)),
+        ("codes", pa.list_(pa.int8(), dim)), ("scale", pa.float32()),
+    ], metadata={SOURCE: source})
+
+
 def _lay_out(table: Path, to: Path, source: str) -> None:
     """The rows as an Arrow file, checked."""
-    about = read_about(table)
-    schema = pa.schema([
-        ("path", pa.string()), ("sha256", pa.string()), ("face", pa.int32()), ("name", pa.string()),
-        ("box", pa.list_(pa.float32(), 4)), ("date", pa.string()),
-        ("vector", pa.list_(pa.float32(), about.model.dim)),
-    ], metadata={SOURCE: source})
+    schema = laid_out_schema(read_about(table).model.dim, source)
     with pa.OSFile(str(to), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         waiting: list[Any] = []
         for rows in read_batches(table, COLUMNS):
@@ -71,8 +77,23 @@ def _lay_out(table: Path, to: Path, source: str) -> None:
 
 def _write(writer: Any, waiting: list[Any]) -> None:
     if waiting:
-        writer.write_table(pa.concat_tables(waiting).combine_chunks())
+        writer.write_table(with_codes(pa.concat_tables(waiting).combine_chunks()))
         waiting.clear()
+
+
+def with_codes(rows: Any) -> Any:
+    """Rows with ``codes`` and ``scale``, which a search scans instead of their vectors."""
+    codes, scales = quantised(_vectors(rows))
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(codes.ravel()), codes.shape[1])
+    for name, values in (("codes", flat), ("scale", pa.array(scales))):
+        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
+    return rows
+
+
+def _vectors(rows: Any) -> Vectors:
+    column = rows["vector"].combine_chunks()
+    vectors: Vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    return vectors
 
 
 def _check(rows: Any, table: Path) -> None:
@@ -81,9 +102,7 @@ def _check(rows: Any, table: Path) -> None:
     Raises:
         ValueError: one is not finite, or not of length 1.
     """
-    column = rows["vector"].combine_chunks()
-    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    lengths = np.linalg.norm(_vectors(rows).astype(np.float64), axis=1)
     wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
     if len(wrong):
         row = int(wrong[0])

@@ -15,8 +15,16 @@ import pytest
 import torch
 from support import save_colour
 
+from apps.engine.core.distributed import World
 from apps.engine.data.cache import ImageCache
-from apps.engine.data.loader import Loader, eval_transform, reading_deaths, train_transform, worker_count
+from apps.engine.data.loader import (
+    Loader,
+    Reading,
+    eval_transform,
+    reading_deaths,
+    train_transform,
+    worker_count,
+)
 from apps.engine.data.samplers import Batch, EpochBatches
 from datasets.base import ImageDataset
 from datasets.classification.folders import ImageFolders
@@ -266,3 +274,48 @@ def test_the_number_of_workers_is_as_asked_or_by_the_cores() -> None:
     assert worker_count(0) == 0
     assert worker_count(5) == 5
     assert 1 <= worker_count(None) <= 8
+
+
+def test_batches_for_a_gpu_lie_in_pinned_memory(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch pins nothing where there is no GPU; here a copy stands for what it would pin."""
+    pinned: list[torch.Tensor] = []
+
+    def pin_memory(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    plain = list(loader(colours).epoch(0))
+    assert not pinned
+    batches = list(loader(colours, pinned=True).epoch(0))
+    assert len(pinned) == 2 * len(batches)
+    assert all(batch.images is pinned[2 * n] for n, batch in enumerate(batches))
+    assert all(batch.targets is pinned[2 * n + 1] for n, batch in enumerate(batches))
+    assert all(torch.equal(a.images, b.images) for a, b in zip(plain, batches, strict=True))
+    assert batches[0].images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_only_loaders_of_a_gpu_pin(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(asked="cuda")
+    monkeypatch.setattr("apps.engine.core.distributed.choose_device", lambda asked: asked)
+    assert Reading(None, world, None).pinned
+    assert not Reading(None, World(asked="cpu"), None).pinned
+
+
+def test_a_batch_goes_to_a_device_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    moves: list[bool] = []
+    to = torch.Tensor.to
+
+    def noted(tensor: torch.Tensor, *given: Any, **how: Any) -> torch.Tensor:
+        moves.append(how.get("non_blocking", False))
+        return to(tensor, *given, **how)
+
+    monkeypatch.setattr(torch.Tensor, "to", noted)
+    images = torch.zeros(2, 8, 8, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    targets = {"cells": torch.zeros(2), "boxes": [(torch.zeros(1, 4),), (torch.zeros(0, 4),)]}
+    there, wanted = Batch(images, targets, [0, 1], []).on(torch.device("meta"))
+    assert there.device.type == wanted["cells"].device.type == wanted["boxes"][1][0].device.type == "meta"
+    assert there.is_contiguous(memory_format=torch.channels_last)
+    assert moves == [True] * 4

