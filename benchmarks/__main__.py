@@ -16,7 +16,7 @@ BENCHMARKS = {
     "face-detectors": "benchmarks.face_detectors", "face-clusters": "benchmarks.face_clusters",
     "heads": "benchmarks.heads", "no-dog": "benchmarks.no_dog", "sex-and-age": "benchmarks.sex_and_age",
     "export": "benchmarks.export", "cache": "benchmarks.cache", "check": "benchmarks.check",
-    "cluster": "benchmarks.cluster", "shards": "benchmarks.shards",
+    "cluster": "benchmarks.cluster", "shards": "benchmarks.shards", "album": "benchmarks.album",
 }
 
 INPUTS = ("data", "photos", "weights_folder", "checkpoint", "onnx")  # options that name what must be there
