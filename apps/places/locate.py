@@ -125,7 +125,7 @@ def locate(
         albums.setdefault(path.parent, []).append(photo)
         line = _line_of(grid, asked, probabilities, offset if photo.near is None else None)
         if photo.near is not None:
-            line |= photo.near.line(probabilities, asked.precise, line["abstains"])
+            line |= photo.near.line(np.exp(log_probabilities), asked.precise, line["abstains"])
         elif not line["abstains"] and refiner is not None:
             line |= refiner(photo.features, probabilities)
         if asked.map is not None and not line["abstains"]:

@@ -2,7 +2,7 @@
 
 Between two fixes, or after one, somebody travels some way, mostly a short one and now and then a long one: a
 log-normal distance whose median grows with the hours to the fixes. Points drawn by that law, always the same
-ones, fall into cells; their shares are multiplied with what the model says of the photo.
+ones, fall into cells; their shares are multiplied with how much likelier the photo makes each cell by the model.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Near:
 
     Args:
         shares: (K,) probability of each cell, they add up to 1.
+        usual: (K,) share of the images that were learned from, above 0, which the model knows of each cell.
         cells: (D,) cell of each drawn point, -1 where none holds it.
         lat: (D,) degrees north of the points.
         lon: (D,) degrees east.
@@ -66,6 +67,7 @@ class Near:
     """
 
     shares: Floats
+    usual: Floats
     cells: Any
     lat: Floats
     lon: Floats
@@ -74,15 +76,22 @@ class Near:
 
     def fused(self, log_probabilities: Floats) -> Floats:
         """Log-probabilities (K,) of the model and of the neighbours together."""
-        return log_softmax(np.maximum(log_probabilities, -1e30) + np.log(self.shares))
+        return log_softmax(np.maximum(log_probabilities, -1e30) + np.log(self.shares / self.usual))
 
-    def line(self, probabilities: Floats, precise: bool, abstains: bool) -> dict[str, Any]:
-        """What helped, and the position in the likeliest cell; ``probabilities`` (K,) are fused ones."""
-        inside = np.flatnonzero(self.cells == int(probabilities.argmax()))
+    def line(self, alone: Floats, precise: bool, abstains: bool) -> dict[str, Any]:
+        """What helped, and the position: of the likeliest cell, or of the fixes where that is in no cell.
+
+        Args:
+            alone: (K,) probabilities of the model.
+            precise: tell the position as it is.
+            abstains: tell none.
+        """
         line: dict[str, Any] = {"neighbours": self.fixes, "neighbour_hours": round(self.hours, 3)}
-        if abstains or not len(inside):
+        if abstains:
             return line
-        nearest = int(inside[0])  # points are drawn from the middle outwards
+        # How much likelier the photo makes each cell; of what lies in none it says nothing.
+        weights = np.bincount(self.cells + 1, np.append(1.0, alone / self.usual)[self.cells + 1])
+        nearest = int(np.flatnonzero(self.cells == int(weights.argmax()) - 1)[0])  # from the middle outwards
         lat, lon = (round(float(axis[nearest]), 5) for axis in (self.lat, self.lon))
         return line | named(lat, lon, precise=precise)
 
@@ -165,7 +174,8 @@ def near(grid: CellPartition, seconds: float, before: Fix | None, after: Fix | N
         return None
     counts = np.bincount(cells[cells >= 0], minlength=len(grid)).astype(np.float64)
     shares = (1 - UNFORESEEN) * counts / counts.sum() + UNFORESEEN / len(grid)
-    return Near(shares, cells, lat, lon, min(gaps), len(fixes))
+    usual = np.maximum(grid.weights / grid.weights.sum(), 1e-6)
+    return Near(shares, usual, cells, lat, lon, min(gaps), len(fixes))
 
 
 def _drawn(centre: Floats, hours: float) -> tuple[Floats, Floats]:
