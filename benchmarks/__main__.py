@@ -20,7 +20,7 @@ BENCHMARKS = {
     "heads": "benchmarks.heads", "no-dog": "benchmarks.no_dog", "sex-and-age": "benchmarks.sex_and_age",
     "export": "benchmarks.export", "cache": "benchmarks.cache", "check": "benchmarks.check",
     "cluster": "benchmarks.cluster", "shards": "benchmarks.shards",
-    "exchange": "benchmarks.exchange", "gpu": "benchmarks.gpu",
+    "exchange": "benchmarks.exchange", "gpu": "benchmarks.gpu", "album": "benchmarks.album",
 }
 
 INPUTS = ("data", "photos", "weights_folder", "checkpoint", "onnx")  # options that name what must be there

@@ -82,6 +82,17 @@ def evaluate_places(
 @click.option("--checkpoint", type=FOLDER, help="a run's folder, made by `finetune places`")
 @click.option("--top", type=ANSWERS, default=5, show_default=True, help="cells an image")
 @click.option("--album", is_flag=True, help="the images of a folder are one trip: answer for it, too")
+@click.option(
+    "--neighbours/--no-neighbours", default=True, show_default=True,
+    help="with --album: photos of the folder that tell their position help those close to them in time",
+)
+@click.option(
+    "--gpx", type=FOLDER, multiple=True, help="with --album: a track of where you were, which helps as well"
+)
+@click.option(
+    "--clock", type=float, metavar="HOURS",
+    help="with --gpx: hours that the cameras' clocks are ahead of UTC  [default: as the photos tell]",
+)
 @click.option("--map", type=FOLDER, help="draw where the images may be from: .png, .html, .geojson or .kml")
 @click.option("--precise", is_flag=True, help="tell positions as they are, not to a city")
 @_TEN
@@ -99,12 +110,14 @@ def locate(
 ) -> None:
     """Tell where images may have been taken: one JSON line each.
 
-    PATHS are images, or folders that are searched for images. What the camera wrote about the place is not
-    read. Answers are coarse, as a city is, unless --precise. With --out, PATHS may be packed or far away, as
-    for `predict`.
+    PATHS are images, or folders that are searched for images. What the camera wrote about the place of an
+    image is not read for it; with --album it helps its neighbours in time. Answers are coarse, as a city is,
+    unless --precise. With --out, PATHS may be packed or far away, as for `predict`.
     """
     scale = {name: rest.pop(name) for name in PARTS}
-    many = wants_parts(context, scale, ("album", "map", "refine", "form"))
+    many = wants_parts(context, scale, ("album", "gpx", "map", "refine", "form"))
+    if not rest["album"]:
+        refuse_vain(context, ("neighbours", "gpx", "clock"), "is for --album")
     if checkpoint is None:
         from apps.zoo.defaults import no_network
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,15 @@ from apps.engine.inference.predictor import Predictor
 from apps.engine.inference.preprocess import read_square
 from apps.engine.scale.answering import Line, ModelAnswers, about_model
 from apps.engine.scale.rows import columns_of
-from apps.places import SEQUENCE
-from apps.places.answers import album_log_probabilities, describe, moved, named
+from apps.places.album.neighbours import Near, Neighbours
+from apps.places.album.together import AlbumPhoto, album_network, together
+from apps.places.answers import describe, moved, named
 from apps.places.cells.names import grids_of
 from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats
 from datasets.geo.geotags import taken_at
 from datasets.image_io import list_photos
 
-InAlbum = Callable[[Floats, Floats], Floats]  # (T, C) features and (T, K) log-probabilities -> (T, K)
 REFINED_CELLS = 5  # likeliest cells in which the nearest training photo is looked for
 
 
@@ -38,6 +37,9 @@ class Asked:
     Args:
         top: cells a photo.
         album: the photos of a folder are one trip: one answer for them together, too.
+        neighbours: of an album: photos close in time that tell their position help those that do not.
+        gpx: tracks that help as such photos do.
+        clock: hours that the cameras' clocks are ahead of UTC, where photos do not tell.
         map: file for a heat map of all photos together; see :func:`apps.places.maps.render.write_map`.
         precise: tell positions as they are, not to a city.
         ten_crop: average over ten views of each photo.
@@ -54,6 +56,9 @@ class Asked:
 
     top: int = 5
     album: bool = False
+    neighbours: bool = True
+    gpx: tuple[Path, ...] = ()
+    clock: float | None = None
     map: Path | None = None
     precise: bool = False
     ten_crop: bool = False
@@ -67,6 +72,8 @@ class Asked:
     def __post_init__(self) -> None:
         if not 0 <= self.least <= 1:
             raise ValueError(f"--min-confidence must be 0 to 1, got {self.least:g}")
+        if self.clock is not None and not -14 <= self.clock <= 14:
+            raise ValueError(f"--clock must be -14 to 14 hours, got {self.clock:g}")
         if self.map is not None:
             from apps.places.maps.render import check_map
 
@@ -83,7 +90,7 @@ def locate(
 ) -> Iterator[dict[str, Any]]:
     """A line a photo, in the order of the paths; with ``album`` a line a folder after its photos.
 
-    The photos' own GPS is never read.
+    Where a photo's own GPS puts it is never asked, unless for its neighbours in an album.
 
     Raises:
         FileNotFoundError: a path or the run is missing.
@@ -97,35 +104,38 @@ def locate(
     if asked.album:
         images.sort(key=lambda path: (str(path.parent), taken_at(path), path.name))
     grid = grids_of(classes)[-1]
+    around = _neighbours(grid, images, asked, console)
     predictor = asked.predictor(run, asked.workers or None)
     if predictor.loaded.note:
         console.say(predictor.loaded.note)
     refiner = _Refiner(run, grid, asked, console) if asked.refine else None
-    in_album = _album_network(run) if asked.album else None
+    in_album = album_network(run) if asked.album else None
     sums: Floats = np.zeros(len(grid))
-    albums: dict[Path, list[tuple[Floats, Any]]] = {}
+    albums: dict[Path, list[AlbumPhoto]] = {}
     good, line, spots = 0, dict[str, Any](), list[Any]()
-    features_of = _pooling(run, predictor) if refiner is not None or in_album is not None else None
+    features_of = _pooling(run, predictor) if refiner is not None or in_album is not None else _nothing
     for path, answer in _answers(images, predictor):
         if isinstance(answer, FailedPrediction):
             yield {"path": str(path)} | answer.to_dict()
             continue
         log_probabilities, offset = answer
-        features = None if features_of is None else features_of(path)
-        probabilities = np.exp(log_probabilities)
+        photo = AlbumPhoto(log_probabilities, features_of(path), around(path))
+        probabilities = np.exp(photo.fused(log_probabilities))
         sums, good = sums + probabilities, good + 1
-        albums.setdefault(path.parent, []).append((log_probabilities, features))
-        line = _line_of(grid, asked, probabilities, offset)
-        if not line["abstains"]:
-            line |= {} if refiner is None else refiner(features, probabilities)
+        albums.setdefault(path.parent, []).append(photo)
+        line = _line_of(grid, asked, probabilities, offset if photo.near is None else None)
+        if photo.near is not None:
+            line |= photo.near.line(np.exp(log_probabilities), asked.precise, line["abstains"])
+        elif not line["abstains"] and refiner is not None:
+            line |= refiner(photo.features, probabilities)
         if asked.map is not None and not line["abstains"]:
             spots.append(_spot(path, line))
         yield {"path": str(path), **line}
     if asked.album and good:
-        together = {folder: _together(photos, in_album) for folder, photos in albums.items()}
-        sums = np.sum(list(together.values()), axis=0)
+        trips = {folder: together(photos, in_album) for folder, photos in albums.items()}
+        sums = np.sum(list(trips.values()), axis=0)
         by = "mean of log-probabilities" if in_album is None else "sequence model"
-        for folder, probabilities in together.items():
+        for folder, probabilities in trips.items():
             line = describe(probabilities, grid, top=asked.top, least=asked.least, precise=asked.precise)
             yield {"album": str(folder), "photos": len(albums[folder]), "by": by, **line}
     if asked.map is not None and good:
@@ -136,12 +146,19 @@ def locate(
         _draw(asked, grid, mean, shown, good, spots)
 
 
-def _together(photos: Sequence[tuple[Floats, Any]], in_album: InAlbum | None) -> Floats:
-    """The probabilities (K,) of an album, its photos in time order."""
-    logs = np.stack([item for item, _ in photos])
-    if in_album is not None:
-        logs = in_album(np.stack([pooled for _, pooled in photos]), logs)
-    return np.exp(album_log_probabilities(logs))
+def _nothing(_: Path) -> None:
+    """Nothing is known of a photo beside what the model says."""
+
+
+def _neighbours(
+    grid: CellPartition, images: Sequence[Path], asked: Asked, console: Console
+) -> Callable[[Path], Near | None]:
+    if not (asked.album and asked.neighbours):
+        return _nothing
+    around = Neighbours(grid, images, asked.gpx, asked.clock)
+    for note in around.notes:
+        console.warn(note)
+    return around
 
 
 def _draw(
@@ -245,17 +262,6 @@ def _pooling(run: Path, predictor: Predictor) -> Callable[[Path], Floats]:
         return pooled
 
     return features
-
-
-def _album_network(run: Path) -> InAlbum | None:
-    """What reads the photos of an album together, where the run has learned that."""
-    if not (run / SEQUENCE).is_file():
-        return None
-    from apps.engine.core.run_dir import read_config
-    from apps.places.sequence import in_album, load_sequence
-
-    network = load_sequence(run, read_config(run))
-    return None if network is None else partial(in_album, network)
 
 
 class _Refiner:

@@ -163,7 +163,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         from apps.engine.training.losses import plain_losses
 
         if self.settings.sequence:
-            from apps.places.sequence import check_albums
+            from apps.places.album.sequence import check_albums
 
             check_albums(images)
 
@@ -231,7 +231,7 @@ class Places(TaskDefaults[PlacesSettings, "GeoCells"]):
         """With ``--sequence`` the LSTM over albums, into ``run``."""
         if not self.settings.sequence:
             return {}
-        from apps.places.sequence import train_sequence
+        from apps.places.album.sequence import train_sequence
 
         words = train_sequence(run, self, model, config)
         console.say(words)

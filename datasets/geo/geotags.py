@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from datasets.image_io import BadImageError, open_header
 
 _GPS_IFD, _EXIF_IFD = 0x8825, 0x8769
 _LAT_REF, _LAT, _LON_REF, _LON = 1, 2, 3, 4
-_ARTIST, _TAKEN = 0x013B, 0x9003
+_ARTIST, _TAKEN, _OFFSET, _OFFSET_TAKEN = 0x013B, 0x9003, 0x9010, 0x9011
+_ZONE = re.compile(r"([+-])(0\d|1[0-4]):?([0-5]\d)")
 _SIDES = {"N": 1, "NORTH": 1, "S": -1, "SOUTH": -1, "E": 1, "EAST": 1, "W": -1, "WEST": -1}
 
 
@@ -89,6 +92,33 @@ def taken_at(path: Path | str) -> str:
             return _text(_exif(Path(path))[2].get(_TAKEN))
         except NoPositionError:
             return ""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When an image was taken.
+
+    Args:
+        seconds: since 1970 by the camera's clock, as if that were UTC.
+        zone_hours: how far the clock is ahead of UTC; None where it is not told.
+    """
+
+    seconds: float
+    zone_hours: float | None = None
+
+
+def moment_of(path: Path | str) -> Moment | None:
+    """When an image was taken by its EXIF; None where that is not told or makes no sense."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            shot = _exif(Path(path))[2]
+            taken = datetime.strptime(_text(shot.get(_TAKEN))[:19], "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        except (NoPositionError, ValueError):
+            return None
+    zone = _ZONE.fullmatch(_text(shot.get(_OFFSET_TAKEN)) or _text(shot.get(_OFFSET)))
+    hours = None if zone is None else float(f"{zone[1]}1") * (int(zone[2]) + int(zone[3]) / 60)
+    return Moment(taken.timestamp(), hours)
 
 
 def read_folder(folder: Path | str) -> Positions:

@@ -25,6 +25,7 @@ from apps.zoo.convert.importer import read_source
 from apps.zoo.convert.names import class_line
 from apps.zoo.convert.network import recognise
 from apps.zoo.convert.source import Source
+from datasets.geo.tracks import read_gpx
 from fuzz.mutators import of_bytes, of_text
 from fuzz.runner import Reader, below
 from fuzz.samples import text
@@ -147,8 +148,17 @@ def _sidecars(root: Path) -> Iterator[Reader]:
     yield below("XMP sidecar", root / "photo.jpg.xmp", [sidecar.to_bytes()], read, of_text)
 
 
+def _tracks(root: Path) -> Iterator[Reader]:
+    gpx = (
+        '<gpx version="1.1" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>'
+        '<trkpt lat="52.5" lon="13.4"><time>2026-05-01T10:00:00Z</time></trkpt>'
+        '<trkpt lat="-33.9" lon="-70.7"><time>2026-05-01T12:00:00+02:00</time></trkpt></trkseg></trk></gpx>'
+    )
+    yield below("GPX track", root / "way.gpx", [gpx.encode()], read_gpx, of_text)
+
+
 def readers(root: Path) -> Iterator[Reader]:
     """All of them, their files below a folder."""
     shutil.rmtree(root, ignore_errors=True)
-    for make in (_teachers, _labels, _shards, _sidecars):
+    for make in (_teachers, _labels, _shards, _sidecars, _tracks):
         yield from make(root / make.__name__.strip("_"))

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from support import Cli
 
-from apps.places.sequence import (
+from apps.places.album.sequence import (
     LONGEST,
     AlbumNetwork,
     Features,
