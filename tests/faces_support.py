@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 from support import Cli
 
+from apps.engine.scale.parts import PartsFolder
+from apps.faces.extraction import planning
 from apps.faces.extraction.embedder import ModelInfo
 from apps.faces.extraction.table import About, face_schema
 from backbone import MobileNetV1, Preprocessing, WeightsInfo
@@ -96,11 +101,31 @@ def embed(
     cli: Cli, weights: Path, out: Path, *paths: object, align: str = "none", **more: object
 ) -> dict[str, object]:
     """The answer of ``embed-faces``, which must go well."""
-    told = [f"--{key}={value}" for key, value in more.items()]
+    told = [f"--{key.replace('_', '-')}={value}" for key, value in more.items()]
     answer = cli("embed-faces", *paths, "--out", out, "--weights", weights, "--align", align, *told)
     assert answer.code == 0, answer.err
     (line,) = answer.lines
     return line
+
+
+def small_parts(monkeypatch: pytest.MonkeyPatch, photos: int) -> None:
+    """Parts of so many photos, whatever the number of cores."""
+    monkeypatch.setattr(planning, "CHUNK", photos)
+    monkeypatch.setattr(planning, "CHUNK_OF_THREAD", 0)
+
+
+@contextmanager
+def dying_after_a_part() -> Iterator[None]:
+    """Runs are broken off when they have written a part."""
+    put = PartsFolder.put
+
+    def dies_after_one(self: PartsFolder, *rest: Any) -> Any:
+        put(self, *rest)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PartsFolder, "put", dies_after_one)
+        yield
 
 
 def names_of(root: Path) -> list[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from apps.cli.options import FOLDER
+from apps.cli.options import FOLDER, PARTS, runner_options
 from apps.cli.output import DEVICE, ENGINE, EVERY, PRECISION, VIDEOS, Count, emit, refuse_vain, sampling_of
 from apps.engine.core.device import Compute
 from apps.engine.core.settings import MOST_WORKERS
+from apps.engine.scale.stores import is_url
 
 WHICH, ALIGNMENTS, DETECTORS = ("all", "largest", "one"), ("five-point", "none"), ("mtcnn", "ssd")
 _OF_RUNS = ("precision", "engine", "device")
@@ -56,10 +58,10 @@ def named_model(checkpoint: Path | None, weights: str | None, table: Path | None
         raise click.UsageError("give either --checkpoint RUN or --weights W, or neither")
     if checkpoint is None and weights is None:
         from apps.engine.core.console import Console
-        from apps.faces.extraction.table import read_about
+        from apps.faces.extraction.table import read_about, tables_of
         from apps.zoo.defaults import default_weights
 
-        if table is not None and table.exists():
+        if table is not None and tables_of(table):
             model = read_about(table).model
             weights, checkpoint = model.weights, None if model.checkpoint is None else Path(model.checkpoint)
         else:
@@ -68,18 +70,23 @@ def named_model(checkpoint: Path | None, weights: str | None, table: Path | None
 
 
 def check_table(flag: str, table: Path) -> None:
-    """Refuse a name of another kind of file: what is written is Parquet.
+    """Refuse a name of another kind of file, and a folder: what is written is one Parquet file.
 
     Raises:
         click.UsageError: see above.
     """
+    if table.is_dir():
+        raise click.UsageError(f"{flag} {table} is a folder of parts; give a table in one file, .parquet")
     if table.suffix.lower() not in ("", ".parquet"):
         raise click.UsageError(f"{flag} {table} is to be a .parquet file; give one of that name")
 
 
 @click.command("embed-faces")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--out", type=FOLDER, required=True, help="table of faces to make or to go on with, .parquet")
+@click.option(
+    "--out", type=click.Path(), required=True,
+    help="table of faces to make or to go on with, .parquet; or FOLDER/ of Parquet parts",
+)
 @MODEL_OPTIONS
 @click.option(
     "--faces", "which", type=click.Choice(WHICH), default="all", show_default=True,
@@ -89,37 +96,65 @@ def check_table(flag: str, table: Path) -> None:
 @DETECTOR
 @EVERY
 @VIDEOS
-@THREADS
+@click.option("--workers", type=_COUNT, help="threads that read and detect, or processes of --runner")
 @click.option("--prune", is_flag=True, help="take the rows of images that are gone out of the table")
 @WHERE
+@runner_options
 @click.pass_context
 def embed_faces(
-    context: click.Context, paths: tuple[str, ...], out: Path, checkpoint: Path | None, weights: str | None,
-    which: Any, align: Any, detector: Any, workers: int | None, prune: bool, every: float | None,
-    videos: bool, engine: str, device: str,
+    context: click.Context, /, paths: tuple[str, ...], out: str, checkpoint: Path | None, weights: str | None,
+    every: float | None, videos: bool, engine: str, device: str, **how: Any,
 ) -> None:
     """Find the faces on images and turn each into a unit vector, in one table.
 
     PATHS are images, videos, folders, patterns, .tar shards, or - for a list of such on stdin. Images that
-    the table has already are skipped; stopped and started again, it goes on. Under torchrun the work is
-    shared.
+    the table has already are skipped; stopped and started again, it goes on. With --out FOLDER/, PATHS may be
+    what `predict --out` takes, and parts are made as there.
     """
     from apps.engine.core.console import Console
-    from apps.faces.extraction.embed_faces import embed_faces as make_table
+    from apps.engine.scale import work
+    from apps.faces.extraction import embed_faces as making
     from apps.faces.extraction.loading import load_face_model
     from apps.faces.extraction.planning import Order
 
-    check_table("--out", out)
+    parts = out.endswith("/") or is_url(out) or Path(out).is_dir()
+    on_runner = _check_embedding(context, paths, out, parts)
+    scale = {name: how.pop(name) for name in PARTS[1:]}
+    try:
+        by = work.Order(out, workers=how["workers"], **scale) if on_runner else None
+    except ValueError as err:
+        raise click.UsageError(str(err)) from err
     compute = Compute(engine, device)
-    model = load_face_model(**named_model(checkpoint, weights, out), compute=compute)
-    order = Order(
-        out, which, align, workers=workers, detector=detector, prune=prune, compute=compute,
-        sampling=sampling_of(every, videos),
-    )
-    answer = make_table(paths, order, model, Console())
-    if answer is not None:
-        emit(answer)
-        context.exit(1 if 0 < answer["photos"] == answer["unreadable"] else 0)
+    model = load_face_model(**named_model(checkpoint, weights, Path(out)), compute=compute)
+    order = Order(Path(out), compute=compute, sampling=sampling_of(every, videos), by=by, **how)
+    if by is not None and parts:
+        made = making.embed_into_parts(paths, by, order, model, Console())
+        emit(made)
+        context.exit(0 if made["failed"] < made["images"] else 1)
+    answer = making.embed_faces(paths, order, model, Console())
+    emit(answer)
+    context.exit(1 if 0 < answer["photos"] == answer["unreadable"] else 0)
+
+
+def _check_embedding(context: click.Context, paths: Sequence[str], out: str, parts: bool) -> bool:
+    """Refuse what does not go together; whether something else than this process works.
+
+    Raises:
+        click.UsageError: see above.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise click.UsageError("embed-faces shares its work by --runner local or ray; leave torchrun out")
+    if parts:
+        refuse_vain(context, ("prune", "every", "videos"), "is for a table in one file, --out FILE.parquet")
+        if "-" in paths:
+            raise click.UsageError("- is for a table in one file; give a list of paths as a file, .txt")
+        return True
+    check_table("--out", Path(out))
+    refuse_vain(context, ("shard_size",), "is for --out FOLDER/")
+    if context.get_parameter_source("runner") is click.core.ParameterSource.DEFAULT:
+        refuse_vain(context, ("image_seconds", "gpus"), "is for --runner, or for --out FOLDER/")
+        return False
+    return True
 
 
 @click.command("verify-faces")

@@ -23,17 +23,16 @@ from apps.cli.objects import detect, evaluate_objects
 from apps.cli.options import (
     ALIASES,
     FOLDER,
-    PLACE,
     TrainingCommand,
     config_option,
     given_settings,
     settings_options,
 )
-from apps.cli.output import AT_WORK, DEVICE, ENGINE, PRECISION, check_weights, emit
+from apps.cli.output import check_weights, emit
 from apps.cli.people import COMMANDS as PEOPLE_COMMANDS
 from apps.cli.pipe import ClosedPipeError, PipeAwareGroup, ended
 from apps.cli.places import cells, evaluate_places, locate
-from apps.cli.predict import TTA, TTA_HELP, predict
+from apps.cli.predict import evaluate_command, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
 from apps.engine.core.files import forget_made_folders, numbered_folder
@@ -159,37 +158,6 @@ def _example(name: str, words: str) -> str | None:
     return f"Example:\n\n\b\n  finetune {name} {words}" if words else None
 
 
-def _evaluate_command(name: str) -> click.Command:
-    """``evaluate NAME``."""
-
-    def run(checkpoint: Path | None, weights: str | None, **rest: Any) -> None:
-        if (checkpoint is None) == (weights is None):
-            raise click.UsageError("give either --checkpoint RUN or --weights W")
-        check_weights(weights, name)
-        from apps.engine.core.console import Console
-        from apps.engine.evaluation.evaluate import evaluate
-
-        emit(evaluate(name, checkpoint=checkpoint, weights=weights, console=Console(), **rest))
-
-    params: list[click.Parameter] = [
-        click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
-        click.Option(["--weights"], help="pretrained weights with a classifier: a path or a name"),
-        click.Option(["--data"], type=PLACE, help="folder of images  [default: the run's]"),
-        click.Option(
-            ["--split"], type=click.Choice(["val", "train"]), default="val", show_default=True,
-            help="which photos",
-        ),
-        click.Option(["--report"], type=FOLDER, help="write report.html and its plots into this folder"),
-        click.Option(["--workers"], type=AT_WORK, help="processes that read photos"),
-        click.Option(["--tta"], type=click.Choice(TTA), help=TTA_HELP),
-    ]
-    command = click.command(name, help=f"Evaluate a model of {name} on labelled images.")(
-        PRECISION(ENGINE(DEVICE(run)))
-    )
-    command.params[:0] = params
-    return command
-
-
 cli.add_command(cells)
 cli.add_command(check)
 cli.add_command(cost)
@@ -202,7 +170,7 @@ cli.add_command(weights_group)
 for command in (*FACE_COMMANDS, *PEOPLE_COMMANDS, *EXPORT_COMMANDS):
     cli.add_command(command)
 cli.add_command(AppGroup("finetune", make=_finetune_command, help="Train an application on images."))
-evaluate_group = AppGroup("evaluate", make=_evaluate_command, help="Evaluate a model on labelled images.")
+evaluate_group = AppGroup("evaluate", make=evaluate_command, help="Evaluate a model on labelled images.")
 for command in (evaluate_attributes, evaluate_faces, evaluate_objects, evaluate_places):
     evaluate_group.add_command(command)
 cli.add_command(evaluate_group)

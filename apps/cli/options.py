@@ -250,16 +250,19 @@ PARTS = ("out", "runner", "shard_size", "image_seconds", "gpus")
 
 def parts_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of :data:`PARTS`."""
+    words = "folder of Parquet parts to write, not lines; started again, it goes on"
+    return runner_options(click.option("--out", type=PLACE, help=words)(command))
+
+
+def runner_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of :data:`PARTS` but ``--out``."""
     for name, kind, default, words in (
-        ("out", PLACE, None, "folder of Parquet parts to write, not lines; started again, it goes on"),
         ("runner", str, "local", "what works on --out: local, ray, or ray://HOST:PORT of a cluster"),
         ("shard-size", click.IntRange(1, 1_000_000), 1000, "images a part of --out"),
         ("image-seconds", float, 30.0, "that an image may take, to be named and left out then; 0: no limit"),
         ("gpus", click.FloatRange(0, 64), 0.0, "of a worker of a cluster; 0.25 lets four share one"),
     ):
-        option = click.option(
-            f"--{name}", type=kind, default=default, show_default=default is not None, help=words
-        )
+        option = click.option(f"--{name}", type=kind, default=default, show_default=True, help=words)
         command = option(command)
     return command
 

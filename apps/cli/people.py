@@ -234,6 +234,7 @@ def forget(table: Path, who: str) -> None:
     from apps.engine.core.console import Console
     from apps.faces.people.edit import forget as remove
 
+    check_table("FACES", table)
     emit(remove(table, who, Console()))
 
 

@@ -1,4 +1,4 @@
-"""``predict``: photos to names by a run, weights, several heads in one pass, or an exported file."""
+"""``predict``: images to names by a run, weights, several heads or a file; ``evaluate``: how well."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from apps.cli.faces import DETECTORS
 from apps.cli.options import APP, FOLDER, PARTS, PLACE, check_model_file, parts_options
 from apps.cli.output import (
     ANSWERS,
+    AT_WORK,
     DEVICE,
     ENGINE,
     EVERY,
@@ -21,14 +22,18 @@ from apps.cli.output import (
     WORKERS,
     Answers,
     check_paths,
+    check_weights,
+    emit,
     emit_images,
     emit_parts,
     note,
+    refuse_vain,
     sampling_of,
     wants_parts,
 )
 from apps.engine.scale.shards import has_packed
 
+OF_MODEL = ("report", "workers", "tta", "precision", "engine", "device")  # options of evaluate
 TTA = ["none", "mirror", "ten", "scales"]
 TTA_HELP = "views of a photo whose answers are averaged  [default: as the run was calibrated]"
 
@@ -134,3 +139,43 @@ def _check(given: dict[str, Any]) -> None:
     if given["detector"] is not None and (model is not None or crops):
         raise click.UsageError("--detector goes with a run or weights that answer for faces; leave it out")
     check_model_file(model)
+
+
+def evaluate_command(name: str) -> click.Command:
+    """``evaluate NAME`` of an application that has no command of its own."""
+
+    def run(
+        checkpoint: Path | None, weights: str | None, predictions: Path | None, **rest: Any
+    ) -> None:
+        if [checkpoint, weights, predictions].count(None) != 2:
+            raise click.UsageError("give either --checkpoint RUN or --weights W, or --predictions FOLDER")
+        check_weights(weights, name)
+        from apps.engine.core.console import Console
+        from apps.engine.evaluation.evaluate import evaluate
+
+        if predictions is not None:
+            refuse_vain(click.get_current_context(), OF_MODEL, "is for a model: answers are evaluated as is")
+            from apps.engine.evaluation.of_parts import evaluate_parts
+
+            emit(evaluate_parts(name, predictions, rest["data"], rest["split"], Console()))
+            return
+        emit(evaluate(name, checkpoint=checkpoint, weights=weights, console=Console(), **rest))
+
+    params: list[click.Parameter] = [
+        click.Option(["--checkpoint"], type=FOLDER, help="a run's folder, made by finetune"),
+        click.Option(["--weights"], help="pretrained weights with a classifier: a path or a name"),
+        click.Option(["--predictions"], type=FOLDER, help="folder that `predict --out` wrote, instead"),
+        click.Option(["--data"], type=PLACE, help="folder of images  [default: the run's]"),
+        click.Option(
+            ["--split"], type=click.Choice(["val", "train"]), default="val", show_default=True,
+            help="which photos",
+        ),
+        click.Option(["--report"], type=FOLDER, help="write report.html and its plots into this folder"),
+        click.Option(["--workers"], type=AT_WORK, help="processes that read photos"),
+        click.Option(["--tta"], type=click.Choice(TTA), help=TTA_HELP),
+    ]
+    command = click.command(name, help=f"Evaluate a model of {name} on labelled images.")(
+        PRECISION(ENGINE(DEVICE(run)))
+    )
+    command.params[:0] = params
+    return command

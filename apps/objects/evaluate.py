@@ -14,6 +14,8 @@ from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask
 from apps.engine.evaluation.evaluate import evaluate
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
+from apps.engine.results.coco import coco_dataset
+from apps.engine.scale.parts import lines_of
 from apps.objects.coco_metrics import DetectionEvaluation, check_results, doubts
 from apps.objects.evaluator import cornered, sides
 from apps.objects.report import write_objects_report
@@ -49,19 +51,20 @@ def evaluate_detector(*, results: Path | None = None, **how: Any) -> dict[str, A
 def evaluate_predictions(
     path: Path, *, data: Path, split: str, report: Path | None, console: Console
 ) -> dict[str, Any]:
-    """The figures of a COCO result file, or of a whole COCO data set whose annotations have scores.
+    """The figures of a COCO result file, a whole COCO data set with scores, or parts of ``detect --out``.
 
     Raises:
         OSError: data or results are missing, or the report cannot be written.
         ValueError: the file is cut off, no result file, or of other images.
     """
-    a_file(path, "a COCO result file")
+    if not path.is_dir():
+        a_file(path, "a COCO result file")
     every = DetectionDataset(read_split(data, split))
     for note in every.notes:
         console.warn(note)
     photos, damaged = without_damaged(every, console)
     truth = truth_of(photos)
-    given = read_json(path)
+    given = _of_parts(path) if path.is_dir() else read_json(path)
     if is_whole_file(given):
         given = results_of(given, every, path, console)
     results = check_results(_of_photos(given, every, console), truth_of(every), str(path))
@@ -76,6 +79,13 @@ def evaluate_predictions(
             report, title, evaluation, {"results": str(path)}
         ), console, METRICS_COMPLETE)
     return answer(evaluation) | {"skipped": len(damaged) + len(every.missing)}
+
+
+def _of_parts(folder: Path) -> dict[str, Any]:
+    lines = [line for line in lines_of(folder) if "error" not in line]
+    if not lines or any("objects" not in line for line in lines):
+        raise ValueError(f"{folder} holds no boxes; give parts of detect --out")
+    return coco_dataset(lines, (), folder.name)
 
 
 def _of_photos(results: Any, photos: DetectionDataset, console: Console) -> Any:

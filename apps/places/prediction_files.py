@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from apps.engine.core.files import write_whole
+from apps.engine.scale.parts import lines_of
 from apps.places.checks import doubts
 from apps.places.geo_metrics import GeoPredictions
 from apps.places.prediction_columns import pick_columns
 from apps.places.prediction_rows import Answers, answer_rows, match, read_answers, truth_rows
 from datasets.geo.position_tables import Table, read_table
 from datasets.geo.positions import Positions
+from datasets.tables import Pick
 
 COLUMNS = ("path", "lat", "lon", "confidence", "true_lat", "true_lon")
 NO_ANSWER = "no answer: wrong at every distance, 0 points, and not in median_km and mean_km"
@@ -55,6 +57,8 @@ def write_predictions(path: Path, p: GeoPredictions) -> None:
 def read_predictions(path: Path, truth: Positions | None = None) -> PredictionFile:
     """Predictions of any system: a CSV or Parquet table with path, lat and lon, by the names that are in use.
 
+    A folder is of parts that ``locate --out`` wrote, and needs ``truth``.
+
     Without ``truth`` it must hold true_lat and true_lon, too. An empty position is an abstention, and what
     is no position counts as one. With ``truth`` images are known by their path or the end of it, with or
     without suffix; an image without a prediction counts as an abstention. A CSV without a heading is taken as
@@ -65,10 +69,11 @@ def read_predictions(path: Path, truth: Positions | None = None) -> PredictionFi
         ValueError: columns are missing, ambiguous or swapped, there is no answer, or predictions and truth
             name other images.
     """
-    if not path.is_file():
+    if not (path.is_file() or path.is_dir()):
         raise FileNotFoundError(f"{path} is no file; give a CSV with path, lat and lon")
     pick = partial(pick_columns, with_truth=truth is None)
-    table = read_table(path, pick, headless=() if truth is None else ("path", "lat", "lon"))
+    headless = () if truth is None else ("path", "lat", "lon")
+    table = _of_parts(path, pick) if path.is_dir() else read_table(path, pick, headless=headless)
     if len(table) == 0:
         raise ValueError(f"{path} has no predictions; expected one photo a row")
     notes: list[str] = []
@@ -85,6 +90,16 @@ def read_predictions(path: Path, truth: Positions | None = None) -> PredictionFi
         geo, sum(row.count for row in left_out),
         (*_columns(table), *map(str, left_out), *_unanswered(path, answers), *notes, *doubts(geo)),
     )
+
+
+def _of_parts(folder: Path, pick: Pick) -> Table:
+    """The answers of parts as a table; an image that could not be read has none."""
+    import pyarrow as pa
+
+    names = pick(folder, ["path", "lat", "lon", "confidence"])
+    lines = list(lines_of(folder))
+    columns = {key: pa.array([line.get(name) for line in lines]) for key, name in names.items()}
+    return Table(folder, columns, np.arange(1, len(lines) + 1), [], names)
 
 
 def _columns(table: Table) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from faces_support import draw_crops, write_face_weights
+from faces_support import draw_crops, small_parts, write_face_weights
 from importing_support import trained
 from pyarrow.parquet import read_table
 from support import ROOT, Answer, Cli
@@ -118,12 +118,12 @@ def test_a_table_of_faces_leaves_nothing_or_what_a_rerun_goes_on_from(
     words = (*embed(given), "--out", disk / "new.parquet")
     assert_full(cli(*words), disk / ".new.parquet.parts")
     assert files(disk) == []
-    monkeypatch.setattr("apps.faces.extraction.resumable_job.CHUNK", 2)
+    small_parts(monkeypatch, 2)
     resized(disk, 36)
     answer = cli(*words)
     assert_full(answer, disk / ".new.parquet.parts")
-    assert "of at most 32 photos stay in" in answer.err and "goes on from there" in answer.err
-    kept = [name for name in files(disk) if "parts/0" in name]
+    assert "of at most 2 photos stay in" in answer.err and "goes on from there" in answer.err
+    kept = [name for name in files(disk) if "parts/part-0" in name]
     assert kept and all(name.startswith(".new.parquet.parts") for name in files(disk))
     resized(disk, 1024)
     assert cli(*words).code == 0

@@ -25,13 +25,13 @@ from apps.cli.main import cli
 from apps.cli.options import read_config_file
 from apps.engine.core.console import Console
 from apps.engine.core.files import json_line
+from apps.engine.scale.rows import schema_of, table_of
 from apps.engine.tracking.runs import find_runs
 from apps.faces.extraction.embedder import ModelInfo
-from apps.faces.extraction.manifest import DIGEST, SCHEMA, last_inputs, ledger_path, read_ledger
+from apps.faces.extraction.manifest import SCHEMA, ledger_path, read_ledger
 from apps.faces.extraction.opening import open_source
-from apps.faces.extraction.resumable_job import Plan, ResumableJob
 from apps.faces.extraction.sources import find_sources
-from apps.faces.extraction.table import PHOTOS, ImageRecord, read_part
+from apps.faces.extraction.table import ImageRecord, part_columns, read_about, read_records
 from apps.faces.people.gallery import Gallery
 from apps.faces.verification.evaluate import read_vectors
 from apps.faces.verification.thresholds import find_threshold
@@ -85,35 +85,27 @@ def _faces(root: Path) -> Iterator[Reader]:
 
 
 def _faces_beside(root: Path, table: Path) -> Iterator[Reader]:
-    """The list of photos, the parts and the plan."""
+    """The list of photos and the parts."""
     records = [ImageRecord(f"/photos/{n:06d}.jpg", "0" * 64, 9, 0, 0, "all", None, 1) for n in range(6)]
     columns = {name: [asdict(record)[name] for record in records] for name in SCHEMA.names}
     packed = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=SCHEMA.with_metadata({DIGEST: "0" * 32})), packed)
+    pq.write_table(pa.table(columns, schema=SCHEMA), packed)
     (root / "ledger").mkdir()
     beside = Path(shutil.copy(table, root / "ledger"))
     yield Reader(
         "list of photos",
         ledger_path(beside),
         [packed.getvalue()],
-        lambda _: (read_ledger(beside), last_inputs(beside)),
+        lambda _: read_ledger(beside),
         of_parquet,
     )
-    part = pq.read_table(table)
-    note = json.dumps([asdict(record) for record in records])
-    made = io.BytesIO()
-    pq.write_table(part.replace_schema_metadata({**part.schema.metadata, PHOTOS: note}), made)
-    yield Reader("part of faces", root / "0000000.parquet", [made.getvalue()], read_part, of_parquet)
-    job = ResumableJob(root / "job.parquet")
-    job.folder.mkdir()
-    plan = Plan("0" * 32, "{}", ["a.jpg"], 0, {"b.jpg": (1, 2, 3)})
-    yield Reader(
-        "plan of faces",
-        job.plan_file,
-        [json.dumps(asdict(plan)).encode()],
-        lambda _: job.read_plan(),
-        of_json,
-    )
+    about, made = read_about(table), io.BytesIO()
+    lines = [{"path": record.path, "sha256": record.sha256, "bytes": 9, "which": "all"} for record in records]
+    faces = [{"face": 0, "box": [0, 0, 9, 9], "vector": vector} for vector in unit_vectors(6, 8)]
+    rows = [{**line, "rows": [face]} for line, face in zip(lines, faces, strict=True)]
+    pq.write_table(table_of(rows, schema_of(part_columns(about), {})), made)
+    name = f"part-000000-{'0' * 12}.parquet"
+    yield Reader("part of faces", root / name, [made.getvalue()], read_records, of_parquet)
 
 
 def _notes(root: Path) -> Iterator[Reader]:

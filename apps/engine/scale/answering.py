@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from apps.engine.inference.predictions import FailedPrediction
-from apps.engine.inference.predictor import ImageLike, Predictor
+
+if TYPE_CHECKING:
+    from apps.engine.inference.predictor import ImageLike, Predictor
 
 Line = dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from queue import Queue
 from threading import Thread
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from apps.engine.core.console import Console
 from apps.engine.core.machine import usable_cores
 from apps.engine.scale.answering import Answers, Line
-from apps.engine.scale.parts import Part, PartsFolder
+from apps.engine.scale.parts import COUNTS, Part, PartsFolder
 from apps.engine.scale.shards import Shard, make_shards
 from apps.engine.scale.work import LOCAL, SHARD_IMAGES, Order, Result, ShardWorker
 from apps.engine.scale.worker import shard_lines
@@ -31,7 +32,8 @@ def run_job(places: Sequence[str], answers: Answers, order: Order, console: Cons
         console: where words and progress go.
 
     Returns:
-        ``{"out", "images", "failed", "parts", "kept_parts", "seconds", "refused"}``.
+        ``{"out", "images", "failed", "parts", "kept_parts", "seconds", "refused"}``; of answers with several
+        rows an image also ``{"rows", "empty"}``: rows, and images without one.
 
     Raises:
         ImportError: Ray is asked for, and not installed.
@@ -44,8 +46,34 @@ def run_job(places: Sequence[str], answers: Answers, order: Order, console: Cons
     folder.claim({
         "version": VERSION, "paths": list(places), "shard_size": order.shard_size, "model": answers.about,
     })
-    wanted, there = {shard.part: shard for shard in shards}, set(folder.names())
-    parts = {name: part for name in there & wanted.keys() if (part := folder.part(name)) is not None}
+    there = set(folder.names())
+    parts, kept = write_parts(shards, answers, order, console)
+    stale = sorted(there - parts.keys())
+    folder.remove(stale)
+    if stale:
+        console.say(f"{order.out}: {len(stale)} parts of images that have changed or are gone were removed")
+    bad = list(_refused(folder, [parts[name] for name in sorted(parts)]))
+    counts = [asdict(part) for part in parts.values()]
+    totals = {name: sum(count[name] for count in counts) for name in COUNTS}
+    several = {name: totals[name] for name in ("rows", "empty") if totals["rows"] or totals["empty"]}
+    return {
+        "out": order.out, "images": totals["images"], "failed": totals["failed"], "parts": len(parts),
+        "kept_parts": kept, "seconds": round(time.perf_counter() - start, 3), "refused": bad,
+        **several,
+    }
+
+
+def write_parts(
+    shards: Sequence[Shard], answers: Answers, order: Order, console: Console
+) -> tuple[dict[str, Part], int]:
+    """The parts of some shards, by name, and how many of them were there already.
+
+    Raises:
+        ImportError, OSError: as of :func:`run_job`.
+    """
+    folder, wanted = PartsFolder(order.out), {shard.part: shard for shard in shards}
+    there = wanted.keys() & set(folder.names())
+    parts = {name: part for name in there if (part := folder.part(name)) is not None}
     kept, todo = len(parts), [shard for name, shard in wanted.items() if name not in parts]
     lost: list[Result] = []
     with console.track("shards", len(shards)) as update:
@@ -56,7 +84,7 @@ def run_job(places: Sequence[str], answers: Answers, order: Order, console: Cons
                     lost.append(result)
                     continue
                 parts[result.part.name] = result.part
-                update(len(parts), f"{sum(part.rows for part in parts.values())} images")
+                update(len(parts), f"{sum(part.images for part in parts.values())} images")
             todo = [result.shard for result in lost]
             if not todo:
                 break
@@ -67,16 +95,7 @@ def run_job(places: Sequence[str], answers: Answers, order: Order, console: Cons
             f"{len(lost)} of {len(shards)} parts are not written: {lost[0].error}; start the command again, "
             f"which keeps the {len(parts)} that are there"
         )
-    stale = sorted(there - wanted.keys())
-    folder.remove(stale)
-    if stale:
-        console.say(f"{order.out}: {len(stale)} parts of images that have changed or are gone were removed")
-    bad = list(_refused(folder, [parts[name] for name in sorted(parts)]))
-    return {
-        "out": order.out, "images": sum(part.rows for part in parts.values()),
-        "failed": sum(part.failed for part in parts.values()), "parts": len(parts), "kept_parts": kept,
-        "seconds": round(time.perf_counter() - start, 3), "refused": bad,
-    }
+    return parts, kept
 
 
 def stream(places: Sequence[str], answers: Answers, *, images: int = SHARD_IMAGES) -> Iterator[Line]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from apps.engine.core.machine import usable_cores
@@ -32,8 +34,7 @@ class TableWorker(ShardWorker):
         results = [super(TableWorker, self).__call__(shard) for shard in shards]
         return pa.table({
             "shard": table["shard"],
-            "rows": pa.array([result.part.rows if result.part else -1 for result in results], pa.int64()),
-            "failed": pa.array([result.part.failed if result.part else 0 for result in results], pa.int64()),
+            "part": pa.array([json.dumps(asdict(r.part)) if r.part else None for r in results], pa.string()),
             "error": pa.array([result.error for result in results], pa.string()),
         })
 
@@ -63,7 +64,7 @@ def run_on_ray(shards: Sequence[Shard], answers: Answers, order: Order) -> Itera
         )  # Ray Data starts an actor that died again, and its shard with it
         for row in done.iter_rows():
             shard = Shard.from_json(row["shard"])
-            part = Part(shard.part, row["rows"], row["failed"]) if row["rows"] >= 0 else None
+            part = Part(**json.loads(row["part"])) if row["part"] is not None else None
             yield Result(shard, part, row["error"])
 
 

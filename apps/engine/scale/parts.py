@@ -5,25 +5,49 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import json_line
-from apps.engine.scale.rows import line_of, schema_of, table_of
+from apps.engine.scale.rows import ROWS, line_of, schema_of, table_of
 from apps.engine.scale.shards import Shard
 from apps.engine.scale.stores import files_of, joined, make_folder, opened, read, remove, write
 
 JOB = "job.json"
 PREFIX, SUFFIX = "part-", ".parquet"
+COUNTS = ("images", "failed", "empty", "rows")
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a part says of itself: its name, its rows, and how many of them are of images that failed."""
+    """What a part says of itself.
+
+    Attributes:
+        name: of its file.
+        images: that it answers for.
+        failed: of them, that could not be answered for.
+        empty: of them, whose line has rows of its own, and none.
+        rows: of the lines that have rows of their own.
+    """
 
     name: str
-    rows: int
+    images: int
     failed: int
+    empty: int = 0
+    rows: int = 0
+
+
+def lines_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of all parts in a folder here.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    parts = PartsFolder(str(folder))
+    if not parts.names():
+        raise FileNotFoundError(f"{folder} holds no parts; give a folder that --out FOLDER wrote")
+    return parts.lines()
 
 
 @dataclass(frozen=True)
@@ -81,12 +105,17 @@ class PartsFolder:
         """
         from pyarrow import parquet
 
-        failed = sum("error" in line for line in lines)
-        schema = schema_of(columns, {"images": str(len(lines)), "failed": str(failed)})
+        several = [line[ROWS] for line in lines if ROWS in line and "error" not in line]
+        part = Part(
+            shard.part, len(lines), failed=sum("error" in line for line in lines),
+            empty=sum(not rows for rows in several), rows=sum(map(len, several)),
+        )
+        counts = asdict(part)
+        schema = schema_of(columns, {name: str(counts[name]) for name in COUNTS})
         data = io.BytesIO()
         parquet.write_table(table_of(lines, schema), data, compression="zstd")
         write(joined(self.place, shard.part), data.getvalue())
-        return Part(shard.part, len(lines), failed)
+        return part
 
     def part(self, name: str) -> Part | None:
         """What a part says of itself; None where it is damaged."""
@@ -95,7 +124,7 @@ class PartsFolder:
         try:
             with opened(joined(self.place, name)) as file:
                 about = parquet.ParquetFile(file).schema_arrow.metadata or {}
-                return Part(name, int(about[b"images"]), int(about[b"failed"]))
+                return Part(name, **{count: int(about[count.encode()]) for count in COUNTS})
         except (ArrowException, KeyError, ValueError):
             return None
 

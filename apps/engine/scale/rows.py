@@ -7,6 +7,8 @@ from typing import Any
 
 from apps.engine.core.files import json_line
 
+ROWS = "rows"  # of a line: several answers about one image
+
 
 def columns_of(kinds: Sequence[str]) -> Any:
     """The Arrow schema of the lines of a model, without ``path`` and ``error``.
@@ -32,16 +34,18 @@ def schema_of(columns: Any, about: Mapping[str, str]) -> Any:
 
     Args:
         columns: of the answer; Arrow's schema.
-        about: texts that the file carries.
+        about: texts that the file carries, beside those of ``columns``.
     """
     import pyarrow as pa
 
     fields = [pa.field("path", pa.string(), nullable=False), *columns, pa.field("error", pa.string())]
-    return pa.schema(fields, metadata=dict(about))
+    return pa.schema(fields, metadata={**(columns.metadata or {}), **about})
 
 
 def table_of(lines: Sequence[Mapping[str, Any]], schema: Any) -> Any:
     """Lines as an Arrow table; what has no column of its own goes into ``answer`` as JSON, if there is one.
+
+    A line with :data:`ROWS` gives as many rows, each with what else it holds; where they are none, one.
 
     Raises:
         ValueError: a line holds what the schema has no column for.
@@ -49,13 +53,16 @@ def table_of(lines: Sequence[Mapping[str, Any]], schema: Any) -> Any:
     import pyarrow as pa
 
     names = set(schema.names)
-    return pa.Table.from_pylist([_row(line, names) for line in lines], schema=schema)
+    rows: list[Mapping[str, Any]] = [
+        {**line, **row} for line in lines for row in line.get(ROWS) or [dict[str, Any]()]
+    ]
+    return pa.Table.from_pylist([_row(row, names) for row in rows], schema=schema)
 
 
 def _row(line: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     row = {name: value for name, value in line.items() if name in names}
     row["path"] = str(row["path"]).encode("utf-8", "backslashreplace").decode()
-    rest = {name: value for name, value in line.items() if name not in names}
+    rest = {name: value for name, value in line.items() if name not in names and name != ROWS}
     if rest and "answer" not in names:
         raise ValueError(f"an answer holds {', '.join(rest)}, for which its table has no column")
     if "answer" in names and "error" not in line:

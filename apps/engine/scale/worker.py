@@ -56,12 +56,16 @@ def _lines(answers: Answers, items: list[Item]) -> list[Line]:
 def serve(pipe: Connection[Any, Any]) -> None:
     """Answer for the shards that come through a pipe, until it is closed."""
     answers: Answers = pipe.recv()
+    loaded = False
     while True:
         try:
             shard, start, alone = pipe.recv()
         except EOFError:
             return
         try:
+            if not loaded:
+                answers.lines(())  # what it loads is no image's fault
+                loaded = True
             for lines in shard_lines(answers, shard, start, alone, pipe.send):
                 pipe.send(("lines", lines))
             pipe.send(("done",))

@@ -97,7 +97,7 @@ class Detector:
         least = min(self.min_face_px, *small.size)
         if least < LEAST_PX:
             return []
-        finder = self._loaded()
+        finder = self.load()
         try:
             boxes, scores, points = finder(np.asarray(small), least)
         except (RuntimeError, IndexError, ValueError) as err:
@@ -109,8 +109,12 @@ class Detector:
         ]
         return sorted(faces, key=lambda face: (-face.size_px, face.box))
 
-    def _loaded(self) -> Finder:
-        """The finder; one thread loads it."""
+    def load(self) -> Finder:
+        """The finder; one thread loads it.
+
+        Raises:
+            ImportError: as of :meth:`detect`.
+        """
         with self._lock:
             self._finder = self._finder or load_cascade(self._compute)
             return self._finder

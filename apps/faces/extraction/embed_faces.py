@@ -4,44 +4,42 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-from PIL import Image
-
 from apps.engine.core.console import Console, quantity
 from apps.engine.core.files import writable_file
-from apps.faces.extraction.embedder import FaceModel, Vectors
-from apps.faces.extraction.extractor import Extraction, FaceExtractor, in_order, make_detector
+from apps.engine.scale import work
+from apps.engine.scale.job import run_job, write_parts
+from apps.engine.scale.stores import is_url
+from apps.faces.extraction.answers import FaceAnswers
+from apps.faces.extraction.embedder import FaceModel
 from apps.faces.extraction.manifest import problems_path
-from apps.faces.extraction.planning import Order, digest_of, make_plan, others_plan
-from apps.faces.extraction.resumable_job import CHUNK, Plan, Ranks, ResumableJob
-from apps.faces.extraction.sources import Source, find_sources, with_frames
-from apps.faces.extraction.table import About, ImageRecord, count_faces, face_rows, read_about, seen_rows
+from apps.faces.extraction.planning import Order, Plan, make_plan
+from apps.faces.extraction.resumable_job import ResumableJob
+from apps.faces.extraction.sources import Source, find_sources
+from apps.faces.extraction.table import About, ImageRecord, count_faces, read_about
 from apps.faces.extraction.upkeep import (
     counted,
     enrolled_names,
     finish_forgetting,
+    forgotten_boxes,
     gone_photos,
     keep_changed_names,
     remove_photos,
-    without_forgotten,
 )
 from apps.faces.people.corrections import read_corrections
 from datasets.outside import DiskError
 
-FACES_AT_ONCE = 64  # crops in memory before they are embedded
 REFUSED = 20  # photos named in the answer; all are in the side file
 
 
 def embed_faces(
     paths: Sequence[str], order: Order, model: FaceModel, console: Console, *, stdin: TextIO | None = None
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Make or extend a table of faces.
 
     Photos that the table knows by the same model are skipped, changed ones are done again, the rows of
@@ -58,34 +56,33 @@ def embed_faces(
     Returns:
         ``{"faces", "new_faces", "photos", "skipped", "without_face", "unreadable", "gone", "refused",
         "seconds", "out"}``: faces in the table now, and those of the photos that were looked at this time;
-        photos of the table that are no longer there, and their faces. None in all processes but the first.
+        photos of the table that are no longer there, and their faces.
 
     Raises:
         OSError: a path is missing, or the table cannot be written.
         ValueError: the table was made by another model, or there is no photo.
     """
-    start, ranks = time.perf_counter(), Ranks.here()
+    start = time.perf_counter()
     about = About(model.info, order.align)
     sources = {source.name: source for source in find_sources(paths, stdin or sys.stdin, order.sampling)}
     if not sources:
         raise ValueError(f"no photo in {', '.join(paths)}; give photos or folders that hold some")
     writable_file(order.out)
     refuse_other_model(order.out, about)
-    digest = digest_of(sources.values(), about, order)
-    workshop = ResumableJob(order.out)
-    if ranks.rank:
-        plan = others_plan(workshop, digest)
-        _work(workshop, plan, sources, order, model, ranks, Console(quiet=True))
-        return None
-    with workshop.locked(), _kept(workshop, ranks, console):
+    job = ResumableJob(order.out)
+    with job.locked(), _kept(job, order, console):
         finish_forgetting(order.out)
-        plan = make_plan(workshop, sources, about, order, digest)
-        _work(workshop, plan, sources, order, model, ranks, console)
-        if workshop.missing(plan):
-            console.say(f"waiting for {len(workshop.missing(plan))} parts of other processes")
-        workshop.await_parts(plan)
+        plan = make_plan(job, sources, about, order)
         names = enrolled_names(order.out)
-        seen = workshop.assemble(about, plan, shared=ranks.world > 1)
+        if plan.shards:
+            moved = {} if order.name else {face.sha256: name for face, name in names}
+            answers = replace(
+                _answers(order, model), name=order.name, moved=moved,
+                forgotten=forgotten_boxes(read_corrections(order.out)),
+            )
+            write_parts(plan.shards, answers, order.work(job.folder), console)
+        seen = [_complete(record, sources, order) for record in job.records(plan.parts())]
+        job.assemble(about, plan.parts(), seen, plan.touched)
         gone = gone_photos(order.out)
         if order.prune:
             remove_photos(order.out, gone)
@@ -93,20 +90,61 @@ def embed_faces(
     return _answer(seen, plan, order, start, console) | {"gone": counted(gone, order, console)}
 
 
+def embed_into_parts(
+    paths: Sequence[str], by: work.Order, order: Order, model: FaceModel, console: Console
+) -> dict[str, Any]:
+    """Make a folder of parts, a row a face, as :func:`apps.engine.scale.job.run_job` makes them.
+
+    Args:
+        paths: places as of :func:`apps.engine.scale.shards.make_shards`; rows have absolute paths.
+        by: the folder, and what works on it.
+        order: which faces, found and cut out by what; its table, name and sampling have no part in it.
+        model: to embed with.
+        console: where words and progress go.
+
+    Returns:
+        ``{"out", "faces", "images", "without_face", "failed", "parts", "kept_parts", "seconds", "refused"}``.
+
+    Raises:
+        ImportError, OSError, ValueError: as of ``run_job``.
+    """
+    answers = _answers(order, model)
+    places = [path if is_url(path) else str(Path(path).absolute()) for path in (by.out, *paths)]
+    done = run_job(places[1:], answers, replace(by, out=places[0]), console)
+    counts = {name: done.pop(key, 0) for name, key in (("faces", "rows"), ("without_face", "empty"))}
+    return {**done, "out": by.out, **counts}
+
+
+def _answers(order: Order, model: FaceModel) -> FaceAnswers:
+    """What finds and embeds, loaded here: what it lacks is said before any work, and fetched once."""
+    answers = FaceAnswers(model.info, order.align, order.which, order.detector, compute=order.compute)
+    if order.by is None:
+        answers = replace(answers, threads=order.threads, batch=order.chunk)
+    answers.load(model)
+    return answers
+
+
+def _complete(record: ImageRecord, sources: dict[str, Source], order: Order) -> ImageRecord:
+    """With the stamp that a photo has now, where no process lived long enough to read it."""
+    if record.which is not None:
+        return record
+    size, modified, changed = sources[record.path].stamp()
+    return replace(record, bytes=size, modified_ns=modified, changed_ns=changed, which=order.which)
+
+
 @contextmanager
-def _kept(workshop: ResumableJob, ranks: Ranks, console: Console) -> Iterator[None]:
+def _kept(job: ResumableJob, order: Order, console: Console) -> Iterator[None]:
     """Where the disk is full, say what stays for a rerun to go on from; if that is nothing, clear up."""
     try:
         yield
     except DiskError:
-        if count := len(workshop.parts()):
+        if count := len(job.names()):
             console.say(
-                f"{quantity(count, 'part')} of at most {CHUNK} photos stay in {workshop.folder}; the same "
+                f"{quantity(count, 'part')} of at most {order.chunk} photos stay in {job.folder}; the same "
                 "command, with room, goes on from there"
             )
-        elif ranks.world == 1:
-            workshop.clear()
-            workshop.take_back()
+        else:
+            job.clear()
         raise
 
 
@@ -129,64 +167,6 @@ def refuse_other_model(table: Path, about: About) -> None:
         raise ValueError(
             f"{table} was made with --align {there.align}, not {about.align}; give the same, or another table"
         )
-
-
-def _work(
-    workshop: ResumableJob,
-    plan: Plan,
-    sources: dict[str, Source],
-    order: Order,
-    model: FaceModel,
-    ranks: Ranks,
-    console: Console,
-) -> None:
-    """Do the chunks of this process that are not done yet."""
-    chunks = plan.chunks()
-    mine = [number for number in ranks.mine(len(chunks)) if not workshop.part(number).exists()]
-    todo = [sources[name] for number in mine for name in chunks[number]]
-    if not todo:
-        return
-    detector = make_detector(order.detector, order.align, console, order.compute)
-    looker = FaceExtractor(model.info.resolution, order.which, order.align, detector)
-    about, start, done = About(model.info, order.align), time.perf_counter(), 0
-    moved = {} if order.name else {face.sha256: name for face, name in enrolled_names(order.out)}
-    forgotten = read_corrections(order.out).forgotten
-    with console.track("photos", len(todo)) as update:
-
-        def on_photo() -> None:
-            nonlocal done
-            done += 1
-            update(done, f"{done / (time.perf_counter() - start):.1f} photos/s")
-
-        looked = in_order(looker, with_frames(todo), order.threads())
-        for number in mine:
-            some = (without_forgotten(look, forgotten) for look in islice(looked, len(chunks[number])))
-            looks, vectors = _embed(some, model, on_photo)
-            names = [moved.get(look.sha256, order.name) if look.crops else order.name for look in looks]
-            rows = face_rows(looks, vectors, about, names)
-            workshop.put(number, rows, seen_rows(looks, order.which, names))
-
-
-def _embed(
-    looked: Iterator[Extraction], model: FaceModel, on_photo: Callable[[], None]
-) -> tuple[list[Extraction], Vectors]:
-    """The vectors of a chunk's faces; crops are let go as soon as they are embedded."""
-    looks: list[Extraction] = []
-    waiting: list[Image.Image] = []
-    vectors = [np.zeros((0, model.info.dim), dtype=np.float32)]
-
-    def flush() -> None:
-        vectors.append(model.vectors(waiting))
-        waiting.clear()
-
-    for item in looked:
-        waiting += item.images
-        looks.append(replace(item, images=[]))
-        if len(waiting) >= FACES_AT_ONCE:
-            flush()
-        on_photo()
-    flush()
-    return looks, np.concatenate(vectors)
 
 
 def _answer(

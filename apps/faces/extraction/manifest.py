@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 from apps.engine.core.files import write_text, write_whole
 from apps.faces.extraction.table import ImageRecord, read_batches
 from datasets.outside import one_line
-from datasets.parquet import metadata_of, read_parquet
+from datasets.parquet import read_parquet
 
-DIGEST = b"mobilenet_apps_inputs"
 _TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "bool": pa.bool_()}
 SCHEMA: Any = pa.schema([(field.name, _TYPES[str(field.type)]) for field in fields(ImageRecord)])
 
@@ -57,28 +56,16 @@ def _from_table(table: Path) -> dict[str, ImageRecord]:
     return results
 
 
-def last_inputs(table: Path) -> str:
-    """The digest of the inputs of the last finished run; empty where there is none."""
-    path = ledger_path(table)
-    if not (table.exists() and path.exists()):
-        return ""
-    return metadata_of(path).get(DIGEST, b"").decode(errors="replace")
-
-
-def write_ledger(
-    table: Path, photos: Iterable[ImageRecord], digest: str, refused: Iterable[ImageRecord] = ()
-) -> None:
+def write_ledger(table: Path, photos: Iterable[ImageRecord], refused: Iterable[ImageRecord] = ()) -> None:
     """The list of photos, and in words the ones that gave no face.
 
     Args:
         table: that they are of.
         photos: that it knows.
-        digest: of the inputs that it was made from.
         refused: photos that were turned away this time, in words only.
     """
     rows = sorted(photos, key=lambda seen: seen.path)
-    columns = {name: [getattr(seen, name) for seen in rows] for name in SCHEMA.names}
-    listing = pa.table(columns, schema=SCHEMA.with_metadata({DIGEST: digest}))
+    listing = pa.table({name: [getattr(seen, name) for seen in rows] for name in SCHEMA.names}, schema=SCHEMA)
     problems = {seen.path: seen.problem for seen in (*rows, *refused) if seen.problem}
     lines = [json.dumps({"path": path, "reason": problem}) for path, problem in sorted(problems.items())]
     write_text(problems_path(table), "".join(f"{line}\n" for line in lines))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from PIL import Image
 
-from apps.faces.extraction.dates import date_taken
-from apps.faces.extraction.sources import IN_TAR, Source, hash_file, holder_of, shard_index, time_in
+from apps.faces.extraction.sources import Source, hash_file, source_by_name
 from datasets.image_io import BadImageError, open_header, read_bytes, read_pixels
 from datasets.video import Frame, frames_at
 
 DECODED_PX = 1024  # a JPEG may be decoded smaller as long as its short side keeps this many pixels
 LONGEST_PX = 3072  # no working copy of a photo is longer, whatever its format
+EXIF_FOLDER, ORIGINAL, DIGITISED, CHANGED = 0x8769, 0x9003, 0x9004, 0x0132  # numbers of EXIF
 
 
 @dataclass(frozen=True)
@@ -97,19 +98,28 @@ def open_by_name(name: str) -> Opened:
     return open_source(source_by_name(name))
 
 
-def source_by_name(name: str) -> Source:
-    """What a name of a table means.
+def date_taken(image: Image.Image) -> str | None:
+    """When a photo was taken, in the camera's local time, as ISO 8601 to the second; None where unknown.
 
-    Raises:
-        OSError: its shard is gone.
-        ValueError: it is in its shard no longer.
+    Args:
+        image: opened; its pixels need not be decoded.
     """
-    holder = holder_of(name)
-    if holder is None:
-        return Source(name, Path(name))
-    if (time := time_in(name)) is not None:
-        return Source(name, holder, time=time)
-    source = shard_index(holder).get(name)
-    if source is None:
-        raise ValueError(f"{holder} holds no {name.partition(IN_TAR)[2]} any more")
-    return source
+    try:
+        exif = image.getexif()
+        inner = exif.get_ifd(EXIF_FOLDER)
+    except Exception:  # damaged EXIF raises what it likes, and the photo is good all the same
+        return None
+    for text in (inner.get(ORIGINAL), inner.get(DIGITISED), exif.get(CHANGED)):
+        date = _parsed(text)
+        if date is not None:
+            return date
+    return None
+
+
+def _parsed(text: object) -> str | None:
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(str(text).strip("\0 ")[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+    except ValueError:
+        return None

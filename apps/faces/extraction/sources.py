@@ -41,6 +41,7 @@ class Source:
         length: how many bytes; None where it is a file of its own.
         time: of a frame in a video, in seconds; None for a photo.
         frame: that frame, where it was read already; or why it, or the video, cannot be read.
+        data: the bytes of a photo that is no file here.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Source:
     length: int | None = None
     time: float | None = None
     frame: Frame | BadImageError | None = field(default=None, compare=False, repr=False)
+    data: bytes | None = field(default=None, repr=False)
 
     def place(self) -> dict[str, Any]:
         """``{"path"}``, and of a frame its ``time``, as lines of answers begin."""
@@ -60,6 +62,8 @@ class Source:
 
     def stamp(self) -> Stamp:
         """Bytes, and when content and entry of the file last changed; (-1, 0, 0) where it is gone."""
+        if self.data is not None:
+            return len(self.data), 0, 0
         try:
             status = self.path.stat()
         except OSError:
@@ -83,23 +87,27 @@ class Source:
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """A path to the photo's bytes; what lies in a tar shard is copied out for the time being.
+        """A path to the photo's bytes; what is no file of its own is copied out for the time being.
 
         Raises:
             BadImageError: the shard cannot be read.
         """
-        if self.start is None or self.length is None:
+        if self.data is None and (self.start is None or self.length is None):
             yield self.path
             return
         with tempfile.NamedTemporaryFile(prefix="photo-") as copy:
-            try:
-                with regular_file(self.path).open("rb") as shard:
-                    shard.seek(self.start)
-                    copy.write(shard.read(self.length))
-            except OSError as err:
-                raise BadImageError(self.name, f"cannot be read: {err.strerror or err}") from err
+            copy.write(self._bytes() if self.data is None else self.data)
             copy.flush()
             yield Path(copy.name)
+
+    def _bytes(self) -> bytes:
+        """Those of a member of a tar shard."""
+        try:
+            with regular_file(self.path).open("rb") as shard:
+                shard.seek(self.start or 0)
+                return shard.read(self.length or 0)
+        except OSError as err:
+            raise BadImageError(self.name, f"cannot be read: {err.strerror or err}") from err
 
 
 def find_sources(
@@ -230,10 +238,33 @@ def _video_digest(path: Path, stamp: Stamp) -> str:  # noqa: ARG001 - the stamp 
     return hash_file(path)
 
 
-@lru_cache(maxsize=4)
 def shard_index(path: Path) -> dict[str, Source]:
     """The photos of a tar file by name: a search through it for each would take for ever."""
+    return _shard_index(path, Source("", path).stamp())
+
+
+@lru_cache(maxsize=4)
+def _shard_index(path: Path, stamp: Stamp) -> dict[str, Source]:  # noqa: ARG001 - as of _video_digest
     return {source.name: source for source in _tar_members(path)}
+
+
+def source_by_name(name: str) -> Source:
+    """What a name of a table means.
+
+    Raises:
+        OSError: its shard is gone.
+        ValueError: it is in its shard no longer.
+    """
+    holder = holder_of(name)
+    if holder is None:
+        path = Path(name)
+        return next(_video_frames(path, ONE_A_SECOND.every)) if is_video(path) else Source(name, path)
+    if (time := time_in(name)) is not None:
+        return Source(name, holder, time=time)
+    source = shard_index(holder).get(name)
+    if source is None:
+        raise ValueError(f"{holder} holds no {name.partition(IN_TAR)[2]} any more")
+    return source
 
 
 def holder_of(name: str) -> Path | None:

@@ -1,10 +1,12 @@
-"""Tables of faces on disk: a row a face, a row a photo, written in parts and merged in order."""
+"""Tables of faces on disk: a row a face; parts of them with what was found in each photo, merged in order."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from apps.engine.scale.rows import schema_of
 from apps.faces import NO_FACE
-from apps.faces.extraction.embedder import ALIGNMENTS, Align, ModelInfo, Vectors
-from apps.faces.extraction.extractor import Extraction
+from apps.faces.extraction.embedder import ALIGNMENTS, Align, ModelInfo
 from backbone.schema import TABLE, checked, choice, parse_json
 from datasets.outside import one_line
-from datasets.parquet import batches, metadata_of, open_parquet, read_parquet
+from datasets.parquet import batches, open_parquet, read_parquet
 
-ABOUT, PHOTOS = b"mobilenet_apps_faces", b"mobilenet_apps_photos"
+ABOUT = b"mobilenet_apps_faces"
+PHOTO: Any = pa.schema([
+    ("bytes", pa.int64()), ("modified_ns", pa.int64()), ("changed_ns", pa.int64()), ("which", pa.string()),
+    ("problem", pa.string()),
+])
+AGAIN = "remove it and make it again with embed-faces"
+PARTS_AT_ONCE = 4
 ROWS = 8192  # a row group: 32 MB of vectors of 1024
 KEYS = ("path", "face")
 ABOUT_RULES = {"model": TABLE, "align": choice(*ALIGNMENTS)}
@@ -110,79 +118,57 @@ def conform(rows: Any, schema: Any) -> Any:
     return pa.table(columns, schema=schema)
 
 
-def face_rows(
-    looks: Sequence[Extraction], vectors: Vectors, about: About, names: Sequence[str | None]
-) -> Any:
-    """Rows for the faces of some photos, in their order.
+def part_columns(about: About) -> Any:
+    """The columns of a part, without ``path`` and ``error``: a table's, and what is known of the photo.
 
-    Args:
-        looks: the photos; their crops need no pictures any more.
-        vectors: (N, D), one for each crop, photo by photo.
-        about: the table that the rows are for.
-        names: for each photo, of the person whom it shows, or None.
+    A photo without a face has a row, too, in which ``face`` is null.
     """
-    by_look = {id(look): name for look, name in zip(looks, names, strict=True)}
-    results = [(look, number, crop) for look in looks for number, crop in enumerate(look.crops)]
-    points = [None if c.face.landmarks is None else c.face.landmarks.ravel().tolist() for _, _, c in results]
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
-    columns = {
-        "path": [look.source.name for look, _, _ in results],
-        "sha256": [look.sha256 for look, _, _ in results],
-        "face": [number for _, number, _ in results],
-        "name": [by_look[id(look)] for look, _, _ in results],
-        "box": [list(c.face.box) for _, _, c in results],
-        "landmarks": points,
-        "probability": [c.face.probability for _, _, c in results],
-        "size_px": [c.quality.size_px for _, _, c in results],
-        "sharpness": [c.quality.sharpness for _, _, c in results],
-        "pose": [c.quality.pose for _, _, c in results],
-        "date": [look.date for look, _, _ in results],
-        "time": [look.source.time for look, _, _ in results],
-        "vector": pa.FixedSizeListArray.from_arrays(flat, about.model.dim),
-        "model": [about.model.fingerprint] * len(results),
-    }
     schema = face_schema(about)
-    return pa.table({key: pa.array(v, schema.field(key).type) if isinstance(v, list) else v
-                     for key, v in columns.items()}, schema=schema)
+    return pa.schema([*schema, *PHOTO], metadata=schema.metadata).remove(schema.get_field_index("path"))
 
 
-def seen_rows(looks: Iterable[Extraction], which: str, names: Iterable[str | None]) -> list[ImageRecord]:
-    """What is kept of the photos themselves."""
-    return [
-        ImageRecord(look.source.name, look.sha256, *look.stamp, which, name, len(look.crops), look.problem,
-             look.readable)
-        for look, name in zip(looks, names, strict=True)
-    ]
+def read_records(part: Path) -> list[ImageRecord]:
+    """The photos of a part, in its order; of one that was given up unread the sum is empty, the size -1."""
+    names = ("path", "sha256", "name", "face", *PHOTO.names, "error")
+    records: dict[str, ImageRecord] = {}
+    with one_line(part, f"remove {part.parent}, and start again", "is damaged"):
+        for row in read_parquet(part, columns=names).to_pylist():
+            known = records.get(row["path"])
+            records[row["path"]] = ImageRecord(
+                row["path"], row["sha256"] or "", *_stamp(row), row["which"], row["name"],
+                (row["face"] is not None) + (known.faces if known else 0),
+                row["error"] or row["problem"] or "", row["error"] is None,
+            )
+    return list(records.values())
 
 
-def write_part(path: Path, rows: Any, seen: Sequence[ImageRecord]) -> None:
-    """One chunk's rows with its photos in one file; the caller puts it in its place."""
-    photos = json.dumps([asdict(record) for record in seen])
-    pq.write_table(rows.replace_schema_metadata({**rows.schema.metadata, PHOTOS: photos}), path)
+def _stamp(row: dict[str, Any]) -> tuple[int, int, int]:
+    size, modified, changed = (row[name] for name in ("bytes", "modified_ns", "changed_ns"))
+    return (-1, 0, 0) if size is None else (size, modified, changed)
 
 
-def read_part(path: Path) -> list[ImageRecord]:
-    """The photos of a part."""
-    with one_line(path, f"remove {path.parent}, and start again", "is damaged"):
-        return [ImageRecord(**load) for load in json.loads(metadata_of(path)[PHOTOS])]
+def tables_of(path: Path) -> list[Path]:
+    """The Parquet files of a table: itself, or the parts in its folder; none where there is none."""
+    return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path] if path.exists() else []
 
 
 def read_about(path: Path) -> About:
-    """What holds for all rows of a table.
+    """What holds for all rows of a table, a file or a folder of parts.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is damaged, or no table of faces.
     """
-    if not path.exists():
+    files = tables_of(path)
+    if not files:
         raise FileNotFoundError(f"{path} is missing; make it: python cli.py embed-faces PHOTOS --out {path}")
-    again, what = "remove it and make it again with embed-faces", "is not a whole Parquet file"
-    schema = open_parquet(path, (), mend=again, what=what).schema_arrow
+    schema = open_parquet(files[0], (), mend=AGAIN, what="is not a whole Parquet file").schema_arrow
     if ABOUT not in (schema.metadata or {}):
         raise ValueError(f"{path} is no table of faces; make one with embed-faces")
-    with one_line(path, "remove it and make it again with embed-faces", "is no whole table of faces"):
+    with one_line(path, AGAIN, "is no whole table of faces"):
         about = About.from_json(schema.metadata[ABOUT].decode())
-        known = face_schema(about)
+        part = set(PHOTO.names) <= set(schema.names)
+        known = schema_of(part_columns(about), {}) if part else face_schema(about)
         odd = [f.name for f in schema if f.name not in known.names or known.field(f.name).type != f.type]
         if odd or not {"path", "face", "vector"} <= set(schema.names):
             raise ValueError(f"its columns are others than it says: {', '.join(odd) or 'some are missing'}")
@@ -195,14 +181,16 @@ def count_faces(path: Path) -> int:
 
 
 def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Any]:
-    """The rows of a table, a bounded number at a time; without columns that it does not have."""
-    there = open_parquet(path, ()).schema_arrow.names
-    wanted = None if columns is None else [name for name in columns if name in there]
-    for batch in batches(path, ROWS, wanted):
-        with one_line(path, "remove it and make it again with embed-faces", "is not a whole Parquet file"):
-            rows = pa.Table.from_batches([batch])
-            rows.validate(full=True)  # texts may be no UTF-8, and lists of another length
-        yield rows
+    """The faces of a table, a bounded number at a time; without columns that it does not have."""
+    for file in tables_of(path):
+        there = open_parquet(file, ()).schema_arrow.names
+        more = ["face"] if set(PHOTO.names) <= set(there) else []  # null in a part where there is none
+        wanted = None if columns is None else [name for name in there if name in {*columns, *more}]
+        for batch in batches(file, ROWS, wanted):
+            with one_line(file, AGAIN, "is not a whole Parquet file"):
+                rows = pa.Table.from_batches([batch])
+                rows.validate(full=True)  # texts may be no UTF-8, and lists of another length
+            yield rows.filter(rows["face"].is_valid()) if more else rows
 
 
 def merge(table: Path, parts: Sequence[Path], about: About, to: Path) -> None:
@@ -212,19 +200,17 @@ def merge(table: Path, parts: Sequence[Path], about: About, to: Path) -> None:
 
     Args:
         table: what was there before; may be missing.
-        parts: each sorted by path, and after the one before it.
+        parts: each sorted by path; of a photo that several hold the last has the rows.
         about: of the result.
         to: file to write.
     """
-    redone = {seen.path for part in parts for seen in read_part(part) if not seen.refused}
+    holders = {seen.path: part for part in parts for seen in read_records(part) if not seen.refused}
     schema = face_schema(about)
-    with pq.ParquetWriter(to, schema, use_dictionary=["path", "sha256", "name", "model"]) as writer:
-        for rows in _regrouped(_in_order(_old_rows(table, redone, schema), parts, schema)):
-            writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=ROWS)
+    _write(to, schema, _in_order(_old_rows(table, holders, schema), _new_rows(holders, schema)))
 
 
 def remove_rows(table: Path, keep: Callable[[Any], Any], to: Path) -> None:
-    """A table, or a part of one, without some of its rows; its metadata stay.
+    """A table without some of its rows; its metadata stay.
 
     Args:
         table: to read.
@@ -233,25 +219,41 @@ def remove_rows(table: Path, keep: Callable[[Any], Any], to: Path) -> None:
     """
     schema = pq.read_schema(table)
     left = (rows.filter(pa.array(keep(rows))).replace_schema_metadata(None) for rows in read_batches(table))
+    _write(to, schema, left)
+
+
+def _write(to: Path, schema: Any, tables: Iterable[Any]) -> None:
     with pq.ParquetWriter(to, schema, use_dictionary=["path", "sha256", "name", "model"]) as writer:
-        for rows in _regrouped(left):
+        for rows in _regrouped(tables):
             writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=ROWS)
 
 
-def _old_rows(table: Path, redone: set[str], schema: Any) -> Iterator[Any]:
+def _old_rows(table: Path, holders: Mapping[str, Path], schema: Any) -> Iterator[Any]:
     if not table.exists():
         return
     for rows in read_batches(table):
-        keep = np.array([path not in redone for path in rows["path"].to_pylist()], dtype=bool)
+        keep = np.array([path not in holders for path in rows["path"].to_pylist()], dtype=bool)
         yield conform(rows.filter(pa.array(keep)), schema).replace_schema_metadata(None)
 
 
-def _in_order(old: Iterator[Any], parts: Sequence[Path], schema: Any) -> Iterator[Any]:
-    """Old rows and those of the parts in the order of their paths; only one of each is in memory."""
+def _new_rows(holders: Mapping[str, Path], schema: Any) -> Iterator[Any]:
+    """The faces of the parts in the order of their paths; a few parts are in memory."""
+
+    @lru_cache(maxsize=PARTS_AT_ONCE)
+    def faces(part: Path) -> Any:
+        rows = [conform(some, schema) for some in read_batches(part)]
+        return pa.concat_tables([schema.empty_table(), *rows]).replace_schema_metadata(None)
+
+    for part, paths in groupby(sorted(holders), key=holders.__getitem__):
+        mine = set(paths)
+        keep = np.array([path in mine for path in faces(part)["path"].to_pylist()], dtype=bool)
+        yield faces(part).filter(pa.array(keep))
+
+
+def _in_order(old: Iterator[Any], parts: Iterable[Any]) -> Iterator[Any]:
+    """Old rows and new ones in the order of their paths; only one of each is in memory."""
     waiting: list[Any] = []
-    for part in parts:
-        rows = read_parquet(part, schema=pq.read_schema(part))
-        new = conform(rows, schema).replace_schema_metadata(None)
+    for new in parts:
         if not new.num_rows:
             continue
         last = new["path"][-1].as_py()

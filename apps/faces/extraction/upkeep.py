@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 
 from apps.engine.core.console import Console, quantity
 from apps.engine.core.files import write_whole
-from apps.faces.extraction.extractor import Extraction
-from apps.faces.extraction.manifest import last_inputs, read_ledger, write_ledger
+from apps.faces.extraction.manifest import read_ledger, write_ledger
 from apps.faces.extraction.planning import Order
 from apps.faces.extraction.resumable_job import ResumableJob
 from apps.faces.extraction.sources import Source, holder_of, shard_index, time_in
-from apps.faces.extraction.table import ImageRecord, read_batches, read_part, remove_rows, write_part
-from apps.faces.people.corrections import OVERLAP, Box, FaceRef, edit_corrections, overlap, read_corrections
+from apps.faces.extraction.table import PHOTO, ImageRecord, read_batches, remove_rows
+from apps.faces.people.corrections import Box, Corrections, FaceRef, edit_corrections, read_corrections
 
 NAMED = ("path", "sha256", "name", "box")
+OF_PHOTO = ("path", "sha256", *PHOTO.names, "error")  # columns of a part that say nothing of a face
 
 
 def enrolled_names(table: Path) -> list[tuple[FaceRef, str]]:
@@ -101,18 +101,15 @@ def remove_photos(table: Path, gone: dict[str, ImageRecord]) -> None:
 
     _rewrite(table, keep)
     rest = {name: record for name, record in read_ledger(table).items() if name not in gone}
-    write_ledger(table, rest.values(), last_inputs(table))
+    write_ledger(table, rest.values())
 
 
-def without_forgotten(look: Extraction, forgotten: Sequence[FaceRef]) -> Extraction:
-    """What was found in a photo, without the faces of people who were forgotten."""
-    boxes = [face.box for face in forgotten if face.sha256 == look.sha256]
-    if not boxes:
-        return look
-    keep = [_is_new(_box(crop.face.box), boxes) for crop in look.crops]
-    crops = [crop for crop, new in zip(look.crops, keep, strict=True) if new]
-    images = [image for image, new in zip(look.images, keep, strict=True) if new]
-    return replace(look, crops=crops, images=images)
+def forgotten_boxes(corrections: Corrections) -> dict[str, list[Box]]:
+    """Sum of a photo -> boxes of faces that are never to be embedded again."""
+    forgotten: dict[str, list[Box]] = {}
+    for face in corrections.forgotten:
+        forgotten.setdefault(face.sha256, []).append(face.box)
+    return forgotten
 
 
 def finish_forgetting(table: Path) -> None:
@@ -124,13 +121,12 @@ def finish_forgetting(table: Path) -> None:
     corrections = read_corrections(table)
     if not corrections.unfinished:
         return
-    forgotten: dict[str, list[Box]] = {}
-    for face in corrections.forgotten:
-        forgotten.setdefault(face.sha256, []).append(face.box)
+    forgotten = forgotten_boxes(corrections)
 
     def keep(rows: Any) -> Any:
         pairs = zip(rows["sha256"].to_pylist(), rows["box"].to_pylist(), strict=True)
-        return np.array([_is_new(_box(box), forgotten.get(digest, ())) for digest, box in pairs], dtype=bool)
+        among = [FaceRef(digest, _box(box), "").is_among(forgotten) for digest, box in pairs]
+        return ~np.array(among, dtype=bool)
 
     if table.exists():
         _rewrite(table, keep)
@@ -138,24 +134,32 @@ def finish_forgetting(table: Path) -> None:
         for rows in read_batches(table, ["path"]):
             counts.update(rows["path"].to_pylist())
         photos = {name: _nameless(item, forgotten, counts[name]) for name, item in read_ledger(table).items()}
-        write_ledger(table, photos.values(), last_inputs(table))
-    _clean_parts(ResumableJob(table), forgotten, keep)
+        write_ledger(table, photos.values())
+    _clean_parts(ResumableJob(table), forgotten)
     for half in table.parent.glob(f".{glob.escape(table.name)}.*{table.suffix}"):
         half.unlink()  # of a process that was killed while it wrote: this one has the table alone
     with edit_corrections(table) as changed:
         changed.unfinished = False
 
 
-def _clean_parts(job: ResumableJob, forgotten: dict[str, list[Box]], keep: Any) -> None:
-    """The same in the parts of runs that were broken off."""
-    for folder in [job.folder, *job.aside()]:
-        for part in job.parts(folder):
-            rows, seen = pq.read_table(part), read_part(part)
-            kept = rows.filter(pa.array(keep(rows)))
-            if len(kept) < len(rows):
-                counts = Counter(kept["path"].to_pylist())
-                records = [_nameless(item, forgotten, counts[item.path]) for item in seen]
-                write_whole(part, lambda to, kept=kept, records=records: write_part(to, kept, records))  # type: ignore[misc]
+def _clean_parts(job: ResumableJob, forgotten: dict[str, list[Box]]) -> None:
+    """The same in the parts of runs that were broken off: such a face is as if none had been there."""
+    for name in job.names():
+        part = job.folder / name
+        table = pq.read_table(part, partitioning=None)
+        rows = table.to_pylist()
+        kept = [_without_face(row) if _is_of(row, forgotten) else row for row in rows]
+        if kept != rows:
+            left = pa.Table.from_pylist(kept, schema=table.schema)
+            write_whole(part, lambda to, left=left: pq.write_table(left, to, compression="zstd"))  # type: ignore[misc]
+
+
+def _is_of(row: dict[str, Any], forgotten: dict[str, list[Box]]) -> bool:
+    return row["face"] is not None and FaceRef(row["sha256"], _box(row["box"]), "").is_among(forgotten)
+
+
+def _without_face(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if name in OF_PHOTO else None for name, value in row.items()}
 
 
 def _nameless(record: ImageRecord, forgotten: dict[str, list[Box]], faces: int) -> ImageRecord:
@@ -166,10 +170,6 @@ def _rewrite(table: Path, keep: Any) -> None:
     """A table without some of its rows, and without the file that was laid out of it."""
     write_whole(table, lambda to: remove_rows(table, keep, to))
     table.with_suffix(".arrow").unlink(missing_ok=True)
-
-
-def _is_new(box: Box, forgotten: Iterable[Box]) -> bool:
-    return all(overlap(box, other) < OVERLAP for other in forgotten)
 
 
 def _box(values: Sequence[float]) -> Box:

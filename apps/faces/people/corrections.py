@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ class FaceRef:
     box: Box
     path: str
 
-    def is_among(self, faces: dict[str, list[Box]]) -> bool:
+    def is_among(self, faces: Mapping[str, Sequence[Box]]) -> bool:
         """Whether it is one of some faces: sum of the photo -> boxes."""
         return any(overlap(self.box, box) >= OVERLAP for box in faces.get(self.sha256, ()))
 

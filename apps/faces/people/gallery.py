@@ -13,7 +13,7 @@ import pyarrow as pa
 from apps.faces.extraction.embedder import ModelInfo, Vectors
 from apps.faces.extraction.table import About, read_about
 from apps.faces.nearest import Block, nearest
-from apps.faces.people.layout import laid_out, mapped, source_of
+from apps.faces.people.layout import laid_out, laid_path, mapped, source_of
 
 MATCHED = ["path", "face", "name", "box", "sha256", "date"]
 OPENINGS = 5  # of a table that other processes replace meanwhile
@@ -81,8 +81,8 @@ class Gallery:
         """A table of ``embed-faces``; its vectors are checked and laid out for mapping once.
 
         Args:
-            table: the Parquet file; beside it, ``NAME.arrow`` is made, and made again when it changes. Where
-                that folder cannot be written, the rows are kept in a temporary file.
+            table: the Parquet file, or a folder of parts; beside it, ``NAME.arrow`` is made, and made again
+                when it changes. Where that folder cannot be written, the rows are kept in a temporary file.
 
         Raises:
             FileNotFoundError: there is no table.
@@ -90,7 +90,7 @@ class Gallery:
         """
         for _ in range(OPENINGS):
             about, source = read_about(table), source_of(table)
-            kept = _batches(mapped(table.with_suffix(".arrow"), source))
+            kept = _batches(mapped(laid_path(table), source))
             batches = kept if kept is not None else _batches(laid_out(table, source))
             if source_of(table) == source:
                 break  # else another process has just replaced it, so that what was read may be of two tables

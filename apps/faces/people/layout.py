@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from apps.engine.core.files import write_whole
 from apps.faces.extraction.embedder import Vectors
-from apps.faces.extraction.table import conform, read_about, read_batches
+from apps.faces.extraction.table import conform, read_about, read_batches, tables_of
 from apps.faces.nearest import quantised
 from datasets.outside import DiskError
 
@@ -25,8 +26,14 @@ LENGTH_TOLERANCE = 1e-3
 
 def source_of(table: Path) -> str:
     """Tells whether a laid-out file is of the table as it is now."""
-    status = table.stat()
-    return json.dumps([LAYOUT, status.st_size, status.st_mtime_ns, status.st_ino])
+    files = [file.stat() for file in tables_of(table)]
+    values = [[status.st_size, status.st_mtime_ns, status.st_ino] for status in files]
+    return hashlib.sha256(json.dumps([LAYOUT, values]).encode()).hexdigest()
+
+
+def laid_path(table: Path) -> Path:
+    """The laid-out file of a table, beside it, or in its folder of parts."""
+    return table / "faces.arrow" if table.is_dir() else table.with_suffix(".arrow")
 
 
 def mapped(path: Path, source: str) -> Any:
@@ -47,9 +54,9 @@ def laid_out(table: Path, source: str) -> Any:
         made.append(pa.ipc.open_file(pa.memory_map(str(path))))  # stays what it is, whoever replaces it
 
     try:
-        write_whole(table.with_suffix(".arrow"), write)
+        write_whole(laid_path(table), write)
     except (PermissionError, DiskError):
-        write(Path(tempfile.mkdtemp(prefix="gallery-")) / table.with_suffix(".arrow").name)
+        write(Path(tempfile.mkdtemp(prefix="gallery-")) / laid_path(table).name)
     return made[-1]
 
 

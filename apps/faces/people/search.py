@@ -134,8 +134,6 @@ def enroll(
     order = Order(table, "one", align or "five-point", name, workers, detector, compute=compute)
     listed = (stdin or sys.stdin).read() if STDIN in paths else ""
     done = embed_faces(paths, order, model, console, stdin=io.StringIO(listed))
-    if done is None:
-        raise ValueError("enroll is not shared between processes; start it without torchrun")
     if done["photos"] and not done["new_faces"] and not done["refused"]:
         console.warn(
             f"{table}: the faces on these photos were forgotten, so they stay out; take other photos of "

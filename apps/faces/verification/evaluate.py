@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from apps.engine.core.console import Console
 from apps.engine.core.files import writable_folder
@@ -16,6 +17,8 @@ from apps.engine.core.run_dir import read_config
 from apps.engine.core.settings import portable
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.faces.extraction.embedder import Align, Vectors
+from apps.faces.extraction.sources import IN_TAR
+from apps.faces.extraction.table import read_about, read_batches
 from apps.faces.extraction.torch_embedder import TorchFaceModel, load_torch_face_model
 from apps.faces.verification.intervals import tar_intervals
 from apps.faces.verification.protocol import (
@@ -176,10 +179,11 @@ def cost_of(model: TorchFaceModel) -> dict[str, int]:
 
 
 def read_vectors(file: Path, names: Sequence[str]) -> tuple[Vectors, Bools]:
-    """Vectors by name from a ``.npz`` file, brought to length 1, and which names it lacks.
+    """Vectors by name from a ``.npz`` file or parts of faces, brought to length 1, and which names it lacks.
 
     Args:
-        file: with the arrays ``name`` and ``vector``.
+        file: with the arrays ``name`` and ``vector``; or a folder that ``embed-faces`` wrote, of whose images
+            the largest face counts, known by the end of the path.
         names: without suffixes, which are not compared.
 
     Raises:
@@ -189,7 +193,7 @@ def read_vectors(file: Path, names: Sequence[str]) -> tuple[Vectors, Bools]:
     if not file.exists():
         raise FileNotFoundError(f"{file} is missing; give a .npz file with the arrays name and vector")
     with one_line(file, "see docs/faces.md", "is no .npz file with the arrays name and vector"):
-        arrays = read_arrays(file, ("name", "vector"))
+        arrays = _of_parts(file, names[0]) if file.is_dir() else read_arrays(file, ("name", "vector"))
         known, vectors = arrays["name"].tolist(), arrays["vector"].astype(np.float32)
         if vectors.ndim != 2 or len(known) != len(vectors) or not all(isinstance(n, str) for n in known):
             raise ValueError("expected as many names, which are texts, as vectors")
@@ -203,3 +207,15 @@ def read_vectors(file: Path, names: Sequence[str]) -> tuple[Vectors, Bools]:
     if (result < 0).all():
         raise ValueError(f"{file} has a vector for none of the photos, such as {names[0]}")
     return (vectors / np.maximum(lengths, 1e-12))[result], result < 0
+
+
+def _of_parts(folder: Path, like: str) -> dict[str, Any]:
+    """The largest faces of parts as arrays; names have as many folders in them as the one that is given."""
+    depth, dim = len(Path(like).parts), read_about(folder).model.dim
+    names, vectors = list[str](), [np.zeros((0, dim), np.float32)]
+    for rows in read_batches(folder, ("path", "face", "vector")):
+        largest = rows.filter(pc.equal(rows["face"], 0))
+        paths = [Path(path.replace(IN_TAR, "/")) for path in largest["path"].to_pylist()]
+        names += ["/".join(path.parts[-depth:]) for path in paths]
+        vectors.append(largest["vector"].combine_chunks().flatten().to_numpy().reshape(-1, dim))
+    return {"name": np.array(names), "vector": np.concatenate(vectors)}

@@ -273,6 +273,6 @@ def test_a_photo_that_an_older_version_lost_is_embedded_again(
         str(tmp_path / "lost.png"), "0" * 64, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, "one", "Ada",
         0, "6 faces found, and exactly one was asked for",
     )
-    write_ledger(table, [*known.values(), lost], "")
+    write_ledger(table, [*known.values(), lost])
     embed(cli, outputs / "tiny.safetensors", table, tmp_path / "lost.png")
     assert pq.read_table(table).num_rows == 2

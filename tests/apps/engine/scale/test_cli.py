@@ -1,10 +1,12 @@
-"""``predict``, ``detect`` and ``locate`` with ``--out``, and with packed images: the same lines."""
+"""``predict``, ``detect``, ``locate`` with ``--out``, and packed images: the same lines and figures."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from faces_support import write_face_weights
 from runs_support import make_runs
 from scale_support import draw_many, parts_of, write_tar
 from support import Cli
@@ -13,8 +15,13 @@ from apps.engine.scale.parts import PartsFolder
 
 
 @pytest.fixture(scope="module")
-def runs(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return make_runs(cli, tmp_path_factory.mktemp("all"), ("dogs", "objects", "places", "faces"))
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("all")
+
+
+@pytest.fixture(scope="module")
+def runs(cli: Cli, root: Path) -> dict[str, Path]:
+    return make_runs(cli, root, ("dogs", "objects", "places", "faces"))
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +82,113 @@ def test_what_cannot_be_is_refused_in_one_line(
     answer = cli("predict", photos, *dogs, *out, "--runner", "ray")
     assert answer.code == 1
     assert "Ray is not installed: pip install 'mobilenet-apps[cluster]'" in answer.last_error
+
+
+def figures(cli: Cli, app: str, *how: object) -> dict[str, object]:
+    answer = cli("evaluate", app, *how)
+    assert answer.code == 0, answer.err
+    return answer.lines[0]
+
+
+def answered(cli: Cli, command: str, run: Path, out: Path, *paths: object) -> Path:
+    answer = cli(command, *paths, "--checkpoint", run, "--out", out, "--image-seconds", 0, "--shard-size", 2)
+    assert answer.code == 0, answer.err
+    return out
+
+
+def near(ours: dict[str, object], theirs: dict[str, object], *left_out: str) -> None:
+    wanted = {name: value for name, value in theirs["metrics"].items() if name not in left_out}
+    assert ours["metrics"] == pytest.approx(wanted, abs=1e-3, nan_ok=True)
+    assert ours["n"] == theirs["n"]
+
+
+def test_classes_are_evaluated_as_the_run(
+    cli: Cli, runs: dict[str, Path], root: Path, tmp_path: Path
+) -> None:
+    data = root / "dogs"
+    parts = answered(cli, "predict", runs["dogs"], tmp_path / "parts", data)
+    ours = figures(cli, "dogs", "--predictions", parts, "--data", data)
+    near(ours, figures(cli, "dogs", "--checkpoint", runs["dogs"]), "cross_entropy")
+    assert ours["skipped"] == 0
+    first = sorted((data / "val").rglob("*.*"))[0]
+    moved = shutil.copytree(data, tmp_path / "elsewhere" / "data")
+    (moved / first.relative_to(data)).with_stem("another").write_bytes(first.read_bytes())
+    again = figures(cli, "dogs", "--predictions", parts, "--data", moved)
+    assert (again["n"], again["skipped"]) == (ours["n"], 1)
+
+
+def test_boxes_are_evaluated_as_the_document_of_them(
+    cli: Cli, runs: dict[str, Path], root: Path, tmp_path: Path
+) -> None:
+    data = root / "objects"
+    answer = cli(
+        "detect", data, "--checkpoint", runs["objects"], "--out", tmp_path / "parts", "--threshold", 0.001,
+        "--image-seconds", 0,
+    )
+    assert answer.code == 0, answer.err
+    written = cli("detect", data, "--checkpoint", runs["objects"], "--threshold", 0.001, "--format", "coco")
+    (tmp_path / "coco.json").write_text(written.out)
+    ours, theirs = (
+        figures(cli, "objects", "--predictions", tmp_path / name, "--data", data)
+        for name in ("parts", "coco.json")
+    )
+    assert ours == theirs
+
+
+def test_places_are_evaluated_as_the_run(
+    cli: Cli, runs: dict[str, Path], root: Path, tmp_path: Path
+) -> None:
+    answer = cli(
+        "locate", root / "places", "--checkpoint", runs["places"], "--out", tmp_path / "parts", "--precise",
+        "--image-seconds", 0,
+    )
+    assert answer.code == 0, answer.err
+    how = ("--data", data_of(root / "places"))
+    ours = figures(cli, "places", "--predictions", tmp_path / "parts", *how)
+    theirs = figures(cli, "places", "--checkpoint", runs["places"], *how, "--no-baselines", "--split", "all")
+    assert ours["n"] == theirs["n"]
+    same = [name for name in theirs["metrics"] if "within" in name or name in ("median_km", "mean_km")]
+    assert {name: ours["metrics"][name] for name in same} == pytest.approx(
+        {name: theirs["metrics"][name] for name in same}, rel=1e-3, abs=1.0
+    )
+    refused = cli("evaluate", "places", "--predictions", tmp_path / "parts")
+    assert (refused.code, "by --data" in refused.last_error) == (1, True)
+
+
+def data_of(folder: Path) -> Path:
+    return next(iter(sorted(folder.rglob("*.csv"))), folder)
+
+
+def test_faces_are_evaluated_as_the_weights(cli: Cli, people: Path, tmp_path: Path) -> None:
+    weights = write_face_weights(tmp_path / "faces.safetensors")
+    answer = cli(
+        "embed-faces", people, "--out", f"{tmp_path}/parts/", "--weights", weights, "--align", "none",
+        "--image-seconds", 0, "--shard-size", 7,
+    )
+    assert answer.code == 0, answer.err
+    ours = figures(cli, "faces", "--predictions", tmp_path / "parts", "--data", people)
+    near(ours, figures(cli, "faces", "--weights", weights, "--data", people))
+    assert ours["skipped"] == 0
+
+
+def test_parts_that_cannot_be_evaluated_are_refused_in_one_line(
+    cli: Cli, runs: dict[str, Path], root: Path, tmp_path: Path
+) -> None:
+    data, photos = root / "dogs", sorted((root / "dogs" / "val").rglob("*.*"))
+    parts = answered(cli, "predict", runs["dogs"], tmp_path / "parts", data)
+    packed = answered(cli, "predict", runs["dogs"], tmp_path / "tar", write_tar(tmp_path / "a.tar", photos))
+    located = answered(cli, "locate", runs["places"], tmp_path / "located", data)
+    (tmp_path / "empty").mkdir()
+    with_data = ("--data", data)
+    for how, code, says in (
+        ((tmp_path / "empty", *with_data), 1, "holds no parts"),
+        ((tmp_path / "nowhere", *with_data), 1, "holds no parts"),
+        ((parts,), 1, "no photos to evaluate on; give --data DIR"),
+        ((parts, *with_data, "--tta", "mirror"), 2, "--tta is for a model"),
+        ((packed, *with_data), 1, "has an answer for none of the"),
+        ((located, *with_data), 1, "holds answers that do not name classes"),
+    ):
+        answer = cli("evaluate", "dogs", "--predictions", *how)
+        assert (answer.code, says in answer.last_error) == (code, True), answer.err
+    other = cli("evaluate", "objects", "--predictions", parts, "--data", root / "objects")
+    assert (other.code, "holds no boxes" in other.last_error) == (1, True), other.err

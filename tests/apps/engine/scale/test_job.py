@@ -107,6 +107,11 @@ def test_an_image_that_hangs_or_ends_the_process_is_named_once(tmp_path: Path, b
     assert sum("error" in line for line in lines) == 2
 
 
+def test_what_is_loaded_first_is_not_on_the_first_images_time(tmp_path: Path) -> None:
+    draw_many(tmp_path / "photos", 2)
+    assert run(tmp_path / "photos", tmp_path / "out", Colours(starts=2.0), image_seconds=1.0)["failed"] == 0
+
+
 def test_workers_that_end_together_all_end_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The last shard goes to one of them, and the others find none without a fault."""
     class Worker:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from faces_support import embed
+from faces_support import dying_after_a_part, embed, small_parts
 from PIL import Image
 from support import Cli
 
-from apps.faces.extraction import resumable_job as workshop_module
-from apps.faces.extraction.dates import date_taken
+from apps.faces.extraction.opening import date_taken
+from apps.faces.extraction.table import read_records
 from apps.faces.people.corrections import FaceRef, edit_corrections, read_corrections
 
 READY = ("--align", "none")
@@ -132,18 +132,11 @@ def test_a_forgotten_face_is_not_embedded_again_wherever_the_photo_lies(
 def test_a_refused_enroll_leaves_a_broken_off_run_as_it_is_and_a_good_one_merges_it_first(
     cli: Cli, weights: Path, crops: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workshop_module, "CHUNK", 4)
-    put = workshop_module.ResumableJob.put
-
-    def dies_after_one(self: workshop_module.ResumableJob, *rest: object) -> None:
-        put(self, *rest)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
-
+    small_parts(monkeypatch, 4)
     photo = crops / "PERSON_3/PERSON_3_0001.png"
     enroll(cli, weights, out, "Dora", photo)
-    monkeypatch.setattr(workshop_module.ResumableJob, "put", dies_after_one)
-    assert cli("embed-faces", crops, "--out", out, "--weights", weights, *READY).code == 130
-    monkeypatch.setattr(workshop_module.ResumableJob, "put", put)
+    with dying_after_a_part():
+        assert cli("embed-faces", crops, "--out", out, "--weights", weights, *READY).code == 130
     before = snapshot(out.parent)
     assert any(".parts" in name for name in before)
     (crops / "cut.png").write_bytes(b"no photo")
@@ -161,6 +154,28 @@ def test_a_refused_enroll_leaves_a_broken_off_run_as_it_is_and_a_good_one_merges
     assert not list(out.parent.glob(".faces*"))
 
 
+def test_a_face_that_was_forgotten_is_gone_from_what_a_broken_off_run_left(
+    cli: Cli, weights: Path, crops: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_parts(monkeypatch, 4)
+    photo = crops / "PERSON_0/PERSON_0_0001.png"
+    enroll(cli, weights, out, "Ada", photo)
+    photo.rename(moved := crops / "PERSON_0/PERSON_0_0000.png")
+    with dying_after_a_part():
+        assert cli("embed-faces", crops, "--out", out, "--weights", weights, *READY).code == 130
+    (part,) = out.parent.glob(".faces.parquet.parts/part-*")
+    vector = pq.read_table(part)["vector"][0]
+    assert [row.path for row in read_records(part) if row.faces] == [row.path for row in read_records(part)]
+    listed(cli, out)
+    assert cli("people", "forget", out, "Ada").lines[0]["faces"] == 1
+    after = pq.read_table(part)
+    assert vector not in list(after["vector"])
+    assert (after["name"].to_pylist(), after["face"].to_pylist()) == ([None] * 4, [None, 0, 0, 0])
+    answer = embed(cli, weights, out, crops)
+    assert (answer["photos"], answer["new_faces"], answer["faces"]) == (12, 11, 11)
+    assert moved.name not in names_in(out)
+
+
 def snapshot(folder: Path) -> dict[str, bytes]:
     files = [path for path in folder.rglob("*") if path.is_file() and "crops" not in path.parts]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
@@ -169,18 +184,11 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_runs_broken_off_one_after_the_other_lose_nothing(
     cli: Cli, weights: Path, crops: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workshop_module, "CHUNK", 2)
-    put = workshop_module.ResumableJob.put
-
-    def dies_after_one(self: workshop_module.ResumableJob, *rest: object) -> None:
-        put(self, *rest)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(workshop_module.ResumableJob, "put", dies_after_one)
+    small_parts(monkeypatch, 2)
     for number in range(3):
         command = ("embed-faces", crops / f"PERSON_{number}", "--out", out, "--weights", weights, *READY)
-        assert cli(*command).code == 130
-    monkeypatch.setattr(workshop_module.ResumableJob, "put", put)
+        with dying_after_a_part():
+            assert cli(*command).code == 130
     answer = embed(cli, weights, out, crops / "PERSON_3")
     assert (answer["photos"], answer["faces"]) == (3, 9)
     assert not list(out.parent.glob(".faces*"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from faces_support import write_table
+from faces_support import small_parts, write_table
 from people_support import crowd, names, sign
 from support import Cli
 
@@ -134,12 +134,12 @@ def test_enroll_over_a_broken_off_run_is_killed_at_every_moment_and_loses_nothin
     start.mkdir()
     photo = crops / "PERSON_0/PERSON_0_0001.png"
     command = ("embed-faces", crops, "--out", start / "faces.parquet", "--weights", weights, *ready)
-    monkeypatch.setattr("apps.faces.extraction.resumable_job.CHUNK", 4)
+    small_parts(monkeypatch, 4)
     with monkeypatch.context() as patch:
         dead_after(patch, 12)  # a part or two are done
         with pytest.raises(DeadError):
             cli(*command)
-    assert list(start.glob(".faces.parquet.parts/0*.parquet"))
+    assert list(start.glob(".faces.parquet.parts/part-0*.parquet"))
     ends = 0
     for moment in range(0, 80, 2):
         copy = tmp_path / f"killed-{moment}"
