@@ -160,7 +160,7 @@ def detect(
         live: a camera or a stream instead of paths.
         say: takes a line of words on what answers.
         know: takes the classes of the model, before the first answer.
-        how: ``engine``, ``device`` and ``precision`` of a :class:`Predictor`.
+        how: ``engine``, ``device``, ``precision`` and ``slices`` of a :class:`Predictor`.
 
     Returns:
         ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``; of a frame
