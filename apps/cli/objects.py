@@ -104,7 +104,7 @@ def evaluate_objects(
         emit(evaluate_predictions(predictions, console=Console(), **how))
 
 
-LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "label_config")
+LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "label_config", "track")
 
 
 @click.command("detect")
@@ -126,6 +126,7 @@ LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "l
 @LABEL_CONFIG
 @EVERY
 @VIDEOS
+@click.option("--track", is_flag=True, help="give each object of a video an id that stays over its frames")
 @click.option("--seconds", type=Seconds(0.1), help="ends a camera or a stream  [default: Ctrl-C]")
 @WORKERS
 @PRECISION
@@ -186,7 +187,7 @@ def detect(
         workers = rest.pop("workers")
         emit_parts(context, paths, detections(source, classes=shown, **_answering(rest)), scale, workers)
         return
-    known = Answers(form, Path(source).name, label_config, objects=True)
+    known = Answers(form, Path(source).name, label_config, objects=True, tracked=rest["track"])
     faces = _face_boxes(Compute(rest["engine"], rest["device"])) if FACES in hidden else None
     emit_images(context, answers(
         files, source, classes=shown, blur=hidden, find_faces=faces, sampling=sampling, live=live, say=note,

@@ -71,13 +71,12 @@ def evaluate(
         writable_folder(report, "--report")
     source = str(checkpoint or weights)
     how: dict[str, Any] = {"precision": precision, "engine": engine, "device": device, "app": name}
-    if slices is None:
-        forward = evaluated_by(source, tta=tta, say=console.say, **how)
-    else:
-        forward = sliced_by(source, slices, say=console.say, **how)
-    predictions, skipped = evaluate_split(
-        task, forward, config, split, workers, console, whole=slices is not None
+    forward = (
+        evaluated_by(source, tta=tta, say=console.say, **how) if slices is None
+        else sliced_by(source, slices, say=console.say, **how)
     )
+    whole = slices is not None
+    predictions, skipped = evaluate_split(task, forward, config, split, workers, console, whole=whole)
     if keep is not None:
         keep(task, config, predictions)
     if report is not None:

@@ -88,7 +88,7 @@ def _batch(engine: Engine, pixels: NDArray[np.uint8], batch: list[Tile]) -> list
         square(pixels[y1:y2, x1:x2], spec.resolution, spec.crop, spec.resize) for x1, y1, x2, y2 in batch
     ])
     outputs = engine.run(engine.laid_out(squares))
-    return [_on_photo(spec.heads[0], tile, *found) for tile, *found in zip(batch, *outputs, strict=True)]
+    return [_on_photo(spec.heads[0], tile, *rows) for tile, *rows in zip(batch, *outputs, strict=True)]
 
 
 def _on_photo(head: HeadSpec, tile: Tile, boxes: Any, scores: Any, labels: Any) -> Boxes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -32,8 +33,8 @@ def test_an_object_of_any_size_lies_whole_in_a_tile_of_which_it_takes_a_fair_par
 def test_neighbours_overlap_by_their_share_and_lie_evenly() -> None:
     for length in (300, 301, 525, 526, 4000):
         first = starts(length, 300)
-        assert first[0] == 0 and first[-1] + 300 == length or length == 300
-        steps = [b - a for a, b in zip(first, first[1:], strict=False)]
+        assert first[0] == 0 and first[-1] + 300 == length
+        steps = [b - a for a, b in pairwise(first)]
         assert all(step <= 300 * (1 - OVERLAP) + 1 for step in steps)
         assert not steps or max(steps) - min(steps) <= 1
 
