@@ -78,7 +78,7 @@ class Tracker:
         return [({} if n is None else {"id": n}) | item for n, item in zip(numbers, objects, strict=True)]
 
     def update(self, objects: Sequence[dict[str, Any]], time: float) -> list[int | None]:
-        """The id of each object of the next frame, at a time in seconds; None of a weak one without a track."""
+        """The id of each object of a frame, at a time in seconds; None of a weak one without a track."""
         for track in self.tracks:
             track.missed += 1
         self.tracks = [
@@ -112,7 +112,8 @@ def _pairs(
     """Objects, by their place, and the tracks that they carry on."""
     if not objects or not tracks:
         return []
-    near = overlap(np.stack([_box(item) for item in objects])[:, None], np.stack([track.expected(time) for track in tracks]))
+    boxes, expected = map(_box, objects), (track.expected(time) for track in tracks)
+    near = overlap(np.stack(list(boxes))[:, None], np.stack(list(expected)))
     same = np.array([[item["name"] == track.name for track in tracks] for item in objects])
     near = np.where(same & (near >= LEAST_OVERLAP), near, 0.0)
     pairs = zip(*linear_sum_assignment(near, maximize=True), strict=True)

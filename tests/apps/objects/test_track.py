@@ -116,6 +116,11 @@ def test_squares_that_cross_keep_their_ids_though_one_hides_the_other() -> None:
         assert given == ([red_id] if 9 <= at <= 11 else both), at
 
 
+def test_what_is_lost_is_expected_where_its_speed_brings_it() -> None:
+    every = [[] if 4 <= at < 9 else [square(12 * at, 0)] for at in range(12)]
+    assert numbers(Tracker(0.3), every) == [[] if 4 <= at < 9 else [1] for at in range(12)]
+
+
 def test_weak_objects_carry_on_and_begin_nothing() -> None:
     frames_ = [[square(0, 0), square(100, 100, 0.2)], [square(2, 0, 0.2)], [square(4, 0)]]
     assert numbers(Tracker(0.3), frames_) == [[1, None], [1], [1]]
