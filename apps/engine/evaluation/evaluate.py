@@ -71,12 +71,11 @@ def evaluate(
         writable_folder(report, "--report")
     source = str(checkpoint or weights)
     how: dict[str, Any] = {"precision": precision, "engine": engine, "device": device, "app": name}
-    forward = (
-        evaluated_by(source, tta=tta, say=console.say, **how) if slices is None
-        else sliced_by(source, slices, say=console.say, **how)
+    how["say"] = console.say
+    forward = sliced_by(source, slices, **how) if slices else evaluated_by(source, tta=tta, **how)
+    predictions, skipped = evaluate_split(
+        task, forward, config, split, workers, console, whole=slices is not None
     )
-    whole = slices is not None
-    predictions, skipped = evaluate_split(task, forward, config, split, workers, console, whole=whole)
     if keep is not None:
         keep(task, config, predictions)
     if report is not None:
