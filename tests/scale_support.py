@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from apps.engine.inference.predictor import ImageLike
+from apps.engine.inference.preprocess import ImageLike
 from apps.engine.scale.answering import Line
 from datasets.image_io import BadImageError, read_pixels
 

@@ -32,12 +32,28 @@ from apps.cli.output import (
     wants_parts,
 )
 from apps.engine.core.device import Compute
+from apps.engine.inference.slices.tiles import LARGEST_PX, LEAST_PX, Slices
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from apps.objects.video.live import Live
     from datasets.file_kinds import Sampling
+
+SLICES = click.option(
+    "--slices", is_flag=True, help="look at overlapping tiles of each image, too: finds small objects, slowly"
+)
+SLICE_SIZE = click.option(
+    "--slice-size", type=click.IntRange(LEAST_PX, LARGEST_PX), metavar="PX",
+    help="side of the smallest tiles of --slices in pixels of the image  [default: what the detector sees]",
+)
+
+
+def _slices(asked: bool, side: int | None) -> Slices | None:
+    """What --slices and --slice-size say."""
+    if side is not None and not asked:
+        raise click.UsageError("--slice-size is for --slices; give both")
+    return Slices(side) if asked else None
 
 
 @click.command("objects")
@@ -50,6 +66,8 @@ if TYPE_CHECKING:
 )
 @click.option("--report", type=FOLDER, help="write report.html and its plots into this folder")
 @click.option("--write-predictions", "results", type=FOLDER, help="COCO result file for the run's answers")
+@SLICES
+@SLICE_SIZE
 @WORKERS
 @PRECISION
 @ENGINE
@@ -57,7 +75,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def evaluate_objects(
     context: click.Context, /, checkpoint: Path | None, weights: str | None, predictions: Path | None,
-    **rest: Any,
+    slices: bool, slice_size: int | None, **rest: Any,
 ) -> None:
     """Evaluate a detector, or a result file of any system, by COCO's figures."""
 
@@ -71,7 +89,10 @@ def evaluate_objects(
         raise click.UsageError("--write-predictions writes the answers of a run; give --checkpoint RUN")
     if predictions is not None:
         why = "is for --checkpoint: predictions are evaluated as is"
-        refuse_vain(context, ("workers", "precision", "engine", "device"), why)
+        refuse_vain(context, ("workers", "precision", "engine", "device", "slices", "slice_size"), why)
+    if slices:
+        refuse_vain(context, ("workers",), "reads batches; with --slices photos are read one by one")
+    rest["slices"] = _slices(slices, slice_size)
     check_weights(weights, "objects")
     from apps.engine.core.console import Console
     from apps.objects.evaluate import evaluate_detector, evaluate_predictions
@@ -83,7 +104,7 @@ def evaluate_objects(
         emit(evaluate_predictions(predictions, console=Console(), **how))
 
 
-LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "label_config")
+LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "label_config", "track")
 
 
 @click.command("detect")
@@ -99,10 +120,13 @@ LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "l
 )
 @click.option("--classes", help="the only ones reported, with commas between")
 @click.option("--top", type=ANSWERS, help="objects an image  [default: all]")
+@SLICES
+@SLICE_SIZE
 @RESULTS
 @LABEL_CONFIG
 @EVERY
 @VIDEOS
+@click.option("--track", is_flag=True, help="give each object of a video an id that stays over its frames")
 @click.option("--seconds", type=Seconds(0.1), help="ends a camera or a stream  [default: Ctrl-C]")
 @WORKERS
 @PRECISION
@@ -113,7 +137,8 @@ LINES_ALONE = ("draw", "crops", "blur", "every", "videos", "seconds", "form", "l
 def detect(
     context: click.Context, /, paths: tuple[str, ...], checkpoint: Path | None, weights: str | None,
     model: Path | None, classes: str | None, blur: str | None, every: float | None, videos: bool,
-    seconds: float | None, form: str, label_config: Path | None, **rest: Any,
+    seconds: float | None, form: str, label_config: Path | None, slices: bool, slice_size: int | None,
+    **rest: Any,
 ) -> None:
     """Find objects on images, on all images in folders, or on the frames of videos: one JSON line each.
 
@@ -134,6 +159,7 @@ def detect(
     if named > 1:
         raise click.UsageError("give either --checkpoint RUN, --weights W or --model FILE, or none of them")
     check_model_file(model)
+    rest["slices"] = _slices(slices, slice_size)
     sampling = sampling_of(every, videos, 0.0 if is_film(rest["draw"]) else 1.0)
     scale = {name: rest.pop(name) for name in PARTS}
     many = wants_parts(context, scale, LINES_ALONE)
@@ -161,7 +187,7 @@ def detect(
         workers = rest.pop("workers")
         emit_parts(context, paths, detections(source, classes=shown, **_answering(rest)), scale, workers)
         return
-    known = Answers(form, Path(source).name, label_config, objects=True)
+    known = Answers(form, Path(source).name, label_config, objects=True, tracked=rest["track"])
     faces = _face_boxes(Compute(rest["engine"], rest["device"])) if FACES in hidden else None
     emit_images(context, answers(
         files, source, classes=shown, blur=hidden, find_faces=faces, sampling=sampling, live=live, say=note,
@@ -170,7 +196,7 @@ def detect(
 
 
 def _answering(rest: dict[str, Any]) -> dict[str, Any]:
-    return {name: rest[name] for name in ("threshold", "top", "engine", "device", "precision")}
+    return {name: rest[name] for name in ("threshold", "top", "engine", "device", "precision", "slices")}
 
 
 def _live(paths: tuple[str, ...], sampling: Sampling, seconds: float | None) -> Live | None:

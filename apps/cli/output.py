@@ -200,6 +200,7 @@ class Answers:
         model: what answers, for documents.
         label_config: file for Label Studio's labelling config.
         objects: they are of ``detect``.
+        tracked: these have ids.
         classes: of the model; filled in when it is loaded.
 
     Raises:
@@ -210,6 +211,7 @@ class Answers:
     model: str = ""
     label_config: Path | None = None
     objects: bool = False
+    tracked: bool = False
     classes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -222,7 +224,9 @@ class Answers:
         if self.form in ROWS:
             from apps.engine.results.rows import answer_rows
 
-            emit_rows(lines if self.form == "json" else answer_rows(lines, objects=self.objects), self.form)
+            if self.form != "json":
+                lines = answer_rows(lines, objects=self.objects, tracked=self.tracked)
+            emit_rows(lines, self.form)
             return
         from apps.engine.results.documents import document
 

@@ -31,9 +31,11 @@ class Detections(ModelAnswers):
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """The model, and which of its objects are reported."""
+        """The model, which of its objects are reported, and the tiles that it sees."""
         asked = {"threshold": self.threshold, "classes": list(self.classes), "top": self.top}
-        return about_model(self.predictor) | asked
+        slices = self.predictor.slices
+        tiles = {} if slices is None else {"slices": slices.side or self.predictor.loaded.spec.resolution}
+        return about_model(self.predictor) | asked | tiles
 
     @property
     def columns(self) -> Any:

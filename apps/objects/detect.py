@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -24,10 +24,14 @@ from datasets.image_io import BadImageError, list_photos, read_image
 from datasets.outside import DiskError
 from datasets.video import Frame, Medium, is_video, media, place_of
 
-BLUR_THRESHOLD = 0.15  # of objects that are pixelated: rather a bush than a person left as they are
+if TYPE_CHECKING:
+    from apps.objects.video.track import Tracker
+
+WEAK = 0.15  # least score of what is pixelated, rather a bush than a person; and of what carries on a track
 FRAME_SECONDS = 0.04  # that a single picture of a drawn video stays
 FACES = "faces"  # a word of --blur beside the classes
 FindFaces = Callable[[Image.Image], Sequence[Sequence[float]]]
+Marking = Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def detect(
     paths: Iterable[Path], source: str, *, draw: Path | None = None, crops: Path | None = None,
     blur: Sequence[str] = (), find_faces: FindFaces | None = None, threshold: float = 0.3,
     classes: Sequence[str] = (), top: int | None = None, workers: int | None = None,
-    sampling: Sampling = ONE_A_SECOND, live: Live | None = None,
+    sampling: Sampling = ONE_A_SECOND, live: Live | None = None, track: bool = False,
     say: Callable[[str], None] = lambda _: None, know: Callable[[Sequence[str]], None] = lambda _: None,
     **how: Any,
 ) -> Iterator[dict[str, Any]]:
@@ -158,9 +162,10 @@ def detect(
         workers: threads that read photos and compute; None or 0 takes one for each core.
         sampling: which frames of videos.
         live: a camera or a stream instead of paths.
+        track: whether objects of a video or stream get an ``id`` that stays from frame to frame.
         say: takes a line of words on what answers.
         know: takes the classes of the model, before the first answer.
-        how: ``engine``, ``device`` and ``precision`` of a :class:`Predictor`.
+        how: ``engine``, ``device``, ``precision`` and ``slices`` of a :class:`Predictor`.
 
     Returns:
         ``{"path", "objects": [{"name", "score", "box"}, ...]}`` a photo, or ``{"path", "error"}``; of a frame
@@ -175,14 +180,14 @@ def detect(
     know(plain.classes)
     photos = [] if live is not None else list_photos(paths, videos=sampling.videos)
     film, folder = (draw, None) if is_film(draw) else (None, draw)
-    if film is not None:
-        _check_film(film, photos, live)
+    _check_film(film, photos, live)
     check_folders(photos, {"--draw": folder, "--crops": crops}, empty=bool(blur))
     colours = class_colours(plain.classes)
     pictures = Pictures(folder, crops, tuple(blur), find_faces, colours, filmed=film is not None)
     if predictor.loaded.note:
         say(predictor.loaded.note)
-    least = min(threshold, BLUR_THRESHOLD) if blur else threshold
+    tracker = _tracker(threshold, photos, live) if track else None
+    least = min(threshold, WEAK) if blur or track else threshold
     head = replace(plain, extra={**plain.extra, "threshold": least})
     chosen = partial(choose, threshold=threshold, classes=classes, top=top)
 
@@ -190,7 +195,8 @@ def detect(
         outputs = _outputs(predictor, photos, sampling, live)
         for index, (medium, raw, size) in enumerate(outputs):
             place = place_of(medium) if live is None or isinstance(medium, Frame) else {"path": live.name}
-            yield place | _answer(head, raw, size, medium, index, chosen, pictures, film_of)
+            ways = _marking(tracker, medium), chosen
+            yield place | _answer(head, raw, size, medium, index, *ways, pictures, film_of)
 
 
 def choose(
@@ -221,14 +227,14 @@ def open_detector(
 
 
 def _answer(
-    head: HeadSpec, raw: Any, size: tuple[int, int], medium: Medium, index: int,
-    chosen: Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]], pictures: Pictures, film: Film | None,
+    head: HeadSpec, raw: Any, size: tuple[int, int], medium: Medium, index: int, marked: Marking,
+    chosen: Marking, pictures: Pictures, film: Film | None,
 ) -> dict[str, Any]:
     """``{"objects"}`` or ``{"error"}`` of one image, whose pictures are written."""
     if isinstance(raw, FailedPrediction):
         return raw.to_dict()
     (answer,) = decode(head, raw, [size])
-    objects = answer.to_dict()["objects"]
+    objects = marked(answer.to_dict()["objects"])
     shown = chosen(objects)
     try:
         pictures.write(medium, index, objects, shown, film)
@@ -237,6 +243,26 @@ def _answer(
     except (OSError, ValueError) as err:
         return {"error": f"no picture was written: {err}"}
     return {"objects": shown}
+
+
+def _tracker(threshold: float, photos: Sequence[Path], live: Live | None) -> Tracker:
+    """What follows objects.
+
+    Raises:
+        ValueError: there is no video to follow them through.
+    """
+    from apps.objects.video.track import Tracker
+
+    if live is None and not any(map(is_video, photos)):
+        raise ValueError("--track follows objects through videos and streams; give one, or leave it out")
+    return Tracker(threshold)
+
+
+def _marking(tracker: Tracker | None, medium: Medium) -> Marking:
+    """What gives objects their ids; those of photos have none."""
+    if tracker is None or not isinstance(medium, Frame):
+        return list
+    return partial(tracker.marked, video=str(medium.path), time=medium.time)
 
 
 def _outputs(
@@ -250,7 +276,7 @@ def _outputs(
         yield from predictor.outputs(iter((frame,)))
 
 
-def _check_film(film: Path, photos: Sequence[Path], live: Live | None) -> None:
+def _check_film(film: Path | None, photos: Sequence[Path], live: Live | None) -> None:
     """Refuse a video to draw into where there is not one video to draw.
 
     Raises:
@@ -258,6 +284,8 @@ def _check_film(film: Path, photos: Sequence[Path], live: Live | None) -> None:
         OSError: the folder cannot be written.
         ValueError: see above, or it would replace the video itself or a file of another kind.
     """
+    if film is None:
+        return
     check_film(film)
     if live is None and (len(photos) != 1 or not is_video(photos[0])):
         raise ValueError(f"--draw {film} draws one video or stream; give one, or a folder for pictures")

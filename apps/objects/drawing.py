@@ -83,7 +83,8 @@ def drawn(
 
     Args:
         image: any picture.
-        objects: ``name``, ``box`` as (x1, y1, x2, y2) pixels of the picture and, if there is one, ``score``.
+        objects: ``name``, ``box`` as (x1, y1, x2, y2) pixels of the picture; ``score`` and ``id``, where they
+            have them.
         colour: of frames, or one for each class; names stand in white on it.
         below: names at the lower ends of the frames, so that two kinds of frames do not hide each other's.
     """
@@ -95,7 +96,7 @@ def drawn(
     for item, ink in zip(ranked, colours, strict=True):
         pen.rectangle(item["box"], outline=ink, width=width)
     for item, ink in zip(ranked, colours, strict=True):
-        name = label(item["name"])
+        name = f"#{item['id']} {label(item['name'])}" if "id" in item else label(item["name"])
         words = f"{name} {item['score']:.2f}" if "score" in item else name
         _named(pen, canvas.size, item["box"], words, size, ink, below)
     return canvas

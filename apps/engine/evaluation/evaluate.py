@@ -16,8 +16,9 @@ from apps.engine.core.model import load_pretrained, load_run
 from apps.engine.core.run_dir import RunConfig
 from apps.engine.core.task import AnyTask, ReportInputs
 from apps.engine.data.loader import eval_loader
-from apps.engine.evaluation.forward import evaluated_by
+from apps.engine.evaluation.forward import evaluated_by, sliced_by, whole_loader
 from apps.engine.inference.lines import check_options
+from apps.engine.inference.slices.tiles import Slices
 from apps.engine.reporting.tolerant import METRICS_COMPLETE, try_report
 from apps.engine.scale.local_data import present, with_local_data
 from apps.engine.training.finalize import facts
@@ -31,7 +32,7 @@ def evaluate(
     name: str, *, checkpoint: Path | None = None, weights: str | None = None, data: Path | str | None = None,
     split: str = "val", report: Path | None = None, workers: int | None = None, tta: str | None = None,
     precision: str = "auto", engine: str = "auto", device: str = "auto", keep: Keep | None = None,
-    console: Console,
+    slices: Slices | None = None, console: Console,
 ) -> dict[str, Any]:
     """The figures of a model on the images of one split.
 
@@ -47,6 +48,7 @@ def evaluate(
         engine: that computes; see :class:`apps.engine.inference.predictor.Predictor`.
         device: see there.
         keep: takes the task, the configuration and the evaluation before the report is written.
+        slices: tiles of each image that a detector sees, too; None for none.
         console: where words and progress go.
 
     Returns:
@@ -67,11 +69,13 @@ def evaluate(
     check_options([type(task)], top=None, tta=tta)
     if report is not None:
         writable_folder(report, "--report")
-    forward = evaluated_by(
-        str(checkpoint or weights), tta=tta, say=console.say, precision=precision, engine=engine,
-        device=device, app=name,
+    source = str(checkpoint or weights)
+    how: dict[str, Any] = {"precision": precision, "engine": engine, "device": device, "app": name}
+    how["say"] = console.say
+    forward = sliced_by(source, slices, **how) if slices else evaluated_by(source, tta=tta, **how)
+    predictions, skipped = evaluate_split(
+        task, forward, config, split, workers, console, whole=slices is not None
     )
-    predictions, skipped = evaluate_split(task, forward, config, split, workers, console)
     if keep is not None:
         keep(task, config, predictions)
     if report is not None:
@@ -88,12 +92,13 @@ def evaluate(
 
 def evaluate_split(
     task: AnyTask, forward: Callable[[Tensor], Any], config: RunConfig, split: str, workers: int | None,
-    console: Console,
+    console: Console, *, whole: bool = False,
 ) -> tuple[Any, int]:
-    """The answers on one split, and how many of its images could not be read."""
+    """The answers on one split, and how many images could not be read; ``whole``: seen at their own size."""
     task.prepare(split, console, classes=config.classes)
     photos = fixed_as_trained(task, task.dataset(split, classes=config.classes), console)
-    loader = eval_loader(photos, config.backbone.preprocessing, batch_size=BATCH, workers=workers)
+    seen = config.backbone.preprocessing
+    loader = whole_loader(photos) if whole else eval_loader(photos, seen, batch_size=BATCH, workers=workers)
     evaluator = task.evaluator(photos, config.classes, config.calibration)
     with console.track(split, len(loader)) as update:
         bad = run_model(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,9 +12,16 @@ from torch import Tensor
 
 from apps.engine.core.machine import usable_cores
 from apps.engine.core.spec import HeadSpec
+from apps.engine.data.loader import Loader
 from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.inference.loading import load_engine
+from apps.engine.inference.slices.sliced import check_detector, sliced
 from apps.engine.inference.tta import averaged
+
+if TYPE_CHECKING:
+    from apps.engine.inference.slices.tiles import Slices
+    from datasets.base import ImageDataset
+    from datasets.image_io import Pixels
 
 
 def as_kept(spec: HeadSpec, outputs: Sequence[Any]) -> Any:
@@ -55,3 +63,42 @@ def evaluated_by(
         return as_kept(spec, averaged(engine, images.permute(0, 2, 3, 1).cpu().numpy(), kinds))
 
     return forward
+
+
+def sliced_by(
+    source: str, slices: Slices, *, say: Callable[[str], None], **how: Any
+) -> Callable[[Tensor], Any]:
+    """The same for a detector that sees tiles of each image, too; ``how`` as of :func:`evaluated_by`.
+
+    Shape:
+        images: (1, 3, H, W) uint8, of any size.
+
+    Raises:
+        ValueError: it is no detector.
+    """
+    engine = load_engine(source, calls=usable_cores(), **how)
+    check_detector(engine, source)
+    if engine.note:
+        say(engine.note)
+    (spec,) = engine.spec.heads
+
+    def forward(images: Tensor) -> Any:
+        pixels = np.ascontiguousarray(images[0].permute(1, 2, 0).cpu().numpy())
+        return as_kept(spec, sliced(engine, pixels, slices, usable_cores()))
+
+    return forward
+
+
+class _AsRead:
+    """Images at their own size."""
+
+    def __call__(self, photo: Pixels, /) -> Tensor:
+        return torch.from_numpy(photo).permute(2, 0, 1)
+
+    def both(self, pixels: Pixels, target: Any) -> tuple[Tensor, Any]:
+        return self(pixels), target
+
+
+def whole_loader(photos: ImageDataset) -> Loader:
+    """Images at their own size, one by one: read by this process, so that few are in memory at once."""
+    return Loader(copy.copy(photos), _AsRead(), batch_size=1, workers=0)

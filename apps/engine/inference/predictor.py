@@ -22,13 +22,14 @@ from apps.engine.inference.decode import decode_model
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.loading import OTHER_SIZES, Source, load_engine
 from apps.engine.inference.predictions import FailedPrediction, Prediction
-from apps.engine.inference.preprocess import read_square, square
+from apps.engine.inference.preprocess import ImageLike, pixels_of, read_square, square
+from apps.engine.inference.slices.sliced import check_detector, sliced
+from apps.engine.inference.slices.tiles import Slices
 from apps.engine.inference.tta import averaged
 from datasets.image_io import BadImageError, find_images
 from datasets.outside import one_line
 from datasets.video import Frame
 
-ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8] | Frame | BadImageError
 AHEAD = 4  # calls that wait for each thread
 Raw = list[Any]  # the outputs of all heads for one image, each (1, ...)
 
@@ -47,6 +48,7 @@ class Predictor:
         tta: views of an image that are averaged: ``none``, ``mirror``, ``ten`` or ``scales``; None for those
             that each run was calibrated with.
         app: what weights are to answer, such as ``dogs``; None for what their classes say.
+        slices: tiles of each image that a detector sees, too; None for none.
     """
 
     source: Source
@@ -56,6 +58,7 @@ class Predictor:
     precision: str = "auto"
     tta: str | None = None
     app: str | None = None
+    slices: Slices | None = None
 
     @cached_property
     def loaded(self) -> Engine:
@@ -64,6 +67,8 @@ class Predictor:
             self.source, engine=self.engine, device=self.device, precision=self.precision, tta=self.tta,
             calls=self._threads, app=self.app,
         )
+        if self.slices is not None:
+            check_detector(engine, self.source)
         heads = tuple(_seen_as(head, self.tta) for head in engine.spec.heads)
         return replace(engine, spec=replace(engine.spec, heads=heads))
 
@@ -131,7 +136,8 @@ class Predictor:
         """
         rest = images if isinstance(images, Iterator) else iter(_expanded(images))
         many = self.loaded.batch  # a model that cannot be loaded is refused before images are read
-        with ThreadPoolExecutor(self._threads) as pool:
+        at_once = self._threads if self.slices is None else 1  # else the threads share its tiles
+        with ThreadPoolExecutor(at_once) as pool:
             waiting: deque[tuple[list[ImageLike], Future[list[Any]]]] = deque()
             while batch := list(islice(rest, many)):
                 waiting.append((batch, pool.submit(self.computed, batch)))
@@ -159,6 +165,8 @@ class Predictor:
 
     def computed(self, images: Sequence[ImageLike]) -> list[Any]:
         """(outputs, size) of each image of a call, or the failure to read it."""
+        if self.slices is not None:
+            return [self._sliced(image, self.slices) for image in images]
         good: list[NDArray[np.uint8]] = []
         results: list[Any] = []
         for image in images:
@@ -172,6 +180,16 @@ class Predictor:
         with self._in_words():
             outputs = self.compute(np.stack(good)) if good else []
         return [(_of_image(outputs, at) if isinstance(at, int) else at, size) for at, size in results]
+
+    def _sliced(self, image: ImageLike, slices: Slices) -> tuple[Raw | FailedPrediction, tuple[int, int]]:
+        """Outputs and size of an image of which tiles are seen, too."""
+        try:
+            whole = pixels_of(image)
+        except BadImageError as err:
+            return FailedPrediction(err.reason), (0, 0)
+        with self._in_words():
+            outputs = sliced(self.loaded, whole, slices, self._threads)
+        return _of_image(outputs, 0), (whole.shape[1], whole.shape[0])
 
     def _in_words(self) -> AbstractContextManager[None]:
         return one_line(self.source, "export or train it again", "does not give what it says of itself")
@@ -191,15 +209,13 @@ class Predictor:
         Raises:
             BadImageError: it cannot be read.
         """
-        if isinstance(image, BadImageError):
-            raise image
         spec = self.loaded.spec
         how = spec.resolution, spec.crop, spec.resize
         if isinstance(image, bytes):  # of an image file
             return read_square(Path("image"), *how, data=image)
         if isinstance(image, str | Path):
             return read_square(Path(image), *how)
-        whole = image.pixels if isinstance(image, Frame) else _pixels(image)
+        whole = pixels_of(image)
         return square(whole, *how), (whole.shape[1], whole.shape[0])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -209,6 +225,7 @@ class Predictor:
 def load(
     source: str | Path | Mapping[str, str | Path], *, engine: str = "auto", device: str = "auto",
     threads: int | None = None, precision: str = "auto", tta: str | None = None, app: str | None = None,
+    slices: Slices | None = None,
 ) -> Predictor:
     """A predictor that has its model loaded.
 
@@ -221,6 +238,7 @@ def load(
         precision: see :class:`Predictor`.
         tta: see :class:`Predictor`.
         app: what weights are to answer, such as ``dogs``; None for what their classes say.
+        slices: see :class:`Predictor`.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -228,7 +246,7 @@ def load(
         ValueError: the source is damaged, the engine cannot run it, or the device is not there.
     """
     runs = tuple((name, str(run)) for name, run in source.items()) if isinstance(source, Mapping) else None
-    predictor = Predictor(runs or str(source), engine, device, threads, precision, tta, app)
+    predictor = Predictor(runs or str(source), engine, device, threads, precision, tta, app, slices)
     predictor.loaded  # noqa: B018 - loads
     return predictor
 
@@ -275,16 +293,3 @@ def _expanded(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
             raise ValueError(f"no image in {image}; give images or folders that hold some")
         expanded += paths
     return expanded
-
-
-def _pixels(image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of an image in memory.
-
-    Raises:
-        BadImageError: it is none.
-    """
-    if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise BadImageError("array", f"expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
-    return image

@@ -8,10 +8,34 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.image_io import Pixels, read_pixels
+from datasets.image_io import BadImageError, Pixels, read_pixels
+from datasets.video import Frame
 
 GREY = 128  # beside an image that is padded
 MAX_ASPECT = 8  # longer photos keep their middle; as in transforms.tame
+
+ImageLike = str | Path | bytes | Image.Image | Pixels | Frame | BadImageError
+
+
+def pixels_of(image: ImageLike) -> Pixels:
+    """(H, W, 3) uint8 RGB of an image: a path, the bytes of a file, an array, a picture or a frame.
+
+    Raises:
+        BadImageError: it cannot be read, or is none.
+    """
+    if isinstance(image, BadImageError):
+        raise image
+    if isinstance(image, bytes):
+        return read_pixels(Path("image"), data=image)
+    if isinstance(image, str | Path):
+        return read_pixels(Path(image))
+    if isinstance(image, Frame):
+        return image.pixels
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise BadImageError("array", f"expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    return image
 
 
 def read_square(

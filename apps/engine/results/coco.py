@@ -43,7 +43,7 @@ def coco_dataset(lines: Sequence[Line], classes: Sequence[str], model: str) -> d
                 "id": len(annotations) + 1, "image_id": image["id"], "category_id": numbers[item["name"]],
                 "bbox": sides, "area": round(sides[2] * sides[3], 2), "iscrowd": 0, "segmentation": [],
                 "score": item["score"],
-            })
+            } | ({"track_id": item["id"]} if "id" in item else {}))
     return {
         "info": {"description": f"answers of {model}"}, "licenses": [], "images": images,
         "categories": [{"id": number, "name": name, "supercategory": ""} for name, number in numbers.items()],

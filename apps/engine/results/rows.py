@@ -9,10 +9,13 @@ from apps.engine.results.images import Line
 
 PLACE = ("path", "time", "frame")
 OBJECTS = (*PLACE, "name", "score", "x1", "y1", "x2", "y2", "error")
+TRACKED = (*PLACE, "id", *OBJECTS[len(PLACE) :])
 CLASSES = (*PLACE, "rank", "name", "probability", "unknown", "error")
 
 
-def answer_rows(lines: Iterable[Line], *, objects: bool = False) -> Iterator[dict[str, Any]]:
+def answer_rows(
+    lines: Iterable[Line], *, objects: bool = False, tracked: bool = False
+) -> Iterator[dict[str, Any]]:
     """A row an object or a class; for other answers a row a line, with a column a value.
 
     An image without objects has a row without a name, one that cannot be read a row with its error.
@@ -20,9 +23,10 @@ def answer_rows(lines: Iterable[Line], *, objects: bool = False) -> Iterator[dic
     Args:
         lines: of ``predict`` or ``detect``.
         objects: they are of ``detect``, even where all are errors.
+        tracked: these have a column for ids.
     """
     waiting: list[Line] = []  # errors, until an answer shows what the columns are
-    columns: tuple[str, ...] = OBJECTS if objects else ()
+    columns: tuple[str, ...] = (TRACKED if tracked else OBJECTS) if objects else ()
     others: list[dict[str, Any]] = []
     for line in lines:
         if not columns and "error" in line:
@@ -48,7 +52,7 @@ def _of(line: Line, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """The rows of a line."""
     place = {name: line.get(name) for name in (*PLACE, "error")}
     parts: list[dict[str, Any]]
-    if columns == OBJECTS:
+    if columns in (OBJECTS, TRACKED):
         parts = [
             item | dict(zip(("x1", "y1", "x2", "y2"), item["box"], strict=True))
             for item in line.get("objects", ())

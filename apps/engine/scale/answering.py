@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from apps.engine.inference.predictions import FailedPrediction
 
 if TYPE_CHECKING:
-    from apps.engine.inference.predictor import ImageLike, Predictor
+    from apps.engine.inference.predictor import Predictor
+    from apps.engine.inference.preprocess import ImageLike
 
 Line = dict[str, Any]
 

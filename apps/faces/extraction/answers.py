@@ -29,7 +29,7 @@ from apps.faces.people.corrections import Box, FaceRef
 from datasets.image_io import BadImageError
 
 if TYPE_CHECKING:
-    from apps.engine.inference.predictor import ImageLike
+    from apps.engine.inference.preprocess import ImageLike
 
 AT_ONCE = 8  # images that a process may have at hand while a time limit runs
 TOGETHER = 32  # images whose faces are embedded at once by a card; a processor gains 2 % by it

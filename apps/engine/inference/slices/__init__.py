@@ -1,0 +1,1 @@
+"""Small objects on large photos: overlapping tiles beside the whole photo, and one answer of all of them."""
