@@ -121,8 +121,9 @@ def test_a_broken_result_file_is_told_in_one_line(
 
 def test_a_result_file_that_is_not_there_is_named(cli: Cli, tmp_path: Path) -> None:
     root = write_coco(tmp_path / "data", json.dumps(coco()))
-    for path in (tmp_path / "gone.json", tmp_path):
-        assert f"{path} is missing: a COCO result file" in refused(cli, root, path)
+    gone = tmp_path / "gone.json"
+    assert f"{gone} is missing: a COCO result file" in refused(cli, root, gone)
+    assert f"{tmp_path} holds no parts; give a folder that --out FOLDER wrote" in refused(cli, root, tmp_path)
 
 
 VOC = (
