@@ -90,8 +90,12 @@ def read_pairs(listing: Path) -> list[Pair]:
     try:
         head = [int(value) for value in lines[0]]
         folds, each = head if len(head) == 2 else (1, head[0])
+        if folds < 1 or each < 1:
+            raise ValueError("no pair")
     except (IndexError, ValueError) as err:
-        raise ValueError(f"{listing}: the first line must be `folds pairs`, such as `10 300`") from err
+        raise ValueError(
+            f"{listing}: the first line must be `folds pairs`, both 1 or more, such as `10 300`"
+        ) from err
     if len(lines) - 1 != folds * each * 2:
         raise ValueError(
             f"{listing}: {folds} folds of {each} + {each} pairs make {folds * each * 2} lines, got "

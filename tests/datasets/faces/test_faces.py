@@ -61,6 +61,8 @@ def test_a_list_without_folds_is_one_fold(tmp_path: Path) -> None:
     [
         ("", "the first line must be `folds pairs`"),
         ("ten 300\n", "the first line must be"),
+        ("0\n", "both 1 or more"),
+        ("-1 -1\nAnn\t1\t2\nAnn\t1\tBob\t1\n", "both 1 or more"),
         ("1 2\nA 1 2\n", "make 4 lines, got 1; the file is cut off"),
         ("1 1\nA 1 2\nA 1 B\n", "line 3: expected `NAME 1 4` or `NAME 1 OTHER 2`, got 'A 1 B'"),
         ("1 1\nA 1 2\nA one B 2\n", "line 3: expected"),
