@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from apps.places.cells.sphere import distance_km
-from datasets.geo.geotags import read_folder
+from datasets.geo.geotags import moment_of, read_folder
 
 GPS_IFD = 0x8825
 RESAMPLES = 1000
@@ -78,23 +78,14 @@ def _round(options: argparse.Namespace, folder: Path, seed: int) -> dict[str, li
 
 def _nearest(positions: Any, hidden: set[str]) -> Iterator[dict[str, Any]]:
     """The position of the photo nearest in time that tells one: a plain answer beside ours."""
-    times = np.array(["".join(c if c.isdigit() else " " for c in time) for time in positions.times])
-    moments = np.array([_hours(time) for time in times])
+    clocks = [moment_of(path) for path in positions.paths]
+    moments = np.array([np.nan if clock is None else clock.seconds for clock in clocks])
     shown = np.array([path not in hidden for path in positions.paths]) & np.isfinite(moments)
     for row, path in enumerate(positions.paths):
         if path in hidden and np.isfinite(moments[row]):
             near = np.flatnonzero(shown)[np.abs(moments[shown] - moments[row]).argmin()]
             km = distance_km(positions.lat[row], positions.lon[row], positions.lat[near], positions.lon[near])
             yield {"km": float(km), "confidence": None, "helped": True}
-
-
-def _hours(time: str) -> float:
-    parts = [int(part) for part in time.split()[:6]]
-    if len(parts) < 6 or not parts[0]:
-        return float("nan")
-    year, month, day, hour, minute, second = parts
-    whole = np.datetime64(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
-    return float(whole.astype(np.int64)) / 3600
 
 
 def _without_gps(photo: Path, out: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from apps.engine.inference.decode.overlap import box_iou
+
 MATCH = 0.3  # least intersection over union of two boxes of one face
 NAMES = ("mtcnn", "ssd")
 
@@ -78,18 +80,12 @@ def _holds(box: Any, x: float, y: float) -> bool:
 
 def _pairs(ours: list[Any], theirs: list[Any]) -> list[tuple[Any, Any]]:
     """Boxes of one face, the best first, each once."""
-    every = [(_overlap(a.box, b.box), i, j) for i, a in enumerate(ours) for j, b in enumerate(theirs)]
+    every = [(float(box_iou(a.box, b.box)), i, j) for i, a in enumerate(ours) for j, b in enumerate(theirs)]
     pairs: dict[int, int] = {}
     for share, i, j in sorted(every, reverse=True):
         if share >= MATCH and i not in pairs and j not in pairs.values():
             pairs[i] = j
     return [(ours[i], theirs[j]) for i, j in pairs.items()]
-
-
-def _overlap(a: Any, b: Any) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
 
 
 def _apart(mtcnn: Any, ssd: Any) -> float:

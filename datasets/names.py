@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datasets.file_kinds import is_image_name
+
+TAILS = (4, 3, 2, 1)  # parts of a path that may be all that two files of names share
 
 
 class NamedPhotos:
@@ -99,6 +105,41 @@ def path_tails(name: str) -> list[list[str]]:
             parts = parts[parts.index("..") + 1 :]
         results += [parts[at:] for at in range(len(parts))]
     return results
+
+
+def match_names(names: Sequence[str], photos: Sequence[str]) -> NDArray[np.int64]:
+    """For each image the index among ``names`` of its name, -1 where none or several fit.
+
+    Whole paths come first, then their ends, the longest first, then file names without a suffix of images.
+    """
+    index = np.full(len(photos), -1)
+    levels = [_slashed, *(lambda name, parts=parts: _end(name, parts) for parts in TAILS), _without_suffix]
+    for key in levels:
+        used = set(index.tolist())
+        known = _once({row: key(name) for row, name in enumerate(names) if row not in used})
+        asked = _once({row: key(photos[row]) for row in np.flatnonzero(index < 0).tolist()})
+        for name in known.keys() & asked.keys():
+            index[asked[name]] = known[name]
+    return index
+
+
+def _once(keys: dict[int, str]) -> dict[str, int]:
+    """key -> row, without the keys that come twice."""
+    count = Counter(keys.values())
+    return {key: row for row, key in keys.items() if count[key] == 1}
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def _end(name: str, parts: int) -> str:
+    return "/".join(PurePosixPath(_slashed(name)).parts[-parts:])
+
+
+def _without_suffix(name: str) -> str:
+    file = PurePosixPath(_slashed(name))
+    return file.stem if is_image_name(file.name) else file.name
 
 
 def _listing(folder: Path) -> dict[str, list[str]]:

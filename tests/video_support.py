@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import http.server
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -49,3 +53,27 @@ def write_sound(path: Path) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+@contextmanager
+def film_server(film: Path, *, endless: bool = False) -> Iterator[str]:
+    """``HOST:PORT/NAME`` of a film over HTTP; ``endless``: again and again, as a camera sends."""
+    data = film.read_bytes()
+
+    class Sender(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):  # until nobody listens
+                self.wfile.write(data)
+                while endless:
+                    time.sleep(0.2)
+                    self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sender)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}/{film.name}"
+    server.shutdown()

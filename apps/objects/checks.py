@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from apps.engine.checking.classes import similar_names
 from apps.engine.data.problems import HOW, Corners, Problem, Problems, Survey, sorted_by_score
+from apps.engine.inference.decode.overlap import box_iou
 from datasets.base import ImageDataset
 from datasets.detection.base import BoxedPhoto, DetectionDataset, Marked
 from datasets.detection.faults import Tally
@@ -69,7 +70,7 @@ def _of_tallies(tallies: Sequence[Tally]) -> Problems:
 
 def _of_photo(photo: BoxedPhoto, classes: Sequence[str]) -> Iterator[tuple[str, Problem]]:
     boxes = corners([item.box for item in photo.objects])
-    shared = overlaps(boxes, boxes)
+    shared = box_iou(boxes[:, None], boxes)
     for n, item in enumerate(photo.objects):
         name, (x1, y1, x2, y2) = classes[item.label], item.box
         if min(x2 - x1, y2 - y1) < TINY_PX:
@@ -84,16 +85,6 @@ def _of_photo(photo: BoxedPhoto, classes: Sequence[str]) -> Iterator[tuple[str, 
 def corners(boxes: Sequence[Corners]) -> Box:
     """(N, 4), also of none."""
     return np.array(boxes, np.float64).reshape(-1, 4)
-
-
-def overlaps(some: Box, others: Box) -> Box:
-    """(N, M) intersection over union."""
-    low = np.maximum(some[:, None, :2], others[None, :, :2])
-    high = np.minimum(some[:, None, 2:], others[None, :, 2:])
-    both = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(part[:, 2:] - part[:, :2]).prod(axis=1) for part in (some, others)]
-    result: Box = both / np.maximum(areas[0][:, None] + areas[1][None] - both, 1e-9)
-    return result
 
 
 def _doubted(splits: Mapping[str, DetectionDataset], survey: Survey) -> Problems:
@@ -128,7 +119,7 @@ def doubts(
     seen = [item for item in detected if _plain(item["name"]) in known and item["score"] >= SEEN]
     marked = [item for item in photo.objects if not item.ignored]
     crowds = corners([item.box for item in photo.objects if item.ignored])
-    shared = overlaps(corners([item["box"] for item in seen]), corners([item.box for item in marked]))
+    shared = box_iou(corners([item["box"] for item in seen])[:, None], corners([item.box for item in marked]))
     in_crowd = _covered(corners([item["box"] for item in seen]), crowds)
     for row, item in enumerate(seen):
         name = known[_plain(item["name"])]

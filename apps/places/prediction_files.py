@@ -15,9 +15,10 @@ from apps.engine.scale.parts import lines_of
 from apps.places.checks import doubts
 from apps.places.geo_metrics import GeoPredictions
 from apps.places.prediction_columns import pick_columns
-from apps.places.prediction_rows import Answers, answer_rows, match, read_answers, truth_rows
+from apps.places.prediction_rows import Answers, answer_rows, read_answers, truth_rows
 from datasets.geo.position_tables import Table, read_table
 from datasets.geo.positions import Positions
+from datasets.names import match_names
 from datasets.tables import Pick
 
 COLUMNS = ("path", "lat", "lon", "confidence", "true_lat", "true_lon")
@@ -126,7 +127,7 @@ def _unanswered(path: Path, answers: Answers) -> list[str]:
 
 def _joined(path: Path, answers: Answers, truth: Positions) -> tuple[Answers, list[str]]:
     """Answers in the order of the truth, and what does not meet."""
-    index = match(answers.names, truth.paths)
+    index = match_names(answers.names, truth.paths)
     if (index < 0).all():
         raise ValueError(
             f"none of the {len(answers.names)} photos in {path} (such as {answers.names[0]}) is among the "

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
 from datasets.geo.position_tables import Rows, Table
 from datasets.geo.positions import Bools, Filter, Floats, Ints, LeftOut, check_swapped
-from datasets.image_io import IMAGE_SUFFIXES
 
 EMPTY = ("", "nan")
-TAILS = (4, 3, 2, 1)  # parts of a path that may be all that two files of names share
 SECOND_TABLE = "it begins or belongs to another table below the answers, such as a summary"
 
 
@@ -130,38 +127,3 @@ def _check_single(table: Table, rows: Ints, names: Sequence[str]) -> None:
         several = sorted({texts[row] for row in rows})
         hint = f": keep the rows of one {table.names['partition']}, {', '.join(several[:8])}"
     raise ValueError(f"{table.path} has {count} predictions for {name}; expected one for each photo{hint}")
-
-
-def match(names: Sequence[str], photos: Sequence[str]) -> Ints:
-    """For each image the index among ``names`` of its name, -1 where none or several fit.
-
-    Whole paths come first, then their ends, the longest first, then file names without a suffix of images.
-    """
-    index = np.full(len(photos), -1)
-    levels = [_whole, *(lambda name, parts=parts: _tail(name, parts) for parts in TAILS), _bare]
-    for key in levels:
-        used = set(index.tolist())
-        known = _unique({row: key(name) for row, name in enumerate(names) if row not in used})
-        asked = _unique({row: key(photos[row]) for row in np.flatnonzero(index < 0).tolist()})
-        for name in known.keys() & asked.keys():
-            index[asked[name]] = known[name]
-    return index
-
-
-def _unique(keys: dict[int, str]) -> dict[str, int]:
-    """key -> row, without the keys that come twice."""
-    count = Counter(keys.values())
-    return {key: row for row, key in keys.items() if count[key] == 1}
-
-
-def _whole(name: str) -> str:
-    return name.replace("\\", "/")
-
-
-def _tail(name: str, parts: int) -> str:
-    return "/".join(PurePosixPath(_whole(name)).parts[-parts:])
-
-
-def _bare(name: str) -> str:
-    file = PurePosixPath(_whole(name))
-    return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name

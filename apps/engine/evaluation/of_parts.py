@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from apps.engine.core.registry import load_task
 from apps.engine.evaluation.classification import Floats, Predictions
 from apps.engine.scale.local_data import present, with_local_data
 from apps.engine.scale.parts import lines_of
-from datasets.names import path_tails
+from datasets.names import match_names
 from datasets.packed import IN
 
 NAMED = 5  # classes that a line must have, or all
@@ -64,25 +63,16 @@ def evaluate_parts(
 
 
 def _matched(paths: Sequence[str], folder: Path) -> dict[int, list[dict[str, Any]]]:
-    """Number of a photo -> its classes with probabilities, known by the longest end of the path that fits."""
+    """Number of a photo -> its classes with probabilities, known by what their paths share."""
     lines = [line for line in lines_of(folder) if "error" not in line]
     if any("predictions" not in line for line in lines):
         raise ValueError(f"{folder} holds answers that do not name classes; give parts of predict --out")
-    ends = Counter(end for path in paths for end in _ends(path))
-    theirs = Counter(end for line in lines for end in _ends(line["path"]))
-    known = {end: line for line in lines for end in _ends(line["path"]) if theirs[end] == ends[end] == 1}
-    result = {
-        row: next(known[end] for end in fits)["predictions"]
-        for row, path in enumerate(paths) if (fits := [end for end in _ends(path) if end in known])
-    }
+    names = [line["path"].replace(IN, "/") for line in lines]  # what lies in a tar is in a folder of its name
+    index = match_names(names, paths)
+    result = {row: lines[line]["predictions"] for row, line in enumerate(index.tolist()) if line >= 0}
     if not result:
         raise ValueError(f"{folder} has an answer for none of the {len(paths)} photos, such as {paths[0]}")
     return result
-
-
-def _ends(path: str) -> list[str]:
-    """The longest first; what lies in a tar file lies in a folder of that name."""
-    return ["/".join(parts) for parts in path_tails(path.replace(IN, "/"))]
 
 
 def _probabilities(

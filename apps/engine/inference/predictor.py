@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +16,7 @@ from PIL import Image
 
 from apps.engine.core.machine import usable_cores
 from apps.engine.core.spec import HeadSpec
+from apps.engine.data.in_order import in_order
 from apps.engine.inference.decode import decode_model
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.loading import OTHER_SIZES, Source, load_engine
@@ -137,14 +136,10 @@ class Predictor:
         rest = images if isinstance(images, Iterator) else iter(_expanded(images))
         many = self.loaded.batch  # a model that cannot be loaded is refused before images are read
         at_once = self._threads if self.slices is None else 1  # else the threads share its tiles
-        with ThreadPoolExecutor(at_once) as pool:
-            waiting: deque[tuple[list[ImageLike], Future[list[Any]]]] = deque()
-            while batch := list(islice(rest, many)):
-                waiting.append((batch, pool.submit(self.computed, batch)))
-                if len(waiting) > AHEAD * self._threads:
-                    yield from _with_results(*waiting.popleft())
-            while waiting:
-                yield from _with_results(*waiting.popleft())
+        batches = iter(lambda: list(islice(rest, many)), [])
+        for batch, computed in in_order(lambda some: (some, self.computed(some)), batches, at_once, AHEAD):
+            for image, (outputs, size) in zip(batch, computed, strict=True):
+                yield image, outputs, size
 
     def compute(self, pixels: NDArray[np.uint8]) -> Raw:
         """The outputs of all heads, averaged over views where that is asked for.
@@ -249,13 +244,6 @@ def load(
     predictor = Predictor(runs or str(source), engine, device, threads, precision, tta, app, slices)
     predictor.loaded  # noqa: B018 - loads
     return predictor
-
-
-def _with_results(
-    images: Sequence[ImageLike], computed: Future[list[Any]]
-) -> Iterator[tuple[ImageLike, Raw | FailedPrediction, tuple[int, int]]]:
-    for image, (outputs, size) in zip(images, computed.result(), strict=True):
-        yield image, outputs, size
 
 
 def _of_image(outputs: Raw, at: int) -> Raw | FailedPrediction:

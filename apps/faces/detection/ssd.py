@@ -14,10 +14,11 @@ from PIL import Image
 from apps.engine.core.console import Console
 from apps.engine.core.device import AS_USUAL, Compute
 from apps.engine.core.files import sha256_of
+from apps.engine.inference.decode.overlap import nms
 from apps.engine.inference.made_once import cached, say_once
 from apps.engine.inference.model_file import Network, load_network
 from apps.faces.detection.area_means import Floats
-from apps.faces.detection.mtcnn import Cascade, Faces, nms
+from apps.faces.detection.mtcnn import Cascade, Faces
 from apps.faces.detection.networks import SSD_OUTPUT, load_cascade, torch_network
 from apps.zoo.weights import ensure_weights
 from backbone.pretrained import FACE_SSD

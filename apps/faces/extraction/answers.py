@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine.core.device import AS_USUAL, Compute
+from apps.engine.data.in_order import in_order
 from apps.engine.scale.answering import Line
 from apps.engine.scale.rows import ROWS
 from apps.faces.extraction.embedder import Align, FaceModel, ModelInfo
@@ -20,7 +21,6 @@ from apps.faces.extraction.extractor import (
     Extraction,
     FaceExtractor,
     Which,
-    in_order,
     make_detector,
 )
 from apps.faces.extraction.loading import load_face_model

@@ -12,10 +12,11 @@ import numpy as np
 
 from apps.engine.core.device import Compute
 from apps.engine.core.run_values import run_values
+from apps.engine.data.in_order import in_order
 from apps.engine.inference.predictor import Predictor
 from apps.faces import NO_FACE
 from apps.faces.extraction.embedder import Align
-from apps.faces.extraction.extractor import Extraction, FaceExtractor, as_detector, in_order, make_detector
+from apps.faces.extraction.extractor import Extraction, FaceExtractor, as_detector, make_detector
 from apps.faces.extraction.sources import Source, find_sources, with_frames
 from datasets.file_kinds import ONE_A_SECOND, Sampling
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from PIL import Image
 
@@ -25,9 +22,6 @@ Which = Literal["all", "largest", "one"]
 WHICH: tuple[Which, ...] = get_args(Which)
 DetectorName = Literal["mtcnn", "ssd"]
 DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)  # the usual one first
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -163,21 +157,3 @@ def make_detector(
     if name == "mtcnn" or align == "none":
         return Detector(compute=compute)
     return Detector(finder=SSDFinder.load(console, compute), min_probability=MIN_PROBABILITY)
-
-
-def in_order(work: Callable[[T], U], items: Iterable[T], workers: int) -> Iterator[U]:
-    """``work`` of each item on ``workers`` threads, in the order of the items.
-
-    Only twice as many results as threads are ever kept ahead, so memory stays bounded.
-    """
-    with ThreadPoolExecutor(workers) as pool:
-        rest = iter(items)
-        waiting: list[Future[U]] = [pool.submit(work, item) for item in islice(rest, 2 * workers)]
-        try:
-            while waiting:
-                done = waiting.pop(0).result()
-                waiting.extend(pool.submit(work, item) for item in islice(rest, 1))
-                yield done
-        finally:
-            for future in waiting:
-                future.cancel()

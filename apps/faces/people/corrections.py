@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from apps.engine.core.files import exclusive, write_json
+from apps.engine.inference.decode.overlap import box_iou
 
 Verb = Literal["name", "same", "not-same", "split"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
@@ -40,7 +41,7 @@ class FaceRef:
 
     def is_among(self, faces: Mapping[str, Sequence[Box]]) -> bool:
         """Whether it is one of some faces: sum of the photo -> boxes."""
-        return any(overlap(self.box, box) >= OVERLAP for box in faces.get(self.sha256, ()))
+        return any(box_iou(self.box, box) >= OVERLAP for box in faces.get(self.sha256, ()))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FaceRef:
@@ -221,14 +222,3 @@ def person_name(text: str) -> str:
     if not name.isprintable():
         raise ValueError(f"a name is one line of letters, got {name!a}")
     return name
-
-
-def overlap(first: Box, second: Box) -> float:
-    """The common area of two boxes as a share of that of both together, 0 to 1."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return both / (sum(areas) - both)

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from apps.engine.inference.decode.overlap import box_iou
 from apps.faces.extraction.embedder import Vectors
 from apps.faces.people.agglomerate import Bonds, Labels
-from apps.faces.people.corrections import OVERLAP, Box, Correction, Corrections, FaceRef, overlap
+from apps.faces.people.corrections import OVERLAP, Box, Correction, Corrections, FaceRef
 from apps.faces.people.gallery import Gallery
 
 
@@ -88,7 +89,7 @@ class Finder:
         """The rows of a face, one for each place where a copy of its photo lies."""
         best: dict[str, tuple[float, int]] = {}
         for row, path, box in self.by_sum.get(ref.sha256, ()):
-            common = overlap(ref.box, box)
+            common = float(box_iou(ref.box, box))
             if common >= OVERLAP and common > best.get(path, (0.0, 0))[0]:
                 best[path] = common, row
         return sorted(row for _, row in best.values())
@@ -176,7 +177,8 @@ def _tie_copies(gallery: Gallery, sums: Labels, ties: Ties) -> None:
         places = [paths[int(row)].as_py() for row in rows]
         first = rows[[place == places[0] for place in places]]
         for row in rows[[place != places[0] for place in places]].tolist():
-            common, near = max((overlap(_box(boxes[face]), _box(boxes[row])), int(face)) for face in first)
+            shares = box_iou(boxes[row], boxes[first])
+            common, near = float(shares.max()), int(first[shares.argmax()])
             if common >= OVERLAP:
                 ties.tie([near, row])
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from apps.engine.core.files import writable_folder, write_bytes
+from apps.engine.inference.decode.overlap import box_iou
 from apps.faces.extraction.sources import holder_of
 from apps.faces.people.album import Album, open_album
-from apps.faces.people.corrections import Box, FaceRef, edit_corrections, overlap, person_name
+from apps.faces.people.corrections import Box, FaceRef, edit_corrections, person_name
 from apps.faces.people.gallery import Gallery, Match
 from apps.faces.people.identity import known_of, ref_of
 from apps.faces.people.xmp import Frame, Region, Sidecar
@@ -151,7 +152,7 @@ def _read(
     report.photos += 1
     faces = dict(zip(rows, gallery.rows(rows), strict=True))
     for box, name in named:
-        near = [(overlap(box, _box_of(face)), row) for row, face in faces.items()]
+        near = [(float(box_iou(box, _box_of(face))), row) for row, face in faces.items()]
         common, row = max(near, default=(0.0, -1))
         if common < NEAR:
             report.unmatched += 1

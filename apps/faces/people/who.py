@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from apps.engine.core.device import AS_USUAL, Compute
+from apps.engine.data.in_order import in_order
 from apps.faces.extraction.embedder import FaceModel, Vectors
-from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, in_order, make_detector
+from apps.faces.extraction.extractor import DetectorName, Extraction, FaceExtractor, make_detector
 from apps.faces.extraction.sources import STDIN, Source, find_sources, with_frames
 from apps.faces.people.agglomerate import Labels
 from apps.faces.people.corrections import read_corrections

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from apps.faces.people.corrections import OVERLAP, Box, overlap
+from apps.engine.inference.decode.overlap import box_iou
+from apps.faces.people.corrections import OVERLAP, Box
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 META, MWG = "adobe:ns:meta/", "http://www.metadataworkinggroup.com/schemas/regions/"
@@ -146,7 +147,7 @@ class Sidecar:
         there = [(item, _area(item, frame.width, frame.height)) for item in self._items()]
         free = [(item, box) for item, box in there if box and (_value(item, MWG, "Type") or FACE) == FACE]
         for region in regions:
-            near = [(overlap(region.box, box), number) for number, (_, box) in enumerate(free)]
+            near = [(float(box_iou(region.box, box)), number) for number, (_, box) in enumerate(free)]
             common, best = max(near, default=(0.0, -1))
             if common >= OVERLAP:
                 _set(free.pop(best)[0], "Name", str(region.name))

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from apps.engine.core.console import Console
+from apps.engine.data.in_order import in_order
 from apps.faces.detection.detector import Face
 from apps.faces.extraction.align import Quality, square_crop
 from apps.faces.extraction.embedder import Align, FaceModel, Vectors
-from apps.faces.extraction.extractor import Crop, Extraction, FaceExtractor, in_order
+from apps.faces.extraction.extractor import Crop, Extraction, FaceExtractor
 from apps.faces.extraction.sources import Source
 from apps.faces.verification.protocol import Bools, Ints
 from datasets.faces.identities import Identities, draw_pairs

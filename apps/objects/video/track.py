@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from apps.engine.inference.slices.merge import overlap
+from apps.engine.inference.decode.overlap import box_iou
 
 LEAST_OVERLAP = 0.2  # IoU of an object and where it is expected
 LOST_SECONDS, LOST_FRAMES = 1.0, 2  # a track ends that was not seen for longer than both
@@ -113,7 +113,7 @@ def _pairs(
     if not objects or not tracks:
         return []
     boxes, expected = map(_box, objects), (track.expected(time) for track in tracks)
-    near = overlap(np.stack(list(boxes))[:, None], np.stack(list(expected)))
+    near = box_iou(np.stack(list(boxes))[:, None], np.stack(list(expected)))
     same = np.array([[item["name"] == track.name for track in tracks] for item in objects])
     near = np.where(same & (near >= LEAST_OVERLAP), near, 0.0)
     pairs = zip(*linear_sum_assignment(near, maximize=True), strict=True)

@@ -60,18 +60,24 @@ def test_a_vector_of_zeros_has_codes_of_zeros() -> None:
     assert not scales.any()
 
 
-def test_of_equal_vectors_the_first_rows_are_given_though_few_groups_may_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """All groups may hold a best row; they are opened a few at a time."""
-    opened: list[int] = []
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many groups were opened, each time."""
+    numbers: list[int] = []
     inner = module._opened
 
     def spied(hits: module._Hits, groups: module._Groups, *rest: object) -> module._Hits:
-        opened.append(len(groups.numbers))
+        numbers.append(len(groups.numbers))
         return inner(hits, groups, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_opened", spied)
+    return numbers
+
+
+def test_of_equal_vectors_the_first_rows_are_given_though_few_groups_may_wait(
+    opened: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All groups may hold a best row; they are opened a few at a time."""
     monkeypatch.setattr(module, "WAITING", 10)
     monkeypatch.setattr(module, "GATHERED", 4 * 32 * 8)
     vectors = np.tile(unit_vectors(1, 8), (3000, 1))
@@ -81,15 +87,7 @@ def test_of_equal_vectors_the_first_rows_are_given_though_few_groups_may_wait(
     assert max(opened) < 50
 
 
-def test_few_groups_are_opened_where_the_answer_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[int] = []
-    inner = module._opened
-
-    def spied(hits: module._Hits, groups: module._Groups, *rest: object) -> module._Hits:
-        opened.append(len(groups.numbers))
-        return inner(hits, groups, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module, "_opened", spied)
+def test_few_groups_are_opened_where_the_answer_is_clear(opened: list[int]) -> None:
     vectors = unit_vectors(20_000, 128)
     queries = vectors[::2000] + 0.02 * unit_vectors(10, 128, seed=5)
     _, rows = nearest(queries, blocks_of(vectors, 4096), 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from support import Cli
+from video_support import film_server
 
 from apps.engine.core.spec import KEY, HeadSpec, ModelSpec
 from apps.objects.detect import detect
@@ -167,21 +166,8 @@ def test_the_ids_of_a_film_stay_and_are_drawn(cli: Cli, model: Path, tmp_path: P
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """A stream of a film over HTTP."""
-    data = write_film(tmp_path / "live.ts").read_bytes()
-
-    class Sender(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sender)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/live.ts"
-    server.shutdown()
+    with film_server(write_film(tmp_path / "live.ts")) as place:
+        yield f"http://{place}"
 
 
 def test_the_ids_of_a_stream_stay(cli: Cli, model: Path, address: str) -> None:

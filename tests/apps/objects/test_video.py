@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from ssd_file_support import import_small_ssd
 from support import Cli
-from video_support import write_sound, write_video
+from video_support import film_server, write_sound, write_video
 
 from apps.objects.video.live import Live, is_stream, shown
 from datasets.video import Frame, frames
@@ -36,24 +32,8 @@ def film(tmp_path: Path) -> Path:
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """A stream of MPEG's transport packets over HTTP that never ends, three seconds of film every second."""
-    data = write_video(tmp_path / "live.ts", LEVELS).read_bytes()
-
-    class Sender(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            with suppress(OSError):  # until nobody listens
-                while True:
-                    self.wfile.write(data)
-                    time.sleep(0.2)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sender)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://me:secret@127.0.0.1:{server.server_port}/live.ts"
-    server.shutdown()
+    with film_server(write_video(tmp_path / "live.ts", LEVELS), endless=True) as place:
+        yield f"http://me:secret@{place}"
 
 
 def test_a_line_a_frame_and_the_rest_of_a_damaged_video_in_one(cli: Cli, weights: Path, film: Path) -> None:

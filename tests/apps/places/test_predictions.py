@@ -11,8 +11,8 @@ import pytest
 from support import Cli
 
 from apps.places.prediction_columns import plain_name
-from apps.places.prediction_rows import match
 from datasets.geo.angles import degrees
+from datasets.names import match_names
 
 KM = 6371.0088 * math.pi / 180  # a degree along a meridian
 GEO_ESTIMATION = """img_id,gt_lat,predicted_lat,gt_long,predicted_long,great_circle_distance
@@ -195,8 +195,8 @@ def test_radians_are_warned_of(evaluated) -> None:
 def test_photos_are_known_by_the_longest_end_of_their_paths_that_is_clear() -> None:
     names = ["red/1.jpg", "C:\\blue\\1.jpg", "2", "3.jpg", "3.JPG", "x/4.jpg", "y/4.jpg"]
     photos = ["/data/blue/1.jpg", "/data/red/1.jpg", "/data/red/2.png", "/data/3.png", "/data/4.jpg"]
-    assert match(names, photos).tolist() == [1, 0, 2, -1, -1]
-    assert match(["a.b", "a.c"], ["a.b.jpg", "a.c.jpg"]).tolist() == [0, 1]
+    assert match_names(names, photos).tolist() == [1, 0, 2, -1, -1]
+    assert match_names(["a.b", "a.c"], ["a.b.jpg", "a.c.jpg"]).tolist() == [0, 1]
 
 
 def test_names_of_columns_lose_capitals_blanks_and_units() -> None:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.engine.inference.decode.overlap import area, box_iou, nms
+
 MOST = 10_000  # boxes of a photo that are compared, the best ones
 BORDER = 0.02  # of a tile's side: a box that ends so near to a border inside of the photo is cut by it
 SAME_PART = 0.7  # IoU of a cut box and what its tile shows of a larger one: they are one object
@@ -49,7 +51,7 @@ def merged(seen: Boxes, size: tuple[int, int], nms_thresh: float) -> Boxes:
     kept = [seen.at(slice(0))]
     for label in np.unique(seen.labels):
         some = without_parts(seen.at(seen.labels == label), size)
-        kept.append(some.at(suppressed(some.boxes, nms_thresh)))
+        kept.append(some.at(nms(some.boxes, some.scores, nms_thresh)))
     every = Boxes(*(np.concatenate(column) for column in zip(*kept, strict=True)))
     return every.at(np.argsort(-every.scores, kind="stable"))
 
@@ -69,32 +71,10 @@ def without_parts(seen: Boxes, size: tuple[int, int]) -> Boxes:
     stays = np.ones(len(scores), bool)
     for row in rows[np.argsort(areas[rows], kind="stable")]:  # the smallest first: a whole one gets all
         shown = np.clip(seen.boxes, np.tile(seen.tiles[row, :2], 2), np.tile(seen.tiles[row, 2:], 2))
-        same = overlap(seen.boxes[row], shown) >= SAME_PART
+        same = box_iou(seen.boxes[row], shown) >= SAME_PART
         larger = np.flatnonzero(same & (areas > LARGER * areas[row]))
         if len(larger):
             whole = larger[scores[larger].argmax()]
             scores[whole], stays[row] = max(scores[whole], scores[row]), False
     kept = seen._replace(scores=scores).at(stays)
     return kept.at(np.argsort(-kept.scores, kind="stable"))
-
-
-def suppressed(boxes: Floats, nms_thresh: float) -> NDArray[np.int64]:
-    """Rows of the boxes that no better one overlaps by more than ``nms_thresh``; boxes are best first."""
-    rest, kept = np.arange(len(boxes)), []
-    while len(rest):
-        kept.append(rest[0])
-        others = rest[1:]
-        rest = others[overlap(boxes[rest[0]], boxes[others]) <= nms_thresh]
-    return np.array(kept, np.int64)
-
-
-def overlap(some: Floats, others: Floats) -> Floats:
-    """Intersection over union of boxes (..., 4), 0 to 1; 0 of such without area."""
-    sides = np.minimum(some[..., 2:], others[..., 2:]) - np.maximum(some[..., :2], others[..., :2])
-    shared = sides[..., 0].clip(0) * sides[..., 1].clip(0)
-    return np.asarray(shared / np.maximum(area(some) + area(others) - shared, 1e-9))
-
-
-def area(boxes: Floats) -> Floats:
-    """(...) square pixels of boxes (..., 4)."""
-    return np.asarray((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.engine.core.spec import HeadSpec
+from apps.engine.data.in_order import in_order
 from apps.engine.inference.decode.boxes import on_image
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.preprocess import square
@@ -19,7 +18,6 @@ from apps.engine.inference.slices.merge import Boxes, merged
 from apps.engine.inference.slices.tiles import Slices, Tile, tiles
 
 BATCH = 8  # tiles that are computed at once; 300 regions of each are in memory
-AHEAD = 2  # batches that wait for each thread
 NMS_THRESH = 0.5  # of a detector that names none
 
 
@@ -55,31 +53,16 @@ def sliced(engine: Engine, pixels: NDArray[np.uint8], slices: Slices, threads: i
     """
     (head,) = engine.spec.heads
     size = pixels.shape[1], pixels.shape[0]
-    parts = [
-        part for batch in _computed(engine, pixels, slices.side or engine.spec.resolution, threads)
-        for part in batch
-    ]
+    rest = tiles(*size, slices.side or engine.spec.resolution)
+    batches = iter(lambda: list(islice(rest, BATCH)), [])
+    computed = in_order(partial(_batch, engine, pixels), batches, threads)
+    parts = [part for batch in computed for part in batch]
     seen = Boxes(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     if np.isfinite(seen.scores).all():  # who reads the outputs refuses the others
         seen = merged(seen, size, head.extra.get("nms_thresh", NMS_THRESH))
     width, height = (max(size),) * 2 if head.extra["resize"] == "pad" else size
     boxes = seen.boxes * (head.extra["size"] / np.array([width, height, width, height]))
     return [boxes.astype(np.float32)[None], seen.scores.astype(np.float32)[None], seen.labels[None]]
-
-
-def _computed(
-    engine: Engine, pixels: NDArray[np.uint8], side: int, threads: int
-) -> Iterator[list[Boxes]]:
-    """The objects of each tile, batch by batch."""
-    rest = tiles(pixels.shape[1], pixels.shape[0], side)
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[list[Boxes]]] = deque()
-        while batch := list(islice(rest, BATCH)):
-            waiting.append(pool.submit(_batch, engine, pixels, batch))
-            if len(waiting) > AHEAD * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _batch(engine: Engine, pixels: NDArray[np.uint8], batch: list[Tile]) -> list[Boxes]:

@@ -135,8 +135,7 @@ def test_a_refused_enroll_leaves_a_broken_off_run_as_it_is_and_a_good_one_merges
     small_parts(monkeypatch, 4)
     photo = crops / "PERSON_3/PERSON_3_0001.png"
     enroll(cli, weights, out, "Dora", photo)
-    with dying_after_a_part():
-        assert cli("embed-faces", crops, "--out", out, "--weights", weights, *READY).code == 130
+    break_off(cli, weights, crops, out)
     before = snapshot(out.parent)
     assert any(".parts" in name for name in before)
     (crops / "cut.png").write_bytes(b"no photo")
@@ -161,8 +160,7 @@ def test_a_face_that_was_forgotten_is_gone_from_what_a_broken_off_run_left(
     photo = crops / "PERSON_0/PERSON_0_0001.png"
     enroll(cli, weights, out, "Ada", photo)
     photo.rename(moved := crops / "PERSON_0/PERSON_0_0000.png")
-    with dying_after_a_part():
-        assert cli("embed-faces", crops, "--out", out, "--weights", weights, *READY).code == 130
+    break_off(cli, weights, crops, out)
     (part,) = out.parent.glob(".faces.parquet.parts/part-*")
     vector = pq.read_table(part)["vector"][0]
     assert [row.path for row in read_records(part) if row.faces] == [row.path for row in read_records(part)]
@@ -174,6 +172,12 @@ def test_a_face_that_was_forgotten_is_gone_from_what_a_broken_off_run_left(
     answer = embed(cli, weights, out, crops)
     assert (answer["photos"], answer["new_faces"], answer["faces"]) == (12, 11, 11)
     assert moved.name not in names_in(out)
+
+
+def break_off(cli: Cli, weights: Path, crops: Path, out: Path) -> None:
+    """Begin a table, and stop when the first part is written."""
+    with dying_after_a_part():
+        assert cli("embed-faces", crops, "--out", out, "--weights", weights, *READY).code == 130
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -15,13 +15,13 @@ from faces_support import unit_vectors, write_table
 from people_support import crowd, names, sign
 from support import Cli
 
+from apps.engine.inference.decode.overlap import box_iou
 from apps.faces.people.album import clusters_path
 from apps.faces.people.corrections import (
     Corrections,
     FaceRef,
     corrections_path,
     edit_corrections,
-    overlap,
     read_corrections,
 )
 
@@ -273,9 +273,9 @@ def test_a_thousand_faces_of_one_photo_are_a_thousand_people(cli: Cli, tmp_path:
 
 
 def test_overlap_is_intersection_over_union() -> None:
-    assert overlap((0, 0, 2, 2), (0, 0, 2, 2)) == 1
-    assert overlap((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
-    assert overlap((0, 0, 1, 1), (1, 1, 2, 2)) == 0
+    assert box_iou((0, 0, 2, 2), (0, 0, 2, 2)) == 1
+    assert box_iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
+    assert box_iou((0, 0, 1, 1), (1, 1, 2, 2)) == 0
 
 
 def test_corrections_come_back_as_they_were_kept(tmp_path: Path) -> None:

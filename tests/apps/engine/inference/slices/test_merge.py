@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.engine.inference.slices.merge import MOST, Boxes, merged, suppressed
+from apps.engine.inference.decode import overlap
+from apps.engine.inference.slices.merge import MOST, Boxes, merged
 
 SIZE = (1000, 1000)
 A, B, LARGE = (0, 0, 300, 300), (225, 0, 525, 300), (0, 0, 600, 600)
@@ -71,7 +72,7 @@ def test_suppression_is_that_of_torchvision() -> None:
     many = np.concatenate([corners, corners + draw.uniform(5, 60, (300, 2))], 1)
     scores = -np.sort(-draw.random(300))
     wanted = nms(torch.from_numpy(many), torch.from_numpy(scores), 0.5).tolist()
-    assert suppressed(many, 0.5).tolist() == wanted
+    assert overlap.nms(many, scores, 0.5).tolist() == wanted
     assert 20 < len(wanted) < 280
 
 

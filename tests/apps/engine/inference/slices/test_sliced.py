@@ -81,16 +81,25 @@ def test_answers_do_not_depend_on_threads_and_few_batches_wait(monkeypatch: pyte
     engine, photo = red_finder("squash", "nhwc", []), painted(1000, 600, PLACES)
     one, many = (sliced(engine, photo, Slices(64), threads) for threads in (1, 4))
     assert all((a == b).all() for a, b in zip(one, many, strict=True))
-    drawn: list[int] = []
+    drawn, done, waiting = [0], [0], list[int]()
+    batch_of = module._batch
 
     def counted(*size: int) -> Any:
         for tile in tiles(*size):
-            drawn.append(1)
+            drawn[0] += 1
             yield tile
 
+    def watched(*arguments: Any) -> Any:
+        waiting.append(drawn[0] - done[0])
+        result = batch_of(*arguments)
+        done[0] += len(result)
+        return result
+
     monkeypatch.setattr(module, "tiles", counted)
-    next(module._computed(engine, photo, 64, 1))
-    assert len(drawn) <= BATCH * (module.AHEAD + 1)
+    monkeypatch.setattr(module, "_batch", watched)
+    sliced(engine, photo, Slices(64), 1)
+    assert len(waiting) > 10
+    assert max(waiting) <= BATCH * 3
 
 
 def test_no_numbers_are_a_failure_of_that_photo(monkeypatch: pytest.MonkeyPatch) -> None:
