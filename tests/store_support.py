@@ -82,9 +82,12 @@ def s3_server(folder: Path, attempts: int = 4) -> Iterator[str]:
         data.mkdir()
         flags = zip(("master.port", "volume.port", "filer.port", "s3.port"), ports, strict=True)
         with log.open("wb") as to, subprocess.Popen(
-            [str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-volume.max=8",
-             "-master.volumeSizeLimitMB=64", f"-dir={data}", f"-s3.config={folder / 's3.json'}",
-             *(f"-{name}={port}" for name, port in flags)],
+            [str(weed), f"-logdir={data}", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={data}",
+             # By itself it takes no file where less than one per cent of the disk, however large, is free,
+             # listens at two ports for catalogs, the same ones in every server, and tells its maker.
+             "-volume.max=8", "-volume.minFreeSpace=8MiB", "-master.volumeSizeLimitMB=64",
+             "-master.telemetry=false", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0",
+             f"-s3.config={folder / 's3.json'}", *(f"-{name}={port}" for name, port in flags)],
             stdout=to, stderr=subprocess.STDOUT,
         ) as server:
             url = f"http://127.0.0.1:{ports[-1]}"
@@ -94,6 +97,9 @@ def s3_server(folder: Path, attempts: int = 4) -> Iterator[str]:
                     return
             finally:
                 server.kill()
+                for port in [port + more for port in ports for more in (0, 10_000)]:
+                    for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # where one was killed
+                        left.unlink(missing_ok=True)
     pytest.fail(f"SeaweedFS does not answer:\n{log.read_text(errors='replace')[-2000:]}")
 
 
