@@ -64,6 +64,9 @@ class FacesSettings(Settings):
     centre: bool = option(
         True, "learn the teacher's vectors less their mean: what all faces share tells nobody apart"
     )
+    each_view: bool = option(
+        False, "ask the teacher about each distorted view of a photo, not once about the photo"
+    )
     dim: int = option(128, "length of the vectors; with a teacher, the teacher's", low=128, high=512)
     pooled: bool = option(True, "vectors from the mean of the last map, else from the whole of it")
     cosine: float = option(0.0, "weight of the loss term cosine", low=0)
@@ -85,6 +88,11 @@ class FacesSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.each_view and (self.teacher is None or self.freeze or Path(self.teacher).suffix == ".npz"):
+            raise ValueError(
+                "--each-view asks a network about what the student sees: give one as --teacher (.onnx, a "
+                "run, facenet:...), not a file of vectors, and no --freeze"
+            )
         if self.listing is not None:
             object.__setattr__(self, "listing", Path(self.listing).absolute())
 
@@ -126,11 +134,12 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
         folder = default_cache() / "teachers"
         vectors, gone = kept_vectors(s.teacher, [p.path for p in chosen], names, folder=folder)
         known = vectors[~gone]
-        if s.centre:
-            known = centred(known)
+        mean = known.mean(axis=0) if s.centre else None
+        if mean is not None:
+            known = centred(known, mean)
         kept = [p for p, missing in zip(chosen, gone, strict=True) if not missing]
         photos = FaceDistillationDataset(kept, people, known)
-        photos.fixed = fixed
+        photos.fixed, photos.mean = fixed, mean
         photos.notes += [f"{gone.sum()} photos have no vector of the teacher: left out"] if gone.any() else []
         return photos
 
@@ -241,6 +250,8 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
     def losses(self, head: Embedding, images: FaceDistillationDataset) -> Losses[dict[str, Tensor]]:
         """The difference from the teacher's vectors, and the margin where it is asked for."""
         from apps.engine.training.losses import plain_losses
+        from apps.faces.each_view import ViewTeacher, on_views
+        from apps.faces.teachers import open_teacher
 
         vectors = images.vectors
         if vectors is not None and vectors.shape[1] != self.settings.dim:
@@ -248,7 +259,10 @@ class Faces(TaskDefaults[FacesSettings, "Embedding"]):
                 f"the teacher's vectors have {vectors.shape[1]} dimensions; give --dim {vectors.shape[1]}"
             )
 
-        return plain_losses(head)
+        losses = plain_losses(head)
+        if not self.settings.each_view:
+            return losses
+        return on_views(losses, ViewTeacher(*open_teacher(str(self.settings.teacher)), images.mean))
 
     def evaluator(
         self, images: FaceDistillationDataset, classes: Sequence[str], calibration: Calibration | None = None

@@ -14,6 +14,7 @@ from PIL import Image
 from apps.engine.core.console import Console
 from apps.engine.core.files import write_whole
 from apps.engine.core.run_dir import CONFIG
+from apps.faces.each_view import unit
 from apps.faces.extraction.align import square_crop
 from apps.faces.extraction.embedder import BATCH, Vectors
 from apps.faces.extraction.loading import load_face_model
@@ -50,7 +51,7 @@ def teacher_vectors(
     kept = _file(spec, paths, folder)
     if kept.is_file() or kept == Path(spec):
         return read_vectors(kept, names)
-    side, answer = _teacher(spec)
+    side, answer = open_teacher(spec)
     vectors, gone = _computed(paths, side, answer, console)
     known = [name for name, missing in zip(names, gone, strict=True) if not missing]
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,8 +99,16 @@ def _key(spec: str, paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _teacher(spec: str) -> tuple[int, Callable[[Crops], Vectors]]:
-    """The side of its crops in pixels, and crops -> vectors."""
+def open_teacher(spec: str) -> tuple[int, Callable[[Crops], Vectors]]:
+    """The side of a teacher's crops in pixels, and crops -> vectors of any length.
+
+    Args:
+        spec: as for :func:`teacher_vectors`, without the ``.npz`` file.
+
+    Raises:
+        OSError: there is no such teacher, or it cannot be downloaded.
+        ValueError: the file is damaged.
+    """
     if spec.startswith(FACENET):
         return FACENET_SIDE, _facenet(spec.removeprefix(FACENET))
     if Path(spec).suffix == ".onnx":
@@ -194,12 +203,10 @@ def _computed(
     dim = len(next(iter(rows.values())))
     vectors, gone = np.zeros((len(paths), dim), np.float32), np.ones(len(paths), bool)
     for index, row in rows.items():
-        vectors[index], gone[index] = row / max(float(np.linalg.norm(row)), 1e-12), False
-    return vectors, gone
+        vectors[index], gone[index] = row, False
+    return unit(vectors), gone
 
 
-def centred(vectors: Vectors) -> Vectors:
-    """Unit vectors (N, D) less their mean, brought to length 1 again."""
-    moved = vectors - vectors.mean(axis=0)
-    result: Vectors = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
-    return result
+def centred(vectors: Vectors, mean: Vectors) -> Vectors:
+    """Unit vectors (N, D) less a mean (D,), brought to length 1 again."""
+    return unit(vectors - mean)

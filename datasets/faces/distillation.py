@@ -19,6 +19,9 @@ class FaceDistillationDataset(ImageDataset):
         classes: one name a person.
         vectors: (N, D), one an image in that order; None without a teacher.
 
+    Attributes:
+        mean: (D,) that was taken from the teacher's unit vectors; None where nothing was.
+
     Raises:
         ValueError: there is not one vector an image, or one is not finite.
     """
@@ -30,6 +33,7 @@ class FaceDistillationDataset(ImageDataset):
     ) -> None:
         super().__init__(photos, classes)
         self.vectors = vectors
+        self.mean: NDArray[np.float32] | None = None
         if vectors is None:
             return
         if len(vectors) != len(self):
