@@ -21,7 +21,7 @@ BENCHMARKS = {
     "export": "benchmarks.export", "cache": "benchmarks.cache", "check": "benchmarks.check",
     "cluster": "benchmarks.cluster", "shards": "benchmarks.shards",
     "exchange": "benchmarks.exchange", "gpu": "benchmarks.gpu", "album": "benchmarks.album",
-    "slices": "benchmarks.slices",
+    "slices": "benchmarks.slices", "students": "benchmarks.students",
 }
 
 INPUTS = ("data", "photos", "weights_folder", "checkpoint", "onnx")  # options that name what must be there

@@ -134,6 +134,8 @@ def test_enroll_over_a_broken_off_run_is_killed_at_every_moment_and_loses_nothin
     start.mkdir()
     photo = crops / "PERSON_0/PERSON_0_0001.png"
     command = ("embed-faces", crops, "--out", start / "faces.parquet", "--weights", weights, *ready)
+    first = cli("embed-faces", photo, "--out", tmp_path / "first.parquet", "--weights", weights, *ready)
+    assert first.code == 0, first.err  # the file to answer from, which is made once, is there
     small_parts(monkeypatch, 4)
     with monkeypatch.context() as patch:
         dead_after(patch, 12)  # a part or two are done
