@@ -42,7 +42,7 @@ class ViewTeacher:
         """Unit vectors on the images' device.
 
         Shape:
-            images: (B, 3, H, W) in [0, 1]; resized (bilinear, antialiased) to the teacher's side.
+            images: (B, 3, H, W), bytes or [0, 1]; resized (bilinear, antialiased) to the teacher's side.
             returns: (B, D), float32.
         """
         import torch
@@ -50,10 +50,11 @@ class ViewTeacher:
         from PIL import Image
 
         size = (self.side, self.side)
-        views = images.detach().float()
+        views = images.detach()
+        views = views.float() if images.dtype == torch.uint8 else views.float() * 255
         if views.shape[2:] != size:
             views = F.interpolate(views, size, mode="bilinear", antialias=True, align_corners=False)
-        pixels = (views * 255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        pixels = views.round().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         vectors = unit(self.answer([Image.fromarray(view) for view in pixels]))
         if self.mean is not None:
             vectors = unit(vectors - self.mean)

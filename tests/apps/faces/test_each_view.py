@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from faces_support import FAST
 from PIL import Image
 from support import Cli
 from torch.nn.functional import mse_loss
-from torchvision.transforms.functional import to_tensor
+from torchvision.transforms.functional import pil_to_tensor, to_tensor
 
 from apps.engine.core.run_dir import MODEL
 from apps.faces.each_view import ViewTeacher, on_views
@@ -25,14 +26,18 @@ def crops_of(people: Path, side: int) -> list[Image.Image]:
     return [Image.open(path).convert("RGB").resize((side, side)) for path in paths]
 
 
-def test_of_an_undistorted_photo_it_says_what_the_kept_vectors_say(people: Path, student: Path) -> None:
+@pytest.mark.parametrize("read", [pil_to_tensor, to_tensor])
+def test_of_an_undistorted_photo_it_says_what_the_kept_vectors_say(
+    people: Path, student: Path, read: Callable[[Image.Image], torch.Tensor]
+) -> None:
+    """Bytes, as a training reads them, and shares."""
     side, answer = open_teacher(str(student))
     crops = crops_of(people, side)
     vectors = answer(crops)
     mean = vectors.mean(axis=0)
-    seen = ViewTeacher(side, answer, mean)(torch.stack([to_tensor(crop) for crop in crops]))
+    seen = ViewTeacher(side, answer, mean)(torch.stack([read(crop) for crop in crops]))
     np.testing.assert_allclose(seen, centred(vectors, mean), atol=1e-3)
-    plain = ViewTeacher(side, answer, None)(torch.stack([to_tensor(crop) for crop in crops]))
+    plain = ViewTeacher(side, answer, None)(torch.stack([read(crop) for crop in crops]))
     np.testing.assert_allclose(plain, vectors, atol=1e-5)
 
 
