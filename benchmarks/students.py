@@ -103,14 +103,14 @@ def run(options: argparse.Namespace) -> None:
 
 def row(name: str, student: Student, lines: list[dict[str, Any]]) -> dict[str, Any]:
     """What an evaluated student, beside its teacher, gives to the table."""
-    (found, *_) = lines
-    metrics = found["metrics"]
+    (first, *_) = lines
+    metrics = first["metrics"]
     return {
         "student": name, "width": student.width, "resolution": student.resolution,
-        "cost": found["cost"], "accuracy": metrics["accuracy"], "accuracy_se": metrics["accuracy_se"],
+        "cost": first["cost"], "accuracy": metrics["accuracy"], "accuracy_se": metrics["accuracy_se"],
         "rank1": metrics["rank1"],
         "tar": {far: metrics.get(f"tar@far={far}") for far in FARS},  # None: too few photos for so rare ones
-        "interval": found["intervals"].get("tar@far=1e-4", (None, None)),
+        "interval": first["intervals"].get("tar@far=1e-4", (None, None)),
         "share": metrics.get("teacher_share@far=1e-4"), "paper": printed(student.width, student.resolution),
     }
 

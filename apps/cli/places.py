@@ -94,6 +94,10 @@ def evaluate_places(
     help="with --gpx: hours that the cameras' clocks are ahead of UTC  [default: as the photos tell]",
 )
 @click.option("--map", type=FOLDER, help="draw where the images may be from: .png, .html, .geojson or .kml")
+@click.option(
+    "--write-xmp", is_flag=True,
+    help="put each answer into the image's XMP sidecar, marked as an estimate, unless it tells its position",
+)
 @click.option("--precise", is_flag=True, help="tell positions as they are, not to a city")
 @_TEN
 @click.option("--refine", is_flag=True, help="the place of the likest training image in the likeliest cells")
@@ -115,7 +119,7 @@ def locate(
     unless --precise. With --out, PATHS may be packed or far away, as for `predict`.
     """
     scale = {name: rest.pop(name) for name in PARTS}
-    many = wants_parts(context, scale, ("album", "gpx", "map", "refine", "form"))
+    many = wants_parts(context, scale, ("album", "gpx", "map", "refine", "form", "write_xmp"))
     if not rest["album"]:
         refuse_vain(context, ("neighbours", "gpx", "clock"), "is for --album")
     if checkpoint is None:
@@ -126,6 +130,7 @@ def locate(
     from apps.places.locate import Asked, Places
     from apps.places.locate import locate as answers
 
+    write_xmp = rest.pop("write_xmp")
     asked = Asked(**rest)
     if many:
         from apps.engine.core.run_values import run_values
@@ -133,7 +138,13 @@ def locate(
         run_values(checkpoint, app="places", weights=False)
         emit_parts(context, paths, Places(asked.predictor(checkpoint, 1), asked), scale, asked.workers)
         return
-    emit_images(context, answers(list(map(Path, paths)), checkpoint, asked, Console()), Answers(form))
+    console = Console()
+    lines = answers(list(map(Path, paths)), checkpoint, asked, console)
+    if write_xmp:
+        from apps.places.maps.sidecars import write_estimates
+
+        lines = write_estimates(lines, precise=asked.precise, console=console)
+    emit_images(context, lines, Answers(form))
 
 
 @click.group()

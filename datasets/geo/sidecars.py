@@ -17,6 +17,8 @@ from datasets.geo.positions import BEYOND_LAT, BEYOND_LON, ZERO
 from datasets.outside import whole_file
 
 EXIF_SPACE = "http://ns.adobe.com/exif/1.0/"
+ESTIMATE = "estimated by mobilenet-apps"  # exif:GPSProcessingMethod of a position that nobody measured
+METHOD = "GPSProcessingMethod"
 XMP, TAKEOUT = "XMP", "Takeout's JSON"
 MOST_BYTES = 16 << 20
 SUPPLEMENT = ".supplemental-metadata"
@@ -201,11 +203,13 @@ def _xmp_position(data: bytes) -> Beside:
     values: dict[str, str] = {}
     for item in root.iter():
         fields = {**item.attrib, item.tag: item.text or ""}
-        for name in ("GPSLatitude", "GPSLongitude", "GPSLatitudeRef", "GPSLongitudeRef"):
+        for name in ("GPSLatitude", "GPSLongitude", "GPSLatitudeRef", "GPSLongitudeRef", METHOD):
             if fields.get(f"{{{EXIF_SPACE}}}{name}", "").strip():
                 values.setdefault(name, fields[f"{{{EXIF_SPACE}}}{name}"].strip())
     if not {"GPSLatitude", "GPSLongitude"} <= values.keys():
         raise ValueError("tells no position")
+    if values.get(METHOD, "").startswith(ESTIMATE):
+        raise ValueError("tells no position that was measured, only an estimate")
     lat = xmp_angle(values["GPSLatitude"], values.get("GPSLatitudeRef", ""), "NS")
     lon = xmp_angle(values["GPSLongitude"], values.get("GPSLongitudeRef", ""), "EW")
     wrong = _wrong(lat, lon)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from apps.engine.inference.decode.overlap import box_iou
 from apps.faces.people.corrections import OVERLAP, Box
+from datasets.sidecars.xmp import RDF, XmpDocument, value_of
 
-RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-META, MWG = "adobe:ns:meta/", "http://www.metadataworkinggroup.com/schemas/regions/"
+MWG = "http://www.metadataworkinggroup.com/schemas/regions/"
 AREA, DIMENSIONS = "http://ns.adobe.com/xmp/sType/Area#", "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
-PREFIXES = {"rdf": RDF, "x": META, "mwg-rs": MWG, "stArea": AREA, "stDim": DIMENSIONS}
-MOST_BYTES = 16 * 1024 * 1024
+PREFIXES = {"mwg-rs": MWG, "stArea": AREA, "stDim": DIMENSIONS}
 FACE = "Face"
 ASPECT = 0.02  # share by which the sides of photo and sidecar may differ
-BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
-END = '\n<?xpacket end="w"?>\n'
 
 
 @dataclass(frozen=True)
@@ -81,46 +75,10 @@ def _box(points: Sequence[tuple[float, float]]) -> Box:
     return xs[0], ys[0], xs[1], ys[1]
 
 
-class Sidecar:
-    """An XMP document with face regions.
+class Sidecar(XmpDocument):
+    """An XMP document with face regions."""
 
-    Args:
-        root: of the document; None for a new one.
-        namespaces: prefix -> address, kept when it is written.
-    """
-
-    def __init__(
-        self, root: ElementTree.Element | None = None, namespaces: dict[str, str] | None = None
-    ) -> None:
-        self.root = ElementTree.Element(f"{{{META}}}xmpmeta") if root is None else root
-        self.namespaces = namespaces or {}
-        if root is None:
-            ElementTree.SubElement(self.root, f"{{{RDF}}}RDF")
-
-    @classmethod
-    def read(cls, path: Path) -> Sidecar:
-        """A sidecar as it is.
-
-        Raises:
-            OSError: it cannot be read.
-            ValueError: it is no XMP, damaged, or larger than 16 MB.
-        """
-        if not path.is_file():
-            raise ValueError("it is no file")
-        if path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
-        content = path.read_bytes()
-        if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-            raise ValueError("it declares entities, which no sidecar does")
-        events: Any = ElementTree.iterparse(io.BytesIO(content), ["start-ns"])
-        try:
-            namespaces = {str(prefix): str(address) for _, (prefix, address) in events}
-        except (ElementTree.ParseError, LookupError, ValueError) as err:
-            raise ValueError(f"it is damaged ({err})") from err
-        root: ElementTree.Element | None = events.root
-        if root is None or (root.tag != f"{{{RDF}}}RDF" and root.find(f"{{{RDF}}}RDF") is None):
-            raise ValueError("it is no XMP")
-        return cls(root, namespaces)
+    prefixes = PREFIXES
 
     def regions(self, frame: Frame) -> list[Region]:
         """Its face regions; those without a usable area are left out.
@@ -138,14 +96,14 @@ class Sidecar:
         regions = []
         for item in self._items():
             box = _area(item, width or frame.width, height or frame.height)
-            if box is not None and (_value(item, MWG, "Type") or FACE) == FACE:
-                regions.append(Region(box, (_value(item, MWG, "Name") or "").strip() or None))
+            if box is not None and (value_of(item, MWG, "Type") or FACE) == FACE:
+                regions.append(Region(box, (value_of(item, MWG, "Name") or "").strip() or None))
         return regions
 
     def put(self, regions: Sequence[Region], frame: Frame) -> None:
         """Put names in: into the region that lies there already, else into a new one; the rest stays."""
         there = [(item, _area(item, frame.width, frame.height)) for item in self._items()]
-        free = [(item, box) for item, box in there if box and (_value(item, MWG, "Type") or FACE) == FACE]
+        free = [(item, box) for item, box in there if box and (value_of(item, MWG, "Type") or FACE) == FACE]
         for region in regions:
             near = [(float(box_iou(region.box, box)), number) for number, (_, box) in enumerate(free)]
             common, best = max(near, default=(0.0, -1))
@@ -154,21 +112,12 @@ class Sidecar:
             else:
                 self._add(region, frame)
 
-    def to_bytes(self) -> bytes:
-        """The document, in UTF-8."""
-        for prefix, address in (self.namespaces | PREFIXES).items():
-            try:
-                ElementTree.register_namespace(prefix, address)
-            except ValueError:
-                continue  # a prefix that ElementTree keeps for itself
-        text = ElementTree.tostring(self.root, encoding="unicode")
-        return f"{BEGIN}{text}{END}".encode()
-
     def _dimensions(self) -> tuple[float, float]:
         item = self.root.find(f".//{{{MWG}}}AppliedToDimensions")
-        if item is None or (_value(item, DIMENSIONS, "unit") or "pixel") != "pixel":
+        if item is None or (value_of(item, DIMENSIONS, "unit") or "pixel") != "pixel":
             return 0.0, 0.0
-        return _number(_value(item, DIMENSIONS, "w")) or 0.0, _number(_value(item, DIMENSIONS, "h")) or 0.0
+        width, height = (_number(value_of(item, DIMENSIONS, side)) for side in "wh")
+        return width or 0.0, height or 0.0
 
     def _items(self) -> list[ElementTree.Element]:
         bag = self.root.find(f".//{{{MWG}}}RegionList")
@@ -193,11 +142,8 @@ class Sidecar:
             return bag
         regions = self.root.find(f".//{{{MWG}}}Regions")
         if regions is None:
-            rdf = self.root if self.root.tag == f"{{{RDF}}}RDF" else self.root.find(f"{{{RDF}}}RDF")
-            assert rdf is not None
-            about = {f"{{{RDF}}}about": ""}
-            place = ElementTree.SubElement(rdf, f"{{{RDF}}}Description", about)
-            regions = ElementTree.SubElement(place, f"{{{MWG}}}Regions", {f"{{{RDF}}}parseType": "Resource"})
+            resource = {f"{{{RDF}}}parseType": "Resource"}
+            regions = ElementTree.SubElement(self.description(), f"{{{MWG}}}Regions", resource)
         inner = regions.find(f"{{{RDF}}}Description")
         regions = regions if inner is None else inner
         if regions.find(f"{{{MWG}}}AppliedToDimensions") is None:
@@ -216,25 +162,13 @@ def _area(item: ElementTree.Element, width: float, height: float) -> Box | None:
     area = item.find(f".//{{{MWG}}}Area")
     if area is None:
         return None
-    values = [_number(_value(area, AREA, key)) for key in ("x", "y", "w", "h")]
+    values = [_number(value_of(area, AREA, key)) for key in ("x", "y", "w", "h")]
     x, y, w, h = (0.0 if value is None else value for value in values)
     if None in values or w <= 0 or h <= 0:
         return None
-    if _value(area, AREA, "unit") == "pixel":
+    if value_of(area, AREA, "unit") == "pixel":
         x, y, w, h = x / width, y / height, w / width, h / height
     return x - w / 2, y - h / 2, x + w / 2, y + h / 2
-
-
-def _value(item: ElementTree.Element, space: str, name: str) -> str | None:
-    """A property of an element, which XMP lets be an attribute or an element, also inside a Description."""
-    for place in (item, item.find(f"{{{RDF}}}Description")):
-        if place is None:
-            continue
-        if (attribute := place.get(f"{{{space}}}{name}")) is not None:
-            return attribute
-        if (child := place.find(f"{{{space}}}{name}")) is not None and child.text is not None:
-            return child.text
-    return None
 
 
 def _set(item: ElementTree.Element, name: str, value: str) -> None:

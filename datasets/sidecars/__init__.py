@@ -1,0 +1,1 @@
+"""Documents beside photos that other programs read and write, too."""
