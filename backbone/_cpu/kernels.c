@@ -54,6 +54,43 @@ static void add_to(double *sums, float *block, long n) {
     memset(block, 0, n * sizeof(float));
 }
 
+/* Pixels: n of three bytes. Their sums by channel. */
+void colour_sums_byte(const uint8_t *p, int64_t *sums, long n) {
+    int64_t r = 0, g = 0, b = 0;
+    for (long start = 0; start < n; start += 65536) { /* 65536 bytes fit into 32 bits */
+        uint32_t part_r = 0, part_g = 0, part_b = 0;
+        long end = n - start < 65536 ? n : start + 65536;
+        for (long i = 3 * start; i < 3 * end; i += 3) {
+            part_r += p[i];
+            part_g += p[i + 1];
+            part_b += p[i + 2];
+        }
+        r += part_r;
+        g += part_g;
+        b += part_b;
+    }
+    sums[0] = r;
+    sums[1] = g;
+    sums[2] = b;
+}
+
+static inline uint8_t to_byte(int32_t x) {
+    x >>= 10; /* downwards, below zero, too */
+    return x < 0 ? 0 : x > 255 ? 255 : x;
+}
+
+/* y = m (3 x 3, rows) times each pixel, plus shift (3), in 1/1024, cut to a byte. */
+void colour_mix_byte(const uint8_t *restrict p, uint8_t *restrict y, const int32_t *m, const int32_t *shift, long n) {
+    const int32_t a = m[0], b = m[1], c = m[2], d = m[3], e = m[4], f = m[5], g = m[6], h = m[7], i = m[8];
+    const int32_t u = shift[0], v = shift[1], w = shift[2];
+    for (long k = 0; k < 3 * n; k += 3) {
+        int32_t red = p[k], green = p[k + 1], blue = p[k + 2];
+        y[k] = to_byte(a * red + b * green + c * blue + u);
+        y[k + 1] = to_byte(d * red + e * green + f * blue + v);
+        y[k + 2] = to_byte(g * red + h * green + i * blue + w);
+    }
+}
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define NAME(f) JOIN(f, SUFFIX)

@@ -30,7 +30,8 @@ VARIABLE = "MOBILENET_APPS_KERNELS"
 SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 LANES = 8  # channels are worked on in groups of this many
-SUFFIXES = {torch.float32: "_float", torch.bfloat16: "_bfloat"}
+SUFFIXES = {torch.float32: "_float", torch.bfloat16: "_bfloat"}  # of maps
+OF_BYTES = "_byte"
 BUILD_SECONDS = 120
 
 
@@ -127,7 +128,7 @@ def call(name: str, dtype: torch.dtype, *arguments: int | Tensor | None) -> None
     """Call a kernel; tensors go as pointers, numbers as ``long``."""
     loaded = library()
     assert loaded is not None
-    function = getattr(loaded, name + SUFFIXES[dtype])
+    function = getattr(loaded, name + SUFFIXES.get(dtype, OF_BYTES))
     function.restype = None
     function(*(ctypes.c_long(a) if isinstance(a, int) else _pointer(a) for a in arguments))
 

@@ -20,6 +20,7 @@ from timm.data.transforms import RandomResizedCropAndInterpolation
 from torch import Tensor
 from torchvision.transforms import RandomErasing
 
+from backbone._cpu import colours
 from datasets.image_io import Pixels
 
 MAX_ASPECT = 8  # longer images keep their middle, so that resizing cannot blow one up
@@ -182,9 +183,8 @@ def jitter_colours(image: Tensor, amount: float) -> Tensor:
         image: (3, H, W) uint8.
         amount: factors are 1 - amount to 1 + amount.
     """
-    planes = image.float().contiguous()  # channels apart: here the faster layout, by a factor of five
-    columns = planes.sum(1)  # whole numbers below 2^24: exact, in whatever order
-    sums: list[float] = columns.double().sum(1).tolist()
+    quick = colours.usable(image)
+    sums = colours.channel_sums(image) if quick else _channel_sums(image)
     grey = sum(part * total for part, total in zip(LUMA, sums, strict=True)) / image[0].numel()
     custom, mixed, shift = 1.0, 0.0, 0.0  # a channel becomes own * channel + mixed * grey + shift
     for kind in random.choice(_ORDERS):
@@ -195,19 +195,31 @@ def jitter_colours(image: Tensor, amount: float) -> Tensor:
             mean = (custom + mixed) * grey + shift
             custom, mixed, shift = factor * custom, factor * mixed, factor * shift
             shift += (1 - factor) * mean if kind == "contrast" else 0.0
-    matrix = [[_exact(mixed * part + custom * (a == b)) for a, part in enumerate(LUMA)] for b in range(3)]
-    weight, bias = torch.tensor(matrix)[:, :, None, None], torch.full((3,), _exact(shift + 0.5))
-    planes = F.conv2d(planes[None], weight, bias)[0].clamp_(0, 255)
-    changed = planes.numpy().astype(np.uint8)  # the cut to bytes rounds, with that 0.5
+    matrix = [[_units(mixed * part + custom * (a == b)) for a, part in enumerate(LUMA)] for b in range(3)]
+    return (colours.mixed if quick else _mixed)(image, matrix, _units(shift + 0.5))  # the cut rounds, so
+
+
+def _channel_sums(image: Tensor) -> list[float]:
+    """The sum of each channel; whole numbers below 2^24 are exact, in whatever order."""
+    sums: list[float] = image.float().contiguous().sum(1).double().sum(1).tolist()
+    return sums
+
+
+def _mixed(image: Tensor, matrix: list[list[int]], shift: int) -> Tensor:
+    """As :func:`backbone._cpu.colours.mixed`, to the bit: bytes times 1 / 1024 are exact as floats."""
+    planes = image.float().contiguous()  # channels apart: here the faster layout, by a factor of five
+    weight = torch.tensor(matrix)[:, :, None, None] / colours.UNIT
+    planes = F.conv2d(planes[None], weight, torch.full((3,), shift / colours.UNIT))[0].clamp_(0, 255)
+    changed = planes.numpy().astype(np.uint8)
     pixels = np.empty((*changed.shape[1:], 3), np.uint8)
     for channel in range(3):
         pixels[:, :, channel] = changed[channel]
     return _tensor(pixels)
 
 
-def _exact(factor: float) -> float:
-    """The nearest multiple of 1 / 1024: sums of its products with bytes are exact, in whatever order."""
-    return round(factor * 1024) / 1024
+def _units(factor: float) -> int:
+    """The nearest multiple of 1 / 1024, of which it is the number."""
+    return round(factor * colours.UNIT)
 
 
 def _erase(image: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from apps.engine.data.transforms import (
     tame,
     train_transform,
 )
+from backbone._cpu import colours, kernels
 from datasets.image_io import find_images, read_pixels
 
 
@@ -137,6 +138,23 @@ def test_the_jitter_does_not_hang_on_the_number_of_threads() -> None:
         torch.set_num_threads(before)
     assert torch.equal(made[0], made[1])
     assert torch.equal(made[0], made[2])
+
+
+@pytest.mark.parametrize("size", [(224, 224), (1, 1), (37, 5), (301, 257)])
+@pytest.mark.parametrize("amount", [0.2, 1.0])
+def test_compiled_colours_are_those_of_pytorch_to_the_bit(
+    size: tuple[int, int], amount: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = torch.from_numpy(np.array(scene(size))).permute(2, 0, 1)
+    if not colours.usable(image):
+        pytest.skip(f"no kernels: {kernels.state()}")
+    made = []
+    for _ in range(2):
+        random.seed(3)
+        made.append(torch.stack([jitter_colours(image, amount) for _ in range(8)]))
+        monkeypatch.setattr(colours, "usable", lambda _: False)
+    assert torch.equal(*made)
+    assert made[0].float().std() > 0 or size == (1, 1)
 
 
 def views(transform: transforms.ImageTransform, count: int) -> list[torch.Tensor]:
