@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.objects.errors import Confusion, Matched, confusion, grouped, matched
+from apps.objects.errors import Confusion, Matched, confusion, matched
 from datasets.detection.faults import UNIT
 from datasets.validation import finite, four, short, whole
 
@@ -99,12 +99,8 @@ class DetectionEvaluation:
 
     def bootstrap(self, draws: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
         """95 % bootstrap intervals of ``ap`` and ``ap50`` over images."""
-        rng, ids = np.random.default_rng(seed), [image["id"] for image in self.truth["images"]]
-        drawn = []
-        for _ in range(draws):
-            chosen = rng.choice(ids, len(ids)).tolist()
-            stats = evaluate_coco(*resampled(self.truth, self.results, chosen)).stats
-            drawn.append([stats[0], stats[1]])
+        rng, matches = np.random.default_rng(seed), CocoMatches(self.truth, self.results)
+        drawn = [matches.ap(rng.choice(len(self), len(self))) for _ in range(draws)]
         rows = np.asarray(drawn)
         rows = rows[rows[:, 0] > -1]
         if not len(rows):
@@ -115,41 +111,63 @@ class DetectionEvaluation:
 
 def evaluate_coco(truth: dict[str, Any], results: list[dict[str, Any]]) -> Any:
     """COCO's evaluator over a truth and results: its ``stats`` and ``eval``."""
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    result = [
-        dict(item, id=number, area=item["bbox"][2] * item["bbox"][3], iscrowd=0)
-        for number, item in enumerate(results, start=1)
-    ]
-    evaluator = COCOeval_faster(
-        COCO(truth), COCO(dict(truth, annotations=result)), "bbox", print_function=lambda *_: None
-    )
+    evaluator = _evaluator(truth, results)
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summarize()
     return evaluator
 
 
+def _evaluator(truth: dict[str, Any], results: list[dict[str, Any]], **options: Any) -> Any:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    result = [
+        dict(item, id=number, area=item["bbox"][2] * item["bbox"][3], iscrowd=0)
+        for number, item in enumerate(results, start=1)
+    ]
+    return COCOeval_faster(
+        COCO(truth), COCO(dict(truth, annotations=result)), "bbox", print_function=lambda *_: None, **options
+    )
+
+
+class CocoMatches:
+    """Which detection found which object, image by image: found once, counted for any choice of images.
+
+    Args:
+        truth: as of :class:`DetectionEvaluation`.
+        results: as of :class:`DetectionEvaluation`.
+    """
+
+    def __init__(self, truth: dict[str, Any], results: list[dict[str, Any]]) -> None:
+        evaluator = _evaluator(truth, results, separate_eval=True)
+        self.settings = evaluator.params
+        self.settings.areaRng, self.settings.areaRngLbl = [self.settings.areaRng[0]], ["all"]
+        self.settings.maxDets = self.settings.maxDets[-1:]
+        evaluator.evaluate()
+        order = {number: place for place, number in enumerate(self.settings.imgIds)}
+        self.places = np.array([order[image["id"]] for image in truth["images"]], np.int64)
+        self.images = evaluator._evalImgs_cpp  # by category, then by image
+
+    def ap(self, chosen: NDArray[np.int64]) -> tuple[float, float]:
+        """``ap`` and ``ap50`` of some images; -1 where they hold no object.
+
+        Args:
+            chosen: places of images in the truth, which may come several times.
+        """
+        from faster_coco_eval.faster_eval_api_cpp import COCOevalAccumulate
+
+        count, places = len(self.places), self.places[chosen].tolist()
+        images = self.images
+        seen = [images[start + place] for start in range(0, len(images), count) for place in places]
+        precision = np.asarray(COCOevalAccumulate(self.settings, seen)["precision"])
+        precision = precision.reshape(len(self.settings.iouThrs), -1)
+        return mean_of(precision), mean_of(precision[0])
+
+
 def mean_of(precision: NDArray[np.float64]) -> float:
     """The mean of the defined entries; -1 where there is none."""
     known = precision[precision > -1]
     return float(known.mean()) if known.size else -1.0
-
-
-def resampled(
-    truth: dict[str, Any], results: list[dict[str, Any]], ids: Sequence[int]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Truth and results with these images, which may come several times, under new numbers."""
-    marks, result = grouped(truth["annotations"]), grouped(results)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    answers: list[dict[str, Any]] = []
-    for number, old in enumerate(map(int, ids), start=1):
-        images.append({"id": number})
-        for item in marks.get(old, ()):
-            annotations.append(dict(item, image_id=number, id=len(annotations) + 1))
-        answers += [dict(entry, image_id=number) for entry in result.get(old, ())]
-    return dict(truth, images=images, annotations=annotations), answers
 
 
 def doubts(results: Sequence[Mapping[str, Any]], truth: Mapping[str, Any]) -> list[str]:

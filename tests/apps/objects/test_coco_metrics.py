@@ -13,7 +13,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from apps.objects.coco_metrics import FIGURES, DetectionEvaluation, check_results, evaluate_coco
+from apps.objects.coco_metrics import FIGURES, CocoMatches, DetectionEvaluation, check_results, evaluate_coco
 
 KINDS = ["perfect", "random", "crowd", "one photo's results only"]
 
@@ -104,6 +104,33 @@ def test_intervals_hold_the_figure_and_are_the_same_each_time() -> None:
     judged = DetectionEvaluation(*case("random"), ("",) * 8)
     once, again = judged.bootstrap(draws=30), judged.bootstrap(draws=30)
     assert once == again and once["ap50"][0] < judged.figures["ap50"] < once["ap50"][1]
+
+
+def repeated(truth: dict[str, Any], results: list[dict[str, Any]], places: list[int]) -> Any:
+    """Truth and results of some images, each under a new number, by way of COCO's own files."""
+    images: list[dict[str, Any]] = []
+    marks: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
+    for number, place in enumerate(places, start=1):
+        old = truth["images"][place]["id"]
+        images.append({"id": number})
+        for item in truth["annotations"]:
+            if item["image_id"] == old:
+                marks.append(dict(item, image_id=number, id=len(marks) + 1))
+        answers += [dict(item, image_id=number) for item in results if item["image_id"] == old]
+    return dict(truth, images=images, annotations=marks), answers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_choice_of_images_is_counted_as_if_it_were_evaluated_anew(kind: str) -> None:
+    """Scores that are equal come in the order of the images there, too."""
+    truth, results = case(kind)
+    results = [dict(item, score=round(item["score"], 1)) for item in results]
+    matches, rng = CocoMatches(truth, results), np.random.default_rng(0)
+    for _ in range(5):
+        chosen = rng.choice(8, 8)
+        stats = evaluate_coco(*repeated(truth, results, chosen.tolist())).stats
+        assert matches.ap(chosen) == pytest.approx((stats[0], stats[1]), abs=1e-12)
 
 
 @pytest.mark.parametrize(("results", "said"), [
