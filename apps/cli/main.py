@@ -35,6 +35,7 @@ from apps.cli.places import cells, evaluate_places, locate
 from apps.cli.predict import evaluate_command, predict
 from apps.cli.runs import runs
 from apps.cli.weights import weights as weights_group
+from apps.engine.core.console import failed
 from apps.engine.core.files import forget_made_folders, numbered_folder
 from apps.engine.core.registry import load_task, targets
 from apps.engine.training.signals import Stopped
@@ -224,8 +225,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     """The command line with its errors as a line each and an exit code."""
     try:
+        failed()  # what another call in this process left
         code = cli.main(arguments, prog_name=_name(), standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return code if isinstance(code, int) and code else int(failed())
     except click.ClickException as err:
         if _speaks():
             err.show(shown := io.StringIO())

@@ -90,7 +90,8 @@ def _members(content: tarfile.TarFile | zipfile.ZipFile) -> Iterator[_Member]:
     if isinstance(content, zipfile.ZipFile):
         for entry in content.infolist():
             mode = stat.S_IFMT(entry.external_attr >> 16)
-            plain = mode in (0, stat.S_IFREG, stat.S_IFDIR) and not entry.flag_bits & 1
+            named = bool(entry.filename)  # zipfile fails at one without a name
+            plain = named and mode in (0, stat.S_IFREG, stat.S_IFDIR) and not entry.flag_bits & 1
             type_ = "other" if not plain else "folder" if entry.is_dir() else "file"
             yield _Member(PurePosixPath(entry.filename), type_, entry.file_size)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,11 @@ from importing_support import trained
 from pyarrow.parquet import read_table
 from support import ROOT, Answer, Cli
 from task_table import CASES
+
+from apps.engine.core.files import json_line
+from apps.engine.core.run_dir import append_metrics, read_metrics
+from apps.engine.inference.graph import onnx_file
+from datasets.outside import DiskError
 
 Words = tuple[object, ...]
 Mount = Callable[[str], None]
@@ -149,10 +156,12 @@ def test_an_answer_that_does_not_fit(disk: Path, closed: bool) -> None:
 @pytest.mark.slow
 def test_reports_and_exports(cli: Cli, colours: Path, tiny_run: Path, disk: Path) -> None:
     answer = cli("evaluate", "dogs", "--checkpoint", tiny_run, "--report", disk / "new")
-    assert answer.code == 0 and answer.lines[0]["metrics"], answer.err  # the answer stands
-    assert "report could not be written" in answer.last_error and "the disk is full" in answer.last_error
-    assert files(disk) == ["new"]
-    (disk / "new").rmdir()
+    assert answer.lines[0]["metrics"] and "report could not be written" in answer.err  # the answer stands
+    assert_full(answer, disk / "new/report.html")
+    assert files(disk) == []
+    both = ("check", "dogs", colours, "--no-network", "--fix", disk / "fix.csv", "--report", disk / "new")
+    assert_full(cli(*both), disk / "new/report.html")  # the table fits, the page does not: neither stays
+    assert files(disk) == []
     assert_full(cli("check", "dogs", colours, "--report", disk / "new"), disk / "new/report.html")
     assert files(disk) == []
     export = ("export", tiny_run, "--to", "onnx", "--out", disk / "in/new.onnx")
@@ -165,6 +174,22 @@ def test_reports_and_exports(cli: Cli, colours: Path, tiny_run: Path, disk: Path
     resized(disk, -(-answer.lines[0]["bytes"] // 4096) * 4)  # the network fits, what is beside it does not
     assert_full(cli(*export), disk / "in")
     assert files(disk) == []
+
+
+def test_parts_are_whole_and_a_job_without_one_leaves_nothing(
+    cli: Cli, colours: Path, colour_run: Path, disk: Path
+) -> None:
+    words = ("predict", colours, "--checkpoint", colour_run, "--out", disk / "new")
+    (disk / "filler").write_bytes(bytes(16 << 10))
+    assert_full(cli(*words), disk / "new/job.json")
+    assert files(disk) == ["filler"]
+    (disk / "filler").write_bytes(bytes(12 << 10))  # room for the note on the job, and for no part
+    assert_full(cli(*words), disk / "new")
+    assert files(disk) == ["filler"]
+    (disk / "filler").unlink()
+    resized(disk, 64)
+    assert cli(*words).code == 0
+    assert {name.partition("-")[0] for name in files(disk)} == {"new", "new/job.json", "new/part"}
 
 
 @pytest.mark.slow
@@ -199,3 +224,40 @@ def test_a_training_goes_on_where_the_disk_was_full(
     answer = cli(*words, "--resume")
     assert answer.code == 0, answer.err
     assert (out / "model.safetensors").read_bytes() == (tiny_run / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_without_its_file_to_answer_from_is_no_success(
+    cli: Cli, colours: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only ``model.onnx`` meets the full disk: its write is the last, and rooms differ by library."""
+    out = tmp_path / "run"
+    write = onnx_file.write_bytes
+
+    def full(path: Path, data: bytes) -> Path:
+        raise DiskError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    words = ("finetune", "dogs", "--data", colours, *TINY, "--export", "--out", out)
+    monkeypatch.setattr(onnx_file, "write_bytes", full)
+    answer = cli(*words)
+    assert_full(answer, out / "model.onnx")
+    assert answer.lines[0]["metrics"] and f"--resume --out {out} writes it" in answer.last_error
+    assert (out / "config.json").is_file() and not list(out.glob("*.onnx"))
+    monkeypatch.setattr(onnx_file, "write_bytes", write)
+    assert cli("finetune", "dogs", "--resume", "--export", "--out", out).code == 0
+    assert (out / "model.onnx").is_file()
+    assert (out / "model.safetensors").read_bytes() == (tiny_run / "model.safetensors").read_bytes()
+
+
+def test_a_row_of_metrics_is_whole_or_not_there(disk: Path) -> None:
+    row = {"epoch": 1, "note": "x" * 3000}
+    with pytest.raises(DiskError, match="metrics.jsonl: the disk is full"):
+        for _ in range(20):
+            append_metrics(disk, row)
+    assert len((disk / "metrics.jsonl").read_text()) % len(json_line(row) + "\n") == 0
+    assert read_metrics(disk) == [row] * 5
+    (disk / "metrics.jsonl").rename(disk / "filler")
+    (disk / "filler").write_bytes(bytes(16 << 10))
+    with pytest.raises(DiskError):
+        append_metrics(disk, row)
+    assert files(disk) == ["filler"]

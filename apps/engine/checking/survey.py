@@ -19,7 +19,7 @@ from apps.engine.checking.labels import label_problems
 from apps.engine.checking.moves import write_moves
 from apps.engine.checking.page import write_check_page
 from apps.engine.core.console import Console
-from apps.engine.core.files import folder_for
+from apps.engine.core.files import folder_for, whole_set
 from apps.engine.core.registry import load_task
 from apps.engine.core.task import AnyTask
 from apps.engine.data.problems import HOW, Problem, Problems, Survey, counted
@@ -86,11 +86,12 @@ def _checked(
         "problems": {kind: counted(items) for kind, items in seen.problems.items()}, "notes": seen.notes,
         "not_checked": seen.unlooked,
     }
-    if fix is not None:
-        answer |= {"fix": str(fix), "moves": write_moves(fix, data, seen.problems)}
-    if report is not None:
-        page = write_check_page(report, name, data, answer, seen.problems)
-        answer |= {"report": str(page)}
+    with whole_set():
+        if fix is not None:
+            answer |= {"fix": str(fix), "moves": write_moves(fix, data, seen.problems)}
+        if report is not None:
+            page = write_check_page(report, name, data, answer, seen.problems)
+            answer |= {"report": str(page)}
     return answer | {"seconds": round(time.perf_counter() - start, 1)}
 
 

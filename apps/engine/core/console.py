@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from apps.engine.core.metrics import MetricTable
 
 Update = Callable[[int, str], None]
+_failed: list[str] = []  # lines on outputs that are not there, of the command under way
 
 
 def quantity(number: int, noun: str) -> str:
@@ -58,6 +59,14 @@ class Console:
         from rich.markup import escape
 
         self.console.print(f"[yellow]{escape(text)}[/yellow]")
+
+    def fail(self, text: str) -> None:
+        """One line on an output that could not be written, where the rest of the answer stands.
+
+        The command line ends with 1 after its answer; see :func:`failed`.
+        """
+        _failed.append(text)
+        self.warn(f"error: {text}")
 
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str, int, int | None], None]]:
@@ -141,6 +150,13 @@ class Console:
             console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
             and not console.quiet
         )
+
+
+def failed() -> bool:
+    """Whether an output is not there that was to be, since this was asked last."""
+    result = bool(_failed)
+    _failed.clear()
+    return result
 
 
 def terminal_table(

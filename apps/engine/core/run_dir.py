@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -184,9 +185,18 @@ def load_best(run: Path, model: nn.Module) -> None:
 
 
 def append_metrics(run: Path, row: dict[str, Any]) -> None:
-    """Add a line to ``metrics.jsonl``."""
-    with full_disk_named(run / METRICS), (run / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json_line(row) + "\n")
+    """Add a line to ``metrics.jsonl``, whole or not at all."""
+    path = run / METRICS
+    before = path.stat().st_size if path.exists() else None
+    try:
+        with full_disk_named(path), path.open("a", encoding="utf-8") as file:
+            file.write(json_line(row) + "\n")
+    except OSError:
+        if before is not None:
+            os.truncate(path, before)
+        else:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ def onnx_session(
     try:
         source = content if isinstance(content, bytes) else str(content)
         session = onnxruntime.InferenceSession(source, options, providers=[PROVIDERS[device]])
+        _texts(session)
     except Exception as err:  # its kinds of errors are its own and depend on the version
         raise ValueError(f"{path} is not an ONNX model that can be run, or is damaged; {mend}") from err
     if session.get_providers()[0] != PROVIDERS[device]:  # it would answer by the processor, unasked
@@ -78,6 +79,16 @@ def onnx_session(
             "and the libraries that it needs are installed, or give --device cpu"
         )
     return session
+
+
+def _texts(session: Any) -> list[Any]:
+    """All that a session says of its file, which ONNX Runtime decodes where it is asked for and not before.
+
+    Raises:
+        UnicodeDecodeError: some of it is no UTF-8.
+    """
+    ends = [*session.get_inputs(), *session.get_outputs()]
+    return [session.get_modelmeta().custom_metadata_map, [(end.name, end.shape, end.type) for end in ends]]
 
 
 def run_session(

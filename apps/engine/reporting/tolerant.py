@@ -10,7 +10,7 @@ METRICS_COMPLETE = "the metrics are complete"
 
 
 def try_report(write: Callable[[], object], console: Console, otherwise: str) -> None:
-    """Write a report, or say in one line what went wrong.
+    """Write a report, or say in one line what went wrong, which ends the command with 1 after its answer.
 
     Args:
         write: writes it.
@@ -20,5 +20,5 @@ def try_report(write: Callable[[], object], console: Console, otherwise: str) ->
     try:
         write()
     except Exception as err:
-        reason = " ".join(f"{type(err).__name__}: {err}".split())
-        console.warn(f"the report could not be written ({reason}); {otherwise}")
+        reason = str(err) if isinstance(err, OSError) else f"{type(err).__name__}: {err}"
+        console.fail(f"the report could not be written ({' '.join(reason.split())}); {otherwise}")

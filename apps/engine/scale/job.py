@@ -43,11 +43,10 @@ def run_job(places: Sequence[str], answers: Answers, order: Order, console: Cons
     start = time.perf_counter()
     shards = make_shards(places, order.shard_size)
     folder = PartsFolder(order.out)
-    folder.claim({
-        "version": VERSION, "paths": list(places), "shard_size": order.shard_size, "model": answers.about,
-    })
-    there = set(folder.names())
-    parts, kept = write_parts(shards, answers, order, console)
+    job = {"version": VERSION, "paths": list(places), "shard_size": order.shard_size, "model": answers.about}
+    with folder.claimed(job):
+        there = set(folder.names())
+        parts, kept = write_parts(shards, answers, order, console)
     stale = sorted(there - parts.keys())
     folder.remove(stale)
     if stale:

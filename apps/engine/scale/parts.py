@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from apps.engine.core.files import json_line
 from apps.engine.scale.rows import ROWS, line_of, schema_of, table_of
 from apps.engine.scale.shards import Shard
-from apps.engine.scale.stores import files_of, joined, make_folder, opened, read, remove, write
+from apps.engine.scale.stores import files_of, is_url, joined, make_folder, opened, read, remove, write
 
 JOB = "job.json"
 PREFIX, SUFFIX = "part-", ".parquet"
@@ -56,8 +57,9 @@ class PartsFolder:
 
     place: str
 
-    def claim(self, job: Mapping[str, Any]) -> None:
-        """Make the folder this job's, or find that it is.
+    @contextmanager
+    def claimed(self, job: Mapping[str, Any]) -> Iterator[None]:
+        """Make the folder this job's, or find that it is; one that fails before its first part leaves nothing.
 
         Args:
             job: plain values that all its parts depend on.
@@ -66,6 +68,16 @@ class PartsFolder:
             OSError: it cannot be written.
             ValueError: it holds the parts of another job.
         """
+        new = self._claim(job)
+        try:
+            yield
+        except BaseException:
+            if new and not is_url(self.place) and not self.names():
+                remove(joined(self.place, JOB))
+            raise
+
+    def _claim(self, job: Mapping[str, Any]) -> bool:
+        """Whether the job begins here."""
         make_folder(self.place)
         wanted = json.loads(json_line(job))
         place = joined(self.place, JOB)
@@ -77,7 +89,7 @@ class PartsFolder:
                     f"{self.place} holds parts, but no {JOB} that says of what; give another folder"
                 ) from None
             write(place, f"{json.dumps(wanted, indent=2)}\n".encode())
-            return
+            return True
         except ValueError as err:
             raise ValueError(f"{place} is damaged ({err}); give another folder") from err
         if there != wanted:
@@ -87,6 +99,7 @@ class PartsFolder:
                 f"{self.place} holds the answers of another job: {', '.join(names) or 'its values'} "
                 f"{'differs' if len(names) == 1 else 'differ'}; give another folder"
             )
+        return False
 
     def names(self) -> list[str]:
         """The parts that are there, in their order."""

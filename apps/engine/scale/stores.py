@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from apps.engine.core.files import write_bytes
+from apps.engine.core.files import writable_folder, write_bytes
 from datasets.outside import FULL, DiskError, regular_file, whole_file
 
 ATTEMPTS = 6  # at a request that fails for the store's sake
@@ -188,7 +188,7 @@ def make_folder(place: str) -> None:
     if _is_http(place):
         raise OSError(f"{place} cannot be written to; give a folder, or an address such as s3://BUCKET/NAME")
     if not is_url(place):
-        Path(place).mkdir(parents=True, exist_ok=True)
+        writable_folder(Path(place))
 
 
 def remove(place: str) -> None:

@@ -120,6 +120,19 @@ def test_a_symlink_in_a_zip_is_refused(tmp_path: Path) -> None:
         unpack(zip_of(tmp_path / "a.zip", "link", mode=stat.S_IFLNK | 0o777), tmp_path / "out")
 
 
+def test_a_member_of_a_zip_without_a_name_is_refused(tmp_path: Path) -> None:
+    """Its name is written over by its comment's length, as damage does: zipfile looks at its last letter."""
+    archive = zip_of(tmp_path / "a.zip", "good", "n")
+    data = archive.read_bytes()
+    at = data.rindex(b"PK\1\2")  # the list's entry of the second: its name is moved into what follows it
+    data = data[: at + 28] + b"\0\0\1\0" + data[at + 32 :]
+    archive.write_bytes(data)
+    assert [entry.filename for entry in zipfile.ZipFile(archive).infolist()] == ["good", ""]
+    with pytest.raises(ValueError, match=r"a.zip is refused: '.' is no plain file or folder"):
+        unpack(archive, tmp_path / "out")
+    assert names(tmp_path) == ["a.zip"]
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_a_bomb_is_refused_by_its_unpacked_size(tmp_path: Path, kind: str) -> None:
     archive = tmp_path / f"bomb.{kind}"

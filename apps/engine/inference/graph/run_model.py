@@ -17,7 +17,8 @@ from apps.engine.inference.model_file import load_onnx
 def write_run_model(run: Path, console: Console) -> bool:
     """Write ``model.onnx`` into a finished run, checked against the trained network.
 
-    The run is whole without it: whatever goes wrong is one line, and PyTorch answers then.
+    The run is whole without it: whatever goes wrong is one line, and PyTorch answers then. A disk that does
+    not take it ends the command with 1; a network that cannot be exported does not.
 
     Args:
         run: a folder with weights and configuration.
@@ -34,7 +35,10 @@ def write_run_model(run: Path, console: Console) -> bool:
         write_onnx(proto, path)
     except Exception as err:  # the exporter's errors are of many classes, and none may cost the training
         why = " ".join(str(err).split()) or type(err).__name__
-        console.warn(f"no {EXPORTED} in {run}, so PyTorch answers for it: {why[:300]}")
+        if isinstance(err, OSError):
+            console.fail(f"{why[:300]}; the run is complete without it, and --resume --out {run} writes it")
+        else:
+            console.warn(f"no {EXPORTED} in {run}, so PyTorch answers for it: {why[:300]}")
         path.unlink(missing_ok=True)
         return False
     seconds = time.perf_counter() - began

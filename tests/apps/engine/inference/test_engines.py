@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from support import Cli
@@ -60,6 +61,25 @@ def test_other_errors_and_a_single_image_without_room_are_raised() -> None:
     with pytest.raises(RuntimeError, match="Failed to allocate"):
         in_halves(fails)(np.zeros((1, 1), np.uint8))
     assert not is_out_of_memory(ValueError("x"))
+
+
+@pytest.mark.parametrize("part", [b"an_input", b"an_output", b"a_note"])
+def test_a_name_in_a_file_that_is_no_utf8_is_one_line(tmp_path: Path, part: bytes) -> None:
+    """ONNX Runtime decodes names only where they are asked for, long after it has opened the file."""
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])
+        for name in ("an_input", "an_output")
+    ]
+    node = onnx.helper.make_node("Relu", ["an_input"], ["an_output"])
+    graph = onnx.helper.make_graph([node], "graph", ends[:1], ends[1:])
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.helper.set_model_props(proto, {"note": "a_note"})
+    path = tmp_path / "names.onnx"
+    path.write_bytes(proto.SerializeToString())
+    onnx_session(path, "teacher")
+    path.write_bytes(proto.SerializeToString().replace(part, b"\xff" * len(part)))
+    with pytest.raises(ValueError, match="teacher is not an ONNX model that can be run, or is damaged"):
+        onnx_session(path, "teacher")
 
 
 @pytest.mark.slow
