@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from faces_support import draw_crops, small_parts, write_face_weights
+from faces_support import draw_crops, small_parts, write_face_weights, write_table
 from importing_support import trained
+from people_support import crowd
 from pyarrow.parquet import read_table
 from support import ROOT, Answer, Cli
 from task_table import CASES
@@ -21,6 +23,7 @@ from task_table import CASES
 from apps.engine.core.files import json_line
 from apps.engine.core.run_dir import append_metrics, read_metrics
 from apps.engine.inference.graph import onnx_file
+from apps.faces.people.album import open_album
 from datasets.outside import DiskError
 
 Words = tuple[object, ...]
@@ -153,6 +156,21 @@ def test_an_answer_that_does_not_fit(disk: Path, closed: bool) -> None:
         assert_full(Answer(done.returncode, "", done.stderr.decode()), "stdout")
 
 
+def test_what_is_kept_beside_a_table_for_the_next_time_may_not_fit(
+    cli: Cli, disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The laid-out vectors and the last clusters are made again; a name that was given is an error."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    table = write_table(disk / "f.parquet", crowd(), fingerprint="0123456789abcdef")
+    resized(disk, sum(-(-path.stat().st_size // 4096) * 4 for path in disk.iterdir()))
+    album = open_album(table, threshold=0.5)
+    assert len(album.people) == 4 and files(disk) == ["f.parquet"]
+    assert not list((tmp_path / "temporary").iterdir())
+    answer = cli("people", "folders", table, "--out", disk / "new")
+    assert answer.code == 1 and files(disk) == ["f.parquet"]
+
+
 @pytest.mark.slow
 def test_reports_and_exports(cli: Cli, colours: Path, tiny_run: Path, disk: Path) -> None:
     answer = cli("evaluate", "dogs", "--checkpoint", tiny_run, "--report", disk / "new")
@@ -251,7 +269,7 @@ def test_a_run_without_its_file_to_answer_from_is_no_success(
 
 def test_a_row_of_metrics_is_whole_or_not_there(disk: Path) -> None:
     row = {"epoch": 1, "note": "x" * 3000}
-    with pytest.raises(DiskError, match="metrics.jsonl: the disk is full"):
+    with pytest.raises(DiskError, match=r"metrics.jsonl: the disk is full"):
         for _ in range(20):
             append_metrics(disk, row)
     assert len((disk / "metrics.jsonl").read_text()) % len(json_line(row) + "\n") == 0

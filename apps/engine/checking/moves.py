@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from apps.engine.core.files import write_text
+from apps.engine.core.files import made_folder, write_text
 from apps.engine.data.problems import ACTIONS, LEAVE_OUT, Move, Problems
 from datasets.base import ImageDataset
 from datasets.tables import read_table
@@ -42,7 +42,7 @@ def write_moves(path: Path, root: Path, problems: Problems) -> int:
     for move, kind, why in rows.values():
         words = why.replace(f"{base}{os.sep}", "")
         table.writerow([_name(move.path, base), move.action, move.name, kind, words])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(path.parent)
     write_text(path, text.getvalue())
     return len(rows)
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from apps.engine.checking.kinds import title_of, words_of
 from apps.engine.checking.moves import folder_of
-from apps.engine.core.files import write_text
+from apps.engine.core.files import made_folder, write_text
 from apps.engine.data.problems import Problem, Problems, counted
 from apps.engine.reporting.html import render
 from datasets.image_io import BadImageError, read_image
@@ -59,7 +59,7 @@ def write_check_page(
         rows=[(title_of(kind), f"{counted(problems[kind]):,}", words_of(kind)) for kind in order],
         parts=[_part(kind, problems[kind], base) for kind in order if problems[kind]],
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    made_folder(folder)
     path = folder / "report.html"
     write_text(path, page)
     return path

@@ -34,11 +34,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` to fill, which is put in its place where nothing is raised.
-
-    Raises:
-        OSError: as :func:`write_whole`.
-    """
+    """A temporary file to fill, put in the place of ``path`` where nothing is raised: as :func:`write_whole`."""
     with full_disk_named(path):
         temporary = _temporary(path)
     try:
@@ -145,6 +141,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def made_folder(path: Path) -> Path:
+    """Make a folder, which is taken away again where the command fails and nothing is in it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    _made.extend(reversed(missing))
+    return path
+
+
 def writable_folder(path: Path, flag: str = "--out") -> Path:
     """Make a folder and prove that a file can be written there.
 
@@ -152,9 +156,7 @@ def writable_folder(path: Path, flag: str = "--out") -> Path:
         OSError: it cannot, with a line that says so.
     """
     try:
-        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
-        _made.extend(reversed(missing))
+        made_folder(path)
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError as err:

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from apps.engine.core.files import whole_set, write_bytes
+from apps.engine.core.files import made_folder, whole_set, write_bytes
 from apps.engine.core.metrics import Metrics, MetricTable, written
 from apps.engine.core.task import Evaluation, ReportInputs
 from apps.engine.reporting import plots
@@ -32,7 +32,7 @@ def write_page(folder: Path, template: Path, drawings: Drawings, **values: Any) 
     Raises:
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    made_folder(folder)
     drawn = {
         name: tuple(plots.png(draw(theme)) for theme in (plots.LIGHT, plots.DARK))
         for name, draw in drawings.items()

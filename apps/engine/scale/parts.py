@@ -59,7 +59,7 @@ class PartsFolder:
 
     @contextmanager
     def claimed(self, job: Mapping[str, Any]) -> Iterator[None]:
-        """Make the folder this job's, or find that it is; one that fails before its first part leaves nothing.
+        """Make the folder this job's, or find that it is; where no part is written, nothing stays.
 
         Args:
             job: plain values that all its parts depend on.

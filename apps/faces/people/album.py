@@ -21,7 +21,7 @@ from apps.faces.people.gallery import Gallery, Match
 from apps.faces.people.identity import Known, face_id, known_of
 from apps.faces.verification.thresholds import Threshold, find_threshold
 from datasets.arrays import read_arrays
-from datasets.outside import one_line
+from datasets.outside import DiskError, one_line
 
 MIN_SIZE = 2
 FORMAT = 1  # of the file that keeps clusters
@@ -168,7 +168,7 @@ def _clusters(
             similarities=np.array([d.similarity for d in made.doubts]),
         )
 
-    with suppress(PermissionError):  # else it is sorted again the next time
+    with suppress(PermissionError, DiskError):  # else it is sorted again the next time
         write_whole(path, write)
     return made
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import writable_folder
+from apps.engine.core.files import made_folder, writable_folder
 from apps.faces.extraction.sources import holder_of, time_in
 from apps.faces.people.album import Person, open_album
 
@@ -50,7 +50,7 @@ def link_people(table: Path, out: Path) -> dict[str, Any]:
             link.unlink()
             counts["removed"] += 1
     for link, path in wanted.items():
-        link.parent.mkdir(exist_ok=True)
+        made_folder(link.parent)
         if link.is_symlink():
             link.unlink()
         if link.exists():

@@ -46,7 +46,7 @@ def mapped(path: Path, source: str) -> Any:
 
 
 def laid_out(table: Path, source: str) -> Any:
-    """The table laid out beside itself, in memory; in a temporary folder where that may not be written."""
+    """The table laid out beside itself, in memory; elsewhere, and gone then, where it may not be written."""
     made: list[Any] = []
 
     def write(path: Path) -> None:
@@ -56,7 +56,8 @@ def laid_out(table: Path, source: str) -> Any:
     try:
         write_whole(laid_path(table), write)
     except (PermissionError, DiskError):
-        write(Path(tempfile.mkdtemp(prefix="gallery-")) / laid_path(table).name)
+        with tempfile.TemporaryDirectory(prefix="gallery-", ignore_cleanup_errors=True) as folder:
+            write(Path(folder) / laid_path(table).name)
     return made[-1]
 
 

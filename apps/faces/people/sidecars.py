@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from apps.engine.core.files import writable_folder, write_bytes
+from apps.engine.core.files import made_folder, writable_folder, write_bytes
 from apps.engine.inference.decode.overlap import box_iou
 from apps.faces.extraction.sources import holder_of
 from apps.faces.people.album import Album, open_album
@@ -80,7 +80,7 @@ def write_sidecars(table: Path, out: Path | None) -> dict[str, Any]:
             frame = Frame(*stored_size(photo))
             sidecar = Sidecar.read(target) if target.exists() else Sidecar()
             sidecar.put([Region(frame.to_stored(_box_of(face)), name) for face, name in faces], frame)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            made_folder(target.parent)
             write_bytes(target, sidecar.to_bytes())
         except DiskError:
             raise
