@@ -34,7 +34,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A temporary file to fill, put in the place of ``path`` where nothing is raised: as :func:`write_whole`."""
+    """A temporary file to fill, put at ``path`` where nothing is raised: as :func:`write_whole`."""
     with full_disk_named(path):
         temporary = _temporary(path)
     try:
