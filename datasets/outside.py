@@ -166,5 +166,8 @@ def words_of(err: BaseException) -> str:
         return f"it lacks {err.args[0]!r}"
     if isinstance(err, RecursionError):
         return "it is nested too deep"
-    text = " ".join(str(err).split())
+    text = str(err)
+    if isinstance(err, OSError) and not isinstance(err, DiskError):
+        text = err.strerror or text  # without the system's number
+    text = " ".join(text.split())
     return (f"{text[:197]}..." if len(text) > 200 else text) or type(err).__name__

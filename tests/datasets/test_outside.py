@@ -52,6 +52,13 @@ def test_what_a_parser_raises_is_one_line_that_names_the_file(error: Exception) 
     assert "\n" not in str(caught.value) and type(caught.value) is ValueError
 
 
+def test_what_the_system_says_comes_without_its_number() -> None:
+    error = OSError(5, "Input/output error", "/proc/self/mem")
+    with pytest.raises(ValueError, match="cannot be read") as caught, one_line("a/b.x", "mend it"):
+        raise error
+    assert str(caught.value) == "a/b.x cannot be read (Input/output error); mend it"
+
+
 def test_lines_of_ours_and_missing_files_pass() -> None:
     for error in (ValueError("a/b.x lacks a row"), FileNotFoundError(2, "x"), ImportError("no h5py")):
         with pytest.raises(type(error)) as caught, one_line("a/b.x", "mend it"):
