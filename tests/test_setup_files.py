@@ -1,4 +1,4 @@
-"""How the project is set up: make's CPU builds, the container, the workflow. No builder of images is needed."""
+"""How the project is set up: CPU builds by make, the containers, the workflow; none of them is built."""
 
 from __future__ import annotations
 
