@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hub_support import Hub, loopback_hub
+from schema_support import check
 from support import ROOT, Answer, Cli
 
 from apps.zoo.hub import pull_weights, without_paths
@@ -49,6 +50,7 @@ def test_a_run_is_sent_without_what_is_private_and_answers_where_it_is_fetched(
 ) -> None:
     sent = run("weights", "push", colour_run, "ada/colours", "--licence", "CC-BY-4.0", cwd=tmp_path)
     assert sent.code == 0, sent.err
+    check("weights-push", sent.lines[0], strict=True)
     assert sent.lines[0]["files"] == ["README.md", "config.json", "model.safetensors"]
     assert hub.private == {"ada/colours": True}, "others see it only with --public"
     files = hub.of("ada/colours")
@@ -59,6 +61,7 @@ def test_a_run_is_sent_without_what_is_private_and_answers_where_it_is_fetched(
 
     got = run("weights", "pull", "ada/colours", "--to", "fetched", cwd=tmp_path)
     assert got.code == 0, got.err
+    check("weights-pull", got.lines[0], strict=True)
     assert got.lines[0] | {"source": ""} == {
         "repo": "ada/colours", "out": "fetched", "weights": "fetched", "files": sent.lines[0]["files"],
         "licence": "CC-BY-4.0", "source": "",
