@@ -43,8 +43,10 @@ DEV = [
 ]
 CLASSIFIERS = [
     "Development Status :: 4 - Beta", "Environment :: Console", "Intended Audience :: Developers",
-    "Intended Audience :: Science/Research", "Operating System :: OS Independent",
-    "Programming Language :: Python :: 3 :: Only",
+    "Intended Audience :: Science/Research",
+    "Operating System :: MacOS", "Operating System :: Microsoft :: Windows",
+    "Operating System :: POSIX :: Linux",
+    "Programming Language :: Python :: 3 :: Only", "Programming Language :: Python :: 3.11",
     "Topic :: Scientific/Engineering :: Image Recognition", "Typing :: Typed",
 ]
 # The command needs the checkout, so no wheel has it: docs/adr/0001.
@@ -61,6 +63,9 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     classifiers=CLASSIFIERS,
+    url="https://arxiv.org/abs/1704.04861",
+    project_urls={"Paper": "https://arxiv.org/abs/1704.04861"},
+    keywords="mobilenet image-classification object-detection face-recognition geolocation onnx cpu",
     python_requires=">=3.11",
     packages=["backbone", "backbone._cpu", "heads"],
     package_data={"backbone": ["py.typed"], "backbone._cpu": ["kernels.c"], "heads": ["py.typed"]},
