@@ -34,7 +34,7 @@ def main(run: Path, out: Path = OUT) -> None:
     images = [sorted(folder.iterdir())[3] for folder in folders]
     answers = apps.load(run).predict(images)
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    figure, axes = plt.subplots(2, 5, figsize=(10, 4.6), dpi=96)
+    figure, axes = plt.subplots(2, 5, figsize=(10, 4.9), dpi=96, layout="constrained")
     for axis, folder, path, answer in zip(axes.flat, folders, images, answers, strict=True):
         assert isinstance(answer, apps.ClassPrediction)
         right = answer.name == folder.name
@@ -48,12 +48,11 @@ def main(run: Path, out: Path = OUT) -> None:
     top1, count = config["metrics"]["top1"], config["data"]["val"]
     what = "make demo: ten invented breeds, drawn and learned from scratch"
     figure.suptitle(f"{what}; top-1 {top1:.1%} of {count} other drawings", fontsize=11)
-    figure.tight_layout()
     figure.savefig(out, metadata={"Software": None})
     shrink(out)
 
 
-def shrink(path: Path, colours: int = 128) -> None:
+def shrink(path: Path, colours: int = 192) -> None:
     """Fewer colours, so that the file is small."""
     with Image.open(path) as image:
         small = image.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
