@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,11 @@ def hub_folder(repo_id: str, revision: str | None = None, *, to: Path | None = N
         ConnectionError: the hub cannot be reached.
         FileNotFoundError: there is no such repository, or it is not open to this user.
         ImportError: huggingface_hub is not installed.
+        ValueError: the name is none of a repository.
     """
     hub = hub_package()
     errors = hub.errors
+    _check_name(repo_id)
     try:
         place = hub.snapshot_download(repo_id, revision=revision, local_dir=to, allow_patterns=list(TAKEN))
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError) as err:
@@ -55,9 +58,7 @@ def hub_folder(repo_id: str, revision: str | None = None, *, to: Path | None = N
         raise FileNotFoundError(
             f"the hub has no {what} that is open to you; for a private one log in: hf auth login"
         ) from err
-    except errors.HFValidationError as err:
-        raise FileNotFoundError(f"{repo_id!r} is no repository; give USER/NAME") from err
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as err:
+    except Exception as err:  # of the client's own library for HTTP, too, which has changed before
         raise ConnectionError(_line(f"{repo_id} could not be fetched", err)) from err
     return Path(place)
 
@@ -73,14 +74,12 @@ def push_folder(
         ValueError: the name is none of a repository.
     """
     hub = hub_package()
-    errors = hub.errors
+    _check_name(repo_id)
     api = hub.HfApi(token=token)
     try:
         address = api.create_repo(repo_id, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo_id, folder_path=str(folder), commit_message=message or "Add weights")
-    except errors.HFValidationError as err:
-        raise ValueError(f"{repo_id!r} is no name of a repository; give USER/NAME") from err
-    except (errors.HfHubHTTPError, errors.LocalTokenNotFoundError, OSError) as err:
+    except Exception as err:  # as above
         raise ConnectionError(_line(f"{repo_id} could not be sent", err)) from err
     return str(address)
 
@@ -97,6 +96,16 @@ def hub_package() -> Any:
     except ImportError as err:
         raise ImportError(f"the hub needs a package that is not here; run: {INSTALL}") from err
     return huggingface_hub
+
+
+def _check_name(repo_id: str) -> None:
+    """Refuse what is no name of a repository before anything is asked of the hub.
+
+    Raises:
+        ValueError: see above.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id):
+        raise ValueError(f"{repo_id!r} is no name of a repository; give USER/NAME")
 
 
 def _line(what: str, err: Exception) -> str:

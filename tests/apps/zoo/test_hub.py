@@ -105,10 +105,15 @@ def test_what_goes_wrong_is_one_line(hub: Hub, weights: Path, tmp_path: Path) ->
     hub.files["ada/pickle", "pytorch_model.bin"] = b"pickle"
     answer = run("weights", "pull", "ada/pickle", cwd=tmp_path)
     assert answer.code == 1 and "holds 0 files of weights and no run" in answer.last_error
+    answer = run("weights", "pull", "pickle", cwd=tmp_path)
+    assert answer.last_error == "error: 'pickle' is no name of a repository; give USER/NAME"
     os.environ["HF_TOKEN"] = "hf_wrong"  # the fixture's monkeypatch takes it back
     answer = run("weights", "push", weights, "ada/faces", cwd=tmp_path)
     assert answer.code == 1 and "log in first: hf auth login" in answer.last_error
     assert len(answer.err.strip().splitlines()) == 1
+    os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    answer = run("weights", "push", weights, "ada/faces", cwd=tmp_path)
+    assert answer.code == 1 and "error: ada/faces could not be sent: " in answer.last_error
 
 
 def test_a_folder_of_the_users_is_left_alone(tmp_path: Path) -> None:
