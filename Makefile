@@ -3,10 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# `make demo CPU=1`: PyTorch without CUDA, from where its makers keep such builds; else the usual ones.
+CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+CPU_BUILDS = $(INSTALL) --timeout 10 --retries 1 --no-deps --index-url $(CPU_INDEX) torch torchvision \
+	|| echo "$(CPU_INDEX) does not answer or has not these builds; the usual builds are taken" >&2
 
 SECONDS ?= 120
 
-.PHONY: demo test test-processors test-slow test-long fuzz lint types check bench wheel sbom clean
+.PHONY: demo test test-processors test-slow test-long fuzz lint types check bench docs wheel sbom clean
 
 demo: $(STAMP)
 	$(BIN)/python cli.py finetune dogs
@@ -38,6 +43,10 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks family --out build/bench
 	$(BIN)/python -m benchmarks speed --out build/bench
 
+docs: $(STAMP)
+	$(BIN)/python -c 'import mkdocs, material, mkdocstrings' 2>/dev/null || $(INSTALL) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel
 
@@ -51,5 +60,6 @@ clean:
 $(STAMP): setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mobilenet-apps needs Python 3.11 or newer; run: make PYTHON=python3.11")'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(if $(CPU),$(CPU_BUILDS))
+	$(INSTALL) -e '.[dev]'
 	touch $(STAMP)

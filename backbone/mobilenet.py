@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -168,6 +169,10 @@ class MobileNetV1(Backbone):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be 'relu6' or 'relu', got {activation!r}")
         self.width, self.padding, self.activation = width, padding, activation
+        self.arguments: dict[str, Any] = {
+            "width": width, "padding": padding, "separable": separable, "shallow": shallow,
+            "output_stride": output_stride, "eps": eps, "activation": activation,
+        }
         channels = scale_channels(STEM_CHANNELS, width)
         self.conv_stem = conv3x3(3, channels, stride=2, padding=padding)
         self.bn1 = nn.BatchNorm2d(channels, eps=eps)
@@ -201,6 +206,71 @@ class MobileNetV1(Backbone):
             x = stage(x)
             maps[stride] = x
         return maps
+
+    def save_pretrained(self, folder: str | Path, *, name: str = "own", licence: str = "unknown") -> Path:
+        """Write ``config.json`` and ``model.safetensors``, which everything here that takes weights reads.
+
+        Args:
+            folder: made where it is missing.
+            name: of the weights, as answers and model cards state it.
+            licence: of the weights, as an SPDX name.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        from backbone.exchange import write_backbone
+
+        return write_backbone(self, Path(folder), name=name, licence=licence)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, revision: str | None = None) -> Self:
+        """The network of a folder that ``save_pretrained`` or a training wrote, or of a repository.
+
+        Args:
+            source: a folder, a file of weights, or a repository ``USER/NAME`` of Hugging Face's hub, for
+                which huggingface_hub is imported.
+            revision: a branch, a tag or a commit of the repository.
+
+        Raises:
+            FileNotFoundError: there is nothing of that name.
+            ImportError: it is a repository, and huggingface_hub is not installed.
+            ValueError: it is damaged, or of another network.
+        """
+        from backbone.exchange import hub_folder
+        from backbone.weights import load_state, load_weights
+
+        place = hub_folder(str(source), revision) if _is_repository(source) else source
+        weights = load_weights(place)
+        if weights.info.arch != "mobilenetv1":
+            raise ValueError(f"{source} holds {weights.info.arch}, no MobileNetV1; try backbone.create")
+        network = cls(**weights.info.arguments, preprocessing=weights.info.preprocessing)
+        load_state(network, weights)
+        return network
+
+    def push_to_hub(
+        self, repo_id: str, *, name: str = "own", licence: str = "unknown", private: bool = True,
+        token: str | None = None,
+    ) -> str:
+        """Send it to a repository of the hub, which is made where it is missing; returns the address.
+
+        Raises:
+            ImportError: huggingface_hub is not installed.
+            OSError: the hub does not answer, or refuses.
+        """
+        from tempfile import TemporaryDirectory
+
+        from backbone.exchange import push_folder
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, name=name, licence=licence)
+            return push_folder(Path(folder), repo_id, private=private, token=token)
+
+
+def _is_repository(source: str | Path) -> bool:
+    """Whether a name is neither here nor can be anything but ``USER/NAME`` of the hub."""
+    if isinstance(source, Path) or source.count("/") != 1 or source[0] in "./~":
+        return False
+    return not Path(source).exists()
 
 
 def _initialize(module: nn.Module) -> None:

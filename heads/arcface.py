@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heads.base import Numbers, to_tensor
+from heads.saving import Saved
 
 MARGIN_TYPES = ("arcface", "cosface")
 
 
-class AngularMargin(nn.Module):
+class AngularMargin(Saved):
     """Cross-entropy over people, from the angle between a vector and the direction of each person.
 
     The cosine to the right person is made worse before the softmax: ``arcface`` adds the margin to the angle,

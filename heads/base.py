@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from heads.saving import Saved
 
 Numbers = Tensor | Sequence[Any] | float  # what :func:`to_tensor` takes
 
 
-class Head(nn.Module, ABC):
+class Head(Saved, ABC):
     """Maps to an output; the head also owns its loss and how its output is read.
 
     ``strides`` says which maps ``forward`` takes, and in which order. ``uses_global_pool`` says that each

@@ -19,7 +19,7 @@ from backbone.pretrained import REGISTRY
 from benchmarks.__main__ import BENCHMARKS, parser_of
 
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
-STARTS = ("python cli.py", "python -m benchmarks", "make ", "torchrun ", "srun ")
+STARTS = ("python cli.py", "mobilenet ", "python -m benchmarks", "make ", "torchrun ", "srun ")
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9]*")
 
 
@@ -85,6 +85,8 @@ def read(command: Documented) -> str:
     if words[:3] == ["python", "-m", "benchmarks"]:
         read_benchmark(words[3:])
         return "benchmarks"
+    if words[0] == "mobilenet":
+        words.pop(0)
     read_cli(words[2:] if words[:2] == ["python", "cli.py"] else words, whole=command.whole)
     return "cli"
 

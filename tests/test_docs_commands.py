@@ -9,7 +9,7 @@ COMMANDS = documented()
 # Of torchrun, Slurm and pip, not of ours.
 OTHERS = {  # of torchrun, and of tests/processors.py
     "--max-restarts", "--signal", "--nproc-per-node", "--nnodes", "--standalone", "--nproc_per_node",
-    "--list",
+    "--list", "--rm", "--sync",  # of docker and jupytext
 }
 
 

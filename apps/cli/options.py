@@ -60,7 +60,7 @@ GROUPS = {
         "smoothing margin_loss margin margin_scale smooth_km samples monitor keep patience preset precision "
         "device compile cached_features views find_lr stop_after any_world"
     ),
-    "Teacher": "teacher teacher_weight teacher_temperature cosine relational",
+    "Teacher": "teacher teacher_weight teacher_temperature cosine relational each_view",
     "Augmentation": "augment min_crop jitter randaugment erase mixup cutmix crop eval_crop centre tta",
     "Output": "out resume export save_every log profile config",
 }

@@ -130,3 +130,30 @@ def fetch_command(
         emit(fetch_weights(
             name, to, base_url=base_url, options=options, console=console, on_progress=update
         ))
+
+
+@weights.command("push")
+@click.argument("source", metavar="RUN|FILE|NAME")
+@click.argument("repo", metavar="USER/NAME")
+@click.option("--licence", help="of the weights, as an SPDX name  [default: what they say]")
+@click.option("--public", is_flag=True, help="everybody may see a repository that is made, not only you")
+def push_command(source: str, repo: str, licence: str | None, public: bool) -> None:
+    """Send a run, or weights, to Hugging Face's hub, with a model card; photos and paths stay here.
+
+    It needs an account: `hf auth login` keeps its token, or the variable HF_TOKEN names it. HF_ENDPOINT
+    names another hub.
+    """
+    from apps.zoo.hub import push_weights
+
+    emit(push_weights(source, repo, licence=licence, public=public))
+
+
+@weights.command("pull")
+@click.argument("repo", metavar="USER/NAME")
+@click.option("--to", type=FOLDER, help="folder to fill  [default: NAME, here]")
+@click.option("--revision", help="a branch, a tag or a commit  [default: the newest]")
+def pull_command(repo: str, to: Path | None, revision: str | None) -> None:
+    """Fetch weights from Hugging Face's hub, as push sent them; no pickle and no code is taken."""
+    from apps.zoo.hub import pull_weights
+
+    emit(pull_weights(repo, to, revision=revision))

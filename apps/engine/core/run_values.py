@@ -43,7 +43,8 @@ def run_values(run: Path, *, app: str | None = None, weights: bool = True) -> di
     values.setdefault("calibration", {})
     made_by = str(values["app"])
     if app is not None and made_by != app:
-        raise ValueError(f"{run} is a run of {made_by!r}, not of {app!r}")
+        advice = "`predict` takes runs of all applications"
+        raise ValueError(f"{run} is a run of {made_by!r}, not of {app!r}; {advice}")
     if weights and values.get("model_sha256") != sha256_of(run / MODEL):
         raise ValueError(
             f"{run / MODEL} is not the file that {CONFIG} describes: cut off, changed, or a crash between "

@@ -26,7 +26,7 @@ from apps.engine.training.optim.optimizers import check_optimizer
 from apps.engine.training.signals import SignalHandler
 from apps.engine.training.sync_batchnorm import synchronise_batch_norm
 from backbone import Backbone, WeightsInfo, optimize_for_training
-from backbone.small_maps import guard_small_maps
+from backbone._cpu.small_maps import guard_small_maps
 from datasets.base import ImageDataset
 from heads import MultiHead
 

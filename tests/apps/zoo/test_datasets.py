@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
+from schema_support import check
 from scipy.io import savemat
 
 from apps.zoo.datasets import DATASETS, MIRROR_VARIABLE, fetch
@@ -88,6 +89,7 @@ def write_sums(folder: Path) -> None:
 def test_what_is_fetched_is_what_the_dataset_reads(served: tuple[Path, str], tmp_path: Path) -> None:
     root, steps = tmp_path / "dogs", []
     answer = fetch("stanford-dogs", root, base_url=served[1], on_progress=lambda *step: steps.append(step))
+    check("fetch", answer, strict=True)
     seconds = answer.pop("seconds")
     assert answer == {"dataset": "stanford-dogs", "root": str(root), "files": 7}
     assert seconds >= 0

@@ -22,7 +22,7 @@ from apps.engine.core.machine import has_glibc
 from apps.engine.data.samplers import Batch
 from apps.engine.training.loop import MetricAccumulator, TrainStep, update
 from backbone import Backbone, MobileNetV1
-from backbone.small_maps import guard_small_maps
+from backbone._cpu.small_maps import guard_small_maps
 from backbone.timm_backbone import TimmBackbone
 from heads import (
     SSD,
