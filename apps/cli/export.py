@@ -34,6 +34,7 @@ from apps.cli.output import check_weights, emit
     "--max-drop", type=SHARE, default=0.03, show_default=True,
     help="write nothing where accuracy falls by more",
 )
+@click.option("--add", is_flag=True, help="with --to web: a further model of the page in --out")
 @click.option("--opset", type=int, default=18, show_default=True, help="of ONNX's operators, 18 to 25")
 def export(runs: tuple[Path, ...], **options: Any) -> None:
     """Write runs with one backbone as one model file, checked against PyTorch, with a model card."""

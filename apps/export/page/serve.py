@@ -15,13 +15,13 @@ HOST = "127.0.0.1"
 OURS = re.compile(r"(localhost\.?|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)  # tunnels change the port
 PATIENCE_SECONDS = 30.0  # with a client that neither asks nor takes
 AT_ONCE = 512  # connections that may wait to be taken
-COMPRESSED = (".wasm", ".onnx", ".js", ".mjs", ".json", ".css", ".html", ".md", ".svg")
+COMPRESSED = (".wasm", ".onnx", ".js", ".mjs", ".json", ".css", ".html", ".md", ".svg", ".webmanifest")
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
-    "connect-src 'self'; style-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'; "
+    "connect-src 'self'; style-src 'self'; img-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -37,7 +37,7 @@ class _Handler(SimpleHTTPRequestHandler):
         **SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm",
         ".json": "application/json", ".md": "text/plain; charset=utf-8", ".onnx": "application/octet-stream",
-        ".svg": "image/svg+xml",
+        ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json",
     }
 
     def version_string(self) -> str:
