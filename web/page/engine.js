@@ -26,17 +26,13 @@ export function threads(wanted) {
   return Math.max(1, wanted ?? Math.min(MOST_THREADS, navigator.hardwareConcurrency ?? 1));
 }
 
-// Whether a graphics processor is lent; one that software plays is not, unless it is asked for.
-async function lent(asked) {
+// Whether a graphics processor may be tried: `asked` is "wasm", "webgpu" or null for whatever serves. One that
+// software plays is not, unless it is asked for.
+export async function graphics(asked) {
+  if (asked === "wasm") return false;
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
   if (!adapter) return false;
-  return asked || !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false);
-}
-
-// The engines to be tried, best first; `asked` is "wasm", "webgpu" or null for whatever serves.
-export async function candidates(asked) {
-  if (asked === "wasm") return ["wasm"];
-  return await lent(asked === "webgpu") ? ["webgpu", "wasm"] : ["wasm"];
+  return asked === "webgpu" || !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false);
 }
 
 // A network that is ready: `run({name: [type, data, dims]})` gives {name: {data, dims}}; `release()` frees it.

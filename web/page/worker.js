@@ -1,7 +1,7 @@
 // The networks, away from the page's own thread, so that the page stays quick while they compute.
 
 import { aligned } from "./align.js";
-import { candidates, faster, network, same, threads } from "./engine.js";
+import { faster, graphics, network, same, threads } from "./engine.js";
 import { find } from "./faces.js";
 import { planes, square } from "./pixels.js";
 import { sealed } from "./seal.js";
@@ -28,11 +28,11 @@ async function bytes(name) {
 
 async function start() {
   count = threads(asked.has("threads") ? Number(asked.get("threads")) : undefined);
-  const engines = await candidates(asked.get("engine"));
+  const tried = await graphics(asked.get("engine"));
   const used = new Set();
   for (const stem of (await json("models.json")).models) {
     const [spec, file] = await Promise.all([json(`${stem}.json`), bytes(`${stem}.onnx`)]);
-    const { name, run } = await ready(spec, file, engines);
+    const { name, run } = await ready(spec, file, tried);
     used.add(name);
     models.push({ spec, run });
   }
@@ -44,11 +44,11 @@ async function start() {
 
 // WebAssembly, or the graphics processor where it answers the same and is the faster one: drivers may compute
 // wrongly, and a small network may take longer on its way there than it takes to compute.
-async function ready(spec, file, engines) {
+async function ready(spec, file, tried) {
   const side = spec.resolution, trial = Uint8Array.from({ length: side * side * 3 }, (_, at) => (at * 97) % 251);
   const plain = await network(file, "wasm", count), answer = await plain.run(input(spec, trial));
   // The first run is slow; nobody should wait for it twice. Bytes are what a processor multiplies best.
-  if (!engines.includes("webgpu") || spec.precision === "int8") return plain;
+  if (!tried || spec.precision === "int8") return plain;
   try {
     const other = await network(file, "webgpu", count);
     if (!same(answer, await other.run(input(spec, trial)))) return plain;

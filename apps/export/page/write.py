@@ -135,7 +135,7 @@ def next_stem(out: Path, spec: ModelSpec) -> str:
         values = json.loads((out / f"{stem}.json").read_text(encoding="utf-8"))
         names = [head["name"] for head in values["heads"]]
         if (values["fingerprint"], values["precision"], names, values["checkpoint"]) == asked:
-            raise ValueError(f"{out} has this model already, as {stem}.onnx; leave it out, or leave --add out")
+            raise ValueError(f"{out} has this model already, as {stem}.onnx; there is nothing to add")
     return f"{FIRST}-{max(int(stem.partition('-')[2] or 1) for stem in stems) + 1}"
 
 
