@@ -5,8 +5,10 @@ import { faster, graphics, network, same, threads } from "./engine.js";
 import { find } from "./faces.js";
 import { planes, square } from "./pixels.js";
 import { sealed } from "./seal.js";
+import { upright } from "./webp.js";
 
 const FINDERS = ["pnet", "rnet", "onet"];
+const READ = { colorSpaceConversion: "none", imageOrientation: "from-image", premultiplyAlpha: "none" };
 const THUMBNAIL_PX = 640;
 const asked = new URL(self.location.href).searchParams;
 
@@ -89,7 +91,7 @@ async function answer(file, crops) {
   const begun = performance.now();
   let bitmap, thumbnail;
   try {
-    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
+    bitmap = await upright(file, await createImageBitmap(file, READ));
   } catch {
     throw new Error("not a photo that this browser can read, or too large for its memory");
   }
