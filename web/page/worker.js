@@ -9,6 +9,7 @@ import { upright } from "./webp.js";
 
 const FINDERS = ["pnet", "rnet", "onet"];
 const READ = { colorSpaceConversion: "none", imageOrientation: "from-image", premultiplyAlpha: "none" };
+const LARGE = 8e6; // bytes of a model from which on threads save time; in smaller ones they wait for each other
 const THUMBNAIL_PX = 640;
 const asked = new URL(self.location.href).searchParams;
 
@@ -29,11 +30,13 @@ async function bytes(name) {
 }
 
 async function start() {
-  count = threads(asked.has("threads") ? Number(asked.get("threads")) : undefined);
+  const { models: stems } = await json("models.json");
+  const parts = await Promise.all(stems.map((stem) => Promise.all([json(`${stem}.json`), bytes(`${stem}.onnx`)])));
+  const large = parts.some(([, file]) => file.length >= LARGE);
+  count = asked.has("threads") ? threads(Number(asked.get("threads"))) : threads(large ? undefined : 1);
   const tried = await graphics(asked.get("engine"));
   const used = new Set();
-  for (const stem of (await json("models.json")).models) {
-    const [spec, file] = await Promise.all([json(`${stem}.json`), bytes(`${stem}.onnx`)]);
+  for (const [spec, file] of parts) {
     const { name, run } = await ready(spec, file, tried);
     used.add(name);
     models.push({ spec, run });

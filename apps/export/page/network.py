@@ -28,7 +28,7 @@ def check_host(host: str) -> str:
         return str(ipaddress.IPv4Address(host))
     except ValueError:
         raise ValueError(
-            f"--host {host} is no IPv4 address; give 127.0.0.1 for this machine alone, 0.0.0.0 for others, too"
+            f"--host {host} is no IPv4 address; give 127.0.0.1 for this machine, 0.0.0.0 for others, too"
         ) from None
 
 

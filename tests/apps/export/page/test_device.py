@@ -149,7 +149,8 @@ async (address) => {
     return { readEntries: (take) => take(some.shift()) };
   } });
   const entries = [file("a.jpg", "/a.jpg"), folder("album", [
-    file("b.jpg", "/album/b.jpg"), file("words.txt", "/album/words.txt"), folder("deep", [file("c.webp", "/album/deep/c.webp")]),
+    file("b.jpg", "/album/b.jpg"), file("words.txt", "/album/words.txt"),
+    folder("deep", [file("c.webp", "/album/deep/c.webp")]),
   ])];
   const items = entries.map((entry) => ({ kind: "file", webkitGetAsEntry: () => entry }));
   return (await dropped({ items, files: [] })).map(({ name }) => name);
@@ -207,7 +208,8 @@ def test_two_models_in_one_page_both_answer(
     assert made.json["card"] == str(both / "model-2-card.md")
     again = cli("export", other, "--to", "web", "--out", both, "--add")
     assert again.code == 1 and "has this model already" in again.last_error
-    wanted = [cli("predict", photo, "--model", both / f"{stem}.onnx").lines[0] for stem in ("model", "model-2")]
+    files = both / "model.onnx", both / "model-2.onnx"
+    wanted = [cli("predict", photo, "--model", file).lines[0] for file in files]
     with served(both) as address:
         visit = Visit(browser, address).ready()
         visit.upload(photo)
@@ -215,7 +217,8 @@ def test_two_models_in_one_page_both_answer(
         for part, line in zip(visit.page.locator("article ol").all(), wanted, strict=True):
             for row, one in zip(part.locator("li").all(), line["predictions"], strict=True):
                 assert row.get_attribute("data-name") == one["name"]
-                assert float(row.get_attribute("data-probability") or 2) == pytest.approx(one["probability"], abs=1e-3)
+                shown = float(row.get_attribute("data-probability") or 2)
+                assert shown == pytest.approx(one["probability"], abs=1e-3)
         visit.page.close()
 
 

@@ -52,7 +52,9 @@ def test_the_page_comes_by_https_by_the_address_that_was_asked(secure: int) -> N
         assert ask(secure, f"{address}:{secure}", address).endswith(b"<p>page</p>")
 
 
-@pytest.mark.parametrize("host", ["example.com", "192.0.2.77", "127.0.0.1.example.com", "127.0.0.1:x", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host", ["example.com", "192.0.2.77", "127.0.0.1.example.com", "127.0.0.1:x", "0.0.0.0"]
+)
 def test_other_names_are_refused_there_too(secure: int, host: str) -> None:
     """Also an address that is not the one the client came to."""
     answer = ask(secure, host)
@@ -60,7 +62,8 @@ def test_other_names_are_refused_there_too(secure: int, host: str) -> None:
 
 
 def test_who_does_not_shake_hands_holds_up_nobody(secure: int, capfd: pytest.CaptureFixture[str]) -> None:
-    with socket.create_connection(("127.0.0.1", secure)) as silent, socket.create_connection(("127.0.0.1", secure)) as rude:
+    at = "127.0.0.1", secure
+    with socket.create_connection(at) as silent, socket.create_connection(at) as rude:
         rude.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert ask(secure, "localhost").endswith(b"<p>page</p>")
         silent.close()
@@ -92,7 +95,8 @@ def test_a_qr_code_is_of_whole_blocks_in_lines() -> None:
 def started(folder: Path, *options: str) -> tuple[str, str]:
     """What `serve` says on stdout and stderr until it is interrupted."""
     command = [sys.executable, str(ROOT / "cli.py"), "serve", str(folder), "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as running:
         assert running.stdout is not None and running.stderr is not None
         out, errors = running.stdout.readline(), ""
         while "Ctrl-C stops" not in errors:
