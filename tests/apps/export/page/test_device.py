@@ -1,4 +1,4 @@
-"""The page on a device, in a real Chromium: kept for use without a network, camera, folders, answers as files."""
+"""The page on a device, in a real Chromium: kept for use offline, camera, folders, answers as files."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ def test_a_folder_is_answered_with_all_photos_in_it_and_nothing_else(
 DROP = """
 async (address) => {
   const { dropped } = await import(address + "intake.js");
-  const file = (name, fullPath) => ({ isFile: true, name, fullPath, file: (take) => take(new File(["x"], name)) });
+  const file = (name, fullPath) => (
+    { isFile: true, name, fullPath, file: (take) => take(new File(["x"], name)) }
+  );
   const folder = (name, parts) => ({ isDirectory: true, name, createReader: () => {
     const some = [parts.slice(0, 1), parts.slice(1), []];
     return { readEntries: (take) => take(some.shift()) };
