@@ -61,19 +61,13 @@ def export(
         ValueError: the runs do not fit together, the options do not, or the loss is above ``max_drop``.
     """
     began = time.monotonic()
-    _check(to, precision, calibrate, out, opset)
-    if add and to != "web":
-        raise ValueError("--add is for --to web, a page with several models; leave it out")
+    _check(to, precision, calibrate, out, opset, add)
     photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
     if precision == "int8" and len(photos) < FEW:
         say(f"only {len(photos)} photos to calibrate by: int8 wants some hundred of yours, of every kind")
     (writable_folder if to == "web" else writable_file)(out)
     made = plan(runs, weights, layout=layout, precision=precision, app=app)
-    stem = FIRST
-    if to == "web":
-        check_shown(made.spec)
-        stem = next_stem(out, made.spec) if add else FIRST
-        engine()
+    stem = _stem(made, out, add) if to == "web" else FIRST
     say(f"{len(made.spec.heads)} head(s) on backbone {made.spec.fingerprint}, {made.spec.resolution} px")
     plain = replace(made, spec=replace(made.spec, precision="fp32"))
     reference_proto = onnx_model(plain, opset)
@@ -96,8 +90,18 @@ def export(
     return answer
 
 
-def _check(to: str, precision: str, calibrate: Path | None, out: Path, opset: int) -> None:
+def _stem(made: Plan, out: Path, add: bool) -> str:
+    """Of the model's files in a page, which can be written then."""
+    check_shown(made.spec)
+    stem = next_stem(out, made.spec) if add else FIRST
+    engine()
+    return stem
+
+
+def _check(to: str, precision: str, calibrate: Path | None, out: Path, opset: int, add: bool) -> None:
     check_opset(opset)
+    if add and to != "web":
+        raise ValueError("--add is for --to web, a page with several models; leave it out")
     if precision == "int8" and calibrate is None:
         raise ValueError("int8 takes its ranges from photos: give --calibrate DIR with some hundred of yours")
     if to == "torch" and precision != "fp32":
