@@ -37,7 +37,15 @@ from apps.cli.output import check_weights, emit
 @click.option("--add", is_flag=True, help="with --to web: a further model of the page in --out")
 @click.option("--opset", type=int, default=18, show_default=True, help="of ONNX's operators, 18 to 25")
 def export(runs: tuple[Path, ...], **options: Any) -> None:
-    """Write runs with one backbone as one model file, checked against PyTorch, with a model card."""
+    """Write runs with one backbone as one model file, checked against PyTorch, with a model card.
+
+    Where no RUN and no --weights are named, --to web takes the network that answers where none is named.
+    """
+    if options["to"] == "web" and not runs and options["weights"] is None:
+        from apps.engine.core.console import Console
+        from apps.zoo.defaults import default_weights
+
+        options["weights"] = default_weights(options["app"] or "imagenet", Console())
     if bool(runs) == (options["weights"] is not None):
         raise click.UsageError("give RUN folders, or --weights W with a classifier, not both")
     if options["app"] is not None and runs:
