@@ -207,7 +207,7 @@ def test_two_models_in_one_page_both_answer(
     made = cli("export", other, "--to", "web", "--out", both, "--add")
     assert made.code == 0, made.err
     assert json.loads((both / "models.json").read_text()) == {"models": ["model", "model-2"]}
-    assert made.json["card"] == str(both / "model-2-card.md")
+    assert json.loads(made.out)["card"] == str(both / "model-2-card.md")
     again = cli("export", other, "--to", "web", "--out", both, "--add")
     assert again.code == 1 and "has this model already" in again.last_error
     files = both / "model.onnx", both / "model-2.onnx"
