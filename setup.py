@@ -28,6 +28,7 @@ PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
 TRACKING = ["mlflow-skinny>=3", "optuna>=4", "wandb>=0.19"]
 EXPORT = ["openvino>=2025.2"]
+SERVE = ["cryptography>=44", "segno>=1.6"]  # HTTPS and a QR code, for the page on a phone
 VIDEO = ["av>=16"]  # PyAV, for videos, cameras and streams
 BENCHMARKS = ["faiss-cpu>=1.9"]
 CLUSTER = ["ray[data]>=2.50", "pydantic>=2"]  # which Ray Train needs
@@ -35,7 +36,7 @@ HUB = ["huggingface_hub>=0.30"]
 NOTEBOOKS = ["ipykernel>=6.29", "jupytext>=1.16", "nbclient>=0.10"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 DEV = [
-    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *VIDEO, *CLUSTER, *HUB, "build>=1.2", "exifread>=3",
+    *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *SERVE, *VIDEO, *CLUSTER, *HUB, "build>=1.2", "exifread>=3",
     "hypothesis>=6.100", "jsonschema>=4.20", "mypy>=1.15", "playwright>=1.50",
     "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3", "pytest-timeout>=2.3",
     "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
@@ -72,7 +73,7 @@ setup(
     install_requires=LIBRARY,
     extras_require={
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "tracking": TRACKING,
-        "export": EXPORT, "video": VIDEO, "benchmarks": BENCHMARKS, "cluster": CLUSTER,
+        "export": EXPORT, "serve": SERVE, "video": VIDEO, "benchmarks": BENCHMARKS, "cluster": CLUSTER,
         "hub": HUB, "notebooks": NOTEBOOKS, "docs": DOCS,
         "dev": [*APPS, *DEV],
     },

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Cli
+from support import ROOT, Cli
 
 from apps.export.page.serve import HOST, server
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+_AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = _AXE if _AXE.is_file() else None  # npm ci in web/ brings it
+
+
+def axe_problems(page: Any) -> list[str]:
+    """What axe-core finds on a page that is serious or worse: its rule, what it is about, and where."""
+    assert AXE is not None
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    results = page.evaluate("axe.run()")
+    return [
+        f"{entry['id']}: {entry['help']}: {[node['html'][:200] for node in entry['nodes']]}"
+        for entry in results["violations"] if entry["impact"] in ("serious", "critical")
+    ]
 
 
 @contextmanager
@@ -27,6 +43,14 @@ def chromium() -> Iterator[Any]:
         one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield one
         one.close()
+
+
+@contextmanager
+def another(browser: Any, *flags: str) -> Iterator[Any]:
+    """A further Chromium, started with flags of its own."""
+    one = browser.browser_type.launch(executable_path=CHROMIUM, args=["--no-sandbox", *flags])
+    yield one
+    one.close()
 
 
 class served:
@@ -52,6 +76,20 @@ def web_page(cli: Cli, out: Path, *what: object) -> Path:
     return out
 
 
+def until(page: Any, expression: str, seconds: float = 60) -> None:
+    """Wait for an expression to hold; Playwright's own waiting is forbidden by the page's policy."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if page.evaluate(expression):
+                return
+        except Exception as err:
+            if "navigation" not in str(err):
+                raise
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{expression} does not hold after {seconds:g} s")
+
+
 class Visit:
     """A page that is open, with what it said on the console and asked of the network."""
 
@@ -66,6 +104,11 @@ class Visit:
 
     def ready(self) -> Visit:
         self.page.locator("body[data-ready]").wait_for(timeout=60_000)
+        return self
+
+    def kept(self) -> Visit:
+        """Once the page is kept on the device."""
+        self.page.locator("body[data-kept=true]").wait_for(timeout=60_000, state="attached")
         return self
 
     def upload(self, *photos: Path, timeout_ms: float = 60_000) -> list[dict[str, float]]:

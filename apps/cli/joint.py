@@ -85,6 +85,10 @@ def _run(
     every = given_settings(context, JointSettings)
     given = {key: value for key, value in every.items() if key not in OF_ONE_TASK}
     tasks = _tasks(apps, rest) if apps or not resume else []
+    if rest["weight"] and every.get("loss_weights") == "learned":
+        raise click.UsageError("--weight is for --loss-weights fixed; with learned the training finds it")
+    if rest["share"] and every.get("task_sampling") != "weighted":
+        raise click.UsageError("--share is for --task-sampling weighted; give both, or leave it out")
     try:
         JointSettings(**given)
         for task in tasks:

@@ -19,7 +19,7 @@ from apps.export import formats
 from apps.export.accuracy import figures
 from apps.export.bundle import script
 from apps.export.card import card
-from apps.export.page.write import check_shown, engine, write_page
+from apps.export.page.write import FIRST, card_name, check_shown, engine, next_stem, write_page
 from apps.export.quantise import calibration_photos, quantised
 
 TARGETS = ("onnx", "openvino", "torch", "web")
@@ -33,7 +33,7 @@ def export(
     runs: Sequence[Path], *, out: Path, to: str = "onnx", weights: str | None = None, app: str | None = None,
     precision: str = "fp32", layout: str = "nhwc", calibrate: Path | None = None,
     validate: Path | None = None, max_drop: float = MAX_DROP, opset: int = OPSET,
-    say: Callable[[str], None] = lambda _: None,
+    add: bool = False, say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Write one model file with the heads of all runs, and a card that describes it.
 
@@ -49,6 +49,7 @@ def export(
         validate: folder of labelled photos to measure the loss of accuracy on.
         max_drop: the greatest loss that is written, as a fraction of one.
         opset: of ONNX.
+        add: to ``web`` alone: as a further model of the page that ``out`` holds.
         say: takes a line of words.
 
     Returns:
@@ -60,15 +61,13 @@ def export(
         ValueError: the runs do not fit together, the options do not, or the loss is above ``max_drop``.
     """
     began = time.monotonic()
-    _check(to, precision, calibrate, out, opset)
+    _check(to, precision, calibrate, out, opset, add)
     photos = calibration_photos(calibrate) if calibrate is not None and precision == "int8" else []
     if precision == "int8" and len(photos) < FEW:
         say(f"only {len(photos)} photos to calibrate by: int8 wants some hundred of yours, of every kind")
     (writable_folder if to == "web" else writable_file)(out)
     made = plan(runs, weights, layout=layout, precision=precision, app=app)
-    if to == "web":
-        check_shown(made.spec)
-        engine()
+    stem = _stem(made, out, add) if to == "web" else FIRST
     say(f"{len(made.spec.heads)} head(s) on backbone {made.spec.fingerprint}, {made.spec.resolution} px")
     plain = replace(made, spec=replace(made.spec, precision="fp32"))
     reference_proto = onnx_model(plain, opset)
@@ -78,21 +77,31 @@ def export(
     if precision != "fp32":
         difference = parity(made, model)
     measured = _measure(made, reference, model, validate, max_drop, say)
-    written, model = _write(made, proto, model, to, out)
+    written, model = _write(made, proto, model, to, out, stem)
     if to == "openvino":
         difference = parity(replace(made, spec=model.spec), model)
     answer = {
-        "out": str(out), "card": str(_card_path(out, to)), "to": to, "precision": precision,
+        "out": str(out), "card": str(_card_path(out, to, stem)), "to": to, "precision": precision,
         "bytes": sum(path.stat().st_size for path in written), "outputs": list(made.spec.outputs),
         "fingerprint": made.spec.fingerprint, "difference": float(f"{difference:.3g}"), **measured,
         **_runner(out, to, say), "seconds": round(time.monotonic() - began, 1),
     }
-    write_text(_card_path(out, to), card(made.spec, answer))
+    write_text(_card_path(out, to, stem), card(made.spec, answer))
     return answer
 
 
-def _check(to: str, precision: str, calibrate: Path | None, out: Path, opset: int) -> None:
+def _stem(made: Plan, out: Path, add: bool) -> str:
+    """Of the model's files in a page, which can be written then."""
+    check_shown(made.spec)
+    stem = next_stem(out, made.spec) if add else FIRST
+    engine()
+    return stem
+
+
+def _check(to: str, precision: str, calibrate: Path | None, out: Path, opset: int, add: bool) -> None:
     check_opset(opset)
+    if add and to != "web":
+        raise ValueError("--add is for --to web, a page with several models; leave it out")
     if precision == "int8" and calibrate is None:
         raise ValueError("int8 takes its ranges from photos: give --calibrate DIR with some hundred of yours")
     if to == "torch" and precision != "fp32":
@@ -160,7 +169,7 @@ def check_drop(drops: Mapping[str, float], most: float) -> None:
 
 
 def _write(
-    made: Plan, proto: Any, model: Engine, to: str, out: Path
+    made: Plan, proto: Any, model: Engine, to: str, out: Path, stem: str
 ) -> tuple[list[Path], Engine]:
     if to == "torch":
         return [formats.write_torch(made, out)], model
@@ -168,7 +177,7 @@ def _write(
         path = formats.write_openvino(proto, made.spec, out)
         return [path, path.with_suffix(".bin")], load_model(path)
     if to == "web":
-        return write_page(proto, made.spec, out), model
+        return write_page(proto, made.spec, out, stem), model
     return [write_onnx(proto, out)], model
 
 
@@ -195,5 +204,5 @@ def write_runner(out: Path) -> Path | None:
     return path
 
 
-def _card_path(out: Path, to: str) -> Path:
-    return out / "model-card.md" if to == "web" else out.with_suffix(".md")
+def _card_path(out: Path, to: str, stem: str) -> Path:
+    return out / card_name(stem) if to == "web" else out.with_suffix(".md")

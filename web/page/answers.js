@@ -60,8 +60,6 @@ export function cells(head, outputs, top = 5) {
     .sort((one, other) => other.probability - one.probability).slice(0, top);
 }
 
-const MOST_OBJECTS = 20; // that a card lists
-
 // Objects with their boxes in pixels of the photo, best first; a score of 0 is none.
 export function detections(head, outputs, top, [width, height]) {
   const [places, scores, labels] = head.outputs.map((name) => outputs[name].data), { size, resize, threshold } = head.extra;
@@ -73,7 +71,7 @@ export function detections(head, outputs, top, [width, height]) {
     const box = [cut(x1 * x, width), cut(y1 * y, height), cut(x2 * x, width), cut(y2 * y, height)];
     objects.push({ name: head.classes[Number(labels[place])], score, box });
   });
-  return { objects: objects.slice(0, MOST_OBJECTS), more: Math.max(objects.length - MOST_OBJECTS, 0) };
+  return { objects };
 }
 
 export const READERS = { classes, attributes, cells, embedding, detections };

@@ -60,7 +60,7 @@ function threshold(head, aligned) {
 
 function embedding({ embedding: vector }, { head, name, aligned }) {
   const { least } = threshold(head, aligned), parts = [];
-  const likeness = known.filter((one) => one.head === head.name).map((one) => (
+  const likeness = known.filter((one) => one.head === head.title).map((one) => (
     { name: one.name, cosine: vector.reduce((sum, value, index) => sum + value * one.vector[index], 0) }
   )).sort((one, other) => other.cosine - one.cosine).slice(0, LIKEST);
   if (likeness.length === 0) parts.push(make("p", "Add another photo to compare the two."));
@@ -73,14 +73,14 @@ function embedding({ embedding: vector }, { head, name, aligned }) {
     list.append(row);
   }
   if (likeness.length > 0) parts.push(list);
-  known.push({ head: head.name, name, vector });
+  known.push({ head: head.title, name, vector });
   if (known.length > MOST_KNOWN) known.shift();
   return parts;
 }
 
 // What holds for all answers of a head, told once.
 export function note(head, aligned) {
-  const whole = head.of_faces && !aligned ? `For ${head.name} the photo is taken for a face crop. ` : "";
+  const whole = head.of_faces && !aligned ? `For ${head.title} the photo is taken for a face crop. ` : "";
   return whole + meaning(head, aligned);
 }
 
@@ -154,7 +154,10 @@ export function frames(boxes, [width, height]) {
   return layer;
 }
 
-function detections({ objects, more }, { frame, size }) {
+const MOST_OBJECTS = 20; // that a card lists
+
+function detections({ objects: all }, { frame, size }) {
+  const objects = all.slice(0, MOST_OBJECTS), more = all.length - objects.length;
   if (objects.length === 0) return [make("p", "No object found that the network knows.")];
   frame.append(frames(objects.map(({ box }) => box), size));
   const list = bars(objects.map(({ name, score }) => ({ name, probability: score })));

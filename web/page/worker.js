@@ -1,83 +1,121 @@
-// The network, away from the page's own thread, so that the page stays quick while it computes.
+// The networks, away from the page's own thread, so that the page stays quick while they compute.
 
-import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 import { aligned } from "./align.js";
+import { faster, graphics, network, same, threads } from "./engine.js";
 import { find } from "./faces.js";
 import { planes, square } from "./pixels.js";
 import { sealed } from "./seal.js";
+import { upright } from "./webp.js";
 
-ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
-ort.env.logLevel = "error";
+const FINDERS = ["pnet", "rnet", "onet"];
+const READ = { colorSpaceConversion: "none", imageOrientation: "from-image", premultiplyAlpha: "none" };
+const LARGE = 8e6; // bytes of a model from which on threads save time; in smaller ones they wait for each other
+const THUMBNAIL_PX = 640;
+const asked = new URL(self.location.href).searchParams;
 
-let session = null, spec = null;
-const finders = {}; // the networks that find faces, where the model answers for faces
+const models = []; // {spec, run}
+const finders = {}; // the networks that find faces, where a model answers for faces
+let count = 1;
+
+async function json(name) {
+  const answer = await fetch(name);
+  if (!answer.ok) throw new Error(`${name}: the server answered ${answer.status}`);
+  return answer.json();
+}
+
+async function bytes(name) {
+  const answer = await fetch(name);
+  if (!answer.ok) throw new Error(`${name}: the server answered ${answer.status}`);
+  return sealed(name, new Uint8Array(await answer.arrayBuffer()));
+}
 
 async function start() {
-  const answer = await fetch("model.json");
-  if (!answer.ok) throw new Error(`model.json: the server answered ${answer.status}`);
-  spec = await answer.json();
-  session = await load("model");
-  if (spec.faces) for (const name of ["pnet", "rnet", "onet"]) finders[name] = await load(name);
-  const side = spec.resolution;
-  await run(new Uint8Array(side * side * 3)); // the first run is slow; nobody should wait for it twice
-  return { spec };
+  const { models: stems } = await json("models.json");
+  const parts = await Promise.all(stems.map((stem) => Promise.all([json(`${stem}.json`), bytes(`${stem}.onnx`)])));
+  const large = parts.some(([, file]) => file.length >= LARGE);
+  count = asked.has("threads") ? threads(Number(asked.get("threads"))) : threads(large ? undefined : 1);
+  const tried = await graphics(asked.get("engine"));
+  const used = new Set();
+  for (const [spec, file] of parts) {
+    const { name, run } = await ready(spec, file, tried);
+    used.add(name);
+    models.push({ spec, run });
+  }
+  if (models.some(({ spec }) => spec.faces)) {
+    for (const name of FINDERS) finders[name] = (await network(await bytes(`${name}.onnx`), "wasm", count)).run;
+  }
+  return { specs: models.map(({ spec }) => spec), engine: [...used].join(" and "), threads: count };
 }
 
-async function load(name) {
-  const answer = await fetch(`${name}.onnx`);
-  if (!answer.ok) throw new Error(`${name}.onnx: the server answered ${answer.status}`);
-  const bytes = await sealed(`${name}.onnx`, new Uint8Array(await answer.arrayBuffer()));
-  return ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+// WebAssembly, or the graphics processor where it answers the same and is the faster one: drivers may compute
+// wrongly, and a small network may take longer on its way there than it takes to compute.
+async function ready(spec, file, tried) {
+  const side = spec.resolution, trial = Uint8Array.from({ length: side * side * 3 }, (_, at) => (at * 97) % 251);
+  const plain = await network(file, "wasm", count), answer = await plain.run(input(spec, trial));
+  // The first run is slow; nobody should wait for it twice. Bytes are what a processor multiplies best.
+  if (!tried || spec.precision === "int8") return plain;
+  try {
+    const other = await network(file, "webgpu", count);
+    if (!same(answer, await other.run(input(spec, trial)))) return plain;
+    return asked.get("engine") === "webgpu" ? other : await faster(other, plain, input(spec, trial));
+  } catch {
+    return plain;
+  }
 }
 
-async function finder(name, data, dims) {
-  const x = new ort.Tensor("float32", data, dims), made = await finders[name].run({ x });
-  x.dispose();
-  return made;
-}
-
-async function run(pixels) {
+function input(spec, pixels) {
   const side = spec.resolution, nhwc = spec.layout === "nhwc";
-  const shape = nhwc ? [1, side, side, 3] : [1, 3, side, side];
-  const images = new ort.Tensor("uint8", nhwc ? pixels : planes(pixels, side), shape);
-  const made = await session.run({ images });
-  images.dispose();
-  return Object.fromEntries(Object.entries(made).map(([name, tensor]) => [name, { data: tensor.data, dims: tensor.dims }]));
+  return { images: ["uint8", nhwc ? pixels : planes(pixels, side), nhwc ? [1, side, side, 3] : [1, 3, side, side]] };
 }
 
 // Each face of a photo: where it is, how it looks to the network, and what the network says.
-async function faces(bitmap) {
+async function faces(bitmap, { spec, run }) {
+  const finder = (name, data, dims) => finders[name]({ x: ["float32", data, dims] });
   const found = await find(bitmap, spec.faces, finder), answers = [];
   for (const { box, score, points } of found) {
     const crop = aligned(bitmap, points, spec.faces.template, spec.resolution), begun = performance.now();
-    answers.push({ box, score, crop, outputs: await run(crop), network: performance.now() - begun });
+    answers.push({ box, score, crop, outputs: await run(input(spec, crop)), network: performance.now() - begun });
   }
   return answers;
 }
 
+// What a model says of a photo, and how long the network took of it.
+async function say(bitmap, model, crops) {
+  if (model.spec.faces && !crops) {
+    const found = await faces(bitmap, model);
+    return { faces: found, network: found.reduce((sum, one) => sum + one.network, 0) };
+  }
+  const { resolution, crop, resize } = model.spec, pixels = square(bitmap, resolution, crop, resize);
+  const begun = performance.now(), outputs = await model.run(input(model.spec, pixels));
+  return { outputs, network: performance.now() - begun };
+}
+
 async function answer(file, crops) {
   const begun = performance.now();
-  let bitmap;
+  let bitmap, thumbnail;
   try {
-    bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
+    bitmap = await upright(file, await createImageBitmap(file, READ));
   } catch {
     throw new Error("not a photo that this browser can read, or too large for its memory");
   }
-  const size = [bitmap.width, bitmap.height];
-  let pixels;
   try {
-    if (spec.faces && !crops) {
-      const found = await faces(bitmap), network = found.reduce((sum, one) => sum + one.network, 0);
-      return { faces: found, size, times: { read: performance.now() - begun - network, network } };
-    }
-    pixels = square(bitmap, spec.resolution, spec.crop, spec.resize);
+    const size = [bitmap.width, bitmap.height], answers = [];
+    for (const model of models) answers.push(await say(bitmap, model, crops));
+    const spent = answers.reduce((sum, one) => sum + one.network, 0);
+    const times = { read: performance.now() - begun - spent, network: spent };
+    thumbnail = await small(bitmap);
+    return { answers, size, times, thumbnail };
   } finally {
-    bitmap.close();
+    if (bitmap !== thumbnail) bitmap.close();
   }
-  const read = performance.now();
-  const outputs = await run(pixels);
-  return { outputs, size, times: { read: read - begun, network: performance.now() - read } };
+}
+
+// A copy that a card shows, so that many photos need little memory.
+async function small(bitmap) {
+  const factor = THUMBNAIL_PX / Math.max(bitmap.width, bitmap.height);
+  if (factor >= 1) return bitmap;
+  const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * factor)));
+  return createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "medium" });
 }
 
 let last = Promise.resolve(); // one photo at a time, in order
@@ -85,7 +123,8 @@ let last = Promise.resolve(); // one photo at a time, in order
 self.onmessage = ({ data: { id, file, crops } }) => {
   last = last.then(async () => {
     try {
-      self.postMessage({ id, ...(file === undefined ? await start() : await answer(file, crops)) });
+      const values = await (file === undefined ? start() : answer(file, crops));
+      self.postMessage({ id, ...values }, values.thumbnail ? [values.thumbnail] : []);
     } catch (err) {
       self.postMessage({ id, error: err instanceof Error ? err.message : String(err) });
     }

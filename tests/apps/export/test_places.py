@@ -57,7 +57,7 @@ def test_one_pass_names_and_places_a_photo_as_python_does(
     with served(page) as address:
         visit = Visit(browser, address).ready()
         visit.upload(photo)
-        assert visit.page.locator("article h4").all_inner_texts() == ["dogs", "places"]
+        assert visit.page.locator("article h3").all_inner_texts() == ["dogs", "places"]
         lists = visit.page.locator("article ol").all()
         for rows, wanted in zip(lists, (line["answers"]["dogs"]["predictions"], cells), strict=True):
             got = [float(row.get_attribute("data-probability")) for row in rows.locator("li").all()]

@@ -224,6 +224,9 @@ def test_bad_usage_is_refused_in_one_line(cli: Cli, colours: Path, tmp_path: Pat
         ("joint", "dogs", "separate=dogs"): "no name of a task",
         ("joint", "dogs", "imagenet", "--data", "cats=x"): "there is no such task",
         ("joint", "dogs", "imagenet", "--share", "dogs=0"): "must be above 0",
+        ("joint", "dogs", "imagenet", "--share", "dogs=2"): "is for --task-sampling weighted",
+        ("joint", "dogs", "imagenet", "--loss-weights", "learned", "--weight", "dogs=2"):
+            "is for --loss-weights fixed",
         ("joint", "dogs", "imagenet", "--set", "dogs.nothing=1"): "no option 'nothing'",
         ("joint", "dogs", "imagenet", "--bn", "apart", "--ema", "0.9"): "give one",
     }

@@ -74,3 +74,14 @@ def test_places_say_that_nobody_published_a_network(cli: Cli, colours: Path) -> 
 def test_two_models_are_refused(cli: Cli, colours: Path) -> None:
     answer = cli("predict", colours, "--weights", "x", "--model", "y.onnx")
     assert answer.code == 2 and "or none of them" in answer.err
+
+
+def test_a_page_without_a_run_takes_the_network_that_answers_by_default(
+    cli: Cli, offline: Path, tmp_path: Path
+) -> None:
+    """Where it is neither here nor to be had, what to bring is said; other files want a run to be named."""
+    del offline
+    page = cli("export", "--to", "web", "--out", tmp_path / "page")
+    predicted = cli("predict", Path(__file__).parents[3] / "web" / "page" / "icon-192.png")
+    assert page.code == 1 and page.last_error == predicted.last_error
+    assert cli("export", "--out", tmp_path / "a.onnx").code == 2

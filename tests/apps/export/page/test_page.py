@@ -178,10 +178,10 @@ def test_the_page_is_worked_by_the_keyboard_and_fits_a_phone(
 ) -> None:
     visit = Visit(browser, colour_page, viewport={"width": 360, "height": 740}).ready()
     focused = []
-    for _ in range(4):
+    for _ in range(6):
         visit.page.keyboard.press("Tab")
         focused.append(visit.page.locator(":focus").evaluate("e => e.id || e.textContent"))
-    assert focused == ["Skip to the answers", "files", "camera", "Model card"]
+    assert focused == ["Skip to the answers", "files", "folder", "camera", "How this works", "Model card"]
     visit.upload(next((colours / "val").rglob("*.png")))
     assert visit.page.locator("html").evaluate("e => e.scrollWidth <= e.clientWidth")
     tree = visit.page.locator("body").aria_snapshot()
