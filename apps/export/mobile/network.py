@@ -10,16 +10,24 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.inference.graph.boxes import DecodedSSD
 from apps.engine.inference.graph.model import Plan
 from apps.engine.inference.graph.onnx_file import quiet
 from apps.engine.inference.mobile.suppress import UNSUPPRESSED
 
+WRITERS = {
+    "tflite": ("litert-torch", "ai-edge-quantizer", "ai-edge-litert"), "coreml": ("coremltools",),
+    "executorch": ("executorch",),
+}
 EXTRA = "pip install 'mobilenet-apps[mobile]' (in a checkout: make mobile)"
 
 
@@ -59,15 +67,20 @@ class Named(nn.Module):
         return dict(zip(self.names, self.network(images), strict=True))
 
 
-def mobile_plan(made: Plan) -> Plan:
+def mobile_plan(made: Plan, to: str) -> Plan:
     """The plan with a description that says of detectors that their readers suppress boxes.
+
+    Args:
+        made: the plan.
+        to: format, of which the description names the libraries.
 
     Raises:
         ValueError: a head has parts that these formats do not have.
     """
     heads = []
-    for spec, head in zip(made.spec.heads, made.module.heads.values(), strict=True):
-        if len(spec.outputs) > 1 and spec.kind == "detections":
+    for described, head in zip(made.spec.heads, made.module.heads.values(), strict=True):
+        spec = described
+        if kind_of(spec.kind).boxes:
             if not isinstance(head, DecodedSSD):
                 raise ValueError(
                     f"head {spec.name!r} has two stages, with proposals and RoIAlign in between, which files "
@@ -75,7 +88,8 @@ def mobile_plan(made: Plan) -> Plan:
                 )
             spec = replace(spec, extra={**spec.extra, UNSUPPRESSED: True})
         heads.append(spec)
-    return replace(made, spec=replace(made.spec, heads=tuple(heads)))
+    versions = {name: version(name) for name in ("torch", *WRITERS[to]) if find_spec(name.replace("-", "_"))}
+    return replace(made, spec=replace(made.spec, heads=tuple(heads), versions=versions))
 
 
 def mobile_network(made: Plan) -> nn.Module:
@@ -100,8 +114,9 @@ def library(name: str, to: str, package: str) -> Any:
         with silent():
             return import_module(name)
     except ImportError as err:
-        why = "" if isinstance(err, ModuleNotFoundError) and err.name == name.split(".")[0] else f" ({err})"
-        raise ImportError(f"--to {to} needs {package}, which cannot be used here{why}: {EXTRA}") from err
+        absent = isinstance(err, ModuleNotFoundError) and err.name == name.split(".", maxsplit=1)[0]
+        why = "which is not installed" if absent else f"which cannot start here ({err})"
+        raise ImportError(f"--to {to} needs {package}, {why}; install it: {EXTRA}") from err
 
 
 @contextlib.contextmanager
@@ -109,7 +124,7 @@ def silent() -> Iterator[None]:
     """The libraries' progress unheard, also what C++ writes by itself; their errors are exceptions."""
     sys.stdout.flush()
     sys.stderr.flush()
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.ExitStack() as stack:
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.ExitStack() as stack:
         stack.enter_context(quiet())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(contextlib.redirect_stderr(io.StringIO()))

@@ -121,13 +121,14 @@ def whole_numbers_in(content: bytes) -> bytes:
 
     model, graph, names = graph_of(content)
     cast = next((at for at, name in enumerate(names) if name == "CAST"), None)
-    users = [
-        node for node in graph.operators if cast is not None and graph.operators[cast].outputs[0] in node.inputs
-    ]
-    if cast is None or [names[graph.operators.index(node)] for node in users] != ["QUANTIZE"]:
+    if cast is None:
+        return content
+    made = graph.operators[cast].outputs[0]
+    users = [at for at, node in enumerate(graph.operators) if made in node.inputs]
+    if [names[at] for at in users] != ["QUANTIZE"]:
         return content
     source = graph.operators[cast].inputs[0]
-    users[0].inputs = [source]
+    graph.operators[users[0]].inputs = [source]
     for place in {source, *graph.inputs}:
         scale = schema.QuantizationParametersT()
         scale.scale, scale.zeroPoint = [1.0], [0]

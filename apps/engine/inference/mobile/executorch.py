@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING = "needs ExecuTorch; install it: pip install executorch"
+NO_EXECUTORCH = "needs ExecuTorch; install it: pip install executorch"
 
 
 def executorch_network(
@@ -34,7 +34,7 @@ def executorch_network(
         import torch
         from executorch.runtime import Runtime
     except ImportError as err:
-        raise ImportError(f"{path} {MISSING}") from err
+        raise ImportError(f"{path} {NO_EXECUTORCH}") from err
     try:
         program = Runtime.get().load_program(content)
         method = program.load_method("forward")
@@ -48,10 +48,8 @@ def executorch_network(
 
     def run(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         with lock:
-            rows = [
-                [np.array(part) for part in method.execute([torch.from_numpy(image[None].astype(np.float32))])]
-                for image in images
-            ]
+            given = [torch.from_numpy(image[None].astype(np.float32)) for image in images]
+            rows = [[np.array(part) for part in method.execute([image])] for image in given]
         return dict(zip(outputs, map(np.concatenate, zip(*rows, strict=True)), strict=True))
 
     return run

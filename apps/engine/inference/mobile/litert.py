@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING = "needs LiteRT; install it: pip install ai-edge-litert"
+NO_LITERT = "needs LiteRT; install it: pip install ai-edge-litert"
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -34,7 +34,7 @@ def litert_network(content: bytes, path: object, threads: int = 1) -> Callable[[
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as err:
-        raise ImportError(f"{path} {MISSING}") from err
+        raise ImportError(f"{path} {NO_LITERT}") from err
     kept = threading.local()
 
     def runner() -> Any:

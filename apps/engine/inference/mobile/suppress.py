@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from apps.engine.inference.decode.overlap import nms
 
 UNSUPPRESSED = "unsuppressed"  # in a head's ``extra``: boxes and scores of all candidates come out
-Floats = NDArray[np.float32]
 
 
 def suppressed(
-    boxes: Floats, scores: Floats, extra: Mapping[str, Any]
-) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], extra: Mapping[str, Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """The objects of each image from all candidates, as the graph of an ONNX file gives them.
 
     Args:
