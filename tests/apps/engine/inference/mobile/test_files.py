@@ -162,7 +162,9 @@ def test_what_is_no_model_is_refused(cli: Cli, tmp_path: Path, content: bytes) -
         litert_network(b"x" * 400, "odd.tflite")
 
 
-def test_missing_files_and_other_engines_are_refused(cli: Cli, model: Path, photo: Path, tmp_path: Path) -> None:
+def test_missing_files_and_other_engines_are_refused(
+    cli: Cli, model: Path, photo: Path, tmp_path: Path
+) -> None:
     answer = cli("predict", photo, "--model", tmp_path / "none.tflite")
     assert answer.code == 1 and "there is no model file" in answer.last_error
     for more in (("--engine", "onnxruntime"), ("--precision", "bf16")):
