@@ -6,7 +6,11 @@ STAMP := $(VENV)/.installed
 
 SECONDS ?= 120
 
-.PHONY: demo test test-processors test-slow test-long fuzz lint types check bench wheel sbom clean
+# Writers of files for phones want older versions of a few packages, so they have an environment of their own.
+MOBILE := .venv-mobile
+OLDER := ^(typing_extensions|typing-inspection|pydantic|pydantic_core|anyio|certifi)==
+
+.PHONY: mobile test-mobile demo test test-processors test-slow test-long fuzz lint types check bench wheel sbom clean
 
 demo: $(STAMP)
 	$(BIN)/python cli.py finetune dogs
@@ -19,6 +23,11 @@ test-processors: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not long" -n auto --dist loadfile
+
+mobile: $(MOBILE)/.installed
+
+test-mobile: $(MOBILE)/.installed
+	$(MOBILE)/bin/python -m pytest -m "slow or not slow" tests/apps/export/mobile tests/apps/engine/inference/mobile
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -m long -n auto --dist loadfile
@@ -46,10 +55,16 @@ sbom: $(STAMP)
 	$(BIN)/python -m pip inspect --local > build/sbom.json
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MOBILE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 $(STAMP): setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mobilenet-apps needs Python 3.11 or newer; run: make PYTHON=python3.11")'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
+
+$(MOBILE)/.installed: setup.py constraints.txt
+	test -x $(MOBILE)/bin/python || $(PYTHON) -m venv $(MOBILE)
+	grep -vE '$(OLDER)' constraints.txt > $(MOBILE)/constraints.txt
+	$(MOBILE)/bin/python -m pip install --quiet --disable-pip-version-check -c $(MOBILE)/constraints.txt -e '.[dev,mobile]'
+	touch $@
