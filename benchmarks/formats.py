@@ -94,18 +94,18 @@ def measure(run: Path, files: Mapping[str, Path], options: argparse.Namespace) -
     engines = {OURS: Engine(made.spec, lambda x: [part.numpy() for part in reference(torch.tensor(x))])}
     runnable = {name: path for name, path in files.items() if path.suffix != ".mlpackage"}
     engines |= {name: load_form(path) for name, path in runnable.items()}
-    found = figures(made.parts, list(engines.values()), options.data)
-    metric = next(name for name in found[0] if not name.endswith("/photos"))
+    results = figures(made.parts, list(engines.values()), options.data)
+    metric = next(name for name in results[0] if not name.endswith("/photos"))
     width = float(made.spec.backbone["arguments"]["width"])
     base = Side(
         "export-file", str(options.data / "val"), width, made.spec.resolution, core=options.core
     )
     sides = {name: side for name, side in latency_sides(base, runnable, 1).items() if name != PEAK}
     times = timed(sides, options.rounds, LATENCY_STEPS, 1)
-    values = {name: item[metric] for name, item in zip(engines, found, strict=True)}
+    values = {name: item[metric] for name, item in zip(engines, results, strict=True)}
     return {
         "run": run.name, "head": head.name, "width": width, "resolution": made.spec.resolution,
-        "metric": metric, "photos": found[0][f"{head.name}/photos"], "figures": values, "times": times,
+        "metric": metric, "photos": results[0][f"{head.name}/photos"], "figures": values, "times": times,
         "bytes": {name: _bytes(path) for name, path in files.items()},
     }
 

@@ -85,8 +85,8 @@ def _head(head: HeadSpec, answer: Mapping[str, Any]) -> dict[str, Any]:
         "faces": calibration.get("faces") or None, "suppression": _suppression(head),
         "data": dict(head.data),
         "metrics": {name: value for name, value in head.metrics.items() if "/" not in name},
-        "groups": _groups(head.metrics), "file_metrics": _own(head.name, answer.get("figures", {})),
-        "file_drop": _own(head.name, answer.get("drop", {})), "tta": head.extra.get("tta", "none"),
+        "groups": _groups(head.metrics), "file_metrics": _of_file(head.name, answer.get("figures", {})),
+        "file_drop": _of_file(head.name, answer.get("drop", {})), "tta": head.extra.get("tta", "none"),
         "intended_use": kind.use, "limits": kind.limits,
     }
 
@@ -119,6 +119,6 @@ def _groups(metrics: Mapping[str, float | None]) -> dict[str, dict[str, float | 
     return groups
 
 
-def _own(name: str, figures: Mapping[str, float]) -> dict[str, float]:
+def _of_file(name: str, figures: Mapping[str, float]) -> dict[str, float]:
     """What was measured with the file itself for a head."""
     return {key.partition("/")[2]: value for key, value in figures.items() if key.startswith(f"{name}/")}

@@ -94,18 +94,22 @@ def export(
     say(f"{len(made.spec.heads)} head(s) on backbone {made.spec.fingerprint}, {made.spec.resolution} px")
     job = _Job(out, to, photos, validate, max_drop, opset, bits, say)
     written = (write_mobile if target.mobile else _by_onnx)(made, job)
-    answer = {
-        "out": str(out), **card_paths(out, to), "to": to, "precision": precision,
-        "bytes": sum(path.stat().st_size for path in written.paths), "outputs": list(made.spec.outputs),
-        "fingerprint": made.spec.fingerprint,
-        "difference": None if written.difference is None else float(f"{written.difference:.3g}"),
-        **written.measured, **runner_beside(out, to, say, overwrite=overwrite),
-        "seconds": round(time.monotonic() - began, 1),
-    }
+    answer = _answer(made, written, job) | runner_beside(out, to, say, overwrite=overwrite)
+    answer["seconds"] = round(time.monotonic() - began, 1)
     values = card_values(made.spec, answer)
     write_text(Path(answer["card"]), card(values))
     write_json(Path(answer["card_json"]), values)
     return answer
+
+
+def _answer(made: Plan, written: Written, job: _Job) -> dict[str, Any]:
+    return {
+        "out": str(job.out), **card_paths(job.out, job.to), "to": job.to, "precision": made.spec.precision,
+        "bytes": sum(path.stat().st_size for path in written.paths), "outputs": list(made.spec.outputs),
+        "fingerprint": made.spec.fingerprint,
+        "difference": None if written.difference is None else float(f"{written.difference:.3g}"),
+        **written.measured,
+    }
 
 
 def _by_onnx(made: Plan, job: _Job) -> Written:

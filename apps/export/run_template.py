@@ -84,7 +84,7 @@ def load(model: Path) -> Callable[[Path, int | None], dict[str, Any]]:
         batch = pixels[None] if spec["layout"] == "nhwc" else pixels.transpose(2, 0, 1)[None]
         named = run(np.ascontiguousarray(batch))
         answers = {
-            head["name"]: read(head, outputs_of(HeadSpec(**head), named), top, size)
+            head["name"]: read(head, outputs_of(head_of(head), named), top, size)
             for head in spec["heads"]
         }
         return next(iter(answers.values())) if len(answers) == 1 else {"answers": answers}
@@ -118,7 +118,7 @@ def mobile_file(model: Path) -> tuple[dict[str, Any], Run]:
     try:
         if model.suffix == ".tflite":
             return spec, litert_network(content, model)
-        heads = tuple(HeadSpec(**head) for head in spec["heads"])
+        heads = tuple(map(head_of, spec["heads"]))
         return spec, executorch_network(content, model, given_outputs(heads))
     except ImportError as err:
         raise ValueError(str(err)) from err
@@ -137,10 +137,15 @@ def described(model: Path, text: str) -> dict[str, Any]:
     return spec
 
 
+def head_of(values: dict[str, Any]) -> Any:
+    """A head as the functions below know it."""
+    return HeadSpec(**values)
+
+
 def read(head: dict[str, Any], outputs: Outputs, top: int | None, size: tuple[int, int]) -> dict[str, Any]:
     """The answer of a head for one image of (width, height) pixels, from its outputs, images first."""
     decode, usual = DECODERS[head["kind"]]
-    line: dict[str, Any] = decode(HeadSpec(**head), outputs, [size], top or usual)[0].to_dict()
+    line: dict[str, Any] = decode(head_of(head), outputs, [size], top or usual)[0].to_dict()
     return line
 
 
