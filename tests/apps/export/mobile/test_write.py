@@ -140,6 +140,22 @@ def test_int8_is_whole_numbers_from_the_bytes_of_pixels_to_the_last_layer(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("name", "points"), [("0.25_128", 0.02), ("1.0_224", 0.01)])
+def test_int8_keeps_the_accuracy_of_pretrained_networks(
+    cli: Cli, shared: Path, imagewoof: Path, tmp_path: Path, name: str, points: float
+) -> None:
+    needs("litert_torch")
+    answer = cli(
+        "export", "--weights", shared / "weights" / f"mobilenetv1_{name}.safetensors", "--to", "tflite",
+        "--precision", "int8", "--calibrate", imagewoof / "train", "--validate", imagewoof / "val",
+        "--max-drop", points, "--out", tmp_path / "m.tflite",
+    )
+    assert answer.code == 0, answer.err
+    assert answer.lines[0]["figures"]["imagenet/photos"] == 300
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cells", "embedding", "attributes", "detections"])
 def test_every_head_answers_by_tflite_as_its_network(kind: str) -> None:
     needs("litert_torch")
