@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from apps.engine.core.spec import INPUT
 from apps.engine.inference.engines import Engine
 from apps.engine.inference.graph.model import Plan
@@ -134,6 +136,10 @@ def whole_numbers_in(content: bytes) -> bytes:
         scale.scale, scale.zeroPoint = [1.0], [0]
         graph.tensors[place].quantization = scale
     graph.operators = [node for at, node in enumerate(graph.operators) if at != cast]
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # the quantiser puts large weights behind the tables
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
