@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,50 @@ def quantised_tflite(
             for name in tail_of(content):
                 regex = f"^{re.escape(name)};?$"
                 work.update_quantization_recipe(regex, operations.ALL_SUPPORTED, algorithm_key=none)
-            ranges = work.calibrate(
-                {SIGNATURE: [{INPUT: model.photo(path)} for path in good]}, num_threads=1
-            )
+            first = work.calibrate({SIGNATURE: [{INPUT: model.photo(good[0])}]}, num_threads=1)
+            ranges = whole_ranges(content, first, (model.photo(path) for path in good))
             made = work.quantize(ranges, enable_progress_report=False)
             return whole_numbers_in(bytes(made.quantized_model))
     except Exception as err:  # the quantiser's errors are of many classes
         raise converted("tflite", err) from err
+
+
+def whole_ranges(content: bytes, first: dict[str, Any], photos: Iterable[Any]) -> dict[str, Any]:
+    """The least and the greatest value of every tensor over all photos.
+
+    The quantiser's own ranges are moving averages, which cut off the greatest logits: at 0.25-128 a third of
+    the right answers of 1000 classes were lost so.
+
+    Args:
+        content: of the file in fp32.
+        first: the quantiser's ranges of one photo, whose form is kept.
+        photos: (1, ...) uint8 each.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    network = Interpreter(
+        model_content=content, num_threads=1, experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    network.allocate_tensors()
+    (given,) = network.get_input_details()
+    places = {item["name"]: item["index"] for item in network.get_tensor_details()}
+    known = {name: places[name] for name, values in first.items() if values and name in places}
+    least, most = dict.fromkeys(known, np.inf), dict.fromkeys(known, -np.inf)
+    for photo in photos:
+        network.set_tensor(given["index"], photo)
+        network.invoke()
+        for name, place in known.items():
+            values = network.get_tensor(place)
+            least[name], most[name] = min(least[name], values.min()), max(most[name], values.max())
+    result = dict(first)
+    for name in known:
+        if np.size(first[name]["min"]) == 1:  # those of weights are a channel's
+            ends = {"min": least[name], "max": most[name]}
+            result[name] = first[name] | {
+                end: np.full_like(first[name][end], value) for end, value in ends.items()
+            }
+    return result
 
 
 def graph_of(content: bytes) -> tuple[Any, Any, list[str]]:
