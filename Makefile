@@ -11,7 +11,11 @@ CPU_BUILDS = $(INSTALL) --timeout 10 --retries 1 --no-deps --index-url $(CPU_IND
 
 SECONDS ?= 120
 
-.PHONY: demo test test-processors test-slow test-long fuzz lint types check bench docs wheel sbom clean
+# Writers of files for phones want older versions of a few packages, so they have an environment of their own.
+MOBILE := .venv-mobile
+OLDER := ^(typing_extensions|typing-inspection|pydantic|pydantic_core|anyio|certifi)==
+
+.PHONY: mobile test-mobile demo test test-processors test-slow test-long fuzz lint types check bench docs wheel sbom clean
 
 demo: $(STAMP)
 	$(BIN)/python cli.py finetune dogs
@@ -24,6 +28,11 @@ test-processors: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not long" -n auto --dist loadfile
+
+mobile: $(MOBILE)/.installed
+
+test-mobile: $(MOBILE)/.installed
+	$(MOBILE)/bin/python -m pytest -m "slow or not slow" tests/apps/export/mobile tests/apps/engine/inference/mobile
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -m long -n auto --dist loadfile
@@ -55,7 +64,7 @@ sbom: $(STAMP)
 	$(BIN)/python -m pip inspect --local > build/sbom.json
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MOBILE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 $(STAMP): setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -63,3 +72,9 @@ $(STAMP): setup.py constraints.txt
 	$(if $(CPU),$(CPU_BUILDS))
 	$(INSTALL) -e '.[dev]'
 	touch $(STAMP)
+
+$(MOBILE)/.installed: setup.py constraints.txt
+	test -x $(MOBILE)/bin/python || $(PYTHON) -m venv $(MOBILE)
+	grep -vE '$(OLDER)' constraints.txt > $(MOBILE)/constraints.txt
+	$(MOBILE)/bin/python -m pip install --quiet --disable-pip-version-check -c $(MOBILE)/constraints.txt -e '.[dev,mobile]'
+	touch $@

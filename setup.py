@@ -29,6 +29,9 @@ TENSORBOARD = ["tensorboard>=2.19"]
 TRACKING = ["mlflow-skinny>=3", "optuna>=4", "wandb>=0.19"]
 EXPORT = ["openvino>=2025.2"]
 SERVE = ["cryptography>=44", "segno>=1.6"]  # HTTPS and a QR code, for the page on a phone
+MOBILE = [  # writers of files for phones; xdsl, which litert-torch needs, wants typing-extensions below 4.13
+    "ai-edge-litert>=2.3", "coremltools>=9", "executorch>=1.5", "flatbuffers>=24", "litert-torch>=0.10,<0.11",
+]
 VIDEO = ["av>=16"]  # PyAV, for videos, cameras and streams
 BENCHMARKS = ["faiss-cpu>=1.9"]
 CLUSTER = ["ray[data]>=2.50", "pydantic>=2"]  # which Ray Train needs
@@ -73,8 +76,8 @@ setup(
     install_requires=LIBRARY,
     extras_require={
         "apps": APPS, "import": IMPORT, "parity": PARITY, "tensorboard": TENSORBOARD, "tracking": TRACKING,
-        "export": EXPORT, "serve": SERVE, "video": VIDEO, "benchmarks": BENCHMARKS, "cluster": CLUSTER,
-        "hub": HUB, "notebooks": NOTEBOOKS, "docs": DOCS,
+        "export": EXPORT, "mobile": MOBILE, "serve": SERVE, "video": VIDEO, "benchmarks": BENCHMARKS,
+        "cluster": CLUSTER, "hub": HUB, "notebooks": NOTEBOOKS, "docs": DOCS,
         "dev": [*APPS, *DEV],
     },
     **CHECKOUT,

@@ -13,6 +13,7 @@ from PIL import Image
 
 from apps.engine.core.spec import KEY, ModelSpec
 from apps.engine.inference.engines import Engine
+from apps.engine.inference.mobile.files import RUNTIMES, load_mobile
 from apps.engine.inference.model_file import load_model
 from apps.engine.inference.predictor import Predictor
 from benchmarks.gate import Gate
@@ -32,6 +33,8 @@ def load_form(path: Path) -> Engine:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or not one of ours.
     """
+    if path.suffix in RUNTIMES:
+        return load_mobile(path)
     return _load_program(path) if path.suffix == ".pt2" else load_model(path)
 
 

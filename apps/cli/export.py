@@ -16,8 +16,8 @@ from apps.cli.output import check_weights, emit
 @click.option("--weights", help="pretrained weights with a head of their own, instead of runs")
 @APP
 @click.option(
-    "--to", type=click.Choice(["onnx", "openvino", "torch", "web"]), default="onnx", show_default=True,
-    help="kind of file; web: a page that needs no server",
+    "--to", type=click.Choice(["onnx", "openvino", "torch", "web", "tflite", "coreml", "executorch"]),
+    default="onnx", show_default=True, help="kind of file; web: a page that needs no server",
 )
 @click.option(
     "--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True,
@@ -35,6 +35,11 @@ from apps.cli.output import check_weights, emit
     help="write nothing where accuracy falls by more",
 )
 @click.option("--add", is_flag=True, help="with --to web: a further model of the page in --out")
+@click.option(
+    "--bits", type=click.Choice(["7", "8"]), default="7", show_default=True,
+    help="of int8's weights in ONNX and OpenVINO; doctor MODEL says which are right here",
+)
+@click.option("--overwrite", is_flag=True, help="replace files of the same name")
 @click.option("--opset", type=int, default=18, show_default=True, help="of ONNX's operators, 18 to 25")
 def export(runs: tuple[Path, ...], **options: Any) -> None:
     """Write runs with one backbone as one model file, checked against PyTorch, with a model card.
@@ -57,6 +62,7 @@ def export(runs: tuple[Path, ...], **options: Any) -> None:
     check_weights(options["weights"], options["app"])
     from apps.export.export import export as write
 
+    options["bits"] = int(options["bits"])
     emit(write(runs, say=lambda line: click.echo(line, err=True), **options))
 
 

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,9 +192,24 @@ def fetch(dataset: str, root: Path, base_url: str | None) -> None:
 
 
 @cli.command()
+@click.argument("models", nargs=-1, type=FOLDER, metavar="[MODEL]...")
+@click.option("--calibrate", type=FOLDER, help="photos like yours: int8 of one MODEL is made and tried")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="of all in turn")
 @click.option("--torch", is_flag=True, help="ask PyTorch for its devices, too: takes seconds")
-def doctor(torch: bool) -> None:
-    """Print what this machine offers: engines, devices, processor, tools, caches and variables."""
+def doctor(models: tuple[Path, ...], calibrate: Path | None, rounds: int, torch: bool) -> None:
+    """Print what this machine offers; with MODEL, whether fp32 or int8 is to be used on it.
+
+    MODEL is a run or an exported file in fp32, of which int8 is tried with weights of 7 and 8 bits; or that
+    and int8 files behind it.
+    """
+    if models:
+        from apps.export.doctor import compare
+
+        say = partial(click.echo, err=True)
+        emit(compare(models, calibrate=calibrate, rounds=rounds, say=say))
+        return
+    if calibrate is not None:
+        raise click.UsageError("--calibrate DIR goes with MODEL")
     from apps.engine.inference.machine_report import machine_report
 
     emit(machine_report(torch=torch))

@@ -273,8 +273,10 @@ def check_model_file(model: Path | None) -> None:
     Raises:
         click.UsageError: see above.
     """
-    if model is not None and model.suffix not in (".onnx", ".xml"):
-        raise click.UsageError(f"--model wants a file made by export, .onnx or .xml, got {model}")
+    if model is not None and model.suffix not in (".onnx", ".xml", ".tflite", ".pte"):
+        raise click.UsageError(
+            f"--model wants a file made by export, .onnx, .xml, .tflite or .pte, got {model}"
+        )
 
 
 def check_suffix(flag: str, path: Path | None, suffix: str) -> None:

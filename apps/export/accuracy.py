@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,59 @@ from apps.engine.core.spec import HeadSpec
 from apps.engine.evaluation.forward import as_kept
 from apps.engine.inference.decode.kinds import kind_of
 from apps.engine.inference.engines import Engine
-from apps.engine.inference.graph.model import Loaded
+from apps.engine.inference.graph.model import Loaded, Plan
 from apps.engine.inference.preprocess import square
 from datasets.image_io import BadImageError
+
+MAX_DROP = 0.03  # of the figure that chooses the best epoch
+
+
+def measured(
+    made: Plan, reference: Engine, model: Engine, validate: Path | None, max_drop: float,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """``figures`` and ``drop`` of a model that is to be written; empty where there are no labelled photos.
+
+    Raises:
+        OSError: the photos are missing.
+        ValueError: none can be read, or the loss is above ``max_drop``.
+    """
+    if validate is None:
+        if made.spec.precision == "int8":
+            say("the loss of accuracy is not known: give --validate DIR with labelled photos to measure it")
+        return {}
+    before, after = figures(made.parts, [reference, model], validate, say)
+    drops: dict[str, float] = {}
+    tables = {head.name: part[0].metrics for head, part in zip(made.spec.heads, made.parts, strict=True)}
+    for name in (name for name in before if not name.endswith("/photos")):
+        head, _, metric = name.partition("/")
+        sign = 1 if tables[head].higher_is_better(metric) else -1
+        fall = sign * (before[name] - after[name])
+        drops[name] = round(fall / max(before[name], 1.0), 6)  # of geoscore, which is 0 to 5000, the share
+        say(
+            f"{name}: {before[name]:.4f} in fp32, {after[name]:.4f} in {made.spec.precision}, on "
+            f"{before[name.split('/')[0] + '/photos']:.0f} photos"
+        )
+    check_drop(drops, max_drop)
+    return {"figures": after, "drop": drops}
+
+
+def check_drop(drops: Mapping[str, float], most: float) -> None:
+    """Raise where a figure falls by more than is allowed.
+
+    Args:
+        drops: figure -> by how much it falls, as a fraction of one; negative where it rises.
+        most: the greatest fall that is allowed.
+
+    Raises:
+        ValueError: one falls further; the message names the worst.
+    """
+    worst = max(drops, key=lambda name: drops[name])
+    if drops[worst] > most:
+        raise ValueError(
+            f"{worst} falls by {drops[worst]:.4f}, more than --max-drop {most:g}; nothing was written: "
+            "calibrate with more of your photos, take --precision fp16, or raise --max-drop"
+        )
 
 
 def figures(

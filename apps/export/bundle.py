@@ -13,7 +13,8 @@ from apps.engine.inference.decode.kinds import KINDS, HeadKind
 
 TEMPLATE = Path(__file__).with_name("run_template.py")
 HOUSE = ("apps", "datasets", "backbone", "heads")
-LIBRARIES = {"numpy", "PIL", "onnxruntime", *sys.stdlib_module_names}  # what the script may import
+RUNTIMES = {"onnxruntime", "ai_edge_litert", "executorch", "torch"}  # that a file's kind needs, in functions
+LIBRARIES = {"numpy", "PIL", *RUNTIMES, *sys.stdlib_module_names}  # what the script may import
 TABLE = "DECODERS: "  # the line of the template that is filled from the table of kinds
 END = 'if __name__ == "__main__":\n    sys.exit(main())\n'
 

@@ -17,6 +17,8 @@ from apps.export.tail import tail
 from datasets.image_io import BadImageError, list_photos
 
 PHOTOS = 200  # that the ranges are taken from
+FEW = 50  # photos that are too few to take ranges from
+BITS = 7  # of weights
 PLAIN = 2  # first convolutions that stay in fp32
 
 
@@ -83,12 +85,14 @@ def first_nodes(proto: Any, convolutions: int = PLAIN) -> list[str]:
 
 
 def quantised(
-    proto: Any, model: Engine, photos: list[Path], say: Callable[[str], None] = lambda _: None
+    proto: Any, model: Engine, photos: list[Path], say: Callable[[str], None] = lambda _: None, *,
+    bits: int = BITS,
 ) -> Any:
     """The model in int8: weights a channel, activations by their range over the photos.
 
-    Weights have 7 bits: x86 processors without VNNI add products of bytes in pairs of 16 bits, which 8-bit
-    weights overflow (five points of top-1 were lost so), and the file is to give one answer everywhere.
+    Weights have 7 bits where nobody asks for 8: x86 processors without VNNI add products of bytes in pairs
+    of 16 bits, which 8-bit weights overflow (five points of top-1 were lost so), and the file is to give
+    one answer everywhere.
     The first two convolutions stay in fp32: they have few channels on large maps, where a runtime's int8
     is slower than its fp32.
 
@@ -97,6 +101,7 @@ def quantised(
         model: the same, ready to answer.
         photos: to take the ranges from.
         say: takes a line of words on each photo that cannot be read.
+        bits: of weights, 7 or 8.
 
     Source: Krishnamoorthi 2018, Quantizing deep convolutional networks, section 3.1 (per-channel weights).
     """
@@ -114,7 +119,7 @@ def quantised(
             prepared = onnx.load(ready)
             quantize_static(
                 str(ready), str(made), _Reader(model, readable(model, photos, say)),
-                quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
+                quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=bits == BITS,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
                 nodes_to_exclude=[*first_nodes(prepared), *tail(prepared.graph)],

@@ -1,7 +1,8 @@
 """Answers of a model file that ``python cli.py export`` of mobilenet-apps wrote, without that project.
 
-Needs onnxruntime, numpy and Pillow: ``python run.py photo.jpg folder/ [--model FILE.onnx] [--top K]`` writes
-a JSON line for each image. The file itself says what it wants and what it answers.
+Needs numpy, Pillow and what runs the file: onnxruntime (.onnx), ai-edge-litert (.tflite), executorch (.pte).
+``python run.py photo.jpg folder/ [--model FILE] [--top K]`` writes a JSON line for each image. The file
+itself says what it wants and what it answers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from apps.engine.core.spec import FACE_APPS, INPUT, KEY, VERSION
+from apps.engine.inference.mobile.executorch import executorch_network
+from apps.engine.inference.mobile.files import given_outputs, outputs_of
+from apps.engine.inference.mobile.litert import litert_network
+from apps.engine.inference.mobile.note import read_note
 from apps.engine.inference.preprocess import square
 from apps.engine.inference.seal import check_seal
 from datasets.image_io import BadImageError, _to_rgb
@@ -28,6 +33,7 @@ from datasets.jpeg import Pixels, scale_divisor
 MODEL = "model.onnx"  # beside this file
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 Outputs = Sequence[Any]
+Run = Callable[[Any], dict[str, Any]]  # pixels of some images to arrays by name
 Sizes = Sequence[tuple[int, int]]  # (width, height) of the images in pixels
 DECODERS: dict[str, tuple[Callable[..., list[Any]], int]] = {}  # by kind of head, and how many are usual
 
@@ -69,34 +75,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def load(model: Path) -> Callable[[Path, int | None], dict[str, Any]]:
     """What answers for (an image, how many classes, cells or objects) by a model file."""
-    check_seal(model)
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except Exception as err:
-        raise ValueError(f"{model} is no ONNX model that can be run, or is damaged") from err
-    spec = json.loads(session.get_modelmeta().custom_metadata_map.get(KEY, "{}"))
-    if spec.get("version") != VERSION:
-        raise ValueError(f"{model} does not say what it answers, or in another version than {VERSION}")
-    for head in spec["heads"]:
-        if head["kind"] not in DECODERS:
-            raise ValueError(
-                f"{model} answers {head['kind']}, and this script reads {', '.join(DECODERS)}: take predict"
-            )
-    names = [name for head in spec["heads"] for name in head["outputs"]]
+    spec, run = mobile_file(model) if model.suffix in (".tflite", ".pte") else onnx_file(model)
     if all(head["app"] in FACE_APPS for head in spec["heads"]):
         sys.stderr.write(f"{model} answers for faces: each image is taken as one face, cut out already\n")
 
     def answer(path: Path, top: int | None) -> dict[str, Any]:
         pixels, size = read_square(path, spec)
         batch = pixels[None] if spec["layout"] == "nhwc" else pixels.transpose(2, 0, 1)[None]
-        named = dict(zip(names, session.run(names, {INPUT: np.ascontiguousarray(batch)}), strict=True))
+        named = run(np.ascontiguousarray(batch))
         answers = {
-            head["name"]: read(head, [named[name] for name in head["outputs"]], top, size)
+            head["name"]: read(head, outputs_of(head_of(head), named), top, size)
             for head in spec["heads"]
         }
         return next(iter(answers.values())) if len(answers) == 1 else {"answers": answers}
@@ -104,10 +92,60 @@ def load(model: Path) -> Callable[[Path, int | None], dict[str, Any]]:
     return answer
 
 
+def onnx_file(model: Path) -> tuple[dict[str, Any], Run]:
+    """What an ONNX file says of itself, and what computes its outputs."""
+    check_seal(model)
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as err:
+        raise ValueError(f"{model} needs onnxruntime; install it: pip install onnxruntime") from err
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as err:
+        raise ValueError(f"{model} is no ONNX model that can be run, or is damaged") from err
+    spec = described(model, session.get_modelmeta().custom_metadata_map.get(KEY, "{}"))
+    names = [name for head in spec["heads"] for name in head["outputs"]]
+    return spec, lambda batch: dict(zip(names, session.run(names, {INPUT: batch}), strict=True))
+
+
+def mobile_file(model: Path) -> tuple[dict[str, Any], Run]:
+    """The same of a .tflite or a .pte file."""
+    text, content = read_note(model)
+    spec = described(model, text)
+    try:
+        if model.suffix == ".tflite":
+            return spec, litert_network(content, model)
+        heads = tuple(map(head_of, spec["heads"]))
+        return spec, executorch_network(content, model, given_outputs(heads))
+    except ImportError as err:
+        raise ValueError(str(err)) from err
+
+
+def described(model: Path, text: str) -> dict[str, Any]:
+    """What a file says of itself, where this script can read it."""
+    spec: dict[str, Any] = json.loads(text)
+    if spec.get("version") != VERSION:
+        raise ValueError(f"{model} does not say what it answers, or in another version than {VERSION}")
+    for head in spec["heads"]:
+        if head["kind"] not in DECODERS:
+            raise ValueError(
+                f"{model} answers {head['kind']}, and this script reads {', '.join(DECODERS)}: take predict"
+            )
+    return spec
+
+
+def head_of(values: dict[str, Any]) -> Any:
+    """A head as the functions below know it."""
+    return HeadSpec(**values)
+
+
 def read(head: dict[str, Any], outputs: Outputs, top: int | None, size: tuple[int, int]) -> dict[str, Any]:
     """The answer of a head for one image of (width, height) pixels, from its outputs, images first."""
     decode, usual = DECODERS[head["kind"]]
-    line: dict[str, Any] = decode(HeadSpec(**head), outputs, [size], top or usual)[0].to_dict()
+    line: dict[str, Any] = decode(head_of(head), outputs, [size], top or usual)[0].to_dict()
     return line
 
 

@@ -185,7 +185,7 @@ def test_reports_and_exports(cli: Cli, colours: Path, tiny_run: Path, disk: Path
     assert files(disk) == []
     resized(disk, 4096)
     answer = cli(*export)
-    assert answer.code == 0 and len(files(disk)) == 4, answer.err
+    assert answer.code == 0 and len(files(disk)) == 5, answer.err
     shutil.rmtree(disk / "in")
     resized(disk, -(-answer.lines[0]["bytes"] // 4096) * 4)  # the network fits, what is beside it does not
     assert_full(cli(*export), disk / "in")

@@ -62,7 +62,7 @@ def test_weights_that_nothing_calibrated_call_nothing_known(
     for source in (["--weights", weights_025], ["--model", model]):
         (line,) = cli("predict", photo, *source, "--workers", 0).lines
         assert line["unknown"] is None
-    assert "`unknown` is null" in model.with_suffix(".md").read_text()
+    assert "`unknown` is null" in Path(f"{model}.md").read_text()
 
 
 @pytest.mark.slow

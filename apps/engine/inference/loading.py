@@ -10,11 +10,13 @@ from typing import Any
 from apps.engine.core.device import Choice, check_asked, choose, choose_device
 from apps.engine.core.run_values import CONFIG, EXPORTED, run_values
 from apps.engine.inference.engines import Engine
+from apps.engine.inference.mobile.files import RUNTIMES, load_mobile
 from apps.engine.inference.model_file import load_model, load_onnx
 from apps.engine.inference.weights_check import check_weights
 from apps.engine.inference.weights_model import weights_model
+from datasets.outside import regular_file
 
-FILES = {".onnx": "onnxruntime", ".xml": "openvino"}  # by suffix, what runs them
+FILES = {".onnx": "onnxruntime", ".xml": "openvino", **RUNTIMES}  # by suffix, what runs them
 OTHER_SIZES = "scales"  # views that are not of the size which a file is made for
 Source = str | tuple[tuple[str, str], ...]
 Values = Mapping[str, Any]
@@ -100,8 +102,24 @@ def _load_file(
     if path.suffix == ".xml" and engine == "onnxruntime":
         raise ValueError(f"{path} is a file for {runs_it}, not for {engine}")
     why = _only_torch(precision, tta, ())
+    if path.suffix in RUNTIMES:
+        return _load_mobile(path, engine, device, why)
     choice = choose(engine, device, file_engine=runs_it, can_torch=False, only_torch=why)
     return load_model(path, calls=calls, engine=choice.engine, device=choice.device)
+
+
+def _load_mobile(path: Path, engine: str, device: str, only_torch: str) -> Engine:
+    """A file for phones by its own runtime, on the processor."""
+    if engine != "auto" or device not in ("auto", "cpu") or only_torch:
+        raise ValueError(
+            f"{path} is computed by {RUNTIMES[path.suffix]} on the processor; leave --engine, --device and "
+            "--precision out, or export --to onnx"
+        )
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no model file {path}; give one made by: python cli.py export RUN --out FILE"
+        )
+    return load_mobile(regular_file(path))
 
 
 def _only_torch(precision: str, tta: str | None, runs: Sequence[Values]) -> str:

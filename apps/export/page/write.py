@@ -176,7 +176,7 @@ def write_page(proto: Any, spec: ModelSpec, out: Path, stem: str = FIRST) -> lis
     files.append(write_onnx(proto, out / f"{stem}.onnx"))
     stems = [FIRST] if stem == FIRST else [*before, stem]
     for old in set(before) - set(stems):
-        for name in (f"{old}.json", f"{old}.onnx", card_name(old)):
+        for name in (f"{old}.json", f"{old}.onnx", card_name(old), card_name(old).replace(".md", ".json")):
             (out / name).unlink(missing_ok=True)
     files.append(_text(out / MODELS, json_line({"models": stems})))
     _keep(out, stems)

@@ -90,7 +90,7 @@ def test_a_group_is_told_as_its_expected_class_and_a_threshold_decides() -> None
 
 
 def test_the_card_names_the_attributes_and_warns_of_deciding_about_people(model: Path) -> None:
-    card = model.with_suffix(".md").read_text()
+    card = Path(f"{model}.md").read_text()
     for words in ("3 attributes: Red, Bright, age:5", "mean_ap", "must not be used to decide about people"):
         assert words in card
     (head,) = load_model(model).spec.heads

@@ -21,7 +21,8 @@ from apps.engine.inference.graph.model import Deployed
 from apps.engine.inference.lines import predict
 from apps.engine.inference.model_file import load_model, openvino_settings
 from apps.engine.inference.seal import SUM
-from apps.export.export import check_drop, export
+from apps.export.accuracy import check_drop
+from apps.export.export import export
 from backbone import MobileNetV1, Preprocessing
 from heads import Classifier
 
@@ -74,7 +75,7 @@ def test_a_model_file_says_what_it_is(colour_run: Path, model: Path) -> None:
 
 
 def test_the_model_card_tells_classes_figures_limits_and_licence(model: Path) -> None:
-    card = model.with_suffix(".md").read_text()
+    card = Path(f"{model}.md").read_text()
     for words in (*COLOURS, "top1", "Licence", "Limits", "fingerprint", "uint8 RGB, (N, 32, 32, 3)"):
         assert words in card
 
@@ -183,7 +184,7 @@ def test_int8_answers_nearly_as_well_and_its_loss_is_told(
     kinds = [made_by.get(node.input[1]) for node in nodes if node.op_type == "Conv"]
     assert kinds == [None, None, *["DequantizeLinear"] * 25], "the first two are quicker in fp32"
     assert made_by["relu6_1_QuantizeLinear_Output"] == "QuantizeLinear"
-    assert "on 12 validation photos: dogs/top1" in out.with_suffix(".md").read_text()
+    assert "on 12 validation photos: dogs/top1" in Path(f"{out}.md").read_text()
 
 
 def test_a_loss_above_max_drop_is_refused_by_the_worst_figure() -> None:

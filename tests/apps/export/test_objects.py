@@ -169,7 +169,7 @@ def test_the_whole_photo_is_brought_onto_the_square_and_the_card_says_so(model: 
     pixels = np.zeros((40, 120, 3), np.uint8)
     pixels[:, -6:] = 255  # at the very edge, which a cut to the middle would lose
     assert square(pixels, 96, 1.0, "squash")[50, -1].tolist() == [255, 255, 255]
-    card = model.with_suffix(".md").read_text()
+    card = Path(f"{model}.md").read_text()
     for words in ("Resize the whole photo to 96 x 96 px", "2 boxes: blue, red", "Small, hidden or turned"):
         assert words in card
 
@@ -216,7 +216,7 @@ def test_a_two_stage_detector_pads_photos_and_finds_what_its_run_finds(
     spec = load_model(file).spec
     assert spec.resize == "pad"
     assert {"score_thresh", "nms_thresh", "detections_per_img"} <= set(spec.heads[0].extra)
-    assert "the longer side to 64 px" in file.with_suffix(".md").read_text()
+    assert "the longer side to 64 px" in Path(f"{file}.md").read_text()
     photos = sorted(boxes.glob("*.png"))
     own = cli("detect", *photos, "--checkpoint", run, "--precision", "fp32", "--top", 50)
     by_file = cli("predict", *photos, "--model", file, "--top", 50)

@@ -24,7 +24,7 @@ from apps.engine.inference.decode import decode
 from apps.engine.inference.decode.kinds import KINDS
 from apps.engine.inference.preprocess import read_square
 from apps.export.bundle import Bundle, script
-from apps.export.export import write_runner
+from apps.export.outputs import write_runner
 from apps.places.cells.graph import where_of
 from apps.places.cells.names import names_of
 from apps.places.cells.partition import Limits, build

@@ -17,6 +17,7 @@ class HeadKind:
         decoder: ``module:function`` from outputs to answers, in numpy alone; a string, as an application's
             own is imported only where it is needed. Empty for a kind that is not read.
         limits: what a model card says that it is not for.
+        use: what a model card says that it is for.
         classes: what a card calls its classes; empty for its name.
         ranked: answers are a list, the likeliest first, which ``--top`` cuts.
         top: how many of it where nobody says.
@@ -34,6 +35,7 @@ class HeadKind:
     name: str
     decoder: str = ""
     limits: str = "Not described."
+    use: str = "Not described."
     classes: str = ""
     ranked: bool = False
     top: int = FEW
@@ -59,27 +61,32 @@ KINDS = {kind.name: kind for kind in (
     HeadKind(
         "classes", "apps.engine.inference.decode.classes:decode",
         "It names one of its classes for every photo, also for one that shows none of them; ",
+        "To sort photos of things like those of its data by what they mainly show.",
         ranked=True, views=True, unknown=True,
     ),
     HeadKind(
         "attributes", "apps.attributes.decode:decode",
         "Attributes are guesses from a picture. They say nothing of who a person is, and must not be used "
         "to decide about people.",
+        "To sort albums of people who agree, or to count roughly.",
     ),
     HeadKind(
         "cells", "apps.places.decode:decode",
         "Places are guesses from what is seen; a photo without a landmark may be placed on the wrong "
         "continent.",
+        "To guess where a photo of one's own was taken, for a person who then looks.",
         ranked=True, kept_as="log_probabilities", map=True, script_decoder="apps.places.decode:decode_alone",
     ),
     HeadKind(
         "embedding", "apps.engine.inference.decode.embedding:decode",
         "Two faces that are close together need not be one person; error rates differ by group of people "
         "and by light, pose and age. Use it on people who know and agree.",
+        "To find the photos of a person in albums of people who agree, for a person who then looks.",
     ),
     HeadKind(
         "detections", "apps.engine.inference.decode.boxes:decode",
         "Small, hidden or turned objects are missed; what is not among the classes is not seen.",
+        "To find, count or cut out objects like those of its data.",
         classes="boxes", ranked=True, top=ALL, boxes=True,
     ),
 )}

@@ -36,14 +36,19 @@ class DecodedSSD(nn.Module):
                 layers[at], layers[at + 1] = fuse_conv_bn_eval(layers[at], layers[at + 1]), nn.Identity()
         self.register_buffer("defaults", head.default_boxes())
 
-    def forward(self, *maps: Tensor) -> Detected:
-        """The objects of each image, best first."""
+    def candidates(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
+        """All default boxes (B, A, 4), moved, in pixels, and their scores (B, A, K); nothing is left out."""
         head, output = self.head, self.head(*maps)
         offsets = output["bbox_regression"]
         defaults = self.defaults.expand(offsets.shape[0], -1, -1)
         boxes = head.coder.decode_single(offsets.reshape(-1, 4), defaults.reshape(-1, 4))
+        return boxes.reshape(offsets.shape), head.scores(output["cls_logits"])
+
+    def forward(self, *maps: Tensor) -> Detected:
+        """The objects of each image, best first."""
+        boxes, scores = self.candidates(*maps)
+        head = self.head
         return detections(
-            boxes.reshape(offsets.shape), head.scores(output["cls_logits"]), size=head.size,
-            score_thresh=head.score_thresh, nms_thresh=head.nms_thresh,
+            boxes, scores, size=head.size, score_thresh=head.score_thresh, nms_thresh=head.nms_thresh,
             topk_candidates=head.topk_candidates, detections_per_img=head.detections_per_img,
         )
