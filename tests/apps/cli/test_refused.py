@@ -199,7 +199,7 @@ def test_eight_bits_lose_what_they_are_refused_for(cli: Cli, outputs: Path, colo
     """The case above is refused for its loss, and for nothing else."""
     arguments = (
         "export", outputs / "coarse", "--precision", "int8", "--calibrate", colours / "val",
-        "--validate", colours,
+        "--validate", colours, "--overwrite",
     )
     refused = cli(*arguments, "--out", outputs / "out" / "model.onnx")
     assert "more than --max-drop 0.03; nothing was written" in refused.last_error

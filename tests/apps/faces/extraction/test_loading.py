@@ -36,7 +36,7 @@ def test_a_run_is_embedded_by_its_own_file_unless_that_is_damaged(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(student, run)
-    answer = cli("export", student, "--out", run / "model.onnx")
+    answer = cli("export", student, "--out", run / "model.onnx", "--overwrite")
     assert answer.code == 0, answer.err
     model, wanted = load_face_model(checkpoint=run), load_torch_face_model(checkpoint=run)
     assert isinstance(model, FaceModelFile)
