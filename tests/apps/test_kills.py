@@ -134,7 +134,9 @@ def commands(
         "import": lambda out: (
             "weights", "import", given / "mobilenetv1_0.25_64.pt", "--out", out / "net.safetensors"
         ),
-        "export": lambda out: ("export", given / "run", "--to", "onnx", "--out", out / "model.onnx", "--overwrite"),
+        "export": lambda out: (
+            "export", given / "run", "--to", "onnx", "--out", out / "model.onnx", "--overwrite"
+        ),
     }
 
 
