@@ -19,7 +19,7 @@ from tfjs_writer import mobilenet
 
 from apps.attributes.teachers import load_oracle
 from apps.faces.people.xmp import Frame, Region, Sidecar
-from apps.faces.teachers import _teacher
+from apps.faces.teachers import open_teacher
 from apps.zoo.convert.detector import find_columns
 from apps.zoo.convert.importer import read_source
 from apps.zoo.convert.names import class_line
@@ -91,7 +91,7 @@ def _teachers(root: Path) -> Iterator[Reader]:
         return load_oracle(str(path), ["A", "B"]).answers(images)
 
     def faces(path: Path) -> object:
-        side, answer = _teacher(str(path))
+        side, answer = open_teacher(str(path))
         return answer([crop.resize((side, side)) for crop in crops])
 
     yield below("attribute teacher .onnx", root / "attributes.onnx", [_network(2)], attributes, of_graph)

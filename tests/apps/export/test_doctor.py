@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from schema_support import check
 from support import Cli
 
 from apps.engine.core.spec import HeadSpec, ModelSpec
@@ -62,6 +63,7 @@ def test_the_command_tries_int8_of_a_run(
     assert cli("export", colour_run, "--out", file).code == 0
     answer = cli("doctor", file, "--calibrate", colours / "train", "--rounds", 1)
     assert answer.code == 0, answer.err
+    check("doctor-models", answer.lines[0], strict=True)
     (line,) = answer.lines
     assert [item["precision"] for item in line["models"]] == ["fp32", "int8", "int8"]
     assert line["models"][0]["difference"] == 0 and line["models"][1]["bytes"] < line["models"][0]["bytes"]

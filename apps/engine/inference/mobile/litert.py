@@ -38,7 +38,7 @@ def litert_network(content: bytes, path: object, threads: int = 1) -> Callable[[
     kept = threading.local()
 
     def runner() -> Any:
-        if not hasattr(kept, "runner"):
+        if "runner" not in vars(kept):
             try:
                 kept.interpreter = Interpreter(model_content=content, num_threads=threads)
                 kept.runner = kept.interpreter.get_signature_runner()

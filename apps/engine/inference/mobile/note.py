@@ -42,7 +42,8 @@ def read_note(path: Path) -> tuple[str, bytes]:
             content = whole[: min(item.header_offset for item in archive.infolist())]
     except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as err:
         raise ValueError(
-            f"{path} does not say what it answers, or is damaged; give a file made by: python cli.py export"
+            f"{path} does not say what it answers, or is damaged; give a file made by: python cli.py export, "
+            "or take the weights of another program's file by: python cli.py weights import"
         ) from err
     if hashlib.sha256(content + text).hexdigest().encode() != written:
         raise ValueError(
