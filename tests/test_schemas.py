@@ -116,5 +116,5 @@ def test_every_command_keeps_to_its_schema(cli: Cli, tmp_path: Path) -> None:
     for name, line in world.lines:
         check(name, line, strict=True)
     seen = {name for name, _ in world.lines}
-    elsewhere = {"doctor-models", "fetch", "serve", "weights-fetch", "weights-push", "weights-pull"}  # elsewhere
+    elsewhere = {"doctor-models", "fetch", "serve", "weights-fetch", "weights-push", "weights-pull"}
     assert seen == set(schemas()) - elsewhere
