@@ -9,7 +9,7 @@ from typing import Any
 
 from apps.engine.core.files import write_text
 from apps.export.bundle import script
-from apps.export.page.write import FIRST, card_name
+from apps.export.page.write import FIRST, MODELS, card_name
 from apps.export.targets import TARGETS
 
 RUNNER = "run.py"
@@ -33,7 +33,15 @@ def check_free(out: Path, to: str, *, overwrite: bool) -> None:
 
     Raises:
         FileExistsError: a file that would be written is there.
+        ValueError: a page would lie among other files, which would be shown with it.
     """
+    if TARGETS[to].folder and out.is_dir() and not (out / MODELS).exists():
+        other = next((path for path in sorted(out.iterdir()) if not path.name.startswith(".")), None)
+        if other is not None:
+            raise ValueError(
+                f"{out} holds other files ({other.name}, ...), which whoever serves the page would show, "
+                "too; give a new or empty folder with --out"
+            )
     names = [out / name for name in PAGE] if TARGETS[to].folder else [out]
     if to == "openvino":
         names.append(out.with_suffix(".bin"))

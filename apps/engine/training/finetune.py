@@ -13,6 +13,7 @@ from apps.engine.core.console import Console
 from apps.engine.core.distributed import World, joined
 from apps.engine.core.files import LOCK, only_process, remove_unused, writable_folder
 from apps.engine.core.registry import load_task
+from apps.engine.core.run_values import EXPORTED
 from apps.engine.core.settings import Settings, flag_name
 from apps.engine.core.task import AnyTask, Evaluation
 from apps.engine.scale.local_data import present, with_local_data
@@ -121,6 +122,9 @@ def claim_run(out: Path, *, resume: bool) -> Path:
     marks = (run_dir.CONFIG,) if _learned_nothing(out) else (run_dir.CONFIG, run_dir.TRAINING)
     if not resume and any((out / name).exists() for name in marks):
         raise FileExistsError(f"{out} holds a run already; give another --out, or --resume to go on with it")
+    begun = any((out / name).exists() for name in (run_dir.CONFIG, run_dir.TRAINING))
+    if (out / EXPORTED).exists() and not begun:
+        raise FileExistsError(f"{out} holds a {EXPORTED} that is no run's, as pages do; give another --out")
     return out
 
 

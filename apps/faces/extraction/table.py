@@ -18,6 +18,7 @@ from apps.engine.scale.rows import schema_of
 from apps.faces import NO_FACE
 from apps.faces.extraction.embedder import ALIGNMENTS, Align, ModelInfo
 from backbone.schema import TABLE, checked, choice, parse_json
+from datasets.file_kinds import first_bytes, image_kind
 from datasets.outside import one_line
 from datasets.parquet import batches, open_parquet, read_parquet
 
@@ -162,6 +163,8 @@ def read_about(path: Path) -> About:
     files = tables_of(path)
     if not files:
         raise FileNotFoundError(f"{path} is missing; make it: python cli.py embed-faces PHOTOS --out {path}")
+    if image_kind(first_bytes(files[0])) is not None:
+        raise ValueError(f"{path} is a photo; make a table of faces first: python cli.py embed-faces {path}")
     schema = open_parquet(files[0], (), mend=AGAIN, what="is not a whole Parquet file").schema_arrow
     if ABOUT not in (schema.metadata or {}):
         raise ValueError(f"{path} is no table of faces; make one with embed-faces")

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from apps.engine.evaluation.classification import log_softmax
-from apps.places.answers import named
+from apps.places.answers import SURE_WITHIN_KM, named
 from apps.places.cells import s2
 from apps.places.cells.partition import CellPartition
 from apps.places.cells.s2 import Floats
-from apps.places.cells.sphere import EARTH_RADIUS_KM
+from apps.places.cells.sphere import EARTH_RADIUS_KM, distance_km
 from apps.places.cells.trigonometry import sin_cos
 from datasets.geo.geotags import Moment, NoPositionError, moment_of, read_geotag
 from datasets.geo.tracks import Track, read_gpx
@@ -57,7 +57,7 @@ class Near:
     """What neighbours say of one photo.
 
     Args:
-        shares: (K,) probability of each cell, they add up to 1.
+        shares: (K,) probability of each cell, they add up to 1; ``usual`` where no point lies in a cell.
         usual: (K,) share of the images that were learned from, above 0, which the model knows of each cell.
         cells: (D,) cell of each drawn point, -1 where none holds it.
         lat: (D,) degrees north of the points.
@@ -93,6 +93,9 @@ class Near:
         weights = np.bincount(self.cells + 1, np.append(1.0, alone / self.usual)[self.cells + 1])
         nearest = int(np.flatnonzero(self.cells == int(weights.argmax()) - 1)[0])  # from the middle outwards
         lat, lon = (round(float(axis[nearest]), 5) for axis in (self.lat, self.lon))
+        if not (self.cells >= 0).any():  # the model knows no place there, so it is not asked how sure it is
+            close = distance_km(lat, lon, self.lat, self.lon) <= SURE_WITHIN_KM
+            line["confidence"] = (1 - UNFORESEEN) * float(close.mean())
         return line | named(lat, lon, precise=precise)
 
 
@@ -149,7 +152,7 @@ class Neighbours:
 
 
 def near(grid: CellPartition, seconds: float, before: Fix | None, after: Fix | None) -> Near | None:
-    """What one or two fixes say of where somebody was; None where they are too far in time or in no cell.
+    """What one or two fixes say of where somebody was; None where they are too far in time.
 
     Args:
         grid: cells.
@@ -170,11 +173,11 @@ def near(grid: CellPartition, seconds: float, before: Fix | None, after: Fix | N
     centre = centre / max(float(np.linalg.norm(centre)), 1e-12)
     lat, lon = _drawn(centre, hours)
     cells = grid.locate(lat, lon)
-    if not (cells >= 0).any():
-        return None
-    counts = np.bincount(cells[cells >= 0], minlength=len(grid)).astype(np.float64)
-    shares = (1 - UNFORESEEN) * counts / counts.sum() + UNFORESEEN / len(grid)
     usual = np.maximum(grid.weights / grid.weights.sum(), 1e-6)
+    counts = np.bincount(cells[cells >= 0], minlength=len(grid)).astype(np.float64)
+    shares = usual  # of points in no cell: they tell the cells nothing
+    if counts.any():
+        shares = (1 - UNFORESEEN) * counts / counts.sum() + UNFORESEEN / len(grid)
     return Near(shares, usual, cells, lat, lon, min(gaps), len(fixes))
 
 

@@ -12,10 +12,11 @@ from apps.engine.core.console import Console
 from apps.engine.core.files import write_bytes
 from datasets.geo.geotags import NoPositionError, read_geotag
 from datasets.geo.sidecars import ESTIMATE, EXIF_SPACE, METHOD, sidecar_of
-from datasets.outside import DiskError
+from datasets.outside import DiskError, words_of
 from datasets.sidecars.xmp import XmpDocument
 
 COARSE_KM = 11.0  # a tenth of a degree
+CANNOT = "cannot write"
 MEASURED, UNSURE = "tell their position already", "have no answer"
 
 
@@ -80,10 +81,13 @@ def write_estimates(
         if why is not None and why not in {MEASURED, UNSURE}:
             console.warn(f"{line['path']}: no sidecar is written: {why}")
         yield line | {"xmp": None if target is None else str(target)}
+    failed = sum(number for why, number in counts.items() if why.startswith(CANNOT))
     left = [f"{counts[why]} photos {why}" for why in (MEASURED, UNSURE) if counts[why]]
-    refused = counts.total() - counts["written"] - counts[MEASURED] - counts[UNSURE]
+    refused = counts.total() - counts["written"] - counts[MEASURED] - counts[UNSURE] - failed
     left += [f"{refused} photos have a sidecar that is left as it is"] if refused else []
     console.say(f"{counts['written']} sidecars written" + "".join(f", {part}" for part in left))
+    if failed:
+        console.fail(f"{failed} sidecars could not be written, as told above")
 
 
 def _written(photo: Path, line: dict[str, Any], precise: bool) -> tuple[Path | None, str | None]:
@@ -104,8 +108,10 @@ def _written(photo: Path, line: dict[str, Any], precise: bool) -> tuple[Path | N
         write_bytes(target, document.to_bytes())
     except DiskError:
         raise
-    except (OSError, ValueError) as err:
+    except ValueError as err:
         return None, f"{target.name}: {err}"
+    except OSError as err:
+        return None, f"{CANNOT} {target.name}: {words_of(err)}"
     return target, None
 
 

@@ -71,3 +71,21 @@ def test_an_empty_calibration_folder_is_told(cli: Cli, colour_run: Path, tmp_pat
     )
     assert answer.code == 1
     assert f"no photo in {tmp_path}; --calibrate wants a folder with some hundred photos" in answer.err
+
+
+def test_a_page_is_not_put_among_other_files(cli: Cli, tmp_path: Path) -> None:
+    """Whoever serves the page would show them, too."""
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page/private.jpg").write_bytes(b"x")
+    answer = cli("export", tmp_path / "run", "--to", "web", "--out", tmp_path / "page", "--overwrite")
+    assert answer.code == 1
+    assert "holds other files (private.jpg, ...)" in answer.last_error
+    assert [path.name for path in (tmp_path / "page").iterdir()] == ["private.jpg"]
+
+
+def test_a_run_does_not_take_the_place_of_another_model(cli: Cli, colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"of a page")
+    answer = cli("finetune", "dogs", "--data", colours, "--epochs", 1, "--out", tmp_path)
+    assert answer.code == 1
+    assert "holds a model.onnx that is no run's" in answer.last_error
+    assert (tmp_path / "model.onnx").read_bytes() == b"of a page"

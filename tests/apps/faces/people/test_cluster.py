@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faces_support import unit_vectors, write_table
+from PIL import Image
+from support import Cli
 
 from apps.faces.people import cluster as module
 from apps.faces.people.agglomerate import Bonds, Crowd, Groups, Limits
@@ -206,3 +208,13 @@ def test_nobody_and_one_face_give_no_cluster(count: int) -> None:
 def test_limits_out_of_range_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cluster_vectors(unit_vectors(3, 16), **options)  # type: ignore[arg-type]
+
+
+def test_a_photo_is_not_taken_for_a_damaged_table(cli: Cli, tmp_path: Path) -> None:
+    """Nobody is told to remove it."""
+    photo = tmp_path / "pets.jpg"
+    Image.new("RGB", (9, 9)).save(photo)
+    answer = cli("cluster-faces", photo, "--out", tmp_path / "sheet")
+    assert answer.code == 1
+    assert "is a photo; make a table of faces first: python cli.py embed-faces" in answer.last_error
+    assert "remove" not in answer.last_error

@@ -69,7 +69,6 @@ def test_the_nearer_in_time_the_nearer_in_space(grid: CellPartition) -> None:
         assert item.shares.sum() == pytest.approx(1)
         assert item.shares.min() >= UNFORESEEN / len(grid)
     assert near(grid, 15 * 24 * HOUR, Fix(0.0, *BERLIN), None) is None
-    assert near(grid, HOUR, Fix(0.0, -50.0, -120.0), None) is None  # no cell is there
 
 
 def test_between_two_fixes_somebody_is_on_the_way(grid: CellPartition) -> None:
@@ -138,3 +137,15 @@ def test_what_cannot_be_is_one_line(cli: Cli, run: Path, tmp_path: Path) -> None
     answer = cli("locate", given, "--checkpoint", run, "--album", "--gpx", gpx)
     assert (answer.code, answer.out) == (1, "")
     assert answer.last_error.startswith(f"error: {gpx} is no GPX file")
+
+
+def test_a_fix_where_no_cell_is_gives_its_position_and_leaves_the_cells_alone(grid: CellPartition) -> None:
+    """The model knows no place there: how sure the answer is follows from the fix."""
+    item = near(grid, HOUR, Fix(0.0, -50.0, -120.0), None)
+    assert item is not None
+    alone = np.full(len(grid), 1 / len(grid))
+    np.testing.assert_allclose(np.exp(item.fused(np.log(alone))), alone)
+    line = item.line(alone, precise=True, abstains=False)
+    assert (line["lat"], line["lon"]) == pytest.approx((-50.0, -120.0), abs=0.05)
+    assert line["neighbours"] == 1
+    assert 0.9 < line["confidence"] <= 1 - UNFORESEEN

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support import Cli
 
-from apps.engine.core.console import Console
+from apps.engine.core.console import Console, failed
 from apps.faces.people.xmp import Frame, Region, Sidecar
 from apps.places.maps.sidecars import LocatedPhoto, angle, error_km, write_estimates
 from datasets.geo.geotags import NoPositionError, read_geotag
@@ -92,6 +92,22 @@ def test_what_is_not_written_is_counted_and_left_as_it_is(
         "0 sidecars written, 1 photos tell their position already, 1 photos have no answer, 1 photos have a "
         "sidecar that is left as it is"
     ) in said
+
+
+def test_a_sidecar_that_cannot_be_written_is_said_and_ends_with_1(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("apps.places.maps.sidecars.write_bytes", refused)
+    file = photo(tmp_path / "a.jpg")
+    list(write_estimates([{"path": str(file), **ANSWER}], precise=True, console=Console()))
+    said = capfd.readouterr().err
+    assert "cannot write a.jpg.xmp: Permission denied" in said
+    assert "error: 1 sidecars could not be written" in said
+    assert "left as it is" not in said
+    assert failed()
 
 
 def test_a_coarse_answer_is_wrong_by_a_tenth_of_a_degree_at_least() -> None:
