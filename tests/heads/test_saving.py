@@ -12,29 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 
+import heads
 from backbone import MobileNetV1, Preprocessing, create, load_weights
-from heads import (
-    SSD,
-    AngularMargin,
-    Classifier,
-    Embedding,
-    FasterRCNN,
-    FasterRCNNPyramid,
-    GeoCells,
-    Head,
-    MultiLabelClassifier,
-)
 from heads.saving import SAVED
 
 NEIGHBOURS = (torch.tensor([[1, 0]] * 4), torch.full((4, 2), 0.5))
-HEADS: dict[str, Callable[[], Head]] = {
-    "Classifier": lambda: Classifier(16, 3, class_weights=torch.ones(3), dropout=0.2),
-    "MultiLabelClassifier": lambda: MultiLabelClassifier(16, ["Male", "Smiling"], groups={"age": 5}),
-    "Embedding": lambda: Embedding(16, 8, margin_loss=AngularMargin(3, 8, margin=0.3)),
-    "GeoCells": lambda: GeoCells(16, 4, neighbours=[NEIGHBOURS], offset=True),
-    "SSD": lambda: SSD([16, 16], 5, width=0.25),
-    "FasterRCNN": lambda: FasterRCNN([8, 16], 4, size=64),
-    "FasterRCNNPyramid": lambda: FasterRCNNPyramid(8, 4, size=64),
+HEADS: dict[str, Callable[[], heads.Head]] = {
+    "Classifier": lambda: heads.Classifier(16, 3, class_weights=torch.ones(3), dropout=0.2),
+    "MultiLabelClassifier": lambda: heads.MultiLabelClassifier(16, ["Male", "Smiling"], groups={"age": 5}),
+    "Embedding": lambda: heads.Embedding(16, 8, margin_loss=heads.AngularMargin(3, 8, margin=0.3)),
+    "GeoCells": lambda: heads.GeoCells(16, 4, neighbours=[NEIGHBOURS], offset=True),
+    "SSD": lambda: heads.SSD([16, 16], 5, width=0.25),
+    "FasterRCNN": lambda: heads.FasterRCNN([8, 16], 4, size=64),
+    "FasterRCNNPyramid": lambda: heads.FasterRCNNPyramid(8, 4, size=64),
 }
 
 
@@ -44,7 +34,8 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 
 def test_every_head_is_among_them() -> None:
-    ours = [kind for kind in SAVED.values() if issubclass(kind, Head) and kind.__module__[:6] == "heads."]
+    saved = [kind for kind in SAVED.values() if issubclass(kind, heads.Head)]
+    ours = [kind for kind in saved if kind.__module__[:6] == "heads."]
     assert {kind.__name__ for kind in ours if not inspect.isabstract(kind)} == set(HEADS)
 
 
@@ -52,7 +43,7 @@ def test_every_head_is_among_them() -> None:
 def test_a_head_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
     head = HEADS[name]()
     assert head.save_pretrained(tmp_path / "head") == tmp_path / "head"
-    again = Head.from_pretrained(tmp_path / "head")
+    again = heads.Head.from_pretrained(tmp_path / "head")
     assert type(again) is type(head) and same(head, again)
     assert same(copy.deepcopy(head), head) and same(pickle.loads(pickle.dumps(head)), head)  # noqa: S301
     again.save_pretrained(tmp_path / "again")
@@ -61,26 +52,26 @@ def test_a_head_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
-    Classifier(16, 3).save_pretrained(tmp_path)
+    heads.Classifier(16, 3).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds a Classifier, not a SSD"):
-        SSD.from_pretrained(tmp_path)
+        heads.SSD.from_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["arguments"]["num_classes"] = 4
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"does not fit config\.json"):
-        Classifier.from_pretrained(tmp_path)
+        heads.Classifier.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"head": "Popen", "arguments": {"args": "ls"}}')
     with pytest.raises(ValueError, match="is of no head that there is here"):
-        Head.from_pretrained(tmp_path)
+        heads.Head.from_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError, match="neither a folder nor a repository USER/NAME"):
-        Classifier.from_pretrained("nowhere")
+        heads.Classifier.from_pretrained("nowhere")
     (tmp_path / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match="give a folder that save_pretrained wrote"):
-        Classifier.from_pretrained(tmp_path)
+        heads.Classifier.from_pretrained(tmp_path)
 
 
 def test_an_argument_that_no_file_can_hold_is_said_before_anything_is_written(tmp_path: Path) -> None:
-    head = Classifier(16, 3, dropout=0.0)
+    head = heads.Classifier(16, 3, dropout=0.0)
     head.__dict__["given"]["dropout"] = object()
     with pytest.raises(TypeError, match="an argument of type object cannot be saved"):
         head.save_pretrained(tmp_path / "head")

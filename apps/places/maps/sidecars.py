@@ -94,11 +94,7 @@ def _written(photo: Path, line: dict[str, Any], precise: bool) -> tuple[Path | N
     """The sidecar that was written, or why none was."""
     if line["lat"] is None:
         return None, UNSURE
-    try:
-        read_geotag(photo)
-    except NoPositionError:
-        pass
-    else:
+    if _tells_position(photo):
         return None, MEASURED
     error = error_km(line["area_50_km2"], precise)
     target = sidecar_of(photo) or photo.with_name(f"{photo.name}.xmp")
@@ -113,6 +109,15 @@ def _written(photo: Path, line: dict[str, Any], precise: bool) -> tuple[Path | N
     except OSError as err:
         return None, f"{CANNOT} {target.name}: {words_of(err)}"
     return target, None
+
+
+def _tells_position(photo: Path) -> bool:
+    """Whether a position that somebody measured is in a photo or beside it."""
+    try:
+        read_geotag(photo)
+    except NoPositionError:
+        return False
+    return True
 
 
 def error_km(area_km2: float, precise: bool) -> float:

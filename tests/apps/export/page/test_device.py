@@ -65,7 +65,10 @@ def test_a_newer_page_takes_the_place_of_the_kept_one(
         style.write_text(style.read_text() + "h1 { color: rgb(1, 2, 3); }\n")
         worker.write_text(worker.read_text().replace('"version": "', '"version": "1'))
         visit.page.reload()
-        until(visit.page, "getComputedStyle(document.querySelector('h1')).color === 'rgb(1, 2, 3)'")
+        colour = "getComputedStyle(document.querySelector('h1')).color"
+        until(visit.page, f"{colour} === 'rgb(1, 2, 3)'")
+        assert visit.page.evaluate(colour) == "rgb(1, 2, 3)"
+        assert visit.said == []
         visit.page.close()
 
 
